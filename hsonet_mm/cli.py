@@ -1,0 +1,86 @@
+"""The console command ``hsonet``; the scripts in ``tools/`` call the same functions."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['main', 'run_tool']
+
+COMMANDS = {
+    'train': ('hsonet_mm.apis.train', 'train a config'),
+    'test': ('hsonet_mm.apis.test', 'score a checkpoint on the test split'),
+    'predict': ('hsonet_mm.apis.predict', 'write change maps of image pairs'),
+    'prepare': ('hsonet_mm.datasets.prepare', 'cut archives or rasters into the LEVIR layout'),
+    'check': ('hsonet_mm.datasets.check', 'read a data set before training on it'),
+    'demo': ('hsonet_mm.demo.run', 'make demo data, train, test and predict on it'),
+}
+"""Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``hsonet COMMAND ...``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog='hsonet', description='Change detection with HSONet')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    argv = list(sys.argv[1:] if argv is None else argv)
+    wanted = argv[0] if argv else None
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name == wanted:  # only the wanted command's modules are imported
+            tool = import_module(module)
+            tool.add_arguments(command)
+            command.set_defaults(tool=tool)
+    args = parser.parse_args(argv)
+    return _run(args.tool, args)
+
+
+def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
+    """Entry point of the script ``tools/`` of one command; returns the exit code."""
+    module, summary = COMMANDS[name]
+    tool = import_module(module)
+    parser = argparse.ArgumentParser(description=summary)
+    tool.add_arguments(parser)
+    return _run(tool, parser.parse_args(argv))
+
+
+def _run(tool: ModuleType, args: argparse.Namespace) -> int:
+    """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
+    try:
+        return tool.run(args)
+    except KeyboardInterrupt:
+        print('Interrupted', file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentence = explain(error, getattr(args, 'config', None))
+        if sentence is None:
+            raise
+        print(f'error: {sentence}', file=sys.stderr)
+        return 2
+
+
+def explain(error: BaseException, config: Path | None = None) -> str | None:
+    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace.
+
+    Args:
+        error: what ended the command.
+        config: file of the config that it ran, if any.
+    """
+    if isinstance(error, UserError):
+        # From a worker of a data loader it arrives with the worker's stack trace in its text.
+        return str(error).rsplit('UserError: ', 1)[-1].strip()
+    from hsonet_mm.models.backbones.weights import explain_load_error
+
+    unknown = re.search(r'([\w.\-]+) is not in the ([\w.\-]+::)?[\w \-]+ registry', str(error))
+    if isinstance(error, KeyError) and unknown:
+        return (
+            f"the config {config or ''} names the type '{unknown[1]}', which is not registered: "
+            'correct the name or add its package to custom_imports'
+        )
+    if weights := explain_load_error(error):
+        return str(weights)
+    return explain(error.__cause__, config) if error.__cause__ is not None else None

@@ -1,0 +1,147 @@
+"""Everything that makes one code base run on two OpenMMLab stacks, in one place.
+
+*Original* is mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2 (what Open-CD needs);
+*OneDL* is the maintained fork of the same three packages under the same import names.
+Importing :mod:`hsonet_mm` calls :func:`prepare_host` before anything of MMSegmentation is imported.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import types
+import warnings
+from importlib.machinery import ModuleSpec
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+__all__ = ['OPENCD_AVAILABLE', 'prepare_host']
+
+_INSTALL_HELP = (
+    'hsonet_mm needs the OpenMMLab packages mmengine, mmcv and mmsegmentation: either install the maintained '
+    'forks with `pip install "hsonet_mm[standalone]"`, or use an environment that runs Open-CD '
+    '(mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2)'
+)
+
+OPENCD_AVAILABLE: bool
+"""Whether the real Open-CD can be imported; if not, :mod:`hsonet_mm.opencd_lite` takes its place."""
+
+
+def prepare_host() -> None:
+    """Cure the known breakages of the installed OpenMMLab stack.
+
+    Raises:
+        ImportError: without MMEngine, MMCV or MMSegmentation, in one sentence that names both ways to get them.
+    """
+    for name in ('mmengine', 'mmcv', 'mmseg'):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ImportError(f'{_INSTALL_HELP} ({error})') from None
+        except AssertionError as error:  # the packages assert each other's versions at import
+            raise ImportError(f'{_INSTALL_HELP}; the installed versions do not fit together ({error})') from None
+    _warn_about_versions()
+    _stand_in_for_compiled_ops()
+    _load_checkpoints_safely()
+
+
+def _warn_about_versions() -> None:
+    """Say so when a package is outside the range hsonet_mm was tried with; never refuse to run."""
+    from mmengine.utils import digit_version
+
+    tried = {'mmengine': ('0.10.7', '0.11'), 'mmcv': ('2.1.0', '2.4'), 'mmseg': ('1.2.2', '1.5')}
+    for name, (lowest, above) in tried.items():
+        version = sys.modules[name].__version__
+        if not digit_version(lowest) <= digit_version(version) < digit_version(above):
+            warnings.warn(
+                f'hsonet_mm was tried with {name} >= {lowest}, < {above} and finds {version}: it may still work',
+                stacklevel=3,
+            )
+
+
+class _CompiledOps(types.ModuleType):
+    """A stand-in for ``mmcv._ext``: every operator exists and says what is missing when it is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> NoReturn:
+            raise NotImplementedError(
+                f'the compiled operator {name} is not part of mmcv-lite: install the full mmcv to use it'
+            )
+
+        return missing
+
+
+def _stand_in_for_compiled_ops() -> None:
+    """Let ``mmcv.ops`` import without compiled operators.
+
+    MMSegmentation 1.2 imports ``mmcv.ops`` in four modules, though only a few of its heads call a compiled
+    operator; with mmcv-lite that import alone makes ``mmseg.models`` fail.
+    """
+    name = 'mmcv._ext'
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    module = _CompiledOps(name)
+    module.__spec__ = ModuleSpec(name, loader=None)
+    sys.modules[name] = module
+
+
+def _load_checkpoints_safely() -> None:
+    """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
+
+    A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
+    here. MMEngine falls back to (or, for downloads, starts with) unpickling arbitrary objects, so PyTorch's own switch
+    against that is turned on; a user who knows better sets ``TORCH_FORCE_WEIGHTS_ONLY_LOAD=0``.
+    """
+    from mmengine.logging import HistoryBuffer
+    from mmengine.runner import checkpoint
+
+    multiarray = getattr(np, '_core', None) or np.core  # NumPy 2 renamed it
+    dtypes = {type(np.dtype(kind)) for kind in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?'}
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            slice,
+            getattr,  # how pickle names HistoryBuffer's methods; only declared globals can be called
+            multiarray.multiarray._reconstruct,
+            multiarray.multiarray.scalar,
+            np.ndarray,
+            np.dtype,
+            *dtypes,
+        ]
+    )
+    if hasattr(checkpoint, 'get_torch_safe_globals'):
+        # OneDL declares a part of them for one load, after which PyTorch forgets also what was declared before.
+        checkpoint.get_torch_safe_globals = list
+    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+
+
+def _import_opencd() -> bool:
+    """Import the real Open-CD if it is there; warn when it is there but broken."""
+    if importlib.util.find_spec('opencd') is None:
+        return False
+    try:
+        importlib.import_module('opencd.registry')
+        importlib.import_module('opencd.models')
+        importlib.import_module('opencd.datasets')
+        importlib.import_module('opencd.visualization')
+        importlib.import_module('opencd.engine')
+    except (ImportError, AssertionError) as error:
+        warnings.warn(
+            f'Open-CD is installed but cannot be imported ({error}); hsonet_mm uses its own stand-in for it',
+            stacklevel=4,
+        )
+        return False
+    return True
+
+
+def __getattr__(name: str) -> bool:
+    """Look for Open-CD on first use only, once the host is prepared."""
+    if name == 'OPENCD_AVAILABLE':
+        globals()[name] = _import_opencd()
+        return globals()[name]
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

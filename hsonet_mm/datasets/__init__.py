@@ -1,0 +1,14 @@
+"""Data sets, loading and transforms for image pairs; they work with Open-CD and with its stand-in alike."""
+
+from hsonet_mm.datasets.change_dataset import ChangeDataset
+from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, MultiImgLoadImageFromFile
+from hsonet_mm.datasets.transforms import MultiImgBalancedCrop, MultiImgRandomRot90, MultiImgRandomScale
+
+__all__ = [
+    'ChangeDataset',
+    'MultiImgBalancedCrop',
+    'MultiImgLoadAnnotations',
+    'MultiImgLoadImageFromFile',
+    'MultiImgRandomRot90',
+    'MultiImgRandomScale',
+]

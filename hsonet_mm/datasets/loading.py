@@ -1,0 +1,229 @@
+"""Reading image pairs and change labels from files, with a clear sentence for whatever is wrong."""
+
+import io
+import logging
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from PIL import Image
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.registry import TRANSFORMS
+
+__all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
+
+_EIGHT_BIT_MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')
+
+
+def _decode(path: str, backend_args: dict[str, Any] | None) -> Image.Image:
+    """Decode a file completely; unlike OpenCV, Pillow notices when a JPEG is cut off."""
+    try:
+        image = Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args)))
+        # Pillow reduces colours of 16 bits to 8 without a word; before loading, the raw mode still tells.
+        reduced = image.mode in _EIGHT_BIT_MODES and any(';16' in str(tile[3]) for tile in image.tile)
+        image.load()
+    except FileNotFoundError:
+        raise UserError(f'{path} does not exist: put it back or remove the other files of the pair') from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f'{path} cannot be read as an image ({error}): replace it by an intact 8-bit image '
+            f'(png, jpg, tif or bmp) with one or three bands'
+        ) from None
+    if reduced:
+        raise _too_deep(path, '16 bits a band')
+    return image
+
+
+def _too_deep(path: str, what: str) -> UserError:
+    """The complaint about a file with too many bands or bits."""
+    return UserError(f'{path} has {what}: convert it to an 8-bit image with one or three bands')
+
+
+def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.uint8]:
+    """Read an image of one or three bands.
+
+    Args:
+        path: The file.
+        backend_args: Arguments of MMEngine's file backend.
+
+    Returns:
+        Array of shape (H, W, 3) in the order blue, green, red; a grey image is repeated. An alpha band is
+        dropped if it is opaque everywhere.
+
+    Raises:
+        UserError: if the file cannot be read, is cut off, has more than three bands or more than 8 bits a
+            band.
+    """
+    image = _decode(path, backend_args)
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise _too_deep(path, f'pixels of type {image.mode}')
+    if image.mode.endswith('A') and image.getchannel('A').getextrema() != (255, 255):
+        raise _too_deep(path, 'an extra band that is not opaque everywhere')
+    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
+
+
+def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[NDArray[np.uint8], bool]:
+    """Read the values of a label as they stand in the file.
+
+    A palette image gives its colours if these are grey and else its indices; a colour image its grey, if
+    the channels agree (in a JPEG: to 32 steps).
+
+    Args:
+        path: The file.
+        backend_args: Arguments of MMEngine's file backend.
+
+    Returns:
+        Array of shape (H, W), and whether the file is a JPEG, whose values are never exact.
+
+    Raises:
+        UserError: if the file cannot be read, is coloured, or has values that are not whole numbers in
+            0..255.
+    """
+    image = _decode(path, backend_args)
+    jpeg = image.format == 'JPEG'
+    if image.mode in ('1', 'LA'):
+        image = image.convert('L')
+    values = np.asarray(image if image.mode not in ('P', 'PA', 'RGBA') else image.convert('RGB'))
+    if values.ndim == 3:
+        spread = int((values.max(axis=2) - values.min(axis=2)).max())
+        if spread <= (32 if jpeg else 0):
+            values = values[..., 1]
+        elif image.mode == 'P':
+            values = np.asarray(image)
+        else:
+            raise UserError(
+                f'the label {path} is a colour image: write it as a grey image with 0 for unchanged '
+                f'and 1 or 255 for changed'
+            )
+    if values.dtype != np.uint8 and not np.isin(values, range(256)).all():
+        raise UserError(
+            f'the label {path} holds values from {values.min():g} to {values.max():g}: '
+            f'write 0 for unchanged and 1 or 255 for changed'
+        )
+    return values.astype(np.uint8), jpeg
+
+
+@TRANSFORMS.register_module()
+class MultiImgLoadImageFromFile(BaseTransform):
+    """Load the images of both dates.
+
+    Required key: ``img_path``, a list of two. Added keys: ``img``, a list of two arrays of shape (H, W, 3)
+    in BGR; ``img_shape`` and ``ori_shape``, (H, W).
+
+    Args:
+        to_float32: Whether to give 32-bit floating point instead of 8-bit images.
+        backend_args: Arguments of MMEngine's file backend.
+
+    Raises:
+        UserError: naming the file, if one cannot be read or the sizes differ.
+    """
+
+    def __init__(self, to_float32: bool = False, backend_args: dict[str, Any] | None = None) -> None:
+        self.to_float32 = to_float32
+        self.backend_args = backend_args
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the images to the sample."""
+        path_t1, path_t2 = results['img_path']
+        t1, t2 = read_image(path_t1, self.backend_args), read_image(path_t2, self.backend_args)
+        if t1.shape != t2.shape:
+            raise UserError(
+                f'the sizes of a pair differ: {path_t1} has {t1.shape[0]} x {t1.shape[1]} pixels '
+                f'(rows x columns), {path_t2} has {t2.shape[0]} x {t2.shape[1]}: bring them to one grid'
+            )
+        results['img'] = [t1.astype(np.float32), t2.astype(np.float32)] if self.to_float32 else [t1, t2]
+        results['img_shape'] = results['ori_shape'] = t1.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class MultiImgLoadAnnotations(BaseTransform):
+    """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored).
+
+    Files with 0 and 1, and files with 0 and 255, are taken as they are. Other values are cut at 128 if the
+    file looks like a binary mask with compression noise: at most 5 % of the pixels in 64..191, and, where
+    nothing reaches 128, at most 1 % of them above 1 (more would be a map of classes). A JPEG is never taken
+    as 0 and 1. The limits are our choice.
+
+    Required key: ``seg_map_path``. Added keys: ``gt_seg_map`` of shape (H, W), and its name in
+    ``seg_fields``.
+
+    Args:
+        ignore_value: The value in the files that means "not labelled"; it becomes 255. None if there is none.
+        reduce_zero_label: Accepted for Open-CD's configs; a change label cannot do without its zero.
+        backend_args: Arguments of MMEngine's file backend.
+
+    Raises:
+        UserError: naming the file, if it is not a change label of the size of the images.
+    """
+
+    _noise_reported = False
+
+    def __init__(
+        self,
+        ignore_value: int | None = None,
+        reduce_zero_label: bool | None = None,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        if reduce_zero_label:
+            raise UserError('reduce_zero_label drops the class "unchanged": leave it out')
+        self.ignore_value = ignore_value
+        self.backend_args = backend_args
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the label to the sample."""
+        path = results['seg_map_path']
+        values, jpeg = read_label(path, self.backend_args)
+        rows, columns = results.get('ori_shape', values.shape)[:2]
+        if values.shape != (rows, columns):
+            raise UserError(
+                f'the label {path} has {values.shape[0]} x {values.shape[1]} pixels (rows x columns), '
+                f'its images have {rows} x {columns}: cut or resample it to the same ground'
+            )
+        valid = values != self.ignore_value  # all True without an ignore value
+        classes = np.arange(256, dtype=np.uint8)
+        for old, new in (results.get('label_map') or {}).items():
+            classes[old] = new
+        changed = self._changed(values, values[valid], path, jpeg)
+        results['gt_seg_map'] = np.where(valid, classes[changed.astype(np.uint8)], np.uint8(255))
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+    def _changed(
+        self, values: NDArray[np.uint8], valid: NDArray[np.uint8], path: str, jpeg: bool
+    ) -> NDArray[np.bool_]:
+        """Tell from the valid values how "changed" is written, and find it."""
+        counts = np.bincount(valid, minlength=256)
+        present = set(np.flatnonzero(counts).tolist())
+        if present <= {0, 1} and not jpeg:
+            return values == 1
+        if present == {0, 1, 255} and not jpeg:
+            raise UserError(
+                f'the label {path} holds 0, 1 and 255: if 255 means "not labelled", give '
+                f'MultiImgLoadAnnotations ignore_value=255, else write 0 for unchanged and 1 for changed'
+            )
+        if not present <= {0, 255}:
+            between, low = counts[64:192].sum() / valid.size, counts[2:].sum() / valid.size
+            if between > 0.05 or (not counts[128:].any() and low > 0.01):
+                raise UserError(
+                    f'the label {path} holds {len(present)} values from {min(present)} to {max(present)}, '
+                    f'not just two: write 0 for unchanged and 1 or 255 for changed'
+                )
+            self._report_noise(path)
+        return values >= 128
+
+    @classmethod
+    def _report_noise(cls, path: str) -> None:
+        """Warn once a process that a label is not clean."""
+        if not cls._noise_reported:
+            cls._noise_reported = True
+            print_log(
+                f'the label {path} holds values between 0 and 255, as JPEG compression leaves them; '
+                f'it and its like are cut at 128',
+                logger='current',
+                level=logging.WARNING,
+            )

@@ -1,0 +1,56 @@
+"""A hook that ends a training whose loss is no number, and says where it happened."""
+
+import math
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.registry import HOOKS
+
+__all__ = ['FiniteLossHook']
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stop at the first iteration whose loss is NaN or infinite, naming the iteration and the images.
+
+    It runs before the checkpoint hook and looks at what that wants to save, so that broken weights never
+    become a checkpoint: the last one is always good to go on from.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Check the losses of the iteration.
+
+        Raises:
+            UserError: if one of them is not finite.
+        """
+        del batch_idx
+        for name, tensor in (outputs or {}).items():
+            value = float(tensor.detach() if isinstance(tensor, torch.Tensor) else tensor)
+            if 'loss' in name and not math.isfinite(value):
+                images = [sample.img_path[0] for sample in data_batch['data_samples']]
+                raise UserError(
+                    f'{name} is {value} at iteration {runner.iter + 1}: look at the batch '
+                    f'{", ".join(map(str, images))}, lower the learning rate or clip gradients '
+                    '(optim_wrapper.clip_grad), and go on from the last checkpoint with --resume'
+                )
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:  # noqa: ARG002
+        """Check the weights, for an update can break them after a finite loss.
+
+        Raises:
+            UserError: if one of them is not finite.
+        """
+        for name, weight in checkpoint['state_dict'].items():
+            if not weight.isfinite().all():
+                raise UserError(
+                    f'{name} holds values that are not finite after iteration {checkpoint["meta"]["iter"]}, so no checkpoint is '
+                    'written: lower the learning rate or clip gradients (optim_wrapper.clip_grad), and go on '
+                    'from the last checkpoint with --resume'
+                )

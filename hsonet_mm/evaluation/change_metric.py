@@ -1,0 +1,214 @@
+"""The metric of this package: precision, recall, F1 and IoU of class "changed" over a whole data set."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.registry import METRICS
+
+__all__ = ['ChangeMetric', 'change_probs', 'format_table']
+
+CURVE_STEP = 8
+"""Every how many-th threshold of the sweep goes into the JSON file."""
+
+
+@METRICS.register_module()
+class ChangeMetric(BaseMetric):
+    """Precision, recall, F1 and IoU of "changed", overall accuracy and kappa, from counts over the data set.
+
+    All figures are fractions in [0, 1] (kappa in [-1, 1]), not percent. The keys are ``changed/precision``,
+    ``changed/recall``, ``changed/f1``, ``changed/iou``, ``changed/oa``, ``changed/kappa`` and, with the
+    sweep, ``changed/best_threshold`` and ``changed/best_f1``, the threshold of the highest F1 on this data
+    set. A best threshold found on the test set flatters: choose it on val and pass it as ``threshold`` in
+    test. Figures that are 0 / 0 are 0, see :mod:`hsonet_mm.evaluation.confusion`.
+
+    One image is one result, so the samples that pad the last batch over several processes are cut off and
+    never counted twice.
+
+    Args:
+        protocol: Name of the test protocol, for the table and the JSON file: figures under different
+            protocols (whole images, 256 tiles) must not be compared.
+        threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
+            model's own decision counts: ``pred_sem_seg``.
+        sweep: Also find the threshold of the highest F1.
+        ignore_index: Label of the pixels that do not count.
+        out_file: Where to write all figures and counts as JSON; each evaluation replaces the file.
+        collect_device: Where results of several processes are collected, ``'cpu'`` or ``'gpu'``.
+        prefix: What the names of the figures begin with.
+
+    Raises:
+        UserError: for a threshold outside (0, 1), and in use for labels other than 0, 1 and ``ignore_index``,
+            a label whose size is not that of the prediction, a model of more than two classes, and NaN.
+    """
+
+    default_prefix = 'changed'
+
+    def __init__(
+        self,
+        protocol: str = 'whole',
+        threshold: float | None = None,
+        sweep: bool = True,
+        ignore_index: int = 255,
+        out_file: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = 'changed',
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if threshold is not None and not 0 < threshold < 1:
+            raise UserError(
+                f'the threshold of ChangeMetric is {threshold}: give a value between 0 and 1, or None for '
+                "the model's own"
+            )
+        self.protocol = protocol
+        self.threshold = threshold
+        self.sweep = sweep
+        self.ignore_index = ignore_index
+        self.out_file = out_file
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
+        """Count one batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions with ``gt_sem_seg``, ``pred_sem_seg`` and ``seg_logits``, as dicts.
+        """
+        for sample in data_samples:
+            self.results.append(self._count(sample))
+
+    def _count(self, sample: dict[str, Any]) -> tuple[Confusion, int, Tensor | None]:
+        """Counts, number of ignored pixels and histograms (2, BINS) of one image."""
+        target = sample['gt_sem_seg']['data'].squeeze(0)
+        pred = sample['pred_sem_seg']['data'].squeeze(0).to(target.device)
+        if pred.shape != target.shape:
+            raise UserError(
+                f'{_name(sample)}: the label is {_size(target)} and the prediction {_size(pred)}; '
+                'give labels of the size of their images'
+            )
+        unknown = target[(target != 0) & (target != 1) & (target != self.ignore_index)]
+        if unknown.numel():
+            raise UserError(
+                f'{_name(sample)}: the label holds the value {int(unknown[0])}, but change labels are 0, 1 '
+                f'and {self.ignore_index}; let the data set map 0/255 with format_seg_map="to_binary"'
+            )
+        probs = change_probs(sample['seg_logits']['data']).to(target.device)
+        if probs.isnan().any():
+            raise UserError(f'{_name(sample)}: the prediction is NaN; train again with a lower learning rate')
+        if self.threshold is not None:
+            pred = probs > self.threshold
+        histogram = None
+        if self.sweep:
+            histogram = torch.stack(histograms(probs, target, self.ignore_index)).int()
+        ignored = int((target == self.ignore_index).sum())
+        return confusion(pred, target, self.ignore_index), ignored, histogram
+
+    def compute_metrics(self, results: list[tuple[Confusion, int, Tensor | None]]) -> dict[str, float]:
+        """Sum up the images, print the table, write the JSON file.
+
+        Args:
+            results: One item an image, from :meth:`process` in all processes.
+        """
+        logger: MMLogger = MMLogger.get_current_instance()
+        counts = sum((one for one, _, _ in results), Confusion())
+        report: dict[str, Any] = {
+            'class': 'changed',
+            'protocol': self.protocol,
+            'threshold': 'model' if self.threshold is None else self.threshold,
+            'images': len(results),
+            'pixels': counts.total,
+            'ignored_pixels': sum(ignored for _, ignored, _ in results),
+            **counts.figures(),
+        }
+        figures = counts.figures()
+        stack = [histogram for _, _, histogram in results if histogram is not None]
+        if stack:
+            curve = sweep(*torch.stack(stack).sum(0))
+            threshold, best = curve.best
+            figures |= {'best_threshold': threshold, 'best_f1': best.f1}
+            report |= {'best': {'threshold': threshold, **best.figures()}, 'curve': _curve(curve)}
+        report['counts'] = counts.counts()
+        if counts.total and not counts.tp + counts.fn:
+            logger.warning(
+                'no pixel of the labels is changed, so recall, F1 and IoU say nothing: if the labels are '
+                '0/255, the data set must map them with format_seg_map="to_binary"'
+            )
+        logger.info('\n' + format_table(report))
+        if self.out_file is not None:
+            _write_json(Path(self.out_file), report)
+        return figures
+
+
+def change_probs(scores: Tensor) -> Tensor:
+    """Probability of change from the ``seg_logits`` that a model returns.
+
+    A model with one channel already returns probabilities there, in spite of the name (MMSegmentation and
+    Open-CD apply the sigmoid when they post-process); one with two returns logits, whose softmax is taken.
+
+    Args:
+        scores: ``seg_logits`` of one image.
+
+    Shapes:
+        ``scores``: (1, H, W) or (2, H, W). Returns (H, W).
+
+    Raises:
+        UserError: for any other number of channels.
+    """
+    channels = scores.shape[0]
+    if channels == 1:
+        return scores[0].float()
+    if channels == 2:
+        return (scores[1].float() - scores[0].float()).sigmoid()
+    raise UserError(f'the model predicts {channels} classes, but change detection has 2: set num_classes=2')
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """Lay out the figures as a text table, "changed" at the model's or the given threshold first.
+
+    Args:
+        report: What :class:`ChangeMetric` writes as JSON.
+    """
+    names = {'precision': 'P', 'recall': 'R', 'f1': 'F1', 'iou': 'IoU', 'oa': 'OA', 'kappa': 'kappa'}
+    threshold = report['threshold']
+    rows = [(threshold if isinstance(threshold, str) else f'{threshold:.4f}', report)]
+    if 'best' in report:
+        rows.append((f'best {report["best"]["threshold"]:.4f}', report['best']))
+    lines = [
+        f'class changed, protocol {report["protocol"]}: {report["images"]} images, '
+        f'{report["pixels"]:,} pixels, {report["ignored_pixels"]:,} ignored',
+        f'{"class":<8} {"threshold":<12}' + ''.join(f' {title:>8}' for title in names.values()),
+    ]
+    for label, figures in rows:
+        lines.append(f'{"changed":<8} {label:<12}' + ''.join(f' {figures[name]:>8.4f}' for name in names))
+    return '\n'.join(lines)
+
+
+def _curve(curve: Sweep) -> list[dict[str, float]]:
+    """The thinned precision-recall curve for the JSON file."""
+    points = list(zip(curve.thresholds, curve.confusions, strict=True))[CURVE_STEP - 1 :: CURVE_STEP]
+    return [{'threshold': t, 'precision': c.precision, 'recall': c.recall, 'f1': c.f1} for t, c in points]
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> None:
+    """Replace the file in one step, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    temporary.replace(path)
+
+
+def _name(sample: dict[str, Any]) -> str:
+    """Path of the label, else of the image(s), of a data sample."""
+    name: str | list[str] = sample.get('seg_map_path') or sample.get('img_path') or 'an image'
+    return name if isinstance(name, str) else ' and '.join(map(str, name))
+
+
+def _size(image: Tensor) -> str:
+    return ' x '.join(map(str, image.shape))

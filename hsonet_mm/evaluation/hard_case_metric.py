@@ -1,0 +1,256 @@
+"""The test result by hard case: which kinds of changes are missed, and what is mistaken for one.
+
+Needs a data set whose objects are typed, as :func:`hsonet_mm.demo.generate` writes it: beside ``A``, ``B`` and
+``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`` and a list ``<stem>.json``. All of it
+is our own choice; the paper only names the kinds.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from hsonet_mm.demo.hard_cases import BACKGROUND, HARD_CASES, HardCase
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.registry import METRICS
+
+__all__ = ['HardCaseMetric', 'HardCaseRow', 'count_objects', 'hard_case_rows', 'hard_case_table']
+
+FOUND = 0.5
+"""A changed object counts as found when at least this share of its pixels is called changed."""
+ALARMED = 0.1
+"""An unchanged object counts as a false alarm when at least this share of its pixels is called changed."""
+
+Counts = tuple[str, int, int]
+"""Kind of one object, its pixels, and how many of them are called changed."""
+
+
+@dataclass(frozen=True)
+class HardCaseRow:
+    """The result on one kind of object.
+
+    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds
+    both should be 0: false alarms over pixels, and share of the objects with one. They are 0 without objects.
+
+    Attributes:
+        kind: A key of HARD_CASES, or ``background`` for the pixels of no object (one "object" an image).
+        changed: Whether objects of this kind are changes.
+        objects: Number of objects.
+        pixels: Number of their pixels.
+        pixel_rate: Share of the pixels that is called changed.
+        object_rate: Share of the objects with at least FOUND (changed) or ALARMED (unchanged) of their pixels
+            called changed.
+        description: What the kind is.
+    """
+
+    kind: str
+    changed: bool
+    objects: int
+    pixels: int
+    pixel_rate: float
+    object_rate: float
+    description: str
+
+
+@METRICS.register_module()
+class HardCaseMetric(BaseMetric):
+    """Recall by kind of change, and false alarms by kind of pseudo-change.
+
+    The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds, ``hard/<kind>/false_alarm`` and
+    ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``; see :class:`HardCaseRow`. All but the number
+    of objects are fractions in [0, 1]. Kinds without an object have no keys. One image is one result, so the
+    figures are right over several processes.
+
+    Args:
+        threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
+            model's own decision counts: ``pred_sem_seg``.
+        out_file: Where to write the table as JSON; each evaluation replaces the file.
+        collect_device: Where results of several processes are collected, ``'cpu'`` or ``'gpu'``.
+        prefix: What the names of the figures begin with.
+
+    Raises:
+        UserError: for a threshold outside (0, 1), and in use for a data set without typed objects and for
+            predictions of another size than the instance map.
+    """
+
+    default_prefix = 'hard'
+
+    def __init__(
+        self,
+        threshold: float | None = None,
+        out_file: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = 'hard',
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if threshold is not None and not 0 < threshold < 1:
+            raise UserError(
+                f'the threshold of HardCaseMetric is {threshold}: give a value between 0 and 1, or None for '
+                "the model's own"
+            )
+        self.threshold = threshold
+        self.out_file = out_file
+        self.rows: list[HardCaseRow] = []
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
+        """Count the objects of one batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions with ``pred_sem_seg`` (and ``seg_logits``, if there is a threshold) and
+                ``img_path``, the paths of both images, as dicts.
+        """
+        for sample in data_samples:
+            if self.threshold is None:
+                pred = sample['pred_sem_seg']['data'].squeeze(0) == 1
+            else:
+                pred = change_probs(sample['seg_logits']['data']) > self.threshold
+            ids, kinds, path = _read_objects(Path(sample['img_path'][0]))
+            if ids.shape != pred.shape:
+                raise UserError(
+                    f'{path} is {_size(ids)} and the prediction {_size(pred)}: test on whole images without '
+                    'resizing, or leave HardCaseMetric out'
+                )
+            self.results.append(count_objects(pred.cpu().numpy(), ids, kinds))
+
+    def compute_metrics(self, results: list[list[Counts]]) -> dict[str, float]:
+        """Sum up the images, print the table, write the JSON file.
+
+        Args:
+            results: One item an image, from :meth:`process` in all processes.
+        """
+        logger: MMLogger = MMLogger.get_current_instance()
+        self.rows = hard_case_rows(counts for image in results for counts in image)
+        logger.info('\n' + hard_case_table(self.rows))
+        if self.out_file is not None:
+            report = {
+                'threshold': 'model' if self.threshold is None else self.threshold,
+                'found_at': FOUND,
+                'alarmed_at': ALARMED,
+                'images': len(results),
+                'rows': [asdict(row) for row in self.rows],
+            }
+            _write_json(Path(self.out_file), report)
+        figures: dict[str, float] = {}
+        for row in self.rows:
+            if row.objects:
+                pixel_rate, object_rate = ('recall', 'found') if row.changed else ('false_alarm', 'alarmed')
+                figures |= {
+                    f'{row.kind}/{pixel_rate}': row.pixel_rate,
+                    f'{row.kind}/{object_rate}': row.object_rate,
+                    f'{row.kind}/objects': row.objects,
+                }
+        return figures
+
+
+def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> list[Counts]:
+    """Count the pixels called changed in every object of an image.
+
+    Args:
+        pred: True where a pixel is called changed.
+        ids: Instance map, 0 where no object is.
+        kinds: Kind of every object by its id.
+
+    Shapes:
+        ``pred`` and ``ids``: (H, W).
+
+    Returns:
+        Kind, pixels and pixels called changed of every object that has pixels; the rest comes as background.
+    """
+    pixels = np.bincount(ids.ravel(), minlength=max(kinds, default=0) + 1)
+    called = np.bincount(ids[pred], minlength=len(pixels))
+    names = {0: BACKGROUND, **kinds}
+    return [(names[int(i)], int(pixels[i]), int(called[i])) for i in np.flatnonzero(pixels)]
+
+
+def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
+    """Sum up objects by kind.
+
+    Args:
+        counts: Kind, pixels and pixels called changed of every object of all images.
+
+    Returns:
+        One row a kind, changed kinds first, in the order of HARD_CASES; background last.
+    """
+    cases = HARD_CASES | {BACKGROUND: HardCase(False, 'everything that is no typed object')}
+    by_kind: dict[str, list[tuple[int, int]]] = {kind: [] for kind in cases}
+    for kind, pixels, called in counts:
+        by_kind[kind].append((pixels, called))
+    rows = []
+    for kind, case in cases.items():
+        objects = by_kind[kind]
+        limit = FOUND if case.changed else ALARMED
+        pixels = sum(one for one, _ in objects)
+        called = sum(one for _, one in objects)
+        hits = sum(called >= limit * pixels for pixels, called in objects)
+        rates = (called / pixels, hits / len(objects)) if objects else (0.0, 0.0)
+        rows.append(HardCaseRow(kind, case.changed, len(objects), pixels, *rates, case.description))
+    return rows
+
+
+def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
+    """Lay out the result as a text table; kinds without an object are left out.
+
+    Args:
+        rows: From :func:`hard_case_rows`.
+    """
+    lines = []
+    for changed, title, pixel_rate, object_rate in (
+        (True, 'changed', 'recall', 'found'),
+        (False, 'unchanged', 'false alarm', 'alarmed'),
+    ):
+        lines.append(f'{title:<18} {"objects":>8} {"pixels":>10} {pixel_rate:>12} {object_rate:>8}')
+        lines += [
+            f'{row.kind:<18} {row.objects:>8} {row.pixels:>10,} {row.pixel_rate:>12.4f} {row.object_rate:>8.4f}'
+            for row in rows
+            if row.changed == changed and row.objects
+        ]
+    lines.append(
+        f'recall, false alarm: share of the pixels called changed; found: objects with at least {FOUND:.0%} of them, '
+        f'alarmed: with at least {ALARMED:.0%}'
+    )
+    return '\n'.join(lines)
+
+
+def _read_objects(image: Path) -> tuple[np.ndarray, dict[int, str], Path]:
+    """Instance map and kinds that belong to an image of date 1, and where they stand."""
+    path = image.parent.parent / 'objects' / f'{image.stem}.png'
+    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if ids is None:
+        raise UserError(
+            f'{path} is missing or no image, and HardCaseMetric needs a data set with typed objects: '
+            'make one with hsonet_mm.demo.generate, or leave this metric out'
+        )
+    try:
+        listed = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))['objects']
+        kinds = {int(thing['id']): str(thing['kind']) for thing in listed}
+        unknown = (set(kinds.values()) - set(HARD_CASES)) | (set(np.unique(ids).tolist()) - {0} - set(kinds))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{path.with_suffix(".json")} is no list of objects ({error}): make the data again'
+        ) from None
+    if unknown:
+        raise UserError(
+            f'{path.with_suffix(".json")} does not explain {sorted(unknown)}: make the data again'
+        )
+    return ids, kinds, path
+
+
+def _size(image: Any) -> str:
+    return ' x '.join(map(str, image.shape))
+
+
+def _write_json(path: Path, report: dict[str, Any]) -> None:
+    """Replace the file in one step, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    temporary.replace(path)

@@ -1,0 +1,6 @@
+"""Backbones that MMSegmentation lacks, and where their pre-trained weights come from."""
+
+from hsonet_mm.models.backbones.efficientnet_lite import EfficientNetLite
+from hsonet_mm.models.backbones.pvt_v2 import PVTv2
+
+__all__ = ['EfficientNetLite', 'PVTv2']

@@ -1,0 +1,123 @@
+"""The foreground-scene association head, the second part of HSONet."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
+from hsonet_mm.registry import MODELS
+
+__all__ = ['FUSIONS', 'FSAssociationHead']
+
+FUSIONS: dict[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
+    'diff': (1, lambda d1, d2: (d1 - d2).abs()),
+    'concat': (2, lambda d1, d2: torch.cat([d1, d2], dim=1)),
+    'both': (2, lambda d1, d2: torch.cat([(d1 - d2).abs(), d1 + d2], dim=1)),
+}
+"""How the decoded dates become one: factor on the channels, function."""
+
+
+@MODELS.register_module()
+class FSAssociationHead(BaseDecodeHead):
+    r"""Association, light-weight decoder and change classifier of HSONet.
+
+    Each date, with shared weights: :math:`D = \mathrm{decode}(\mathrm{associate}(P_2..P_5, g))`; then the classifier
+    on the fused dates, :math:`q = |D_1 - D_2|` by default. Association and a light-weight dual-branch decoder are the
+    paper's [paper], their form is FarSeg's [code], fusion and classifier are ours [choice].
+
+    With ``diff`` and ``both`` the head does not know the order of the dates; with ``diff`` two equal images give a
+    constant map. Both dates go through the head as one batch, so that its batch norms see both dates together.
+
+    Args:
+        in_channels: channels *per date* of the pyramid levels, finest first, then of the scene embedding. The inputs
+            have twice as many: :class:`VFPN` with ``policy='concat'``. Without association the scene may be left out.
+        channels: channels of the decoder.
+        association_channels: width u of the association.
+        association: switch of the association (ablation).
+        scale_aware: one scene projection a level, or a shared one.
+        residual: FarSeg++'s residual form of the association.
+        fusion: ``diff``, ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
+        prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
+            has no effect.
+        **kwargs: of MMSegmentation's ``BaseDecodeHead``; set ``out_channels=1`` and ``threshold`` for the one-logit
+            form of HSONet.
+
+    Shapes:
+        inputs: flat tuple of (N, 2 in_channels[i], H_i, W_i), scene (N, 2 in_channels[-1], 1, 1). Returns logits
+        (N, out_channels, H_0, W_0) at the finest level.
+
+    Raises:
+        ValueError: for an unknown fusion, or inputs that do not hold both dates.
+
+    References:
+        HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int = 128,
+        association_channels: int = 256,
+        association: bool = True,
+        scale_aware: bool = True,
+        residual: bool = False,
+        fusion: str = 'diff',
+        prior: float = 0.02,
+        num_levels: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        if fusion not in FUSIONS:
+            raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, not {fusion!r}')
+        if len(in_channels) != num_levels + 1 and (association or len(in_channels) != num_levels):
+            raise ValueError(
+                f'in_channels must name {num_levels} pyramid levels and the scene embedding, not {list(in_channels)}'
+            )
+        kwargs.setdefault('in_index', list(range(len(in_channels))))
+        kwargs.setdefault(
+            'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
+        )
+        super().__init__(
+            in_channels=list(in_channels), channels=channels, input_transform='multiple_select', **kwargs
+        )
+        levels = list(in_channels[:num_levels])
+        factor, self.fuse = FUSIONS[fusion]
+        self.association = None
+        if association:
+            self.association = SceneAssociation(
+                levels, in_channels[-1], association_channels, scale_aware, residual, self.norm_cfg
+            )
+            levels = [association_channels] * num_levels
+        self.num_levels = num_levels
+        self.decoder = PyramidDecoder(levels, channels, self.norm_cfg, self.align_corners)
+        self.conv_seg = nn.Conv2d(factor * channels, self.out_channels, kernel_size=1)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits of change from the fused pyramids and scene embeddings of both dates."""
+        levels = [self._dates_as_batch(x, c) for x, c in self._selected(inputs)]
+        scene = levels.pop() if len(levels) > self.num_levels else None
+        if self.association is not None:
+            levels = self.association(levels, scene)
+        return self.cls_seg(self.fuse(*self.decoder(levels).chunk(2)))
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+        """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        if self.out_channels == 1:
+            losses.pop('acc_seg', None)
+        return losses
+
+    def _selected(self, inputs: Sequence[Tensor]) -> list[tuple[Tensor, int]]:
+        return list(zip(self._transform_inputs(inputs), self.in_channels, strict=True))
+
+    @staticmethod
+    def _dates_as_batch(x: Tensor, channels: int) -> Tensor:
+        """(N, 2 C, H, W) with the dates side by side to (2 N, C, H, W) with the dates one after the other."""
+        if x.shape[1] != 2 * channels:
+            raise ValueError(
+                f'FSAssociationHead needs both dates, 2 x {channels} channels, and got {x.shape[1]}: use a neck that '
+                "keeps them apart, such as VFPN(policy='concat')"
+            )
+        return torch.cat(x.chunk(2, dim=1))

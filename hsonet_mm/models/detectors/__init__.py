@@ -1,0 +1,5 @@
+"""Change detectors."""
+
+from hsonet_mm.models.detectors.siam_encoder_decoder import SiamEncoderDecoder
+
+__all__ = ['SiamEncoderDecoder']

@@ -1,0 +1,77 @@
+"""Foreground-scene association: each pixel of a pyramid is weighed by its relation to the scene."""
+
+from collections.abc import Sequence
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+__all__ = ['SceneAssociation']
+
+
+class SceneAssociation(BaseModule):
+    r"""Foreground-scene association (FS-relation) of one date.
+
+    .. math:: s_i = W^2_i\,\mathrm{ReLU}(W^1_i g + b^1_i) + b^2_i, \quad
+              r_i = \sigma\big(\langle s_i, \psi_i(P_i) \rangle\big), \quad Z_i = r_i\,\phi_i(P_i)
+
+    for every pyramid level i, with content encoder :math:`\psi` and feature re-encoder :math:`\phi`, each
+    ReLU(BN(conv1x1)). That a relation to the scene reinforces the features is the paper's [paper]; the equations are
+    FarSeg's [code]. Given g it is pointwise in space.
+
+    Args:
+        in_channels: channels d of each pyramid level.
+        scene_channels: channels of the scene embedding.
+        channels: width u of the association, and of its output.
+        scale_aware: one scene projection a level [code], or one shared by all levels.
+        residual: FarSeg++'s form, conv1x1 of [Z_i; P_i] instead of Z_i.
+        norm_cfg: normalisation of the encoders.
+
+    Shapes:
+        levels (N, d_i, H_i, W_i), scene (N, scene_channels, 1, 1) to (N, u, H_i, W_i) for each level.
+
+    References:
+        FarSeg, arXiv 2011.09766; FarSeg++, TPAMI 2023.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        scene_channels: int,
+        channels: int,
+        scale_aware: bool = True,
+        residual: bool = False,
+        norm_cfg: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.scene_encoders = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(scene_channels, channels, 1), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1)
+            )
+            for _ in (in_channels if scale_aware else in_channels[:1])
+        )
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.content_encoders = nn.ModuleList(ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels)
+        self.feature_encoders = nn.ModuleList(ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels)
+        self.residual_projections = (
+            nn.ModuleList(nn.Conv2d(channels + c, channels, 1) for c in in_channels) if residual else None
+        )
+
+    def relations(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
+        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how strongly a pixel belongs to the scene's foreground."""
+        scenes = [encode(scene) for encode in self.scene_encoders]
+        scenes *= len(levels) // len(scenes)
+        return [
+            (s * encode(level)).sum(dim=1, keepdim=True).sigmoid()
+            for s, encode, level in zip(scenes, self.content_encoders, levels, strict=True)
+        ]
+
+    def forward(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
+        """Reinforce the levels by their relation to the scene."""
+        relations = self.relations(levels, scene)
+        outs = [r * encode(p) for r, encode, p in zip(relations, self.feature_encoders, levels, strict=True)]
+        if self.residual_projections is not None:
+            projections = zip(self.residual_projections, outs, levels, strict=True)
+            outs = [project(torch.cat([z, p], dim=1)) for project, z, p in projections]
+        return outs

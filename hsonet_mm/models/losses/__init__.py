@@ -1,0 +1,7 @@
+"""Losses: EO-loss as a module and as functions."""
+
+from hsonet_mm.models.losses.eo_loss import EOLoss
+from hsonet_mm.models.losses.functional import EOTerms, Weighing, eo_loss, eo_weights
+from hsonet_mm.models.losses.schedule import SCHEDULES, training_progress
+
+__all__ = ['SCHEDULES', 'EOLoss', 'EOTerms', 'Weighing', 'eo_loss', 'eo_weights', 'training_progress']

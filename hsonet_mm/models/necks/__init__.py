@@ -1,0 +1,5 @@
+"""Necks: V-FPN."""
+
+from hsonet_mm.models.necks.vfpn import VFPN
+
+__all__ = ['VFPN']

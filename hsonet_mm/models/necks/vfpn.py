@@ -1,0 +1,90 @@
+"""V-FPN, the first part of HSONet: a Siamese feature pyramid with scene embedding."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.necks import FPN
+from torch import Tensor
+
+from hsonet_mm.registry import MODELS
+
+__all__ = ['FUSIONS', 'VFPN']
+
+FUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'concat': lambda t1, t2: torch.cat([t1, t2], dim=1),
+    'sum': lambda t1, t2: t1 + t2,
+    'diff': lambda t1, t2: t2 - t1,
+    'abs_diff': lambda t1, t2: (t1 - t2).abs(),
+}
+"""How the maps of the two dates become one; names as in Open-CD's ``FeatureFusionNeck``."""
+
+
+@MODELS.register_module()
+class VFPN(FPN):
+    r"""Siamese feature pyramid with scene embedding.
+
+    Each date by itself, with shared weights:
+
+    .. math:: T_5 = L_5(C_5), \quad T_k = L_k(C_k) + \mathrm{up}(T_{k+1}), \quad P_k = O_k(T_k), \quad
+              g = \mathrm{GAP}(C_5)
+
+    with 1x1 convolutions L, 3x3 convolutions O and nearest upsampling; g describes the scene around. Then the dates are
+    fused level by level. That each branch is an FPN with a scene embedding is the paper's [paper]; its form is
+    FarSeg's [code]; keys of the state dict are those of MMSegmentation's FPN, as in Open-CD's ``FarSegFPN``.
+
+    The scene embedding averages over the whole input, so it depends on its size: test windows of about the size of
+    the training crops see the embeddings that were trained; whole images see smoother ones.
+
+    Args:
+        in_channels: channels of the backbone's stages C2..C5.
+        out_channels: width d of the pyramid.
+        scene_embedding: whether g is appended to the output.
+        policy: fusion of the dates: ``concat`` (what :class:`FSAssociationHead` takes apart again), ``sum``, ``diff``
+            (t2 - t1) or ``abs_diff``.
+        batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
+            the result is the same; with it, statistics are then taken over both dates together.
+        **kwargs: of MMSegmentation's FPN, such as ``norm_cfg``.
+
+    Shapes:
+        feats_t1, feats_t2: C_k of (N, in_channels[k], H_k, W_k) each. Returns a flat tuple, finest level first:
+        (N, d', H_k, W_k) for every level, then (N, in_channels[-1]', 1, 1), where ' doubles for ``concat``.
+
+    Raises:
+        ValueError: for an unknown policy.
+
+    References:
+        HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766; FPN, arXiv 1612.03144.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        scene_embedding: bool = True,
+        policy: str = 'concat',
+        batch_dates: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if policy not in FUSIONS:
+            raise ValueError(f'policy must be one of {", ".join(FUSIONS)}, not {policy!r}')
+        kwargs.setdefault('num_outs', len(in_channels))
+        super().__init__(in_channels=list(in_channels), out_channels=out_channels, **kwargs)
+        self.scene_embedding = scene_embedding
+        self.policy = policy
+        self.batch_dates = batch_dates
+
+    def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Fuse the pyramids and scene embeddings of both dates."""
+        if self.batch_dates:
+            both = self.embed([torch.cat(pair) for pair in zip(feats_t1, feats_t2, strict=True)])
+            pairs = [tuple(level.chunk(2)) for level in both]
+        else:
+            pairs = list(zip(self.embed(feats_t1), self.embed(feats_t2), strict=True))
+        return tuple(FUSIONS[self.policy](t1, t2) for t1, t2 in pairs)
+
+    def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Pyramid levels, then the scene embedding, of one date."""
+        levels = super().forward(tuple(feats))
+        return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels

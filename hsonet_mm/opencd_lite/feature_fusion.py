@@ -1,0 +1,55 @@
+"""The neck that fuses the feature pyramids of two dates without weights of its own."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.opencd_lite.registry import MODELS
+
+__all__ = ['FeatureFusionNeck']
+
+_POLICIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'concat': lambda t1, t2: torch.cat((t1, t2), dim=1),
+    'sum': lambda t1, t2: t1 + t2,
+    'diff': lambda t1, t2: t2 - t1,
+    'abs_diff': lambda t1, t2: (t1 - t2).abs(),
+}
+
+
+@MODELS.register_module()
+class FeatureFusionNeck(BaseModule):
+    """Fuse the features of two dates level by level, as Open-CD's neck of this name.
+
+    Args:
+        policy: ``'concat'`` of the channels, ``'sum'``, ``'diff'`` (second minus first) or ``'abs_diff'``.
+        in_channels: Not used, accepted for Open-CD's configs.
+        channels: Not used, accepted for Open-CD's configs.
+        out_indices: The levels to give on, finest first.
+
+    Shapes:
+        Two sequences of (N, C_i, H_i, W_i) in, a tuple of (N, C_i or 2 C_i, H_i, W_i) out.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        in_channels: Sequence[int] | None = None,
+        channels: int | None = None,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+    ) -> None:
+        super().__init__()
+        if policy not in _POLICIES:
+            raise UserError(
+                f'FeatureFusionNeck has no policy {policy!r}: choose one of {", ".join(_POLICIES)}'
+            )
+        self.policy = policy
+        self.in_channels = in_channels
+        self.channels = channels
+        self.out_indices = out_indices
+
+    def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Fuse the chosen levels."""
+        return tuple(_POLICIES[self.policy](feats_t1[i], feats_t2[i]) for i in self.out_indices)

@@ -1,0 +1,13 @@
+"""Packages of hsonet_mm; everything else is in pyproject.toml.
+
+The configs live in the top-level folder ``configs`` and are installed as
+``hsonet_mm.configs``, so that other projects can inherit them by
+``from hsonet_mm.configs.hsonet_levir import *``.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), 'hsonet_mm.configs', 'hsonet_mm.configs._base_'],
+    package_dir={'hsonet_mm.configs': 'configs', 'hsonet_mm.configs._base_': 'configs/_base_'},
+)

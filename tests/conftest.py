@@ -1,0 +1,150 @@
+"""Shared fixtures: a tiny data set, a tiny HSONet, and ways to run the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.utils import ManagerMixin
+
+import hsonet_mm  # noqa: F401
+from hsonet_mm.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+# The shipped config with a network of 0.1 M parameters, small crops and everything in one process.
+TINY = {
+    'model.backbone': {
+        '_delete_': True,
+        'type': 'mmseg.ResNet',
+        'depth': 18,
+        'base_channels': 8,
+        'stem_channels': 8,
+        'norm_cfg': {'type': 'BN', 'requires_grad': True},
+    },
+    'model.neck.in_channels': [8, 16, 32, 64],
+    'model.neck.out_channels': 16,
+    'model.decode_head.in_channels': [16, 16, 16, 16, 64],
+    'model.decode_head.association_channels': 16,
+    'model.decode_head.channels': 16,
+    'train_dataloader.batch_size': 2,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+    'train_dataloader.dataset.pipeline': [
+        {'type': 'hsonet_mm.MultiImgLoadImageFromFile'},
+        {'type': 'hsonet_mm.MultiImgLoadAnnotations'},
+        {'type': 'hsonet_mm.MultiImgBalancedCrop', 'crop_size': 64, 'changed_prob': 0.5},
+        {'type': 'MultiImgPackSegInputs'},
+    ],
+    'param_scheduler': [{'type': 'ConstantLR', 'factor': 1.0, 'by_epoch': False}],
+    'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 4, 'val_interval': 2},
+    'default_hooks.checkpoint.interval': 2,
+    'default_hooks.logger.interval': 1,
+}
+
+
+def make_pair(seed, height=64, width=64):
+    """Two dates of textured ground with houses; one house appears, one vanishes. Label 0/255."""
+    rng = np.random.default_rng(seed)
+    ground = rng.integers(60, 140, (height // 8, width // 8, 3), dtype=np.uint8)
+    t1 = cv2.resize(ground, (width, height), interpolation=cv2.INTER_CUBIC)
+    t2 = cv2.convertScaleAbs(t1, alpha=1.1, beta=5)
+    label = np.zeros((height, width), np.uint8)
+    for half, images in enumerate([(t1,), (t2,), (t1, t2)]):
+        side, top, shift = 4 * rng.integers((3, 0, 0), (5, height // 4 - 4, 2))  # on the decoder's grid
+        left = half * (width // 3 // 4 * 4) + shift
+        house = np.s_[top : top + side, left : left + side]
+        for image in images:
+            image[house] = 230
+        if len(images) == 1:
+            label[house] = 255
+    return t1, t2, label
+
+
+def write_split(folder, pairs):
+    """Write pairs as {A,B,label}/<n>.png."""
+    for name, images in zip(('A', 'B', 'label'), zip(*pairs, strict=True), strict=True):
+        (folder / name).mkdir(parents=True)
+        for index, image in enumerate(images):
+            cv2.imwrite(str(folder / name / f'{index}.png'), image)
+
+
+@pytest.fixture(scope='session')
+def repo():
+    """The folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory):
+    """A data set in LEVIR layout: 4 + 2 + 2 pairs; those of test are larger than one tile of 256."""
+    root = tmp_path_factory.mktemp('data') / 'tiny'
+    write_split(root / 'train', [make_pair(seed) for seed in range(4)])
+    write_split(root / 'val', [make_pair(seed) for seed in (4, 5)])
+    write_split(root / 'test', [make_pair(6, 80, 272), make_pair(7, 64, 96)])
+    return root
+
+
+@pytest.fixture(scope='session')
+def write_config(tiny_data):
+    """A function (path, changes) that writes the tiny config, changed by dotted keys, to a file."""
+
+    def write(path, changes=None, base='hsonet_lite_levir.py'):
+        config = Config.fromfile(ROOT / 'configs' / base)
+        for options in (TINY, changes or {}):
+            config.merge_from_dict(options)
+        for split in ('train', 'val', 'test'):
+            config[f'{split}_dataloader'].dataset.data_root = str(tiny_data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config.dump(path)
+        return path
+
+    return write
+
+
+def _forget_runs(cls=ManagerMixin):
+    """MMEngine names what a run has by config and second, so that two runs of one second would share it."""
+    if cls is not DefaultScope:
+        cls._instance_dict.clear()
+    for subclass in cls.__subclasses__():
+        _forget_runs(subclass)
+
+
+@pytest.fixture
+def hsonet(capsys):
+    """A function that runs ``hsonet ARGUMENTS`` in this process: (exit code, stdout, stderr)."""
+
+    def run(*args):
+        _forget_runs()
+        capsys.readouterr()
+        code = main([str(arg) for arg in args])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def tool_env():
+    """The environment of commands: this checkout, one core."""
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.fixture(scope='session')
+def run_tool(tool_env):
+    """A function that runs ``python ARGUMENTS`` from the project's folder."""
+
+    def run(*args):
+        command = [sys.executable, *map(str, args)]
+        return subprocess.run(command, cwd=ROOT, env=tool_env, capture_output=True, text=True, timeout=300)
+
+    return run

@@ -1,0 +1,315 @@
+"""The metric against scikit-learn, over split batches and two processes, and its error messages."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation import ChangeMetric, Confusion, confusion, histograms, sweep
+from hsonet_mm.evaluation.change_metric import change_probs, format_table
+from hsonet_mm.evaluation.confusion import BINS
+from hsonet_mm.registry import METRICS
+
+FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
+
+
+def sample(probs, target, threshold=0.5, name='a.png'):
+    """A data sample as mmengine hands it to metrics: one-channel head."""
+    probs = torch.as_tensor(probs, dtype=torch.float32)[None]
+    return {
+        'img_path': ['A/' + name, 'B/' + name],
+        'gt_sem_seg': {'data': torch.as_tensor(target, dtype=torch.uint8)[None]},
+        'pred_sem_seg': {'data': (probs > threshold).to(probs)},
+        'seg_logits': {'data': probs},
+    }
+
+
+def random_pair(seed, shape=(23, 31), ignored=0.1, share=0.2):
+    rng = np.random.default_rng(seed)
+    target = (rng.random(shape) < share).astype(np.uint8)
+    probs = np.clip(rng.normal(0.3 + 0.25 * target, 0.25), 0, 1).astype(np.float32)
+    target[rng.random(shape) < ignored] = 255
+    return probs, target
+
+
+def evaluate(metric, samples, batch=1):
+    for start in range(0, len(samples), batch):
+        metric.process({}, samples[start : start + batch])
+    return metric.evaluate(len(samples))
+
+
+def by_scikit_learn(pred, target):
+    from sklearn import metrics
+
+    valid = target != 255
+    y, p = target[valid].astype(int), pred[valid].astype(int)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        y, p, labels=[1], average=None, zero_division=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        kappa = metrics.cohen_kappa_score(y, p, labels=[0, 1])
+    return {
+        'precision': precision[0],
+        'recall': recall[0],
+        'f1': f1[0],
+        'iou': metrics.jaccard_score(y, p, pos_label=1, zero_division=0),
+        'oa': metrics.accuracy_score(y, p),
+        'kappa': 0.0 if math.isnan(kappa) else kappa,  # 0 / 0: our convention is 0
+    }
+
+
+def test_hand_values():
+    pred = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 1]])
+    target = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 255]])
+    counts = confusion(pred, target)
+    assert counts == Confusion(tp=1, fp=2, fn=1, tn=3)
+    assert counts.precision == 1 / 3
+    assert counts.recall == 1 / 2
+    assert counts.f1 == 2 / 5
+    assert counts.iou == 1 / 4
+    assert counts.oa == 4 / 7
+    # expected agreement (3 * 2 + 4 * 5) / 49, observed 4 / 7
+    assert counts.kappa == pytest.approx((4 / 7 - 26 / 49) / (1 - 26 / 49))
+    assert counts.total == 7
+    assert counts + Confusion(tp=1) == Confusion(2, 2, 1, 3)
+    assert list(counts.figures()) == list(FIGURES)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_equals_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    samples, preds, targets = [], [], []
+    for index in range(int(rng.integers(1, 5))):
+        shape = tuple(rng.integers(1, 40, 2))
+        probs, target = random_pair(1000 * seed + index, shape, *rng.random(2) * 0.8)
+        samples.append(sample(probs, target, 0.4))
+        preds.append((probs > np.float32(0.4)).ravel())
+        targets.append(target.ravel())
+    figures = evaluate(ChangeMetric(), samples, batch=2)
+    expected = by_scikit_learn(np.concatenate(preds), np.concatenate(targets))
+    for name in FIGURES:
+        assert figures[f'changed/{name}'] == pytest.approx(expected[name], abs=1e-12), name
+
+
+@pytest.mark.parametrize(('pred', 'target'), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_undefined_figures_follow_scikit_learn(pred, target):
+    pred, target = np.full((4, 4), pred), np.full((4, 4), target)
+    expected = by_scikit_learn(pred, target)
+    assert confusion(torch.tensor(pred), torch.tensor(target)).figures() == pytest.approx(expected)
+
+
+def test_nothing_counted():
+    figures = evaluate(ChangeMetric(), [sample(np.ones((3, 3)), np.full((3, 3), 255))])
+    assert all(figures[f'changed/{name}'] == 0 for name in FIGURES)
+    assert figures['changed/best_threshold'] == 0.5
+
+
+def test_precision_and_recall_are_not_swapped():
+    probs, target = np.zeros((10, 10)), np.zeros((10, 10))
+    probs[0, :5] = 0.9  # 5 predicted, 4 of them among the 8 labelled
+    target[0, 1:9] = 1
+    figures = evaluate(ChangeMetric(), [sample(probs, target)])
+    assert figures['changed/precision'] == 4 / 5
+    assert figures['changed/recall'] == 4 / 8
+    assert figures['changed/f1'] == pytest.approx(8 / 13)
+
+
+def test_counts_over_the_data_set_not_means_of_images():
+    small, large = random_pair(1, (4, 4), share=0.9), random_pair(2, (60, 60), share=0.05)
+    figures = evaluate(ChangeMetric(), [sample(*small), sample(*large)])
+    alone = [evaluate(ChangeMetric(), [sample(*pair)])['changed/f1'] for pair in (small, large)]
+    assert abs(figures['changed/f1'] - sum(alone) / 2) > 0.05
+
+
+def test_split_batches_equal_one():
+    samples = [sample(*random_pair(seed, (10 + seed, 20))) for seed in range(7)]
+    one = evaluate(ChangeMetric(), samples, batch=7)
+    assert evaluate(ChangeMetric(), samples, batch=1) == one
+    assert evaluate(ChangeMetric(), samples, batch=3) == one
+    assert evaluate(ChangeMetric(), samples[::-1], batch=2) == one
+
+
+def test_ignored_pixels_change_nothing():
+    probs, target = random_pair(3, ignored=0.3)
+    other = np.where(target == 255, 1 - probs, probs)
+    assert evaluate(ChangeMetric(), [sample(probs, target)]) == evaluate(
+        ChangeMetric(), [sample(other, target)]
+    )
+
+
+def test_ignore_index_can_be_chosen():
+    probs, target = random_pair(3)
+    nine = np.where(target == 255, 9, target)
+    assert evaluate(ChangeMetric(ignore_index=9), [sample(probs, nine)]) == evaluate(
+        ChangeMetric(), [sample(probs, target)]
+    )
+
+
+@pytest.mark.parametrize('threshold', [0.2, 0.5, 0.71])
+def test_threshold_overrules_the_model(threshold):
+    probs, target = random_pair(4)
+    figures = evaluate(ChangeMetric(threshold=threshold), [sample(probs, target, threshold=0.01)])
+    expected = by_scikit_learn((probs > np.float32(threshold)).ravel(), target.ravel())
+    for name in FIGURES:
+        assert figures[f'changed/{name}'] == pytest.approx(expected[name])
+
+
+def test_without_sweep():
+    figures = evaluate(ChangeMetric(sweep=False), [sample(*random_pair(4))])
+    assert list(figures) == [f'changed/{name}' for name in FIGURES]
+
+
+def test_sweep_equals_thresholding_exactly():
+    probs, target = random_pair(5, (40, 40))
+    probs[0, :5], target[0, :5] = [0, 1, 0.5, 0.25, 0.75], 1  # on the edges of bins
+    probs, target = torch.tensor(probs), torch.tensor(target)
+    curve = sweep(*histograms(probs, target))
+    assert len(curve.thresholds) == len(curve.confusions) == BINS - 1
+    for index in [0, 1, 17, BINS // 4 - 1, BINS // 2 - 1, 3 * BINS // 4 - 1, BINS - 2]:
+        assert curve.confusions[index] == confusion(probs > curve.thresholds[index], target)
+    assert curve.best[1].f1 == max(one.f1 for one in curve.confusions)
+
+
+def test_best_threshold_is_found_and_usable():
+    samples = [sample(*random_pair(seed)) for seed in range(3)]
+    first = evaluate(ChangeMetric(), samples)
+    assert first['changed/best_f1'] > first['changed/f1']
+    again = evaluate(ChangeMetric(threshold=first['changed/best_threshold']), samples)
+    assert again['changed/f1'] == first['changed/best_f1']
+
+
+def test_best_threshold_of_a_perfect_model_is_the_middle():
+    target = np.eye(8)
+    figures = evaluate(ChangeMetric(), [sample(target, target)])
+    assert figures['changed/best_threshold'] == 0.5
+    assert figures['changed/best_f1'] == figures['changed/kappa'] == 1
+
+
+def test_two_channel_logits_are_softmaxed():
+    probs, target = random_pair(6, ignored=0)
+    logits = torch.stack([torch.zeros(probs.shape), torch.tensor(probs).clamp(1e-6, 1 - 1e-6).logit()]) + 3
+    torch.testing.assert_close(change_probs(logits), logits.softmax(0)[1])
+    two = sample(probs, target) | {'seg_logits': {'data': logits}}
+    two['pred_sem_seg'] = {'data': logits.argmax(0, keepdim=True)}
+    one = evaluate(ChangeMetric(), [sample(probs, target)])
+    figures = evaluate(ChangeMetric(), [two])
+    assert figures['changed/f1'] == one['changed/f1']
+    assert figures['changed/best_f1'] == pytest.approx(one['changed/best_f1'], abs=1e-2)
+
+
+def test_json_and_table(tmp_path, capsys):
+    MMLogger.get_instance('test_json_and_table', log_level='INFO')
+    out_file = tmp_path / 'new' / 'figures.json'
+    metric = METRICS.build(
+        {'type': 'ChangeMetric', 'protocol': 'tiles 256', 'threshold': 0.5, 'out_file': str(out_file)}
+    )
+    samples = [sample(*random_pair(seed, (20, 20))) for seed in range(3)]
+    evaluate(metric, samples[:1])  # a second evaluation replaces the file
+    figures = evaluate(metric, samples)
+    report = json.loads(out_file.read_text())
+    assert [path.name for path in out_file.parent.iterdir()] == ['figures.json']
+    assert (report['protocol'], report['threshold'], report['images']) == ('tiles 256', 0.5, 3)
+    assert report['pixels'] + report['ignored_pixels'] == 3 * 400
+    assert sum(report['counts'].values()) == report['pixels']
+    assert {name: report[name] for name in FIGURES} == {name: figures[f'changed/{name}'] for name in FIGURES}
+    assert report['best']['f1'] == figures['changed/best_f1']
+    assert max(point['f1'] for point in report['curve']) == pytest.approx(report['best']['f1'], abs=0.02)
+    table = format_table(report).splitlines()
+    assert 'changed' in table[0]
+    assert 'tiles 256: 3 images' in table[0]
+    assert f'{report["pixels"]:,} pixels' in table[0]
+    assert table[2].split()[:2] == ['changed', '0.5000']
+    assert table[2].split()[4] == f'{report["f1"]:.4f}'
+    assert table[3].split()[1] == 'best'
+    assert table[2] in capsys.readouterr().out
+    assert format_table(report | {'threshold': 'model'}).splitlines()[2].split()[1] == 'model'
+
+
+def test_warns_when_no_label_is_changed(capsys):
+    MMLogger.get_instance('test_warns', log_level='INFO')
+    evaluate(ChangeMetric(), [sample(np.ones((2, 2)), np.array([[0, 255], [255, 0]]))])
+    assert 'to_binary' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('threshold', [0, 1, -0.1, 1.5, float('nan')])
+def test_threshold_out_of_range(threshold):
+    with pytest.raises(UserError, match='between 0 and 1'):
+        ChangeMetric(threshold=threshold)
+
+
+def test_mistakes_are_named():
+    good = sample(np.zeros((4, 4)), np.zeros((4, 4)))
+    values = good | {'gt_sem_seg': {'data': torch.full((1, 4, 4), 128)}, 'seg_map_path': 'label/a.png'}
+    size = good | {'gt_sem_seg': {'data': torch.zeros(1, 4, 5)}}
+    classes = good | {'seg_logits': {'data': torch.zeros(3, 4, 4)}}
+    nan = good | {'seg_logits': {'data': torch.full((1, 4, 4), math.nan)}}
+    for bad, sentence in [
+        (values, 'label/a.png: the label holds the value 128'),
+        (size, 'A/a.png and B/a.png: the label is 4 x 5 and the prediction 4 x 4'),
+        (classes, '3 classes'),
+        (nan, 'A/a.png and B/a.png: the prediction is NaN'),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            ChangeMetric().process({}, [bad])
+
+
+def test_two_processes_count_padding_once(tmp_path):
+    """Five images on two processes: the sampler repeats one, the metric must not count it twice."""
+    script = textwrap.dedent("""
+        import json, sys
+        import numpy as np, torch
+        from mmengine.dataset import DefaultSampler
+        from hsonet_mm.evaluation import ChangeMetric
+
+        rank, world, batch, round_up = (int(value) for value in sys.argv[1:5])
+        if world > 1:
+            torch.distributed.init_process_group('gloo', 'file://' + sys.argv[5], rank=rank, world_size=world)
+
+        def sample(index):
+            rng = np.random.default_rng(index)
+            probs = torch.tensor(rng.random((1, 16, 16)), dtype=torch.float32)
+            target = torch.tensor(rng.random((1, 16, 16)) < 0.1 * (index + 1)).byte()
+            return dict(gt_sem_seg=dict(data=target), seg_logits=dict(data=probs),
+                        pred_sem_seg=dict(data=(probs > 0.5).float()))
+
+        indices = list(DefaultSampler(range(5), shuffle=False, round_up=bool(round_up)))
+        metric = ChangeMetric()
+        for start in range(0, len(indices), batch):
+            metric.process({}, [sample(index) for index in indices[start:start + batch]])
+        figures = metric.evaluate(5)
+        print('FIGURES', json.dumps([len(indices), figures]))
+    """)
+
+    def run(world, batch, round_up):
+        store = tmp_path / f'store{world}{batch}{round_up}'
+        arguments = [str(value) for value in (world, batch, round_up, store)]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, '-c', script, str(rank), *arguments],
+                cwd=tmp_path,
+                env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'OMP_NUM_THREADS': '1'},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(world)
+        ]
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        assert all(process.returncode == 0 for process in processes)
+        return [json.loads(output.split('FIGURES ')[1]) for output in outputs]
+
+    [(count, one)] = run(1, 5, 1)
+    assert count == 5
+    two = run(2, 2, 1)
+    assert [count for count, _ in two] == [3, 3]  # the sampler did pad
+    assert [figures for _, figures in two] == [one, one]
+    assert [figures for _, figures in run(2, 1, 0)] == [one, one]  # and without padding: 3 and 2 images

@@ -1,0 +1,298 @@
+"""The command line from end to end: every tool as a subprocess, every option in this process."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hsonet_mm.cli import COMMANDS, main
+
+EO_SCALARS = {'eo_zeta', 'eo_Z', 'eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'}
+TOOLS = {
+    'train': 'train',
+    'test': 'test',
+    'predict': 'predict',
+    'prepare': 'prepare_dataset',
+    'check': 'check_dataset',
+}
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, write_config, run_tool):
+    """What ``tools/train.py`` printed, the config and the work dir."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = write_config(folder / 'tiny.py')
+    done = run_tool(
+        'tools/train.py', config, '--work-dir', folder / 'work', '--seed', 7, '--tensorboard',
+        '--cfg-options', 'train_cfg.max_iters=30', 'train_cfg.val_interval=15', 'default_hooks.checkpoint.interval=15',
+        'model.decode_head.prior=0.3',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, config, folder / 'work'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(trained):
+    return trained[2] / 'iter_30.pth'
+
+
+def scalars(work_dir):
+    """The training and validation records of the log that MMEngine writes as JSON lines."""
+    (path,) = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def printed_f1(stdout):
+    return float(re.search(r'^changed F1 (\d\.\d{4})$', stdout, re.M)[1])
+
+
+def test_train_says_where_everything_is(trained, checkpoint):
+    done, config, work_dir = trained
+    assert f'Trained 30 iterations; log and checkpoints are in {work_dir}' in done.stdout
+    best = re.search(r'^Best on validation: (\S+) \(changed F1 \d\.\d{4}\)$', done.stdout, re.M)[1]
+    assert re.search(rf'^Test it: hsonet test {config} {best}$', done.stdout, re.M)
+    assert torch.load(best, weights_only=True)['state_dict'].keys()
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved['meta']['seed'] == 7
+    assert saved['meta']['iter'] == 30
+    assert 'Traceback' not in done.stderr
+
+
+def test_log_holds_the_schedule(trained):
+    done, _, work_dir = trained
+    steps = [record for record in scalars(work_dir) if 'loss' in record]
+    assert [record['step'] for record in steps] == list(range(1, 31))
+    assert EO_SCALARS <= steps[0].keys()
+    shares = [steps[-1][key] for key in sorted(EO_SCALARS) if 'grad' in key]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert steps[0]['eo_zeta'] == 1
+    assert steps[-1]['eo_zeta'] == pytest.approx((1 + np.cos(np.pi * 29 / 30)) / 2)
+    (line,) = re.findall(r'^.*Iter\(train\) +\[30/30\].*$', done.stdout, re.M)
+    assert all(f'{key}: ' in line for key in EO_SCALARS)
+
+
+def test_tensorboard_holds_the_schedule(trained):
+    reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    (path,) = trained[2].glob('*/vis_data/events.*')
+    events = reader.EventAccumulator(str(path)).Reload()
+    assert EO_SCALARS | {'loss', 'changed/f1'} <= set(events.Tags()['scalars'])
+    zeta = {event.step: event.value for event in events.Scalars('eo_zeta')}
+    assert zeta[1] == 1
+    assert zeta[10] == pytest.approx((1 + np.cos(np.pi * 9 / 30)) / 2)
+
+
+def test_test_tool_writes_scores_and_pictures(trained, checkpoint, run_tool, tmp_path):
+    done = run_tool(
+        'tools/test.py', trained[1], checkpoint, '--protocol', 'tiles_256', '--threshold', 0.3,
+        '--out', tmp_path / 'scores.json', '--show-dir', tmp_path / 'show', '--work-dir', tmp_path / 'work',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    assert (scores['protocol'], scores['threshold'], scores['images']) == ('tiles_256', 0.3, 2)
+    assert scores['pixels'] == 80 * 272 + 64 * 96
+    assert printed_f1(done.stdout) == pytest.approx(scores['f1'], abs=6e-5)
+    shapes = {path.stem: cv2.imread(str(path)).shape[:2] for path in (tmp_path / 'show').rglob('*.png')}
+    assert shapes == {'0': (80, 272), '1': (64, 96)}
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_protocols_differ(trained, checkpoint, hsonet, tmp_path):
+    """An image wider than a tile is scored in two, which changes what the scene embedding sees."""
+    scores = {}
+    for protocol in ('whole', 'tiles_256'):
+        out = tmp_path / f'{protocol}.json'
+        args = ('--protocol', protocol, '--out', out, '--work-dir', tmp_path / protocol)
+        code, stdout, _ = hsonet('test', trained[1], checkpoint, *args)
+        assert code == 0
+        scores[protocol] = json.loads(out.read_text())
+        assert scores[protocol]['threshold'] == 'model'
+        assert f'protocol {protocol}: 2 images' in stdout
+    assert scores['whole']['curve'] != scores['tiles_256']['curve']
+
+
+def test_threshold_from_validation(trained, checkpoint, hsonet, tmp_path):
+    """``--threshold val`` is the same as the number that validation finds best, and it saves and draws no more."""
+    val = ('--cfg-options', 'test_dataloader.dataset.data_prefix.img_path_from=val/A',
+           'test_dataloader.dataset.data_prefix.img_path_to=val/B',
+           'test_dataloader.dataset.data_prefix.seg_map_path=val/label')  # fmt: skip
+    reports = []
+    for name, options in {
+        'on_val': val,
+        'chosen': ('--threshold', 'val', '--show-dir', tmp_path / 'show'),
+    }.items():
+        out = tmp_path / f'{name}.json'
+        code, _, stderr = hsonet(
+            'test', trained[1], checkpoint, '--out', out, '--work-dir', tmp_path / name, *options
+        )
+        assert code == 0, stderr
+        reports.append(json.loads(out.read_text()))
+    on_val, chosen = reports
+    assert chosen['threshold'] == on_val['best']['threshold']
+    assert chosen['images'] == 2
+    assert chosen['pixels'] == 80 * 272 + 64 * 96
+    again = tmp_path / 'again.json'
+    number = ('--threshold', chosen['threshold'], '--out', again, '--work-dir', tmp_path / 'again')
+    assert hsonet('test', trained[1], checkpoint, *number)[0] == 0
+    assert json.loads(again.read_text())['counts'] == chosen['counts']
+    assert not list(tmp_path.rglob('*.pth'))
+    shapes = [cv2.imread(str(path)).shape[:2] for path in sorted((tmp_path / 'show').rglob('*.png'))]
+    assert shapes == [(80, 272), (64, 96)]
+
+
+def test_predict_tool_on_a_pair(trained, checkpoint, run_tool, tiny_data, tmp_path):
+    pair = (tiny_data / 'test/A/0.png', tiny_data / 'test/B/0.png')
+    done = run_tool('tools/predict.py', trained[1], checkpoint, *pair, '--out', tmp_path, '--threshold', 0.3)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r'^1 pair predicted, \d+\.\d\d% of the pixels changed at threshold 0\.3', done.stdout, re.M
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {'0_mask.png', '0_prob.png', '0_overlay.png'}
+    assert cv2.imread(str(tmp_path / '0_mask.png'), 0).shape == (80, 272)
+
+
+def test_predict_folders_agrees_with_test(trained, checkpoint, hsonet, tiny_data, tmp_path):
+    folders = (tiny_data / 'test/A', tiny_data / 'test/B')
+    code, stdout, stderr = hsonet('predict', trained[1], checkpoint, *folders, '--out', tmp_path / 'maps')
+    assert code == 0, stderr
+    assert '2 pairs predicted' in stdout
+    hits = 0
+    for name in ('0', '1'):
+        mask = cv2.imread(str(tmp_path / f'maps/{name}_mask.png'), 0)
+        hits += int((mask[cv2.imread(str(tiny_data / f'test/label/{name}.png'), 0) == 255] == 255).sum())
+    args = ('--out', tmp_path / 'scores.json', '--work-dir', tmp_path / 'work')
+    assert hsonet('test', trained[1], checkpoint, *args)[0] == 0
+    assert hits == json.loads((tmp_path / 'scores.json').read_text())['counts']['tp']
+
+
+def test_shipped_config_by_options_alone(hsonet, repo, tiny_data, tmp_path):
+    """The config for CPUs trains on another data set without an edit."""
+    code, stdout, stderr = hsonet(
+        'train', repo / 'configs/hsonet_lite_levir.py', '--data-root', tiny_data, '--work-dir', tmp_path,
+        '--cfg-options', 'model.backbone.init_cfg=None', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
+        'train_dataloader.batch_size=2', 'train_dataloader.num_workers=1', 'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False', 'train_dataloader.dataset.pipeline.3.crop_size=64',
+        'train_dataloader.dataset.pipeline.2.min_size=64',
+    )  # fmt: skip
+    assert code == 0, stderr
+    assert 'Trained 1 iterations' in stdout
+
+
+def test_seed_decides(write_config, hsonet, tmp_path):
+    losses = {}
+    for run, seed in {'first': 3, 'second': 3, 'other': 4}.items():
+        config = write_config(tmp_path / f'{run}.py', {'train_cfg.val_interval': 100})
+        args = ('--seed', seed, '--work-dir', tmp_path / run, '--cfg-options', 'train_cfg.max_iters=2')
+        assert hsonet('train', config, *args)[0] == 0
+        losses[run] = [record['loss'] for record in scalars(tmp_path / run) if 'loss' in record]
+    assert losses['first'] == losses['second']
+    assert losses['first'] != losses['other']
+
+
+def test_work_dir_has_the_configs_name(write_config, hsonet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / 'named.py', {'train_cfg.val_interval': 100})
+    assert hsonet('train', config, '--cfg-options', 'train_cfg.max_iters=2')[0] == 0
+    assert (tmp_path / 'work_dirs/named/iter_2.pth').is_file()
+    (last,) = (tmp_path / 'work_dirs/named/last_checkpoint').read_text().splitlines()
+    assert last.endswith('iter_2.pth')
+
+
+def test_amp_needs_a_gpu(write_config, hsonet, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    code, _, stderr = hsonet(
+        'train', write_config(tmp_path / 'amp.py'), '--amp', '--work-dir', tmp_path / 'work'
+    )
+    assert code == 2
+    assert stderr.startswith('error: --amp needs a GPU')
+    assert not (tmp_path / 'work').exists()
+
+
+def test_amp_wraps_the_optimiser(monkeypatch, write_config):
+    from mmengine.config import Config
+
+    from hsonet_mm.apis import train
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 1.0}}})
+    train._use_mixed_precision(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+
+
+def test_tensorboard_names_its_extra(write_config, hsonet, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'tensorboard', None)
+    code, _, stderr = hsonet('train', write_config(tmp_path / 'tb.py'), '--tensorboard')
+    assert code == 2
+    assert 'pip install "hsonet_mm[tensorboard]"' in stderr
+
+
+@pytest.mark.parametrize('name', TOOLS)
+def test_help(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, '--help'])
+    assert end.value.code == 0
+    assert re.match(rf'usage: hsonet {name} ', capsys.readouterr().out)
+
+
+def test_hsonet_lists_its_commands(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['--help'])
+    assert end.value.code == 0
+    stdout = capsys.readouterr().out
+    assert all(name in stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize('argv', [[], ['fly'], ['train'], ['test', 'config.py']])
+def test_wrong_usage(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    assert 'usage: hsonet' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', TOOLS.values())
+def test_tool_help(name, run_tool):
+    done = run_tool(f'tools/{name}.py', '--help')
+    assert done.returncode == 0, done.stderr
+    assert f'usage: {name}.py' in done.stdout
+
+
+def test_check_tool(run_tool, tiny_data):
+    done = run_tool('tools/check_dataset.py', tiny_data, '--crop', 64)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r'^train +4 ', done.stdout, re.M)
+
+
+def test_check_finds_problems(hsonet, tiny_data):
+    code, stdout, _ = hsonet('check', tiny_data, '--crop', 256)
+    assert code == 1
+    assert 'train/A/0.png: 64x64 is smaller than the crop of 256' in stdout
+
+
+def test_prepare_tool(run_tool, tiny_data, tmp_path):
+    done = run_tool('tools/prepare_dataset.py', tiny_data, tmp_path / 'cut', '--tile', 32)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tiles = {path.name for path in (tmp_path / 'cut/train/A').iterdir()}
+    assert len(tiles) == 16
+    assert tiles == {path.name for path in (tmp_path / 'cut/train/label').iterdir()}
+
+
+def test_interrupt_is_no_error(monkeypatch, capsys, write_config, tmp_path):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('hsonet_mm.apis.train.load_config', interrupt)
+    assert main(['train', str(tmp_path / 'any.py')]) == 130
+    assert capsys.readouterr().err == 'Interrupted\n'
+
+
+def test_our_own_errors_keep_their_trace(monkeypatch, tmp_path):
+    def fail(_):
+        raise RuntimeError('a defect')
+
+    monkeypatch.setattr('hsonet_mm.apis.train.load_config', fail)
+    with pytest.raises(RuntimeError, match='a defect'):
+        main(['train', str(tmp_path / 'any.py')])

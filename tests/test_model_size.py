@@ -1,0 +1,243 @@
+"""Parameters and MACs: what is counted, and that every HSONet has the size of the published design."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from hsonet_mm.evaluation.model_size import build_untrained, macs, main, parameters
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+
+# The design's table: parameters (M) and GMACs of a 256 x 256 pair; ResNets with the plain stem.
+# Width of pyramid and association, width of the decoder.
+FULL, NARROW = (256, 128), (128, 64)
+DESIGN = {
+    ('r18', FULL): (16.73, 16.72),
+    ('r50', FULL): (31.37, 23.42),
+    ('b0', FULL): (8.58, 13.37),
+    ('b1', FULL): (19.06, 17.56),
+    ('b2', FULL): (30.42, 22.63),
+    ('r18', NARROW): (12.76, 7.80),
+    ('r50', NARROW): (26.25, 14.12),
+    ('b0', NARROW): (4.80, 4.51),
+    ('b1', NARROW): (15.09, 8.63),
+    ('b2', NARROW): (26.44, 13.70),
+}
+STAGES = {
+    'r18': [64, 128, 256, 512],
+    'r50': [256, 512, 1024, 2048],
+    'b0': [32, 64, 160, 256],
+    'b1': [64, 128, 320, 512],
+    'b2': [64, 128, 320, 512],
+}
+# The deep stem of ResNetV1c: 3x3 convolutions 3-32-32-64 in place of a 7x7 one 3-64, at half the resolution.
+DEEP_STEM, PLAIN_STEM = 9 * (3 * 32 + 32 * 32 + 32 * 64), 49 * 3 * 64
+STEM_PARAMETERS = DEEP_STEM - PLAIN_STEM + 2 * (32 + 32)  # and two more batch norms of 32 channels
+STEM_MACS = 2 * 128**2 * (DEEP_STEM - PLAIN_STEM)
+
+SHIPPED = {
+    'hsonet_levir': ('r18', FULL, 16_743_649, STEM_PARAMETERS, STEM_MACS),
+    'hsonet_r50_levir': ('r50', FULL, 31_385_313, STEM_PARAMETERS, STEM_MACS),
+    'hsonet_pvtv2_b1_levir': ('b1', FULL, 19_060_289, 0, 0),
+    'hsonet_pvtv2_b2_levir': ('b2', FULL, 30_414_145, 0, 0),
+}
+
+
+def build(backbone, width):
+    """HSONet of the design's table, from the shipped config."""
+    cfg = Config.fromfile(CONFIGS / 'hsonet_levir.py')
+    pyramid, decoder = width
+    if backbone.startswith('r'):
+        cfg.model.backbone.update(type='mmseg.ResNet', depth=int(backbone[1:]))
+    else:
+        cfg.model.backbone = {'type': 'hsonet_mm.PVTv2', 'variant': backbone}
+    cfg.model.neck.update(in_channels=STAGES[backbone], out_channels=pyramid)
+    cfg.model.decode_head.update(
+        in_channels=[pyramid] * 4 + STAGES[backbone][3:], association_channels=pyramid, channels=decoder
+    )
+    init_default_scope('opencd')
+    return MODELS.build(cfg.model)
+
+
+# --- what is counted
+
+
+class Attention(nn.Module):
+    def forward(self, x):  # N, 6, 8, 8 as 6 heads of 8 tokens and 8 channels
+        return F.scaled_dot_product_attention(x, x, x)
+
+
+@pytest.mark.parametrize(
+    ('network', 'expected'),
+    [
+        (nn.Conv2d(6, 10, 3, padding=1), 6 * 10 * 9 * 8 * 8),
+        (nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6), 6 * 9 * 4 * 4),
+        (nn.Sequential(nn.Flatten(), nn.Linear(6 * 64, 5)), 6 * 64 * 5),
+        (nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Upsample(scale_factor=2), nn.MaxPool2d(2)), 0),
+        (nn.Sequential(Attention(), nn.Conv2d(6, 1, 1)), 6 * 2 * 8 * 8 * 8 + 6 * 64),
+    ],
+)
+def test_macs_by_hand(network, expected):
+    network.backbone_inchannels = 3
+    assert macs(network, (8, 8)) == expected
+
+
+def test_attention_counts_with_gradients_needed_too():
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), Attention())
+    assert macs(network, (8, 8)) == 9 * 64 + 3 * 2 * 8**3  # three channels: no change detector
+
+
+def test_parameters_by_hand():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2, bias=False))
+    network[0].weight.requires_grad_(False)
+    assert parameters(network) == 3 * 4 * 9 + 4 + 2 * 4 + 8
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_measuring_changes_nothing(training):
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train(training)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    macs(network, (8, 8))
+    assert network.training is network[1].training is training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_macs_grow_with_the_image():
+    network = nn.Conv2d(3, 4, 1)
+    assert macs(network, (16, 8)) == 2 * macs(network, (8, 8)) == 2 * 12 * 64
+
+
+# --- the sizes of HSONet
+
+
+@pytest.fixture
+def weightless():
+    """Networks built here have shapes but no weights, and take no time."""
+    with torch.device('meta'):
+        yield
+
+
+@pytest.mark.usefixtures('weightless')
+@pytest.mark.parametrize(('backbone', 'width'), DESIGN)
+def test_design(backbone, width):
+    model = build(backbone, width)
+    millions, gmacs = DESIGN[backbone, width]
+    assert parameters(model) / 1e6 == pytest.approx(millions, rel=0.03)
+    assert macs(model) / 1e9 == pytest.approx(gmacs, rel=0.03)
+
+
+@pytest.mark.usefixtures('weightless')
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_config(name):
+    backbone, width, exact, stem_parameters, stem_macs = SHIPPED[name]
+    millions, gmacs = DESIGN[backbone, width]
+    model = build_untrained(CONFIGS / f'{name}.py')
+    assert parameters(model) == exact
+    assert (exact - stem_parameters) / 1e6 == pytest.approx(millions, rel=0.03)
+    assert (macs(model) - stem_macs) / 1e9 == pytest.approx(gmacs, rel=0.03)
+
+
+@pytest.mark.usefixtures('weightless')
+@pytest.mark.parametrize(
+    ('name', 'backbone', 'exact'),
+    [('hsonet_levir', 'r18', 16_724_417), ('hsonet_r50_levir', 'r50', 31_366_081)],
+)
+def test_deep_stem_is_the_whole_difference(name, backbone, exact):
+    deep, plain = build_untrained(CONFIGS / f'{name}.py'), build(backbone, FULL)
+    assert parameters(plain) == exact
+    assert parameters(deep) - parameters(plain) == STEM_PARAMETERS
+    assert macs(deep) - macs(plain) == STEM_MACS
+
+
+@pytest.mark.usefixtures('weightless')
+def test_association_costs_what_the_design_says():
+    whole = build_untrained(CONFIGS / 'hsonet_levir.py')
+    without = build_untrained(CONFIGS / 'ablations' / 'hsonet_levir_no_association.py')
+    assert (macs(whole) - macs(without)) / 1e9 == pytest.approx(1.43, rel=0.01)
+    assert 1.0e6 < parameters(whole) - parameters(without) < 2.9e6
+
+
+@pytest.mark.usefixtures('weightless')
+def test_lite_is_small():
+    model = build_untrained(CONFIGS / 'hsonet_lite_levir.py')
+    assert parameters(model) == 3_803_601
+    assert macs(model) == pytest.approx(2.669e9, rel=0.03)
+
+
+# --- the tool
+
+
+def test_tool_prints_the_documented_table(repo, tool_env):
+    names = ['hsonet_levir', 'hsonet_pvtv2_b1_levir', 'hsonet_lite_levir']
+    result = subprocess.run(
+        [sys.executable, 'tools/model_size.py', *(f'configs/{name}.py' for name in names)],
+        cwd=repo,
+        env=tool_env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = [line for line in result.stdout.splitlines() if line.startswith('| ')]
+    assert printed == [
+        '| config | parameters (M) | GMACs, 256 x 256 |',
+        '| hsonet_levir | 16.74 | 17.35 |',
+        '| hsonet_pvtv2_b1_levir | 19.06 | 17.56 |',
+        '| hsonet_lite_levir | 3.80 | 2.67 |',
+    ]
+    assert 'FLOP' not in result.stdout
+
+
+@pytest.mark.usefixtures('weightless')
+def test_documented_sizes_are_measured(repo):
+    text = (repo / 'docs' / 'sizes.md').read_text()
+    rows = re.findall(r'^\| (hsonet\w+) \| ([\d.]+) \| ([\d.]+) \|$', text, re.M)
+    assert len(rows) == 9
+    for name, millions, gmacs in rows:
+        (path,) = CONFIGS.rglob(f'{name}.py')
+        model = build_untrained(path)
+        assert (f'{parameters(model) / 1e6:.2f}', f'{macs(model) / 1e9:.2f}') == (millions, gmacs), name
+
+
+def test_size_of_the_images_is_an_option(capsys):
+    assert main([str(CONFIGS / 'hsonet_lite_levir.py'), '--size', '64', '128']) == 0
+    header, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert 'GMACs, 64 x 128' in header
+    assert float(row.split('|')[3]) == pytest.approx(2.67 / 8, abs=0.01)
+
+
+def test_bad_configs_end_in_one_sentence(tmp_path, capsys):
+    assert main([str(tmp_path / 'nowhere.py')]) == 2
+    assert 'nowhere.py does not exist' in capsys.readouterr().err
+    (tmp_path / 'data.py').write_text("data_root = 'here'\n")
+    assert main([str(tmp_path / 'data.py')]) == 2
+    assert capsys.readouterr().err.startswith('error: The config')
+
+
+# --- the benchmark of EO-loss
+
+
+def test_benchmark_prints_the_price_of_eo_loss(run_tool):
+    result = run_tool('tools/benchmark_eo_loss.py', '--shape', 2, 64, 64, '--repeats', 2, '--device', 'cpu')
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith('2 x 64 x 64 logits on cpu'))
+    rows = {line[:16].strip(): [float(cell) for cell in line[16:].split()] for line in lines[start + 2 :]}
+    forms = [f'eo_loss, form {form}' for form in 'ABC']
+    assert list(rows) == ['BCE', *forms, 'EOLoss', 'EOLoss, logging']
+    assert rows['BCE'][1] == rows['BCE'][3] == 1
+    for ms, slower, mib, larger in rows.values():
+        assert ms > 0
+        assert slower == pytest.approx(ms / rows['BCE'][0], abs=0.3)
+        assert larger == pytest.approx(mib / rows['BCE'][2], rel=0.1)
+    # Time is left to a quiet machine; memory is the same in every run and at every size.
+    for name in ('eo_loss, form A', 'EOLoss', 'EOLoss, logging'):
+        assert rows[name][3] <= 2

@@ -1,0 +1,462 @@
+"""Prediction from files: what is written, that it is the model's answer, and what bad input leads to."""
+
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from hsonet_mm.apis import Predictor, load_weights, predict_paths
+from hsonet_mm.apis.images import draw_overlay, write_png
+from hsonet_mm.cli import main
+from hsonet_mm.errors import UserError
+
+COMMON = """
+custom_imports = dict(imports=['hsonet_mm'])
+default_scope = 'opencd'
+norm = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    type='SiamEncoderDecoder',
+    data_preprocessor=dict(
+        type='DualInputSegDataPreProcessor', mean=[120.0] * 6, std=[60.0] * 6, bgr_to_rgb=True,
+        size_divisor=32, pad_val=0, seg_pad_val=255, test_cfg=dict(size_divisor=32)),
+    backbone=dict(
+        type='mmseg.ResNet', depth=18, base_channels=4, norm_cfg=norm,
+        init_cfg=dict(type='Pretrained', checkpoint='https://0.0.0.0/missing.pth')),
+    {rest}
+    train_cfg=dict(), test_cfg=dict(mode='whole'))
+"""
+
+HSONET = """
+    neck=dict(type='hsonet_mm.VFPN', in_channels=[4, 8, 16, 32], out_channels=8),
+    decode_head=dict(
+        type='hsonet_mm.FSAssociationHead', in_channels=[8, 8, 8, 8, 32], channels=8, association_channels=8,
+        num_classes=2, out_channels=1, threshold=0.4, norm_cfg=norm, align_corners=False, prior=0.4,
+        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True)),
+"""
+
+FCN = """
+    neck=dict(type='FeatureFusionNeck', policy='abs_diff'),
+    decode_head=dict(
+        type='mmseg.FCNHead', in_channels=32, in_index=3, channels=8, num_convs=1, num_classes=2,
+        concat_input=False, norm_cfg=norm, align_corners=False,
+        loss_decode=dict(type='mmseg.CrossEntropyLoss')),
+"""
+
+
+def build(config_path):
+    config = Config.fromfile(config_path)
+    init_default_scope('opencd')
+    config.model.backbone.init_cfg = None
+    return MODELS.build(config.model)
+
+
+def make_model(folder, name, rest):
+    """A config and a checkpoint of random weights whose predictions hold both classes."""
+    config = folder / f'{name}.py'
+    config.write_text(COMMON.replace('{rest}', rest))
+    torch.manual_seed(0)
+    model = build(config)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+    classifier = model.eval().decode_head.conv_seg
+    classifier.bias.data.zero_()
+    pair = torch.from_numpy((np.dstack([image(1), image(2)]).astype(np.float32) - 120) / 60)
+    with torch.no_grad():
+        logits = model.encode_decode(pair.permute(2, 0, 1)[None], [{'img_shape': pair.shape[:2]}])[0]
+        margin = logits[-1] - logits[0] * (len(logits) - 1)
+        classifier.weight /= margin.std()
+        classifier.bias[-1] = -margin.median() / margin.std()
+    torch.save({'state_dict': model.state_dict(), 'meta': {'iter': 7}}, folder / f'{name}.pth')
+    return config, folder / f'{name}.pth'
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('models')
+    return {name: make_model(folder, name, rest) for name, rest in (('hsonet', HSONET), ('fcn', FCN))}
+
+
+@pytest.fixture(scope='module')
+def predictor(models):
+    return Predictor(*models['hsonet'])
+
+
+def image(seed, height=50, width=70):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for date in ('A', 'B'):
+        (tmp_path / date).mkdir()
+        for index in range(3):
+            cv2.imwrite(str(tmp_path / date / f'{index}.png'), image(10 * index + ord(date)))
+    return tmp_path / 'A', tmp_path / 'B', tmp_path / 'out'
+
+
+def read(path):
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert found is not None, path
+    return found
+
+
+@pytest.mark.parametrize('name', ['hsonet', 'fcn'])
+def test_prediction_is_the_models(models, name):
+    """The same as the bare network on a padded, normalised RGB batch."""
+    config, checkpoint = models[name]
+    t1, t2 = image(1), image(2)
+    prediction = Predictor(config, checkpoint)(t1, t2)
+
+    model = build(config)
+    model.load_state_dict(torch.load(checkpoint)['state_dict'])
+    model.eval()
+    pair = np.dstack([t1[..., ::-1], t2[..., ::-1]]).astype(np.float32)
+    batch = torch.zeros(1, 6, 64, 96)
+    batch[0, :, :50, :70] = torch.from_numpy((pair - 120) / 60).permute(2, 0, 1)
+    with torch.no_grad():
+        logits = model.encode_decode(batch, [{'img_shape': (64, 96)}])[0, :, :50, :70]
+    probs = (logits.sigmoid()[0] if name == 'hsonet' else logits.softmax(0)[1]).numpy()
+
+    np.testing.assert_allclose(prediction.probs, probs, atol=1e-5)
+    threshold = 0.4 if name == 'hsonet' else 0.5
+    clear = abs(probs - threshold) > 1e-4
+    assert prediction.mask.dtype == bool
+    assert (prediction.mask == (probs > threshold))[clear].all()
+    assert 0 < prediction.mask.mean() < 1  # the test would not see a swap of classes otherwise
+
+
+def test_folders(predictor, folders, capsys):
+    t1, t2, out = folders
+    cv2.imwrite(str(t2 / '1.jpg'), read(t2 / '1.png'))
+    (t2 / '1.png').unlink()  # endings may differ
+    (t1 / 'notes.txt').write_text('not an image')
+    summary = predict_paths(predictor, t1, t2, out, progress=True)
+    kinds = ('mask', 'overlay', 'prob')
+    assert sorted(path.name for path in out.iterdir()) == [
+        f'{n}_{kind}.png' for n in range(3) for kind in kinds
+    ]
+    prediction = predictor(read(t1 / '0.png'), read(t2 / '0.png'))
+    mask, prob, overlay = (read(out / f'0_{kind}.png') for kind in ('mask', 'prob', 'overlay'))
+    assert mask.dtype == prob.dtype == np.uint8
+    assert mask.shape == prob.shape == (50, 70)
+    np.testing.assert_array_equal(mask, prediction.mask * 255)
+    assert abs(prob / 255 - prediction.probs).max() <= 0.5 / 255 + 1e-6
+    np.testing.assert_array_equal(overlay, draw_overlay(read(t2 / '0.png'), prediction.mask))
+    changed = sum(int((read(out / f'{n}_mask.png') == 255).sum()) for n in range(3))
+    assert (summary.pairs, summary.changed, summary.pixels) == (3, changed, 3 * 50 * 70)
+    assert summary.changed_share == changed / (3 * 50 * 70)
+    assert summary.failures == summary.warnings == ()
+    assert '3/3' in capsys.readouterr().err
+
+
+def test_two_images_are_named_after_the_second(predictor, folders):
+    t1, t2, out = folders
+    assert predict_paths(predictor, t1 / '0.png', t2 / '1.png', out).pairs == 1
+    assert sorted(path.name for path in out.iterdir()) == ['1_mask.png', '1_overlay.png', '1_prob.png']
+
+
+def test_results_are_replaced(predictor, folders):
+    t1, t2, out = folders
+    out.mkdir()
+    (out / '0_mask.png').write_bytes(b'old')
+    predict_paths(predictor, t1, t2, out)
+    assert read(out / '0_mask.png').shape == (50, 70)
+
+
+def test_interrupted_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / 'a_mask.png'
+    target.write_bytes(b'old')
+
+    def full(self, data):
+        with self.open('wb') as file:
+            file.write(data[:10])
+        raise OSError('disk full')
+
+    monkeypatch.setattr(pathlib.Path, 'write_bytes', full)
+    with pytest.raises(OSError, match='disk full'):
+        write_png(target, np.zeros((4, 4), np.uint8))
+    assert target.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_overlay_marks_only_changed_regions():
+    base = image(3)
+    mask = np.zeros(base.shape[:2], bool)
+    mask[10:20, 30:50] = True
+    overlay = draw_overlay(base, mask)
+    np.testing.assert_array_equal(overlay[~mask], base[~mask])
+    assert (overlay[mask] != base[mask]).any(axis=1).mean() > 0.9
+    assert (overlay[10, 30] == overlay[19, 49]).all()  # outlined
+    np.testing.assert_array_equal(draw_overlay(base, np.zeros_like(mask)), base)
+
+
+def test_threshold(models):
+    probs = Predictor(*models['hsonet'])(image(1), image(2)).probs
+    for threshold in (0.2, 0.5, 0.7):
+        prediction = Predictor(*models['hsonet'], threshold=threshold)(image(1), image(2))
+        np.testing.assert_array_equal(prediction.mask, probs > np.float32(threshold))
+
+
+def test_window(models):
+    """Sliding with a window as large as the image is whole; a smaller one sees another scene."""
+    t1, t2 = image(1, 64, 64), image(2, 64, 64)
+    whole = Predictor(*models['hsonet'], window='whole')(t1, t2).probs
+    slide = Predictor(*models['hsonet'], window=(64, 48))(t1, t2).probs
+    np.testing.assert_allclose(slide, whole, atol=1e-6)
+    small = Predictor(*models['hsonet'], window=(32, 32))(t1, t2).probs
+    assert abs(small - whole).max() > 1e-3
+    corner = Predictor(*models['hsonet'])(t1[:32, :32], t2[:32, :32]).probs
+    np.testing.assert_allclose(small[:32, :32], corner, atol=1e-5)
+
+
+def test_cfg_options(models):
+    options = {'model.decode_head.threshold': 0.6}
+    prediction = Predictor(*models['hsonet'], cfg_options=options)(image(1), image(2))
+    np.testing.assert_array_equal(prediction.mask, prediction.probs > np.float32(0.6))
+
+
+def test_a_bad_pair_does_not_stop_the_others(predictor, folders):
+    t1, t2, out = folders
+    (t1 / '0.png').write_bytes((t1 / '0.png').read_bytes()[:-300])
+    cv2.imwrite(str(t2 / '1.png'), image(1, 40, 70))
+    summary = predict_paths(predictor, t1, t2, out)
+    assert (summary.pairs, len(summary.failures)) == (1, 2)
+    assert str(t1 / '0.png') in summary.failures[0]
+    assert '70 x 50' in summary.failures[1]
+    assert '70 x 40' in summary.failures[1]
+    assert {path.name[0] for path in out.iterdir()} == {'2'}
+
+
+def test_one_colour_is_a_warning(predictor, folders):
+    t1, t2, out = folders
+    cv2.imwrite(str(t2 / '1.png'), np.full((50, 70, 3), (0, 5, 9), np.uint8))
+    summary = predict_paths(predictor, t1, t2, out)
+    assert summary.pairs == 3
+    assert [str(t2 / '1.png') in sentence for sentence in summary.warnings] == [True]
+
+
+BAD_IMAGES = {
+    'truncated': lambda path: path.write_bytes(path.read_bytes()[:-300]),
+    'empty': lambda path: path.write_bytes(b''),
+    'text': lambda path: path.write_text('hello'),
+    'sizes': lambda path: cv2.imwrite(str(path), image(1, 50, 71)),
+    'sixteen bits': lambda path: cv2.imwrite(str(path), image(1).astype(np.uint16) * 200),
+    'four bands': lambda path: cv2.imwrite(str(path), np.dstack([image(1), image(2)[..., 0]])),
+}
+
+
+@pytest.mark.parametrize('kind', BAD_IMAGES)
+def test_bad_image(predictor, folders, kind):
+    t1, t2, out = folders
+    path = t2 / '1.png'
+    BAD_IMAGES[kind](path)
+    with pytest.raises(UserError, match=str(path)):
+        predict_paths(predictor, t1 / '1.png', path, out)
+    assert list(out.iterdir()) == []
+
+
+def test_paths_that_do_not_match(predictor, folders, tmp_path):
+    t1, t2, out = folders
+    (tmp_path / 'none').mkdir()
+    (t1 / '7.png').write_bytes((t1 / '0.png').read_bytes())
+    (t2 / '8.jpg').write_bytes((t1 / '0.png').read_bytes())
+    (tmp_path / 'file').write_text('')
+    for first, second, target, sentence in [
+        (t1 / 'x.png', t2, out, 'x.png does not exist'),
+        (t1 / '0.png', t2, out, 'a folder and a file'),
+        (tmp_path / 'none', t2, out, 'holds no image'),
+        (t1, t2, out, '7.png and 1 more have no image'),
+        (t1, t1, t1, 'another folder with --out'),
+        (t1, t1, tmp_path / 'file', 'another one with --out'),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            predict_paths(predictor, first, second, target)
+    (t2 / '8.png').write_bytes(b'')
+    with pytest.raises(UserError, match='have one name'):
+        predict_paths(predictor, t1, t2, out)
+    assert not out.exists()
+
+
+class Code:
+    def __reduce__(self):
+        return (os.mkdir, ('pwned',))
+
+
+def test_bad_checkpoints(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, good = models['hsonet']
+    state = torch.load(good)['state_dict']
+    names = ('short', 'shorter', 'text', 'code', 'list', 'narrow', 'more', 'renamed')
+    paths = {name: tmp_path / f'{name}.pth' for name in names}
+    paths['short'].write_bytes(good.read_bytes()[:-1000])
+    paths['shorter'].write_bytes(good.read_bytes()[:6])
+    paths['text'].write_text('<html>')
+    torch.save({'state_dict': state, 'optimizer': Code()}, paths['code'])
+    torch.save([1, 2], paths['list'])
+    name = 'decode_head.conv_seg.weight'
+    torch.save({**state, name: state[name].repeat(2, 1, 1, 1)}, paths['narrow'])
+    torch.save({**state, 'ema.weight': torch.zeros(1)}, paths['more'])
+    torch.save({key.replace('neck.', 'fpn.'): value for key, value in state.items()}, paths['renamed'])
+    for path, sentence in [
+        (tmp_path / 'none.pth', 'does not exist'),
+        (paths['short'], 'is truncated or damaged'),
+        (paths['shorter'], 'is truncated or damaged|no checkpoint'),
+        (paths['text'], 'no checkpoint'),
+        (paths['code'], r'holds code \((posix|nt)\.mkdir\)'),
+        (paths['list'], 'holds no weights'),
+        (paths['narrow'], rf'{name} is \(\[2, 8, 1, 1\]\) in the file and \(\[1, 8, 1, 1\]\) in the model'),
+        (paths['more'], '1 weights are unknown to it, first ema.weight'),
+        (
+            paths['renamed'],
+            '16 weights of the model are missing, first neck.*; 16 weights are unknown to it, first fpn',
+        ),
+        (models['fcn'][1], 'is a checkpoint of another model than the config describes'),
+    ]:
+        with pytest.raises(UserError, match=sentence) as caught:
+            Predictor(config, path)
+        assert str(path) in str(caught.value)
+        assert '\n' not in str(caught.value)
+    assert not (tmp_path / 'pwned').exists()
+    pickle.loads(pickle.dumps(Code()))
+    assert (tmp_path / 'pwned').exists()  # the code in that file is real
+
+
+def test_weights_of_distributed_training_and_bare_state_dicts_load(models, tmp_path):
+    config, checkpoint = models['hsonet']
+    state = torch.load(checkpoint)['state_dict']
+    torch.save({f'module.{key}': value for key, value in state.items()}, tmp_path / 'bare.pth')
+    model = build(config)
+    load_weights(model, str(tmp_path / 'bare.pth'))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key])
+
+
+def test_other_failures_of_loading_are_not_hidden(models, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError('something else')
+
+    model = torch.nn.Linear(1, 1)
+    monkeypatch.setattr(model, 'load_state_dict', fail)
+    with pytest.raises(RuntimeError, match='something else'):
+        load_weights(model, models['fcn'][1])
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        ({'threshold': 0}, 'the threshold is 0: give a value between 0 and 1'),
+        ({'threshold': 1.0}, 'between 0 and 1'),
+        ({'threshold': float('nan')}, 'between 0 and 1'),
+        ({'device': 'cuda:99'}, 'the device cuda:99 is not available'),
+        ({'device': 'abacus'}, 'the device abacus is not available'),
+        ({'window': (32, 64)}, 'a window of 32 pixels cannot move by 64'),
+        ({'window': (32, 0)}, 'a window of 32 pixels cannot move by 0'),
+        ({'config': 'none.py'}, 'the config none.py does not exist'),
+        ({'cfg_options': {'model.neck': {'type': 'NoNeck', '_delete_': True}}}, 'NoNeck is not in the'),
+        ({'cfg_options': {'model.neck.colour': 'red'}}, 'cannot be built .*colour'),
+        ({'cfg_options': {'norm.type.x.y': 1}}, 'or an option for it, cannot be read'),
+    ],
+)
+def test_bad_arguments(models, change, sentence):
+    config, checkpoint = models['hsonet']
+    with pytest.raises(UserError, match=sentence):
+        Predictor(**({'config': config, 'checkpoint': checkpoint} | change))
+
+
+def test_bad_configs(models, tmp_path):
+    for text, sentence in [('model = dict(', 'cannot be read'), ('data = 1', 'describes no model')]:
+        config = tmp_path / 'config.py'
+        config.write_text(text)
+        with pytest.raises(UserError, match=sentence):
+            Predictor(config, models['hsonet'][1])
+
+
+def test_arrays_of_two_sizes(predictor):
+    with pytest.raises(UserError, match='70 x 50 and 70 x 40'):
+        predictor(image(1), image(1, 40))
+
+
+def test_a_diverged_model_is_named(models):
+    predictor = Predictor(*models['hsonet'])
+    torch.nn.init.constant_(predictor.model.decode_head.conv_seg.bias, float('nan'))
+    with pytest.raises(UserError, match='NaN'):
+        predictor(image(1), image(2))
+
+
+def test_too_little_memory(models, monkeypatch):
+    def fail(*_):
+        raise torch.cuda.OutOfMemoryError
+
+    predictor = Predictor(*models['hsonet'])
+    monkeypatch.setattr(predictor.model, 'test_step', fail)
+    with pytest.raises(UserError, match='--mode slide'):
+        predictor(image(1), image(2))
+
+
+def test_command(models, folders, capsys):
+    t1, t2, out = folders
+    command = ['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out)]
+    assert main([*command, '--cfg-options', 'model.decode_head.threshold=0.45']) == 0
+    share = np.mean([read(out / f'{n}_mask.png') == 255 for n in range(3)])
+    assert (
+        capsys.readouterr().out.strip().splitlines()[-1]
+        == f"3 pairs predicted, {share:.2%} of the pixels changed at the model's own threshold, see {out}"
+    )
+    options = ['--threshold', '0.3', '--mode', 'slide', '--crop', '32', '--stride', '16']
+    cv2.imwrite(str(t1 / '2.png'), np.zeros((50, 70), np.uint8))
+    (t2 / '1.png').write_bytes(b'')
+    assert main(command + options) == 2
+    output = capsys.readouterr()
+    assert output.out.strip().startswith('2 pairs predicted, 1 failed, ')
+    assert 'at threshold 0.3' in output.out
+    assert f'warning: {t1 / "2.png"} is all one colour' in output.err
+    assert f'error: {t2 / "1.png"}' in output.err
+    expected = Predictor(*models['hsonet'], threshold=0.3, window=(32, 16))(
+        read(t1 / '0.png'), read(t2 / '0.png')
+    )
+    np.testing.assert_array_equal(read(out / '0_mask.png'), expected.mask * 255)
+    assert main([*command, '--threshold', '1.5']) == 2
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_tool(models, folders):
+    t1, t2, out = folders
+    tool = pathlib.Path(__file__).parents[1] / 'tools' / 'predict.py'
+    arguments = [*models['fcn'], t1 / '0.png', t2 / '0.png', '--out', out]
+    done = subprocess.run(
+        [sys.executable, tool, *arguments],
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1].startswith('1 pair predicted, ')
+    assert len(list(out.iterdir())) == 3
+
+
+def test_nothing_is_downloaded(models, tmp_path):
+    """A backbone that loads weights in its constructor gets none to load, wherever the config names them."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        textwrap.dedent(f"""
+        _base_ = {str(models['hsonet'][0])!r}
+        model = dict(
+            pretrained='https://0.0.0.0/missing.pth',
+            decode_head=dict(init_cfg=[dict(type='Pretrained', checkpoint='https://0.0.0.0/missing.pth')]))
+        """)
+    )
+    model = Predictor(config, models['hsonet'][1]).model
+    assert not any('Pretrained' in str(getattr(module, 'init_cfg', None)) for module in model.modules())

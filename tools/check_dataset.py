@@ -1,0 +1,8 @@
+"""Check a data set before training on it: python tools/check_dataset.py DATA --contact-sheet sheet.png."""
+
+import sys
+
+from hsonet_mm.datasets.check import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""Parameters and MACs of configs: python tools/model_size.py configs/hsonet_levir.py."""
+
+import sys
+
+from hsonet_mm.evaluation.model_size import main
+
+if __name__ == '__main__':
+    sys.exit(main())

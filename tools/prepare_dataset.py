@@ -1,0 +1,8 @@
+"""Cut rasters and masks into the LEVIR layout: python tools/prepare_dataset.py SOURCE OUT --tile 256."""
+
+import sys
+
+from hsonet_mm.datasets.prepare import main
+
+if __name__ == '__main__':
+    sys.exit(main())
