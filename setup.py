@@ -7,7 +7,6 @@ The configs live in the top-level folder ``configs`` and are installed as
 
 from setuptools import find_packages, setup
 
-setup(
-    packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), 'hsonet_mm.configs', 'hsonet_mm.configs._base_'],
-    package_dir={'hsonet_mm.configs': 'configs', 'hsonet_mm.configs._base_': 'configs/_base_'},
-)
+CONFIGS = {f'hsonet_mm.configs{sub}': 'configs' + sub.replace('.', '/') for sub in ('', '._base_', '.ablations', '.segmentation')}
+
+setup(packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), *CONFIGS], package_dir=CONFIGS)

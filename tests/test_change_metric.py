@@ -211,7 +211,12 @@ def test_json_and_table(tmp_path, capsys):
     MMLogger.get_instance('test_json_and_table', log_level='INFO')
     out_file = tmp_path / 'new' / 'figures.json'
     metric = METRICS.build(
-        {'type': 'ChangeMetric', 'protocol': 'tiles 256', 'threshold': 0.5, 'out_file': str(out_file)}
+        {
+            'type': 'hsonet_mm.ChangeMetric',
+            'protocol': 'tiles 256',
+            'threshold': 0.5,
+            'out_file': str(out_file),
+        }
     )
     samples = [sample(*random_pair(seed, (20, 20))) for seed in range(3)]
     evaluate(metric, samples[:1])  # a second evaluation replaces the file

@@ -1,0 +1,52 @@
+# Every target needs python3 and make only; the first run creates the environment, later runs reuse it.
+PYTHON ?= python3
+VENV ?= .venv
+ORIGINAL ?= .venv-original
+OPENCD_PYTHON ?= python3
+
+export PIP_REQUIRE_VIRTUALENV = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# The headless OpenCV goes over the other one, which needs libGL and is named by the OpenMMLab packages.
+HEADLESS = pip install --quiet --force-reinstall --no-deps -c constraints.txt opencv-python-headless
+
+.PHONY: demo test lint check test-original test-opencd clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/hsonet demo --out demo_out
+
+test: lint check
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+# The fast tests on the original OpenMMLab packages with mmcv-lite, where hsonet_mm cures what is broken.
+test-original: $(ORIGINAL)/.installed
+	$(ORIGINAL)/bin/python -m pytest -m "not slow"
+
+# The drop-in claims against real Open-CD: name a python that can `import opencd`.
+test-opencd:
+	$(OPENCD_PYTHON) -m pytest -m opencd tests
+
+$(VENV)/.installed: pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet -c constraints.txt torch
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e ".[standalone,pretrained,dev]"
+	$(VENV)/bin/$(HEADLESS)
+	touch $@
+
+$(ORIGINAL)/.installed: pyproject.toml setup.py constraints-original.txt
+	$(PYTHON) -m venv $(ORIGINAL)
+	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt torch "setuptools<82" wheel
+	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt mmengine mmcv-lite mmsegmentation ftfy regex scikit-learn pytest
+	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt --no-build-isolation -e .
+	$(ORIGINAL)/bin/$(HEADLESS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(ORIGINAL) demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

@@ -1,0 +1,41 @@
+"""HSONet-lite on the data of ``hsonet demo``: 128 x 128 crops, 650 iterations, minutes on two CPU cores.
+
+Validation chooses the checkpoint; the learning rate is zero at the end, so that short runs end settled.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .hsonet_lite_levir import *
+
+data_root = '${HSONET_DEMO_ROOT:-demo_out/data}'
+for _loader in (train_dataloader, val_dataloader, test_dataloader):
+    _loader.dataset.data_root = data_root
+del _loader
+val_dataloader.batch_size = 4
+test_dataloader.batch_size = 4
+
+train_pipeline = [
+    dict(type='hsonet_mm.MultiImgLoadImageFromFile'),
+    dict(type='hsonet_mm.MultiImgLoadAnnotations'),
+    dict(type='hsonet_mm.MultiImgBalancedCrop', crop_size=128, changed_prob=0.5),
+    dict(type='hsonet_mm.MultiImgRandomRot90', prob=0.75),
+    dict(type='MultiImgRandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='MultiImgExchangeTime', prob=0.5),
+    dict(
+        type='MultiImgPhotoMetricDistortion',
+        brightness_delta=10,
+        contrast_range=(0.9, 1.1),
+        saturation_range=(0.9, 1.1),
+        hue_delta=4),
+    dict(type='MultiImgPackSegInputs'),
+]
+train_dataloader.dataset.pipeline = train_pipeline
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
+    dict(type='PolyLR', power=1.0, begin=50, end=650, eta_min=0.0, by_epoch=False),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=650, val_interval=200)
+default_hooks.checkpoint.interval = 200
+default_hooks.checkpoint.max_keep_ckpts = 1
