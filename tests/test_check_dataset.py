@@ -103,7 +103,7 @@ def test_truncated_file(data, role, kind):
 
 
 def test_other_size(data):
-    save(data / 'train/B/2.png', ground(7, 96))
+    save(data / 'train/B/2.png', ground(77, 96))
     assert 'train/A/2.png: the sizes differ (A 128x128, B 96x96, label 128x128)' in only(
         data, 'error', 'sizes'
     )

@@ -1,0 +1,1 @@
+"""The configs of HSONet, installed as ``hsonet_mm.configs``."""
