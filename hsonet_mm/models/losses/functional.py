@@ -215,9 +215,10 @@ def eo_loss(
                 losses = F.softplus(against)
                 errors = against.sigmoid_()
             else:
-                log_probs = F.log_softmax(logits, dim=1)
-                index = (target if ignored is None else target.masked_fill(ignored, 0)).unsqueeze(1)
-                losses = _filled(log_probs.gather(1, index).squeeze(1).neg_(), ignored, 0)
+                pixels = None if ignored is None else ignored.unsqueeze(1)
+                log_probs = _filled(F.log_softmax(logits, dim=1), pixels, 0)  # logits there may be NaN
+                index = _filled(target.unsqueeze(1).to(torch.int64, copy=True), pixels, 0)
+                losses = log_probs.gather(1, index).squeeze(1).neg_()
                 errors = -torch.expm1(-losses)
             if weight is not None:
                 weight = _fitting(weight, pred, 'weight').to(losses.dtype)
@@ -235,7 +236,9 @@ def eo_loss(
                 gradient = log_probs.exp_().scatter_add_(1, index, -torch.ones_like(losses).unsqueeze(1))
                 gradient.mul_(per_pixel.unsqueeze(1)).mul_(scale)
             value = _dot(weights, losses) * scale
-        return _Attach.apply(logits, value, gradient), EOTerms(weights, losses, errors, foreground, normaliser)
+        return _Attach.apply(logits, value, gradient), EOTerms(
+            weights, losses, errors, foreground, normaliser
+        )
 
 
 def _world_size() -> int:

@@ -47,7 +47,7 @@ def training_progress() -> float:
     step = optimiser_step()
     if step is None:
         raise RuntimeError(
-            "EOLoss cannot know the training progress outside an MMEngine training: pass progress=... (0 at the "
+            'EOLoss cannot know the training progress outside an MMEngine training: pass progress=... (0 at the '
             "start, 1 at the end) or use schedule='constant'"
         )
     return step[0] / step[1]

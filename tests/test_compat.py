@@ -1,0 +1,203 @@
+"""The host: what is missing is named, versions are compared, checkpoints cannot run code."""
+
+import importlib
+import os
+import subprocess
+import sys
+import types
+import warnings
+
+import mmengine
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner.checkpoint import load_checkpoint
+
+from hsonet_mm import compat
+
+BOTH_WAYS = r'pip install "hsonet_mm\[standalone\]".*Open-CD.*mmengine 0\.10'
+
+
+@pytest.mark.parametrize('name', ['mmengine', 'mmcv', 'mmseg'])
+def test_a_missing_package_is_told_in_one_sentence(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=BOTH_WAYS) as error:
+        compat.prepare_host()
+    assert name in str(error.value)
+    assert '\n' not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+def test_versions_that_do_not_fit_together(monkeypatch):
+    def refuse(_):
+        raise AssertionError('MMCV==9 is used but incompatible')
+
+    monkeypatch.setattr(importlib, 'import_module', refuse)
+    with pytest.raises(ImportError, match=BOTH_WAYS + r'.*do not fit together \(MMCV==9'):
+        compat.prepare_host()
+
+
+def test_import_without_mmengine(repo):
+    code = "import sys; sys.modules['mmengine'] = None; import hsonet_mm"
+    done = subprocess.run([sys.executable, '-c', code], cwd=repo, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('ImportError: hsonet_mm needs')
+    assert 'standalone' in last
+    assert 'Open-CD' in last
+
+
+def test_a_version_that_was_not_tried_is_warned_about(monkeypatch):
+    monkeypatch.setattr(mmengine, '__version__', '0.99.0')
+    with pytest.warns(UserWarning, match=r'tried with mmengine >= 0\.10\.7, < 0\.11 and finds 0\.99\.0'):
+        compat.prepare_host()
+
+
+def test_preparing_again_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        compat.prepare_host()
+
+
+class TestCompiledOps:
+    def test_stand_in_names_the_operator_when_called(self, monkeypatch):
+        monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: None)
+        compat._stand_in_for_compiled_ops()
+        module = sys.modules['mmcv._ext']
+        monkeypatch.setitem(sys.modules, 'mmcv._ext', module)
+        assert module.__spec__.name == 'mmcv._ext'
+        with pytest.raises(
+            NotImplementedError, match=r'operator nms is not part of mmcv-lite: install the full mmcv'
+        ):
+            module.nms(1, iou=2)
+        with pytest.raises(AttributeError):
+            module.__wrapped__  # noqa: B018
+
+    @pytest.mark.parametrize('loaded', [True, False])
+    def test_real_operators_are_left_alone(self, monkeypatch, loaded):
+        real = types.ModuleType('mmcv._ext')
+        if loaded:
+            monkeypatch.setitem(sys.modules, 'mmcv._ext', real)
+        else:
+            monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
+            monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
+        compat._stand_in_for_compiled_ops()
+        assert sys.modules.get('mmcv._ext') is (real if loaded else None)
+
+    def test_mmcv_ops_can_be_imported(self):
+        importlib.import_module('mmcv.ops')
+
+
+class _Code:
+    """A pickle that makes a folder when it is loaded."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+class TestCheckpoints:
+    def checkpoint(self, path):
+        hub = MessageHub('test_compat')
+        for value in (0.5, np.float32(0.25), np.float64(0.125)):
+            hub.update_scalar('train/loss', value)
+        hub.update_info('iter', 3)
+        torch.save(
+            {'state_dict': {'weight': torch.ones(2)}, 'message_hub': hub.state_dict(), 'meta': {'iter': 3}},
+            path,
+        )
+        return path
+
+    @pytest.mark.parametrize('weights_only', [True, None])
+    def test_of_mmengine_with_its_log_loads(self, tmp_path, weights_only):
+        content = torch.load(self.checkpoint(tmp_path / 'iter_3.pth'), weights_only=weights_only)
+        buffer = content['message_hub']['log_scalars']['train/loss']
+        assert isinstance(buffer, HistoryBuffer)
+        assert buffer.mean() == pytest.approx(0.875 / 3)
+
+    def test_loads_through_mmengine_again_and_again(self, tmp_path):
+        path = self.checkpoint(tmp_path / 'iter_3.pth')
+        for _ in range(2):
+            model = torch.nn.Module()
+            model.weight = torch.nn.Parameter(torch.zeros(2))
+            load_checkpoint(model, str(path), map_location='cpu')
+            assert model.weight.tolist() == [1, 1]
+
+    @pytest.mark.parametrize('dtype', ['int64', 'uint8', 'float16', 'float32', 'bool'])
+    def test_arrays_load(self, tmp_path, dtype):
+        array = np.ones(3, dtype)
+        torch.save({'a': array}, tmp_path / 'a.pth')
+        assert np.array_equal(torch.load(tmp_path / 'a.pth', weights_only=True)['a'], array)
+
+    @pytest.mark.parametrize('arguments', [{}, {'weights_only': True}, {'weights_only': False}])
+    def test_code_is_refused(self, tmp_path, monkeypatch, arguments):
+        monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+        torch.save({'state_dict': {}, 'x': _Code(tmp_path / 'executed')}, tmp_path / 'bad.pth')
+        with pytest.raises(pickle_error(), match='mkdir'):
+            torch.load(tmp_path / 'bad.pth', **arguments)
+        assert not (tmp_path / 'executed').exists()
+
+    def test_code_is_refused_through_mmengine(self, tmp_path):
+        torch.save({'state_dict': {}, 'x': _Code(tmp_path / 'executed')}, tmp_path / 'bad.pth')
+        with pytest.raises(pickle_error(), match='mkdir'):
+            load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'bad.pth'), map_location='cpu')
+        assert not (tmp_path / 'executed').exists()
+
+    def test_a_user_who_knows_better_can_switch_it_off(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+        compat._load_checkpoints_safely()
+        assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '0'
+        torch.save({'x': _Code(tmp_path / 'executed')}, tmp_path / 'own.pth')
+        torch.load(tmp_path / 'own.pth', weights_only=False)
+        assert (tmp_path / 'executed').exists()
+
+    def test_getattr_reaches_no_undeclared_function(self, tmp_path):
+        class Escape:
+            def __reduce__(self):
+                return getattr, (os, 'system')
+
+        torch.save({'x': Escape()}, tmp_path / 'bad.pth')
+        with pytest.raises(pickle_error()):
+            torch.load(tmp_path / 'bad.pth', weights_only=False)
+
+
+def pickle_error():
+    import pickle
+
+    return pickle.UnpicklingError
+
+
+class TestOpenCD:
+    def test_absent(self, monkeypatch):
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: None)
+        assert compat._import_opencd() is False
+
+    def test_broken_is_warned_about(self, monkeypatch):
+        def fail(name):
+            raise ImportError(f'no {name}')
+
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
+        monkeypatch.setattr(importlib, 'import_module', fail)
+        with pytest.warns(UserWarning, match=r'cannot be imported \(no opencd.registry\)'):
+            assert compat._import_opencd() is False
+
+    def test_present(self, monkeypatch):
+        imported = []
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
+        monkeypatch.setattr(importlib, 'import_module', imported.append)
+        assert compat._import_opencd() is True
+        assert 'opencd.models' in imported
+
+    def test_is_looked_up_on_first_use(self, monkeypatch):
+        compat.OPENCD_AVAILABLE  # noqa: B018
+        monkeypatch.delitem(vars(compat), 'OPENCD_AVAILABLE')
+        monkeypatch.setattr(compat, '_import_opencd', lambda: 'looked up')
+        assert compat.OPENCD_AVAILABLE == 'looked up'
+
+    def test_unknown_attribute(self):
+        with pytest.raises(AttributeError, match='no attribute'):
+            compat.nothing  # noqa: B018

@@ -1,0 +1,731 @@
+"""EO-loss against a float64 oracle in NumPy: its identities, numerics, forms, schedules and host."""
+
+import copy
+import math
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmseg.models import FCNHead
+
+from hsonet_mm.models.losses import SCHEDULES, EOLoss, Weighing, eo_loss, eo_weights, training_progress
+from hsonet_mm.models.losses import functional as functional_module
+from hsonet_mm.models.losses.schedule import optimiser_step
+from hsonet_mm.registry import MODELS
+
+FORMS = ('A', 'B', 'C')
+HEADS = (1, 2, 5)
+
+
+def make_batch(channels=1, seed=0, ignored=True, spread=3.0, dtype=torch.float64):
+    """Logits (2, C, 6, 7) and labels, with a rare foreground and some ignored pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    pred = spread * torch.randn(2, channels, 6, 7, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, max(2, channels), (2, 6, 7), generator=generator)
+    target *= torch.rand(2, 6, 7, generator=generator) < 0.5
+    if ignored:
+        target[torch.rand(2, 6, 7, generator=generator) < 0.1] = 255
+    return pred.to(dtype).requires_grad_(), target
+
+
+def plain(pred, target):
+    """Cross entropy averaged over the valid pixels."""
+    if pred.shape[1] == 1:
+        pred = torch.cat([torch.zeros_like(pred), pred], 1)
+    return F.cross_entropy(pred, target, ignore_index=255)
+
+
+def gradient(loss, pred):
+    return torch.autograd.grad(loss, pred)[0]
+
+
+def oracle(pred, target, zeta, form='A', gamma=2.0, gain=1.0, top=0.2, weight=None):
+    """Value, weights, Z and dL/dlogits in NumPy, pixel by pixel in float64."""
+    logits = np.moveaxis(pred.detach().double().numpy(), 1, -1)
+    one_channel = logits.shape[-1] == 1
+    if one_channel:
+        logits = np.concatenate([np.zeros_like(logits), logits], -1)
+    labels = target.numpy()
+    valid = labels != 255
+    z, y = logits[valid], labels[valid]
+    log_probs = z - z.max(-1, keepdims=True)
+    log_probs -= np.log(np.exp(log_probs).sum(-1, keepdims=True))
+    a = np.ones(len(y)) if weight is None else weight.double().numpy()[valid]
+    losses = -log_probs[np.arange(len(y)), y] * a
+    errors = 1 - np.exp(log_probs[np.arange(len(y)), y])
+    if form == 'C':
+        hard = np.zeros(len(y))
+        hard[np.argsort(-losses)[: round(top * len(y))]] = 1
+    else:
+        hard = (errors / errors.max()) ** gamma
+    if form == 'B':
+        background = y == 0
+        normaliser = losses[background].sum() / (hard * losses)[background].sum()
+        w = np.where(background, zeta + (1 - zeta) * normaliser * hard, 1 + (gain - 1) * zeta)
+        w = w * losses.sum() / (w * losses).sum()
+    else:
+        normaliser = losses.sum() / (hard * losses).sum()
+        w = zeta + (1 - zeta) * normaliser * hard
+    slope = np.exp(log_probs) - np.eye(z.shape[-1])[y]
+    grad = np.zeros_like(logits)
+    grad[valid] = (w * a)[:, None] * slope / len(y)
+    weights = np.zeros(labels.shape)
+    weights[valid] = w
+    grad = np.moveaxis(grad, -1, 1)
+    return (w * losses).sum() / len(y), weights, normaliser, grad[:, 1:] if one_channel else grad
+
+
+def close(actual, expected, tolerance=1e-10):
+    actual = actual.detach().double() if torch.is_tensor(actual) else actual
+    torch.testing.assert_close(
+        torch.as_tensor(actual), torch.as_tensor(expected).double(), rtol=tolerance, atol=tolerance
+    )
+
+
+class TestOracle:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    @pytest.mark.parametrize('zeta', [0.0, 0.3, 1.0])
+    def test_value_weights_and_gradient(self, channels, form, zeta):
+        pred, target = make_batch(channels)
+        loss, terms = eo_loss(pred, target, zeta, Weighing(form, 2.0, 3.0))
+        value, weights, normaliser, grad = oracle(pred, target, zeta, form, gain=3.0)
+        close(loss, value)
+        close(terms.weights, weights)
+        close(terms.normaliser, normaliser)
+        close(gradient(loss, pred), grad)
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    def test_pixel_weight(self, channels, form):
+        pred, target = make_batch(channels, seed=3)
+        weight = torch.rand(2, 6, 7, dtype=torch.float64) + 0.1
+        loss, terms = eo_loss(pred, target, 0.4, Weighing(form), weight)
+        value, weights, _, grad = oracle(pred, target, 0.4, form, weight=weight)
+        close(loss, value)
+        close(terms.weights, weights)
+        close(gradient(loss, pred), grad)
+
+    def test_a_weight_of_one_is_none(self):
+        pred, target = make_batch()
+        plain_loss, weighted = (
+            eo_loss(pred, target, 0.2, None, w)[0] for w in (None, torch.ones(2, 1, 6, 7))
+        )
+        close(plain_loss, weighted)
+
+    def test_default_weighing_is_form_a_with_gamma_2(self):
+        pred, target = make_batch()
+        expected = eo_loss(pred, target, 0.2, Weighing('A', 2.0))[1].weights
+        assert torch.equal(eo_loss(pred, target, 0.2)[1].weights, expected)
+
+
+class TestIdentities:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    @pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0, 5.0])
+    def test_1_value_is_that_of_plain_cross_entropy(self, channels, form, gamma):
+        pred, target = make_batch(channels)
+        for zeta in (0.0, 0.1, 0.5, 1.0):
+            close(eo_loss(pred, target, zeta, Weighing(form, gamma, 2.0))[0], plain(pred, target))
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize(
+        ('form', 'gamma', 'zeta'),
+        [('A', 2.0, 1.0), ('B', 2.0, 1.0), ('C', 2.0, 1.0), ('A', 0.0, 0.0), ('B', 0.0, 0.3)],
+    )
+    def test_2_gradient_is_plain_at_zeta_1_or_gamma_0(self, channels, form, gamma, zeta):
+        pred, target = make_batch(channels)
+        actual = gradient(eo_loss(pred, target, zeta, Weighing(form, gamma))[0], pred)
+        close(actual, gradient(plain(pred, target), pred))
+
+    @pytest.mark.parametrize('form', FORMS)
+    def test_3_gradient_is_w_times_p_minus_y_over_n(self, form):
+        pred, target = make_batch()
+        loss, terms = eo_loss(pred, target, 0.25, Weighing(form))
+        valid = target != 255
+        expected = terms.weights * (pred[:, 0].sigmoid() - target) * valid / valid.sum()
+        close(gradient(loss, pred)[:, 0], expected)
+
+    @pytest.mark.parametrize('form', ['A', 'C'])
+    @pytest.mark.parametrize('zeta', [0.0, 0.4, 0.9])
+    @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+    def test_4_weights_are_at_least_zeta_and_z_at_least_1(self, form, zeta, dtype):
+        pred, target = make_batch(dtype=dtype)
+        _, terms = eo_loss(pred, target, zeta, Weighing(form))
+        valid = target != 255
+        assert terms.weights[valid].min() >= zeta - 1e-7
+        assert terms.normaliser >= 1
+        mean = (terms.weights * terms.losses).sum() / terms.losses.sum()
+        close(mean, 1.0, 1e-6)
+
+    @pytest.mark.parametrize('form', FORMS)
+    def test_5_equal_errors_weigh_1(self, form):
+        target = torch.tensor([[[0, 1, 0, 1]]])
+        pred = torch.where(target == 1, -1.3, 1.3).double().unsqueeze(1)
+        close(eo_loss(pred, target, 0.0, Weighing(form))[1].weights, torch.ones(1, 1, 4))
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    @pytest.mark.parametrize('garbage', [1e4, torch.nan, torch.inf, -torch.inf])
+    def test_6_ignored_pixels_change_nothing(self, channels, form, garbage):
+        pred, target = make_batch(channels)
+        ignored = (target == 255).unsqueeze(1)
+        assert ignored.any()
+        spoilt = pred.detach().masked_fill(ignored, garbage).requires_grad_()
+        clean, dirty = (eo_loss(x, target, 0.3, Weighing(form, 2.0, 2.0)) for x in (pred, spoilt))
+        assert torch.equal(clean[0], dirty[0])
+        for one, other in zip(clean[1], dirty[1], strict=True):
+            assert torch.equal(one, other)
+        grads = gradient(clean[0], pred), gradient(dirty[0], spoilt)
+        assert torch.equal(*grads)
+        assert not grads[1][ignored.expand_as(pred)].any()
+
+    @pytest.mark.parametrize('channels', HEADS)
+    def test_6_the_same_without_the_pixels(self, channels):
+        pred, target = make_batch(channels)
+        valid = target != 255
+        alone = pred.movedim(1, -1)[valid].T.reshape(1, channels, -1, 1)
+        close(eo_loss(pred, target, 0.3)[0], eo_loss(alone, target[valid].reshape(1, -1, 1), 0.3)[0])
+
+
+class TestGradient:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize(('zeta', 'gamma'), [(1.0, 2.0), (0.3, 0.0)])
+    def test_gradcheck(self, channels, zeta, gamma):
+        pred, target = make_batch(channels)
+        assert torch.autograd.gradcheck(lambda x: eo_loss(x, target, zeta, Weighing('A', gamma))[0], [pred])
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    def test_numerical_gradient_with_frozen_weights(self, channels, form):
+        pred, target = make_batch(channels)
+        loss, frozen = eo_loss(pred, target, 0.2, Weighing(form))
+        actual = gradient(loss, pred).flatten()
+        n, step = int((target != 255).sum()), 1e-5
+
+        def value(x):
+            return float((frozen.weights * eo_loss(x, target, 1.0)[1].losses).sum() / n)
+
+        for index in range(0, pred.numel(), 5):
+            nudge = torch.zeros(pred.numel(), dtype=pred.dtype)
+            nudge[index] = step
+            nudge = nudge.view_as(pred)
+            numerical = (value(pred.detach() + nudge) - value(pred.detach() - nudge)) / (2 * step)
+            assert float(actual[index]) == pytest.approx(numerical, abs=1e-8)
+
+    def test_scales_with_the_gradient_from_above(self):
+        pred, target = make_batch()
+        loss = eo_loss(pred, target, 0.2)[0]
+        grad = torch.autograd.grad(loss, pred, retain_graph=True)[0]
+        close(gradient(3 * loss, pred), 3 * grad)
+
+    def test_inputs_are_left_alone(self):
+        for channels in HEADS:
+            pred, target = make_batch(channels)
+            weight = torch.rand(2, 6, 7)
+            before = [x.detach().clone() for x in (pred, target, weight)]
+            eo_loss(pred, target, 0.2, None, weight)[0].backward()
+            assert all(
+                torch.equal(*pair) for pair in zip(before, (pred.detach(), target, weight), strict=True)
+            )
+
+    def test_two_logits_are_one_logit_of_the_difference(self):
+        two, target = make_batch(2)
+        one = (two[:, 1:] - two[:, :1]).detach().requires_grad_()
+        (a, a_terms), (b, b_terms) = eo_loss(two, target, 0.3), eo_loss(one, target, 0.3)
+        close(a, b)
+        close(a_terms.weights, b_terms.weights)
+        grad = gradient(b, one)
+        close(gradient(a, two), torch.cat([-grad, grad], 1))
+
+
+class TestNumerics:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    @pytest.mark.parametrize('margin', [17.0, 50.0, 120.0])
+    @pytest.mark.parametrize('signs', ['right', 'wrong', 'both'])
+    def test_extreme_margins_are_finite_in_fp32(self, channels, form, margin, signs):
+        target = torch.tensor([0, 1, 0, 1]).view(1, 2, 2)
+        sign = torch.tensor({'right': [1, 1, 1, 1], 'wrong': [-1, -1, -1, -1], 'both': [1, 1, -1, -1]}[signs])
+        pred = torch.zeros(1, channels, 2, 2)
+        pred[:, -1 if channels == 1 else 1] = sign.view(1, 2, 2) * (2 * target - 1) * margin
+        pred.requires_grad_()
+        for zeta in (0.0, 0.5):
+            loss, terms = eo_loss(pred, target, zeta, Weighing(form, 2.0, 2.0))
+            grad = gradient(loss, pred)
+            assert all(torch.isfinite(x).all() for x in (loss, grad, terms.weights, terms.normaliser))
+            close(loss, plain(pred.double(), target), 1e-5)
+            if signs != 'right':
+                assert grad.abs().max() > 0.1
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('form', FORMS)
+    def test_all_ignored_is_0_with_zero_gradient(self, channels, form):
+        pred, target = make_batch(channels)
+        loss, terms = eo_loss(pred, torch.full_like(target, 255), 0.5, Weighing(form))
+        assert loss == 0
+        assert not gradient(loss, pred).any()
+        assert sum(terms.gradient_shares().values()) == 0
+
+    @pytest.mark.parametrize('form', FORMS)
+    @pytest.mark.parametrize('label', [0, 1])
+    def test_one_class_only(self, form, label):
+        pred, target = make_batch()
+        target = torch.full_like(target, label)
+        loss, terms = eo_loss(pred, target, 0.3, Weighing(form, 2.0, 2.0))
+        close(loss, plain(pred, target))
+        share = terms.gradient_shares()['grad_foreground']
+        close(share, float(label))
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize('channels', HEADS)
+    def test_half_precision_is_computed_in_fp32(self, dtype, channels):
+        pred, target = make_batch(channels, dtype=dtype)
+        loss, terms = eo_loss(pred, target, 0.3)
+        assert loss.dtype == terms.weights.dtype == torch.float32
+        assert gradient(loss, pred).dtype == dtype
+        close(loss, oracle(pred, target, 0.3)[0], 1e-5)
+
+    def test_half_precision_sums_do_not_overflow(self):
+        pred = torch.full((1, 1, 512, 512), 5.0, dtype=torch.float16)
+        close(
+            eo_loss(pred, torch.zeros(1, 512, 512, dtype=torch.long), 0.5)[0], math.log1p(math.exp(5)), 1e-4
+        )
+
+    @pytest.mark.parametrize('channels', HEADS)
+    def test_cpu_autocast_computes_in_fp32(self, channels):
+        pred, target = make_batch(channels, dtype=torch.bfloat16)
+        expected, _ = eo_loss(pred, target, 0.3)
+        with torch.autocast('cpu', torch.bfloat16):
+            loss, terms = eo_loss(pred, target, 0.3)
+        assert loss.dtype == terms.weights.dtype == torch.float32
+        assert torch.equal(loss, expected)
+
+
+class TestForms:
+    @pytest.mark.parametrize('channels', HEADS)
+    def test_b_foreground_weighs_gain_times_c(self, channels):
+        pred, target = make_batch(channels)
+        _, terms = eo_loss(pred, target, 0.5, Weighing('B', 2.0, 3.0))
+        foreground = terms.weights[terms.foreground]
+        background = (target == 0) * terms.losses
+        total, kept = terms.losses.sum(), 2 * (terms.losses.sum() - background.sum()) + background.sum()
+        close(foreground, (2 * total / kept).expand_as(foreground))
+
+    def test_b_without_gain_leaves_the_foreground_alone(self):
+        pred, target = make_batch()
+        _, terms = eo_loss(pred, target, 0.0, Weighing('B'))
+        close(terms.weights[target == 1], torch.ones(int((target == 1).sum())))
+
+    def test_b_without_foreground_is_a(self):
+        pred, target = make_batch()
+        target[target == 1] = 0
+        a, b = (eo_loss(pred, target, 0.3, Weighing(form, 2.0, 4.0))[1] for form in 'AB')
+        close(a.weights, b.weights)
+        close(a.normaliser, b.normaliser)
+
+    def test_b_with_foreground_only_weighs_1(self):
+        pred, target = make_batch(ignored=False)
+        _, terms = eo_loss(pred, torch.ones_like(target), 0.6, Weighing('B', 2.0, 4.0))
+        close(terms.weights, torch.ones(2, 6, 7))
+
+    def test_c_weighs_the_top_20_percent(self):
+        pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
+        _, terms = eo_loss(pred, torch.zeros(1, 5, 10, dtype=torch.long), 0.0, Weighing('C'))
+        assert (terms.weights > 0).flatten().tolist() == [False] * 40 + [True] * 10
+
+    def test_c_counts_valid_pixels_only(self):
+        pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
+        target = torch.zeros(1, 5, 10, dtype=torch.long)
+        target[0, :4] = 255
+        _, terms = eo_loss(pred, target, 0.0, Weighing('C'))
+        assert int((terms.weights > 0).sum()) == 2
+
+    def test_c_has_at_least_one_hard_pixel(self):
+        pred, target = make_batch()
+        _, terms = eo_loss(pred, target, 0.0, Weighing('C', top_share=1e-6))
+        assert int((terms.weights > 0).sum()) == 1
+        assert terms.weights.argmax() == terms.losses.argmax()
+
+
+def simulated(fg, hard, easy):
+    """5 % foreground, 5 % hard and 90 % easy background around given errors."""
+    generator = torch.Generator().manual_seed(0)
+    errors = torch.tensor([fg] * 500 + [hard] * 500 + [easy] * 9000, dtype=torch.float64)
+    margins = -torch.logit(errors) + 0.3 * torch.randn(10000, generator=generator, dtype=torch.float64)
+    target = (torch.arange(10000) < 500).long().view(1, 100, 100)
+    return (margins.view(1, 100, 100) * (2 * target - 1)).unsqueeze(1), target
+
+
+class TestCurriculum:
+    STAGES = ((0.83, 0.38, 0.072), (0.62, 0.78, 0.02), (0.1, 0.7, 0.0037))
+    PLAIN = ((0.33, 0.15, 0.52), (0.35, 0.44, 0.21), (0.12, 0.80, 0.08))
+    DIAGONAL = ((0.33, 0.15), (0.37, 0.51), (0.02, 0.98))
+
+    def shares(self, stage, zeta):
+        """Foreground, hard and easy background (by their place, as hard ones may lie below an error of 0.5)."""
+        _, terms = eo_loss(*simulated(*self.STAGES[stage]), zeta)
+        pull = (terms.weights * terms.errors).flatten()
+        return [float(part.sum() / pull.sum()) for part in pull.split([500, 500, 9000])]
+
+    @pytest.mark.parametrize('stage', range(3))
+    def test_plain_shares_of_the_simulation(self, stage):
+        assert self.shares(stage, 1.0) == pytest.approx(self.PLAIN[stage], abs=0.05)
+
+    def test_focus_moves_from_foreground_to_hard_background(self):
+        diagonal = [self.shares(stage, zeta) for stage, zeta in enumerate((1.0, 0.5, 0.0))]
+        for (fg, hard, _), expected in zip(diagonal, self.DIAGONAL, strict=True):
+            assert (fg, hard) == pytest.approx(expected, abs=0.07)
+        assert diagonal[0][1] < diagonal[1][1] < diagonal[2][1]
+        assert diagonal[0][2] > diagonal[1][2] > diagonal[2][2]
+
+    @pytest.mark.parametrize('stage', range(3))
+    def test_easy_background_fades_with_zeta(self, stage):
+        easy = [self.shares(stage, zeta)[2] for zeta in (1.0, 0.5, 0.0)]
+        assert easy[0] > easy[1] > easy[2]
+        assert easy[2] < 0.05
+
+    def test_gradient_shares_are_those_of_the_gradient(self):
+        pred, target = make_batch()
+        loss, terms = eo_loss(pred, target, 0.3)
+        pull = gradient(loss, pred)[:, 0].abs()
+        hard = (target == 0) & (pred[:, 0] > 0)
+        expected = [pull[m].sum() / pull.sum() for m in (target == 1, hard, (target == 0) & ~hard)]
+        close(torch.stack(list(terms.gradient_shares().values())), torch.stack(expected))
+        assert list(terms.gradient_shares()) == [
+            'grad_foreground',
+            'grad_hard_background',
+            'grad_easy_background',
+        ]
+
+
+class TestInputs:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('label', [-1, 7])
+    def test_unknown_label_is_named(self, channels, label):
+        pred, target = make_batch(channels)
+        target[0, 0, 0] = label
+        with pytest.raises(
+            ValueError, match=rf'labels must be 0\.\.{max(2, channels) - 1} .* {label} occurs'
+        ):
+            eo_loss(pred, target, 0.5)
+
+    def test_255_is_a_label_like_others_when_not_ignored(self):
+        pred, target = make_batch()
+        with pytest.raises(ValueError, match='255 occurs'):
+            eo_loss(pred, target, 0.5, ignore_index=-100)
+
+    def test_an_ignored_class(self):
+        pred, target = make_batch(5)
+        remapped = torch.where(target == 3, 255, target)
+        moved = torch.where(target == 255, 3, target)
+        close(eo_loss(pred, moved, 0.3, ignore_index=3)[0], eo_loss(pred, remapped, 0.3)[0])
+
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32])
+    def test_label_types(self, channels, dtype):
+        pred, target = make_batch(channels)
+        close(eo_loss(pred, target.to(dtype).unsqueeze(1), 0.3)[0], eo_loss(pred, target, 0.3)[0])
+
+    @pytest.mark.parametrize('shape', [(2, 6, 8), (6, 7), (2, 2, 6, 7), (1, 6, 7)])
+    def test_shape_mismatch(self, shape):
+        pred, target = make_batch()
+        with pytest.raises(ValueError, match='target of shape .* does not fit logits'):
+            eo_loss(pred, torch.zeros(shape, dtype=torch.long), 0.5)
+        with pytest.raises(ValueError, match='weight of shape .* does not fit logits'):
+            eo_loss(pred, target, 0.5, weight=torch.ones(shape))
+
+    def test_other_devices_check_labels_without_waiting(self, monkeypatch):
+        asserted = []
+        monkeypatch.setattr(torch, '_assert_async', asserted.append)
+        ignored = functional_module._ignored(torch.zeros(1, 4, 4, dtype=torch.long, device='meta'), 255, 2)
+        assert ignored.shape == (1, 4, 4)
+        assert len(asserted) == 1
+
+    @pytest.mark.parametrize(
+        ('arguments', 'message'),
+        [
+            ({'form': 'D'}, "form must be one of A, B, C, not 'D'"),
+            ({'gamma': -1}, 'gamma must be >= 0'),
+            ({'gamma': math.nan}, 'gamma must be >= 0'),
+            ({'foreground_gain': 0}, 'foreground_gain must be > 0'),
+            ({'top_share': 0}, r'top_share must be in \(0, 1\]'),
+            ({'top_share': 1.5}, r'top_share must be in \(0, 1\]'),
+            ({'schedule': 'step'}, "schedule must be one of linear, poly, cosine, constant, not 'step'"),
+            ({'schedule_fraction': 0}, r'schedule_fraction must be in \(0, 1\]'),
+            ({'schedule_fraction': 1.1}, r'schedule_fraction must be in \(0, 1\]'),
+        ],
+    )
+    def test_constructor_errors(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            EOLoss(**arguments)
+
+
+class _Ranks:
+    """Two ranks as threads: all_reduce waits for both."""
+
+    def __init__(self):
+        self.barrier, self.values, self.local = threading.Barrier(2), {}, threading.local()
+
+    def all_reduce(self, value, operation):
+        self.values[self.local.rank] = value.clone()
+        self.barrier.wait(10)
+        both = torch.stack([self.values[0], self.values[1]])
+        value.copy_(both.amax(0) if operation == torch.distributed.ReduceOp.MAX else both.sum(0))
+        self.barrier.wait(10)
+
+    def run(self, function):
+        results = {}
+
+        def work(rank):
+            self.local.rank = rank
+            results[rank] = function(rank)
+
+        threads = [threading.Thread(target=work, args=[rank]) for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        return results[0], results[1]
+
+
+@pytest.mark.parametrize('form', ['A', 'B'])
+@pytest.mark.parametrize('channels', HEADS)
+def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, channels):
+    pred, target = make_batch(channels)
+    target[0, :3] = 255
+    weighing = Weighing(form, 2.0, 2.0)
+    expected = eo_loss(pred, target, 0.3, weighing)[0]
+    ranks = _Ranks()
+    for name, value in {
+        'is_initialized': lambda: True,
+        'get_world_size': lambda: 2,
+        'all_reduce': ranks.all_reduce,
+    }.items():
+        monkeypatch.setattr(torch.distributed, name, value)
+
+    def one(rank):
+        part = pred.detach()[rank : rank + 1].requires_grad_()
+        loss = eo_loss(part, target[rank : rank + 1], 0.3, weighing)[0]
+        return loss.detach(), gradient(loss, part)
+
+    (loss_0, grad_0), (loss_1, grad_1) = ranks.run(one)
+    close((loss_0 + loss_1) / 2, expected)
+    close(torch.cat([grad_0, grad_1]) / 2, gradient(expected, pred))
+
+
+def test_eo_weights_of_no_loss_are_1():
+    zeros = torch.zeros(5)
+    for form in FORMS:
+        weights, normaliser = eo_weights(zeros, zeros, zeros > 0, 0.0, Weighing(form))
+        assert torch.equal(weights, torch.ones(5))
+        assert normaliser == 1
+
+
+class TestSchedule:
+    @pytest.mark.parametrize('name', ['linear', 'poly', 'cosine'])
+    def test_falls_from_1_to_0(self, name):
+        values = [SCHEDULES[name](s) for s in np.linspace(0, 1, 21)]
+        assert (values[0], values[-1]) == pytest.approx((1, 0), abs=1e-12)
+        assert all(a > b for a, b in zip(values, values[1:], strict=False))
+
+    def test_values_half_way(self):
+        half = {name: function(0.5) for name, function in SCHEDULES.items()}
+        assert half == pytest.approx({'linear': 0.5, 'poly': 0.5**0.9, 'cosine': 0.5, 'constant': 1.0})
+
+    @pytest.mark.parametrize('name', SCHEDULES)
+    def test_progress_is_clamped(self, name):
+        loss = EOLoss(schedule=name)
+        assert loss.zeta(-0.5) == loss.zeta(0.0) == 1
+        assert loss.zeta(1.7) == loss.zeta(1.0)
+        assert isinstance(loss.zeta(1.7), float)  # a power of a negative number would be complex
+
+    def test_schedule_fraction(self):
+        loss = EOLoss(schedule='linear', schedule_fraction=0.25)
+        assert [loss.zeta(s) for s in (0, 0.125, 0.25, 0.9)] == pytest.approx([1, 0.5, 0, 0])
+
+    def test_constant_is_plain_cross_entropy(self):
+        pred, target = make_batch()
+        actual = gradient(EOLoss(schedule='constant')(pred, target, progress=0.9), pred)
+        close(actual, gradient(plain(pred, target), pred))
+
+
+@pytest.fixture
+def training():
+    """A function (iter, max_iters, cfg) that publishes what a runner does."""
+
+    def publish(step, steps, cfg=None):
+        hub = MessageHub.get_instance(f'test_eo_loss_{id(publish)}')
+        hub.update_info('iter', step)
+        hub.update_info('max_iters', steps)
+        if cfg is not None:
+            hub.update_info('cfg', cfg)
+        return hub
+
+    yield publish
+    MessageHub._instance_dict.clear()
+
+
+@pytest.fixture
+def outside():
+    MessageHub._instance_dict.clear()
+    yield
+    MessageHub._instance_dict.clear()
+
+
+class TestProgress:
+    def test_is_read_from_the_message_hub(self, training):
+        training(30, 120)
+        assert optimiser_step() == (30, 120)
+        assert training_progress() == 0.25
+
+    @pytest.mark.parametrize(
+        'cfg', ["optim_wrapper = dict(accumulative_counts=4, type='OptimWrapper')", 'accumulative_counts: 4']
+    )
+    def test_counts_optimiser_steps_under_accumulation(self, training, cfg):
+        steps = []
+        for iteration in (0, 3, 4, 7, 8):
+            training(iteration, 10, cfg)
+            steps.append(optimiser_step())
+        assert steps == [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3)]
+
+    def test_a_config_without_accumulation(self, training):
+        training(3, 10, "optim_wrapper = dict(type='OptimWrapper')")
+        assert optimiser_step() == (3, 10)
+
+    @pytest.mark.usefixtures('outside')
+    def test_outside_a_training(self):
+        pred, target = make_batch()
+        assert optimiser_step() is None
+        with pytest.raises(RuntimeError, match=r"pass progress=.*schedule='constant'"):
+            EOLoss()(pred, target)
+
+    @pytest.mark.usefixtures('outside')
+    def test_constant_needs_no_training(self):
+        pred, target = make_batch()
+        close(EOLoss(schedule='constant')(pred, target), plain(pred, target))
+
+    def test_module_follows_the_training(self, training):
+        pred, target = make_batch()
+        training(50, 100)
+        module = EOLoss(schedule='linear')
+        actual = gradient(module(pred, target), pred)
+        close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
+        close(actual, gradient(module(pred, target, progress=0.5), pred))
+
+
+class TestLog:
+    KEYS = ('zeta', 'Z', 'grad_foreground', 'grad_hard_background', 'grad_easy_background')
+
+    def test_every_tenth_step(self, training):
+        pred, target = make_batch()
+        module, logged = EOLoss(schedule='linear'), []
+        for step in range(21):
+            hub = training(step, 40)
+            before = (
+                len(hub.log_scalars['train/eo_zeta'].data[0]) if 'train/eo_zeta' in hub.log_scalars else 0
+            )
+            module(pred, target)
+            after = len(hub.log_scalars['train/eo_zeta'].data[0]) if 'train/eo_zeta' in hub.log_scalars else 0
+            if after > before:
+                logged.append(step)
+        assert logged == [0, 9, 19]
+        assert set(hub.log_scalars) == {f'train/eo_{key}' for key in self.KEYS}
+        _, terms = eo_loss(pred, target, 1 - 19 / 40)
+        expected = {'zeta': 1 - 19 / 40, 'Z': terms.normaliser, **terms.gradient_shares()}
+        for key, value in expected.items():
+            assert hub.get_scalar(f'train/eo_{key}').current() == pytest.approx(float(value))
+
+    def test_not_in_eval(self, training):
+        pred, target = make_batch()
+        hub = training(9, 40)
+        EOLoss().eval()(pred, target)
+        assert not hub.log_scalars
+
+    @pytest.mark.usefixtures('outside')
+    def test_not_outside_a_training(self):
+        EOLoss()(*make_batch(), progress=0.5)
+        assert not MessageHub.get_current_instance().log_scalars
+
+    def test_two_losses_have_two_names(self, training):
+        hub = training(0, 40)
+        EOLoss(loss_name='loss_aux')(*make_batch())
+        assert set(hub.log_scalars) == {f'train/aux_{key}' for key in self.KEYS}
+
+
+class TestModule:
+    def test_is_registered(self):
+        loss = MODELS.build({'type': 'EOLoss', 'loss_weight': 0.5, 'form': 'B'})
+        assert isinstance(loss, EOLoss)
+        assert loss.loss_name == 'loss_eo'
+
+    def test_loss_weight_scales_the_value_and_the_gradient(self):
+        pred, target = make_batch()
+        whole, half = (EOLoss(loss_weight=w)(pred, target, progress=0.5) for w in (1.0, 0.5))
+        close(half, 0.5 * whole)
+        close(gradient(half, pred), 0.5 * gradient(whole, pred))
+
+    def test_passes_weight_and_ignore_index_on(self):
+        pred, target = make_batch()
+        weight = torch.rand(2, 6, 7)
+        target[target == 255] = 9
+        actual = EOLoss(schedule='linear')(pred, target, weight, ignore_index=9, progress=0.3, unknown=1)
+        close(actual, eo_loss(pred, target, 0.7, None, weight, 9)[0])
+
+    @pytest.mark.parametrize('clone', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
+    def test_copies(self, clone):
+        pred, target = make_batch()
+        loss = EOLoss(1.0, 'poly', 0.5, 'B', 3.0, loss_weight=2.0, loss_name='loss_x')
+        twin = clone(loss)
+        assert (twin.weighing, twin.loss_name, repr(twin)) == (loss.weighing, 'loss_x', repr(loss))
+        grads = [gradient(x(pred, target, progress=0.2), pred) for x in (loss, twin)]
+        assert torch.equal(*grads)
+
+    def test_has_no_state(self):
+        loss = EOLoss()
+        assert not loss.state_dict()
+        assert not list(loss.parameters())
+        loss.load_state_dict({})
+
+    def test_repr_names_the_constants(self):
+        text = repr(EOLoss(gamma=1.5, schedule='poly', schedule_fraction=0.5))
+        assert all(
+            part in text for part in ("form='A'", 'gamma=1.5', "schedule='poly'", 'schedule_fraction=0.5')
+        )
+
+    @pytest.mark.parametrize('channels', [1, 2])
+    def test_in_a_head_of_mmsegmentation_with_two_losses(self, training, channels):
+        hub = training(0, 40)
+        torch.manual_seed(0)
+        losses = [
+            {'type': 'hsonet_mm.EOLoss', 'loss_weight': 0.5},
+            {'type': 'hsonet_mm.EOLoss', 'form': 'B', 'loss_name': 'loss_eo_b'},
+        ]
+        head = FCNHead(
+            in_channels=4,
+            channels=4,
+            num_convs=1,
+            num_classes=2,
+            out_channels=channels,
+            threshold=0.3,
+            loss_decode=losses,
+        )
+        pred = torch.randn(2, channels, 4, 4, requires_grad=True)
+        labels = torch.randint(0, 2, (2, 1, 8, 8))
+        out = head.loss_by_feat(pred, [_sample(label) for label in labels])
+        assert {'loss_eo', 'loss_eo_b'} <= set(out)
+        close(out['loss_eo_b'], 2 * float(out['loss_eo']), 1e-5)
+        (out['loss_eo'] + out['loss_eo_b']).backward()
+        assert pred.grad.abs().sum() > 0
+        assert {'train/eo_zeta', 'train/eo_b_zeta'} <= set(hub.log_scalars)
+
+
+def _sample(label):
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    return SegDataSample(gt_sem_seg=PixelData(data=label.unsqueeze(0) if label.ndim == 2 else label))
