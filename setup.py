@@ -7,6 +7,9 @@ The configs live in the top-level folder ``configs`` and are installed as
 
 from setuptools import find_packages, setup
 
-CONFIGS = {f'hsonet_mm.configs{sub}': 'configs' + sub.replace('.', '/') for sub in ('', '._base_', '.ablations', '.segmentation')}
+CONFIGS = {
+    f'hsonet_mm.configs{sub}': 'configs' + sub.replace('.', '/')
+    for sub in ('', '._base_', '.ablations', '.segmentation')
+}
 
 setup(packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), *CONFIGS], package_dir=CONFIGS)

@@ -41,7 +41,9 @@ def prepare_host() -> None:
         except ImportError as error:
             raise ImportError(f'{_INSTALL_HELP} ({error})') from None
         except AssertionError as error:  # the packages assert each other's versions at import
-            raise ImportError(f'{_INSTALL_HELP}; the installed versions do not fit together ({error})') from None
+            raise ImportError(
+                f'{_INSTALL_HELP}; the installed versions do not fit together ({error})'
+            ) from None
     _warn_about_versions()
     _stand_in_for_compiled_ops()
     _load_checkpoints_safely()

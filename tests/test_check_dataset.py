@@ -205,6 +205,14 @@ def test_altered_copies_are_found(turn, flip, crop, gain, offset):
     assert all(one.correlation > 0.75 and one.distance <= 44 for one in found)
 
 
+@pytest.mark.parametrize('swap', [False, True])
+def test_the_fit_allows_for_crops(swap):
+    whole, cropped = thumbnail(ground(5)), thumbnail(altered(ground(5), 1, True, 0.83, 1, 0))
+    pair = (whole, cropped) if swap else (cropped, whole)
+    found = find_duplicates([pair[0]], [pair[1]], max_distance=144)
+    assert found[0].correlation > 0.75
+
+
 def test_different_places_and_plain_ground_are_not_duplicates():
     first = [thumbnail(ground(seed)) for seed in range(60)] + [thumbnail(plain(seed)) for seed in range(40)]
     second = [thumbnail(ground(seed)) for seed in range(60, 120)] + [

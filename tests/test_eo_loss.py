@@ -1,6 +1,7 @@
 """EO-loss against a float64 oracle in NumPy: its identities, numerics, forms, schedules and host."""
 
 import copy
+import itertools
 import math
 import pickle
 import threading
@@ -367,7 +368,7 @@ class TestCurriculum:
     DIAGONAL = ((0.33, 0.15), (0.37, 0.51), (0.02, 0.98))
 
     def shares(self, stage, zeta):
-        """Foreground, hard and easy background (by their place, as hard ones may lie below an error of 0.5)."""
+        """Foreground, hard and easy background, by their place: hard ones may lie below an error of 0.5."""
         _, terms = eo_loss(*simulated(*self.STAGES[stage]), zeta)
         pull = (terms.weights * terms.errors).flatten()
         return [float(part.sum() / pull.sum()) for part in pull.split([500, 500, 9000])]
@@ -434,9 +435,9 @@ class TestInputs:
     @pytest.mark.parametrize('shape', [(2, 6, 8), (6, 7), (2, 2, 6, 7), (1, 6, 7)])
     def test_shape_mismatch(self, shape):
         pred, target = make_batch()
-        with pytest.raises(ValueError, match='target of shape .* does not fit logits'):
+        with pytest.raises(ValueError, match=r'target of shape .* does not fit logits'):
             eo_loss(pred, torch.zeros(shape, dtype=torch.long), 0.5)
-        with pytest.raises(ValueError, match='weight of shape .* does not fit logits'):
+        with pytest.raises(ValueError, match=r'weight of shape .* does not fit logits'):
             eo_loss(pred, target, 0.5, weight=torch.ones(shape))
 
     def test_other_devices_check_labels_without_waiting(self, monkeypatch):
@@ -531,7 +532,7 @@ class TestSchedule:
     def test_falls_from_1_to_0(self, name):
         values = [SCHEDULES[name](s) for s in np.linspace(0, 1, 21)]
         assert (values[0], values[-1]) == pytest.approx((1, 0), abs=1e-12)
-        assert all(a > b for a, b in zip(values, values[1:], strict=False))
+        assert all(a > b for a, b in itertools.pairwise(values))
 
     def test_values_half_way(self):
         half = {name: function(0.5) for name, function in SCHEDULES.items()}

@@ -211,6 +211,18 @@ def test_whu_whole_rasters_are_split_by_blocks_that_no_tile_crosses(tmp_path):
     assert (owner != '').all()
 
 
+def test_padded_tiles_show_nothing_of_the_neighbouring_block(tmp_path):
+    add_scene(tmp_path / 's/train', 'x', 1, size=(100, 100), label=np.full((100, 100), 255, np.uint8))
+    manifest = prepare_dataset(
+        tmp_path / 's', tmp_path / 'out', PrepareOptions(32, block=50, border='pad', val=0)
+    )
+    assert sum(tile['changed'] for tile in manifest['files']) == 100 * 100
+    tile = read(tmp_path / 'out/train/A/x_00032_00032.png')
+    assert tile[:18, :18].any()
+    assert not tile[18:].any()
+    assert not tile[:, 18:].any()
+
+
 def test_blocks_of_a_scene():
     scene = Scene('s', None, 's', {})
     assert blocks(scene, 60, 60, 64, 32) == [Unit('s', scene)]
@@ -642,6 +654,15 @@ def test_empty_tiles_of_train_are_thinned_out(tmp_path, official):
             assert (
                 len(list((tmp_path / out / 'train' / role).iterdir())) == manifest['splits']['train']['tiles']
             )
+
+
+def test_seed_draws_the_empty_tiles_that_stay(tmp_path, official):
+    kept = []
+    for seed in range(3):
+        options = PrepareOptions(16, max_empty=0.25, seed=seed)
+        manifest = prepare_dataset(official, tmp_path / str(seed), options)
+        kept.append({t['name'] for t in manifest['files'] if t['split'] == 'train' and not t['changed']})
+    assert len({frozenset(names) for names in kept}) > 1
 
 
 def test_shares_in_the_summary(tmp_path, official):

@@ -47,19 +47,25 @@ class SceneAssociation(BaseModule):
         super().__init__()
         self.scene_encoders = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(scene_channels, channels, 1), nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1)
+                nn.Conv2d(scene_channels, channels, 1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, channels, 1),
             )
             for _ in (in_channels if scale_aware else in_channels[:1])
         )
         norm_cfg = norm_cfg or dict(type='BN')
-        self.content_encoders = nn.ModuleList(ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels)
-        self.feature_encoders = nn.ModuleList(ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels)
+        self.content_encoders = nn.ModuleList(
+            ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels
+        )
+        self.feature_encoders = nn.ModuleList(
+            ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels
+        )
         self.residual_projections = (
             nn.ModuleList(nn.Conv2d(channels + c, channels, 1) for c in in_channels) if residual else None
         )
 
     def relations(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
-        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how strongly a pixel belongs to the scene's foreground."""
+        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how strongly a pixel answers to the scene."""
         scenes = [encode(scene) for encode in self.scene_encoders]
         scenes *= len(levels) // len(scenes)
         return [

@@ -28,7 +28,11 @@ class PyramidDecoder(BaseModule):
     """
 
     def __init__(
-        self, in_channels: Sequence[int], channels: int, norm_cfg: dict | None = None, align_corners: bool = False
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        norm_cfg: dict | None = None,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         norm_cfg = norm_cfg or dict(type='BN')
@@ -46,7 +50,7 @@ class PyramidDecoder(BaseModule):
         sizes = [level.shape[2:] for level in levels]
         decoded = []
         for k, (x, blocks) in enumerate(zip(levels, self.levels, strict=True)):
-            for step, block in enumerate(blocks):
+            for step, block in enumerate(blocks.children()):
                 x = block(x)
                 if k > 0:
                     size = sizes[k - 1 - step]

@@ -1,6 +1,5 @@
 """EO-loss, the third part of HSONet, as a loss of MMSegmentation's decode heads."""
 
-import torch
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -45,6 +44,7 @@ class EOLoss(nn.Module):
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.
 
     Example:
+        >>> import torch
         >>> loss = EOLoss()
         >>> pred, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
         >>> round(float(loss(pred, target, progress=0.5)), 4)

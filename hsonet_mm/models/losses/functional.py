@@ -1,7 +1,7 @@
-"""EO-loss as functions: per-pixel losses and errors, their weights, and the loss with its gradient.
+r"""EO-loss as functions: per-pixel losses and errors, their weights, and the loss with its gradient.
 
-Notation: z logit, y label, margin :math:`m = (2y-1)z`, loss :math:`l = \\mathrm{softplus}(-m)`, error
-:math:`e = \\sigma(-m) = 1 - p_y`, hardness :math:`h = (e / \\max e)^\\gamma`, annealing value :math:`\\zeta`.
+Notation: z logit, y label, margin :math:`m = (2y-1)z`, loss :math:`l = \mathrm{softplus}(-m)`, error
+:math:`e = \sigma(-m) = 1 - p_y`, hardness :math:`h = (e / \max e)^\gamma`, annealing value :math:`\zeta`.
 
 References:
     HSONet, arXiv 2402.16242 (the idea of EO-loss); FarSeg, arXiv 2011.09766 (form A, its public code).
@@ -204,10 +204,9 @@ def eo_loss(
     ignored = _ignored(target, ignore_index, classes)
     with torch.autocast(pred.device.type, enabled=False):
         pred = pred if pred.dtype == torch.float64 else pred.float()
+        logits = pred
         if classes == 2:
             logits = pred.squeeze(1) if pred.shape[1] == 1 else pred[:, 1] - pred[:, 0]
-        else:
-            logits = pred
         with torch.no_grad():
             if classes == 2:
                 slope = target.to(logits.dtype).mul_(-2).add_(1)  # 1 - 2y: dl/dz = (1 - 2y) e
@@ -236,9 +235,8 @@ def eo_loss(
                 gradient = log_probs.exp_().scatter_add_(1, index, -torch.ones_like(losses).unsqueeze(1))
                 gradient.mul_(per_pixel.unsqueeze(1)).mul_(scale)
             value = _dot(weights, losses) * scale
-        return _Attach.apply(logits, value, gradient), EOTerms(
-            weights, losses, errors, foreground, normaliser
-        )
+        loss: Tensor = _Attach.apply(logits, value, gradient)  # type: ignore[no-untyped-call]
+        return loss, EOTerms(weights, losses, errors, foreground, normaliser)
 
 
 def _world_size() -> int:

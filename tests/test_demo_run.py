@@ -1,0 +1,115 @@
+"""The demo command from end to end, on few and small pairs."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hsonet_mm.demo import page, run
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Little data, and batches to fit."""
+    monkeypatch.setattr(run, 'PAIRS', {'train': 4, 'val': 1, 'test': 3})
+    monkeypatch.setattr(run, 'SIZE', 128)
+    monkeypatch.setattr(run, 'EXAMPLES', 2)
+    prepare = run._prepare
+
+    def prepare_small(args):
+        cfg = prepare(args)
+        cfg.train_dataloader.batch_size = 2
+        for split in ('train', 'val', 'test'):
+            cfg[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+        return cfg
+
+    monkeypatch.setattr(run, '_prepare', prepare_small)
+
+
+@pytest.mark.usefixtures('small')
+def test_demo_from_data_to_page(hsonet, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, 'PRETRAINED', 'no_such_package')  # from scratch, as without the package
+    out = tmp_path / 'demo'
+    code, stdout, _ = hsonet('demo', '--out', out, '--iters', 3, '--seed', 1)
+    assert code == 0
+    assert 'from scratch' in stdout
+    assert '3/3 iterations' in stdout
+    assert 'INFO' not in stdout
+    f1 = re.fullmatch(r'changed F1 (\d\.\d{4})', stdout.splitlines()[-1])[1]
+    scores = re.search(r'^0\.5 +\d\.\d{4} +\d\.\d{4} +(\d\.\d{4})', stdout, re.M)[1]
+    assert scores == f1
+    assert 'chosen on validation' in stdout
+    assert re.search(r'^background +3 ', stdout, re.M)
+
+    text = (out / 'index.html').read_text(encoding='utf-8')
+    assert f'changed F1 {f1}' in text
+    assert text.count('<img src="data:image/') == 2 * len(page.VIEWS)
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert len(list((out / 'pictures').glob('*.png'))) == 2 * len(page.VIEWS)
+    order = [float(value) for value in re.findall(r'<h3>test_\d+: F1 (\d\.\d+)', text)]
+    assert order == sorted(order)
+
+    # A second run takes the data as they are.
+    made = (out / 'data' / 'manifest.json').stat().st_mtime_ns
+    code, again, _ = hsonet('demo', '--out', out, '--iters', 3, '--seed', 1)
+    assert code == 0
+    assert (out / 'data' / 'manifest.json').stat().st_mtime_ns == made
+    assert again.splitlines()[-1] == f'changed F1 {f1}'  # the seed decides everything
+
+    code, _, stderr = hsonet('demo', '--out', out, '--iters', 3, '--seed', 2)
+    assert code == 2
+    assert 'other parameters' in stderr
+
+
+def test_pretrained_weights_are_used_where_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, 'PRETRAINED', 'json')  # any package that is there
+    args = run.argparse.Namespace(out=tmp_path, seed=5, iters=None)
+    cfg = run._prepare(args)
+    assert cfg.model.backbone.init_cfg.checkpoint.startswith('package://')
+    assert cfg.randomness.seed == 5
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+def test_other_numbers_of_iterations_end_at_learning_rate_zero(tmp_path):
+    cfg = run._prepare(run.argparse.Namespace(out=tmp_path, seed=0, iters=66))
+    warm_up, decay = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end, decay.begin, decay.end) == (0, 5, 5, 66)
+    assert cfg.train_cfg.val_interval == cfg.default_hooks.checkpoint.interval == 22
+
+
+def test_bad_number_of_iterations(hsonet, tmp_path):
+    code, _, stderr = hsonet('demo', '--out', tmp_path, '--iters', 0)
+    assert code == 2
+    assert '--iters 0' in stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_config_is_named(monkeypatch):
+    monkeypatch.setattr(run, 'CONFIG', 'no_such_config.py')
+    with pytest.raises(run.UserError, match=r'no_such_config\.py'):
+        run.demo_config()
+
+
+def test_colours_of_right_and_wrong():
+    pred = np.array([[True, True], [False, False]])
+    label = np.array([[True, False], [True, False]])
+    drawn = page.draw_errors(pred, label)[..., ::-1].reshape(4, 3)
+    assert [tuple(colour) for colour in drawn.tolist()] == list(page.COLOURS.values())
+
+
+def test_probabilities_get_lighter():
+    drawn = page.draw_probs(np.linspace(0, 1, 5, dtype=np.float32)[None])
+    grey = cv2.cvtColor(drawn, cv2.COLOR_BGR2GRAY)[0].astype(int)
+    assert (np.diff(grey) > 0).all()
+
+
+def test_pair_without_change_and_alarm_is_not_the_worst():
+    views = {name: np.zeros((4, 4, 3), np.uint8) for name in page.VIEWS}
+    pixels = torch.zeros(4, 4, dtype=torch.bool)
+    quiet = page.Example('quiet', run.confusion(pixels, pixels), views)
+    wrong = page.Example('wrong', run.confusion(~pixels, pixels), views)
+    report = page.Report([], [], page.Curve([], [], [], 0.5), [quiet, wrong], 2)
+    text = page._examples(report)
+    assert text.index('wrong: F1 0.000') < text.index('quiet: F1 1.000')
