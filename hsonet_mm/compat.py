@@ -8,6 +8,7 @@ Importing :mod:`hsonet_mm` calls :func:`prepare_host` before anything of MMSegme
 import importlib
 import importlib.util
 import os
+import pickle
 import sys
 import types
 import warnings
@@ -92,6 +93,27 @@ def _stand_in_for_compiled_ops() -> None:
     sys.modules[name] = module
 
 
+def _method_of_log(owner: object, name: str) -> Any:
+    """Stand in for ``getattr`` in a checkpoint, where it names the statistics of a log buffer and nothing else.
+
+    The real one would lead from any function to ``__builtins__``, and ``HistoryBuffer.__setstate__`` would call what
+    it finds there.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or not isinstance(name, str) or name.startswith('_'):
+        raise pickle.UnpicklingError(f'a checkpoint may not reach for attribute {name!r}')
+    return getattr(owner, name)
+
+
+# PyTorch compares declared globals by this name; pairs of a function and its name came only after 2.4.
+_method_of_log.__module__, _method_of_log.__name__, _method_of_log.__qualname__ = (
+    'builtins',
+    'getattr',
+    'getattr',
+)
+
+
 def _load_checkpoints_safely() -> None:
     """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
 
@@ -108,7 +130,7 @@ def _load_checkpoints_safely() -> None:
         [
             HistoryBuffer,
             slice,
-            getattr,  # how pickle names HistoryBuffer's methods; only declared globals can be called
+            _method_of_log,
             multiarray.multiarray._reconstruct,
             multiarray.multiarray.scalar,
             np.ndarray,

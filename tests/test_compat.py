@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import pickle
+import struct
 import subprocess
 import sys
 import types
 import warnings
+from zipfile import ZipFile
 
 import mmengine
 import numpy as np
@@ -137,13 +140,13 @@ class TestCheckpoints:
     def test_code_is_refused(self, tmp_path, monkeypatch, arguments):
         monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
         torch.save({'state_dict': {}, 'x': _Code(tmp_path / 'executed')}, tmp_path / 'bad.pth')
-        with pytest.raises(pickle_error(), match='mkdir'):
+        with pytest.raises(pickle.UnpicklingError, match='mkdir'):
             torch.load(tmp_path / 'bad.pth', **arguments)
         assert not (tmp_path / 'executed').exists()
 
     def test_code_is_refused_through_mmengine(self, tmp_path):
         torch.save({'state_dict': {}, 'x': _Code(tmp_path / 'executed')}, tmp_path / 'bad.pth')
-        with pytest.raises(pickle_error(), match='mkdir'):
+        with pytest.raises(pickle.UnpicklingError, match='mkdir'):
             load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / 'bad.pth'), map_location='cpu')
         assert not (tmp_path / 'executed').exists()
 
@@ -155,20 +158,40 @@ class TestCheckpoints:
         torch.load(tmp_path / 'own.pth', weights_only=False)
         assert (tmp_path / 'executed').exists()
 
-    def test_getattr_reaches_no_undeclared_function(self, tmp_path):
+    @pytest.mark.parametrize('owner', [os.path.join, HistoryBuffer.mean, HistoryBuffer])
+    def test_getattr_reaches_the_statistics_of_logs_only(self, tmp_path, owner):
         class Escape:
             def __reduce__(self):
-                return getattr, (os, 'system')
+                return getattr, (owner, '__init__')
 
         torch.save({'x': Escape()}, tmp_path / 'bad.pth')
-        with pytest.raises(pickle_error()):
+        with pytest.raises(pickle.UnpicklingError):
             torch.load(tmp_path / 'bad.pth', weights_only=False)
 
+    def test_log_buffers_cannot_be_bent_into_running_code(self, tmp_path):
+        """A buffer whose statistics are a second buffer whose ``update`` is ``exec``, all by declared names."""
+        marker = tmp_path / 'executed'
 
-def pickle_error():
-    import pickle
+        def text(value):
+            return b'X' + struct.pack('<I', len(value)) + value.encode()
 
-    return pickle.UnpicklingError
+        def attribute(owner, name):
+            return b'cbuiltins\ngetattr\n' + owner + text(name) + b'\x86R'
+
+        log = b'cmmengine.logging.history_buffer\nHistoryBuffer\n'
+        names = log + b')Rq\0' + attribute(attribute(log, 'mean'), '__builtins__') + b'b'
+        inner = log + b')Rq\1}' + text('update') + attribute(b'h\0', 'exec') + b'sb'
+        outer = log + b')Rq\2}' + text('_statistics_methods') + b'h\1s'
+        outer += text('_set_default_statistics') + attribute(b'h\0', 'dict') + b'sb'
+        call = b'h\2}' + text('statistics_methods') + text(f'open({str(marker)!r}, "w").close()') + b'sb.'
+        torch.save({}, tmp_path / 'empty.pth')
+        with ZipFile(tmp_path / 'empty.pth') as empty, ZipFile(tmp_path / 'bad.pth', 'w') as bad:
+            for name in empty.namelist():
+                code = b'\x80\2' + names + inner + outer + call
+                bad.writestr(name, code if name.endswith('data.pkl') else empty.read(name))
+        with pytest.raises(pickle.UnpicklingError, match='__builtins__'):
+            torch.load(tmp_path / 'bad.pth')
+        assert not marker.exists()
 
 
 class TestOpenCD:

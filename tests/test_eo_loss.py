@@ -719,7 +719,7 @@ class TestModule:
         labels = torch.randint(0, 2, (2, 1, 8, 8))
         out = head.loss_by_feat(pred, [_sample(label) for label in labels])
         assert {'loss_eo', 'loss_eo_b'} <= set(out)
-        close(out['loss_eo_b'], 2 * float(out['loss_eo']), 1e-5)
+        close(out['loss_eo_b'], 2 * out['loss_eo'].detach(), 1e-5)
         (out['loss_eo'] + out['loss_eo_b']).backward()
         assert pred.grad.abs().sum() > 0
         assert {'train/eo_zeta', 'train/eo_b_zeta'} <= set(hub.log_scalars)

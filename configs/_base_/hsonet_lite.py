@@ -1,7 +1,4 @@
-"""HSONet-lite with EfficientNet-Lite0 (ImageNet weights as a package): d = u = 96, decoder 48.
-
-EO-loss is form B: the foreground keeps its weight while the background moves onto its hard cases.
-"""
+"""HSONet-lite with EfficientNet-Lite0 (ImageNet weights as a package): d = u = 96, decoder 48, EO-loss form A."""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -33,7 +30,6 @@ model = dict(
         threshold=0.5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(
-            type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='B', foreground_gain=2.0)),
+        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='A')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -2,7 +2,7 @@
 
 ``OUT/{train,val,test}/{A,B,label}/<stem>.png``, masks 0 / 255, with a ``manifest.json`` that tells where
 every tile comes from. The same source, options and library versions give the same bytes. One scene is in
-memory at a time: both dates and the mask, about 12 bytes a pixel at the peak.
+memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 
 import argparse

@@ -227,7 +227,7 @@ def eo_loss(
             weights = _filled(weights, ignored, 0)
 
             valid = torch.tensor(target.numel()) if ignored is None else (~ignored).count_nonzero()
-            scale = _world_size() / _over_ranks(valid).clamp_min(1)
+            scale = _world_size() / _over_ranks(valid).clamp_min(1).to(losses.dtype)
             per_pixel = weights if weight is None else weights * weight
             if classes == 2:
                 gradient = slope.mul_(errors).mul_(per_pixel).mul_(scale)
