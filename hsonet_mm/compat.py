@@ -7,11 +7,13 @@ Importing :mod:`hsonet_mm` calls :func:`prepare_host` before anything of MMSegme
 
 import importlib
 import importlib.util
+import io
 import os
 import pickle
 import sys
 import types
 import warnings
+from contextlib import redirect_stdout
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
@@ -48,6 +50,13 @@ def prepare_host() -> None:
     _warn_about_versions()
     _stand_in_for_compiled_ops()
     _load_checkpoints_safely()
+    _import_quietly('mmseg.datasets')
+
+
+def _import_quietly(name: str) -> None:
+    """Import a module of the OneDL forks, which print that an optional package is missing, without that line."""
+    with redirect_stdout(io.StringIO()):
+        importlib.import_module(name)
 
 
 def _warn_about_versions() -> None:

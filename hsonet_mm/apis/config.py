@@ -130,4 +130,9 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
         raise UserError(f'--launcher {args.launcher} needs a GPU and none is found: use torchrun and pytorch')
     torch.distributed.init_process_group('gloo')
     cfg.sync_bn = None
-    cfg.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'device_ids': None,
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+    }

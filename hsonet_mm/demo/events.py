@@ -47,7 +47,7 @@ def _change_buildings(layout: Layout) -> None:
 
 
 def _change(layout: Layout, building: Building) -> None:
-    """Take a building away at one date, leave bare soil or whatever is around, and now and then make it hard."""
+    """Take a building away at one date, leave soil or whatever is around; make some hard to find."""
     draw = layout.draw
     building.present = draw.pick([(False, True), (False, True), (True, False)])
     camouflaged = draw.chance(0.12)
@@ -96,4 +96,5 @@ def _photograph(scene: Scene, draw: Draw) -> None:
     if scene.illumination:
         strong = draw.pick([draw.between(0.62, 0.78), draw.between(1.2, 1.35)])
         light[draw.pick([0, 1])] *= strong * (1 + draw.rng.normal(0, 0.05, 3))
-    scene.light = tuple(map(tuple, light.tolist()))
+    before, after = light.tolist()
+    scene.light = tuple(before), tuple(after)

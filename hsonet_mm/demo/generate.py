@@ -1,8 +1,6 @@
-"""Writes the demo data set: bi-temporal scenes in the layout of LEVIR-CD, with typed hard cases beside them."""
+"""Writes the demo data set: bi-temporal scenes in the layout of LEVIR-CD, with typed hard cases."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -36,10 +34,10 @@ def generate(
     """Write a demo data set, or find it already there.
 
     The layout is ``root/{train,val,test}/{A,B,label}/<stem>.png`` (labels 0 / 255) and, for every label,
-    ``objects/<stem>.png`` (uint16, 0 or the id of an object) with ``objects/<stem>.json`` (the objects by id, and
-    the conditions of the two images). Every scene has a seed of its own: it depends on ``seed``, ``size``, split and
-    index, not on how many scenes are made, and no two splits share one. The folder gets its name only when
-    it is complete.
+    ``objects/<stem>.png`` (uint16, 0 or the id of an object) with ``objects/<stem>.json`` (the objects by id,
+    and the conditions of the two images). Every scene has a seed of its own: it depends on ``seed``, ``size``,
+    split and index, not on how many scenes are made, and no two splits share one. The folder gets its name
+    only when it is complete.
 
     Args:
         root: Folder to make. One that holds a data set of the same parameters is left as it is.
@@ -50,8 +48,8 @@ def generate(
         seed: Seed of the whole set, not negative.
 
     Returns:
-        The manifest, also in ``root/manifest.json``: parameters, share of changed pixels and number of objects
-        of every kind in each split.
+        The manifest, also in ``root/manifest.json``: parameters, and for each split the share of changed
+        pixels and the number of objects of every kind.
 
     Raises:
         UserError: for sizes and counts out of range, and a folder that holds anything else.
@@ -60,8 +58,8 @@ def generate(
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     if size < SMALLEST_SIZE or min(counts.values()) < 0 or not any(counts.values()) or seed < 0:
         raise UserError(
-            f'cannot make demo data of {train} + {val} + {test} pairs of size {size} with seed {seed}: give a size of '
-            f'{SMALLEST_SIZE} or more, at least one pair, and no negative number'
+            f'cannot make demo data of {train} + {val} + {test} pairs of size {size} with seed {seed}: '
+            f'give a size of {SMALLEST_SIZE} or more, at least one pair, and no negative number'
         )
     parameters = {'format': FORMAT, 'size': size, 'seed': seed, 'pairs': counts}
     existing = _existing(root, parameters)
@@ -77,7 +75,7 @@ def generate(
         _write_json(made / MANIFEST, manifest)
         if root.exists():
             root.rmdir()  # empty, as _existing saw
-        os.replace(made, root)
+        made.replace(root)
     return manifest
 
 
@@ -137,9 +135,7 @@ def _existing(root: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
         manifest = json.loads((root / MANIFEST).read_text(encoding='utf-8'))
         same = {key: manifest[key] for key in parameters} == parameters
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(
-            f'{root} holds something else than demo data: name another folder, or remove it'
-        ) from None
+        raise UserError(f'{root} holds no complete demo data: name another folder, or remove it') from None
     if not same:
         raise UserError(f'{root} holds demo data of other parameters: name another folder, or remove it')
     for split, number in parameters['pairs'].items():
@@ -156,10 +152,9 @@ def _write_split(folder: Path, split: str, number: int, size: int, seed: int) ->
     changed = 0
     for index in range(number):
         pair, stem = make_pair(size, seed, split, index), f'{split}_{index:04d}'
-        for name, image in zip(
-            FOLDERS, (*(image[..., ::-1] for image in pair.images), pair.label, pair.ids), strict=True
-        ):
-            if not cv2.imwrite(str(folder / name / f'{stem}.png'), image, PNG):
+        pictures = [*(image[..., ::-1] for image in pair.images), pair.label, pair.ids]
+        for name, picture in zip(FOLDERS, pictures, strict=True):
+            if not cv2.imwrite(str(folder / name / f'{stem}.png'), picture, PNG):
                 raise OSError(f'could not write {folder / name / stem}.png')
         objects = [asdict(thing) for thing in pair.objects]
         _write_json(folder / 'objects' / f'{stem}.json', {**pair.conditions, 'objects': objects})

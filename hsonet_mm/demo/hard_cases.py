@@ -1,7 +1,8 @@
 """The vocabulary of hard cases: what makes a changed object hard to find, or unchanged ground look changed.
 
-The paper names shadows, occlusions, small targets, seasonal change and pseudo-changes as hard case samples [paper];
-this list, its names and its limits are our own [choice]. "Changed" means that a building appeared or vanished.
+The paper names shadows, occlusions, small targets, seasonal change and pseudo-changes as hard case samples
+[paper]; this list, its names and its limits are our own [choice]. "Changed" means that a building appeared or
+vanished.
 """
 
 from typing import NamedTuple
@@ -31,7 +32,7 @@ HARD_CASES: dict[str, HardCase] = {
     'plain': HardCase(True, 'building that appeared or vanished, nothing hard about it'),
     'small': HardCase(True, f'changed building of less than {SMALL} pixels'),
     'occluded': HardCase(True, 'changed building partly under tree crowns or cloud'),
-    'shadowed': HardCase(True, 'changed building partly in the shadow of something else'),
+    'shadowed': HardCase(True, 'changed building partly in the shadow'),
     'low_contrast': HardCase(True, 'changed building whose roof resembles the ground that it replaces'),
     'occluded_unchanged': HardCase(False, 'unchanged roof that a tree grew over or uncovered'),
     'repainted_roof': HardCase(False, 'unchanged building with a new roof colour'),

@@ -1,7 +1,7 @@
 """Draws what stands in a demo scene at both dates: streets, and along them land in several uses.
 
-Streets form a grid in a rotated frame (u along, v across, origin in the middle of the image); every block between
-them gets a land use. All of it is our own choice; sizes are those of towns at 0.5 m a pixel.
+Streets form a grid in a rotated frame (u along, v across, origin in the middle of the image); every block
+between them gets a land use. All of it is our own choice; sizes are those of towns at 0.5 m a pixel.
 """
 
 import itertools
@@ -44,7 +44,7 @@ class Layout:
         )
         self._streets()
 
-    # -- things -----------------------------------------------------------------------------------------------
+    # -- things
     def rect(self, u: float, v: float, length: float, width: float, turn: float = 0.0) -> Rect:
         """A rectangle given in the frame of the streets."""
         c, s = math.cos(self.angle), math.sin(self.angle)
@@ -68,9 +68,8 @@ class Layout:
     def vehicle(self, rect: Rect) -> None:
         """Put a vehicle at one date or, rarely, at both."""
         if rect.meets(self.size):
-            self.scene.vehicles.append(
-                Vehicle(rect, self.draw.tint(self.draw.pick(palette.CARS)), self.draw.pick(DATES))
-            )
+            colour = self.draw.tint(self.draw.pick(palette.CARS))
+            self.scene.vehicles.append(Vehicle(rect, colour, self.draw.pick(DATES)))
 
     def building(self, parts: Sequence[Rect], roof: str, height: float) -> None:
         """Put up a building, unless it would touch another or hardly be in the image."""
@@ -103,15 +102,14 @@ class Layout:
             if 0 <= row < self.size and 0 <= column < self.size and not self.taken[row, column]:
                 self.tree(spot.x, spot.y, self.draw.between(*radius))
 
-    # -- streets and blocks -----------------------------------------------------------------------------------
+    # -- streets and blocks
     def _streets(self) -> None:
         """Fill the blocks of the grid, then lay the streets between them."""
         draw, paved, reach = self.draw, self.scene.paved, 0.75 * self.size
         lengthwise = list(self._cuts(reach, 74, 108))
         across = list(self._cuts(reach, 120, 200))
-        for (u0, u1), (v0, v1) in itertools.product(
-            itertools.pairwise(across), itertools.pairwise(lengthwise)
-        ):
+        blocks = itertools.product(itertools.pairwise(across), itertools.pairwise(lengthwise))
+        for (u0, u1), (v0, v1) in blocks:
             block = self.rect((u0 + u1) / 2, (v0 + v1) / 2, u1 - u0 - 2 * VERGE, v1 - v0 - 2 * VERGE)
             if block.meets(self.size):
                 fill = getattr(self, f'_{draw.pick(LAND_USE)}')
@@ -119,17 +117,15 @@ class Layout:
         asphalt = draw.tint(draw.pick(palette.ASPHALTS), 0.03)
         for margin, colour in ((2.2, draw.tint(palette.PAVEMENT, 0.03)), (0.0, asphalt)):
             for u in across:
-                self.patch(
-                    paved, self.rect(u, 0, 2 * reach, CROSS_ROAD, math.pi / 2).grown(margin), colour, 0.03
-                )
+                road = self.rect(u, 0, 2 * reach, CROSS_ROAD, math.pi / 2)
+                self.patch(paved, road.grown(margin), colour, 0.03)
             for v in lengthwise:
                 self.patch(paved, self.rect(0, v, 2 * reach, ROAD).grown(margin), colour, 0.03)
         for v in lengthwise:
             if draw.chance(0.3):
                 rect = self.rect(draw.between(-0.4, 0.4) * self.size, v, draw.between(40, 90), ROAD)
-                self.patch(
-                    paved, rect, asphalt, 0.02, later=draw.tint(palette.FRESH_ASPHALT), kind='resurfacing'
-                )
+                later = draw.tint(palette.FRESH_ASPHALT)
+                self.patch(paved, rect, asphalt, 0.02, later=later, kind='resurfacing')
             for u in np.arange(-reach, reach, 9):
                 self.patch(paved, self.rect(u, v, 4.5, 0.7), palette.MARK, 0.02)
             for u in np.arange(-reach, reach, 34):
@@ -171,9 +167,8 @@ class Layout:
         v = front + inward * (draw.between(4, 7) + width / 2)
         self._lawn(self.rect(u, front + inward * depth / 2, lot, depth))
         if draw.chance(0.12):  # bare at both dates
-            self.patch(
-                self.scene.land, self.rect(u, v, length, width), draw.tint(draw.pick(palette.SOILS)), 0.1
-            )
+            soil = draw.tint(draw.pick(palette.SOILS))
+            self.patch(self.scene.land, self.rect(u, v, length, width), soil, 0.1)
         else:
             drive = self.rect(u - lot / 2 + 3.5, front + inward * depth * 0.25, 5, depth * 0.5)
             self.patch(self.scene.paved, drive, draw.tint(palette.PAVEMENT, 0.08), 0.03)
@@ -186,16 +181,15 @@ class Layout:
             self.building([shed], draw.pick(['flat', 'gable']), 4.5)
 
     def _house(self, u: float, v: float, length: float, width: float) -> None:
-        """A house, with its ridge along its longer side, in every fourth case with a wing."""
+        """A house, with its ridge along its longer side, some with a wing."""
         draw = self.draw
         parts = [self.rect(u, v, length, width, draw.between(-0.03, 0.03))]
         if width > length:
             parts = [parts[0]._replace(length=width, width=length, angle=parts[0].angle + math.pi / 2)]
         elif draw.chance(0.35):
             wing = width * 0.6
-            spot = parts[0].part(
-                draw.pick([-1, 1]) * (length - wing) / 2, draw.pick([-0.35, 0.35]) * width, 1, 1
-            )
+            end = draw.pick([-1, 1]) * (length - wing) / 2
+            spot = parts[0].part(end, draw.pick([-0.35, 0.35]) * width, 1, 1)
             parts.append(Rect(spot.x, spot.y, width * 1.1, wing, spot.angle + math.pi / 2))
         self.building(parts, draw.pick(['gable', 'gable', 'hip', 'flat']), draw.between(8, 12))
 
@@ -219,9 +213,8 @@ class Layout:
         u = u0 + 6
         while u + 34 < u1 - 30:
             length, width = min(draw.between(30, 58), u1 - 30 - u), (v1 - v0) * draw.between(0.5, 0.8)
-            self.building(
-                [self.rect(u + length / 2, (v0 + v1) / 2, length, width)], 'flat', draw.between(12, 18)
-            )
+            hall = self.rect(u + length / 2, (v0 + v1) / 2, length, width)
+            self.building([hall], 'flat', draw.between(12, 18))
             u += length + draw.between(8, 16)
         self._parking(u1 - 26, u1 - 4, v0 + 4, v1 - 4)
 

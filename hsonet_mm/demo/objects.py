@@ -1,7 +1,7 @@
 """Says which hard case every object of a rendered demo scene is.
 
-The kind of a changed building is measured in what was rendered (how many pixels, how much of it is covered or in
-the shadow, how much its roof differs from the ground), not taken from the plan. See
+The kind of a changed building is measured in what was rendered (how many pixels, how much of it is covered or
+in the shadow, how much its roof differs from the ground), not taken from the plan. See
 :data:`~hsonet_mm.demo.hard_cases.HARD_CASES` for the kinds; the limits below are our own choice.
 """
 
@@ -22,7 +22,7 @@ COVERED = 0.2
 SHADED = 0.25
 """Share of a changed building in the shadow from which on it is ``shadowed``."""
 CONTRAST = 26
-"""Mean difference (of the largest channel, 0-255) of roof and ground below which it is of ``low_contrast``."""
+"""Mean difference (of the largest channel, 0-255) of roof and ground below which it is ``low_contrast``."""
 OPAQUE, DIM = 0.3, 0.3
 """Opacity of a cloud and strength of its shadow from which on a pixel belongs to them."""
 VISIBLE = 8

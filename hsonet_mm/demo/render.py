@@ -1,9 +1,9 @@
 """Turns the plan of a scene into two images.
 
-Each date is painted, at twice the resolution, into three maps: colour of the surfaces, grain of their texture, and
-height. Light does the rest: slopes of the height map face the sun or not, and a point lies in shadow where the
-surface rises above the line from the point to the sun. So shadows fall on roofs and trees as well as on the ground,
-and always agree with the sun. Then come clouds, the sensor's blur and noise, and the 8-bit image. All [choice].
+Each date is painted, at twice the resolution, into three maps: colour of the surfaces, grain of their texture,
+and height. Light does the rest: slopes of the height map face the sun or not, and a point lies in shadow where
+the surface rises above the line from the point to the sun. So shadows fall on roofs and trees as well as on the
+ground, and always agree with the sun. Then come clouds, haze, the sensor's blur and noise. All [choice].
 """
 
 import math
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hsonet_mm.demo.scenes import RGB, Building, Cloud, Patch, Rect, Scene, Sun, Tree
+from hsonet_mm.demo.scenes import RGB, Building, Patch, Rect, Scene, Sun, Tree
+from hsonet_mm.demo.textures import billows, crown, fractal
 
 __all__ = ['Rendered', 'cast_shadow', 'render']
 
@@ -59,10 +60,10 @@ def render(scene: Scene, rng: np.random.Generator) -> Rendered:
     """
     fine = SCALE * scene.size
     ground = _ground(scene, rng)
-    texture = cv2.resize(_fractal(rng, scene.size, 3, 0.8), (fine, fine)) * 0.7
+    texture = cv2.resize(fractal(rng, scene.size, 3, 0.8), (fine, fine)) * 0.7
     texture += rng.standard_normal((fine, fine), np.float32) * 0.9
-    crowns = [_crown(rng) for _ in range(6)]
-    puffs = [_puff(cloud, rng) for cloud in scene.clouds]
+    crowns = [crown(rng) for _ in range(6)]
+    puffs = [billows(rng, cloud.radius) for cloud in scene.clouds]
     done = Rendered([], [], [], [], [], [])
     for date, sun in enumerate(scene.suns):
         canvas = _Canvas(scene.size, ground.copy())
@@ -87,8 +88,8 @@ def render(scene: Scene, rng: np.random.Generator) -> Rendered:
 def cast_shadow(height: np.ndarray, sun: Sun, scale: int = 1) -> np.ndarray:
     """Which points of a surface the sun does not reach.
 
-    The highest line of sight over every point, max over k of height(k steps towards the sun) - k * drop, is found in
-    log2 steps: the maximum over 2n steps is that over n, and that over n shifted by n steps.
+    The highest line of sight over every point, max over k of height(k steps towards the sun) - k * drop, is
+    found in log2 steps: the maximum over 2n steps is that over n, and that over n shifted by n steps.
 
     Args:
         height: Heights of the surface, (H, W), in pixels of the final image.
@@ -154,9 +155,8 @@ class _Canvas:
 
     def fill(self, rect: Rect, colour: RGB, grain: float, height: float | None = None) -> None:
         """Fill a rectangle."""
-        corners = np.array(
-            [[round((edge * SCALE - 0.5) * 16) for edge in corner] for corner in rect.corners()], np.int32
-        )
+        cells = [[round((edge * SCALE - 0.5) * 16) for edge in corner] for corner in rect.corners()]
+        corners = np.array(cells, np.int32)
         cv2.fillConvexPoly(self.colour, corners, colour, shift=4)
         cv2.fillConvexPoly(self.grain, corners, grain, shift=4)
         if height is not None:
@@ -176,9 +176,9 @@ class _Canvas:
     def roof(self, building: Building, part: Rect, colour: RGB) -> None:
         """Put up one part of a building: colour and heights of its roof."""
         if building.roof == 'flat':
-            low, high = (tuple(value * factor for value in colour) for factor in (0.94, 1.08))
-            self.fill(part, high, 0.02, building.height + 1)
-            self.fill(part.grown(-1), low, 0.035, building.height)
+            red, green, blue = colour
+            self.fill(part, (red * 1.08, green * 1.08, blue * 1.08), 0.02, building.height + 1)
+            self.fill(part.grown(-1), (red * 0.94, green * 0.94, blue * 0.94), 0.035, building.height)
             if part.length * part.width > 350:
                 for u in np.arange(-0.35, 0.4, 18 / part.length) * part.length:
                     unit = part.part(float(u), 0.22 * part.width * math.cos(7 * u), 4, 3)
@@ -194,74 +194,37 @@ class _Canvas:
         on_top = inside & (height > self.height[window])
         np.copyto(self.height[window], height, where=on_top)
         np.copyto(self.grain[window], np.float32(0.045), where=on_top)
-        np.copyto(self.colour[window], np.float32(colour), where=on_top[..., None])
+        np.copyto(self.colour[window], _vector(colour), where=on_top[..., None])
 
     def tree(self, tree: Tree, colour: RGB, form: np.ndarray) -> None:
         """Plant a crown; it is as high as wide, over whatever stands below it."""
         side = max(3, round(2 * tree.radius * SCALE))
         left, top = round(tree.x * SCALE - side / 2), round(tree.y * SCALE - side / 2)
-        x0, y0, x1, y1 = (
-            max(left, 0),
-            max(top, 0),
-            *(min(edge + side, len(self.height)) for edge in (left, top)),
-        )
+        end = len(self.height)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, end), min(top + side, end)
         if x0 >= x1 or y0 >= y1:
             return
-        crown = cv2.resize(form, (side, side), interpolation=cv2.INTER_AREA)[
-            y0 - top : y1 - top, x0 - left : x1 - left
-        ]
         window = slice(y0, y1), slice(x0, x1)
-        inside = crown > 0.12
-        height = np.maximum(self.height[window], 0.8 * tree.radius) + tree.radius * crown
+        dome = cv2.resize(form, (side, side), interpolation=cv2.INTER_AREA)
+        dome = dome[y0 - top : y1 - top, x0 - left : x1 - left]
+        inside = dome > 0.12
+        height = np.maximum(self.height[window], 0.8 * tree.radius) + tree.radius * dome
         np.copyto(self.height[window], height, where=inside)
         np.copyto(self.grain[window], np.float32(0.13), where=inside)
-        tones = np.float32(colour) * (0.75 + 0.4 * crown[..., None])
+        tones = _vector(colour) * (0.75 + 0.4 * dome[..., None])
         np.copyto(self.colour[window], tones, where=inside[..., None])
         turned = TURNED_CROWN if tree.colours[0] != tree.colours[1] else CROWN
         mark = turned if all(tree.present) else SINGLE_CROWN
         np.copyto(self.crowns[window], np.uint8(mark), where=inside)
 
 
-def _fractal(rng: np.random.Generator, size: int, start: int, falloff: float = 0.6) -> np.ndarray:
-    """Noise of all scales with mean 0 and deviation 1, (size, size), from ``start`` cells upwards."""
-    noise = np.zeros((size, size), np.float32)
-    cells, weight = start, 1.0
-    while cells < size:
-        grid = rng.standard_normal((cells + 3, cells + 3), np.float32)
-        noise += weight * cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
-        cells, weight = 2 * cells, weight * falloff
-    return (noise - noise.mean()) / noise.std()
-
-
 def _ground(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Grass with bare places, the bottom layer of both dates."""
     size, fine = scene.size, SCALE * scene.size
-    grass, soil = np.float32(scene.grass)
-    bare = np.clip(0.15 + 0.45 * (_fractal(rng, size, 4) - 0.6), 0, 0.9)[..., None]
-    tone = (1 + 0.08 * _fractal(rng, size, 6, 0.75))[..., None]
+    grass, soil = map(_vector, scene.grass)
+    bare = np.clip(0.15 + 0.45 * (fractal(rng, size, 4) - 0.6), 0, 0.9)[..., None]
+    tone = (1 + 0.08 * fractal(rng, size, 6, 0.75))[..., None]
     return cv2.resize((grass * (1 - bare) + soil * bare) * tone, (fine, fine))
-
-
-def _crown(rng: np.random.Generator) -> np.ndarray:
-    """One form of crown: a lobed dome with height 1 in the middle and 0 outside."""
-    side = 48
-    y, x = (np.mgrid[:side, :side].astype(np.float32) + 0.5) / side * 2 - 1
-    turn, wobble = np.arctan2(y, x), np.float32(1)
-    for lobes in (2, 3, 5):
-        wobble = wobble + 0.07 * np.sin(lobes * turn + np.float32(rng.uniform(0, 2 * math.pi)))
-    dome = np.sqrt(np.clip(1 - (x**2 + y**2) / (0.9 * wobble / wobble.max()) ** 2, 0, None))
-    return dome * np.clip(0.85 + 0.14 * _fractal(rng, side, 5, 0.8), 0.4, 1.2)
-
-
-def _puff(cloud: Cloud, rng: np.random.Generator) -> np.ndarray:
-    """Opacity of one cloud in the middle of a square map: a few overlapping billows with frayed edges."""
-    side = 4 * math.ceil(cloud.radius)
-    y, x = (np.mgrid[:side, :side].astype(np.float32) + 0.5) / cloud.radius - side / cloud.radius / 2
-    dome = np.zeros((side, side), np.float32)
-    for _ in range(5):
-        across, down, width = rng.uniform(-0.7, 0.7), rng.uniform(-0.45, 0.45), rng.uniform(0.35, 0.65)
-        np.maximum(dome, np.exp(-((x - across) ** 2 + (y - down) ** 2) / (2 * width**2)), out=dome)
-    return np.clip(1.7 * dome - 0.75 + 0.22 * _fractal(rng, side, 5, 0.7) * np.sqrt(dome), 0, 0.85)
 
 
 def _clouds(scene: Scene, date: int, puffs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -286,9 +249,13 @@ def _expose(lit: np.ndarray, scene: Scene, date: int, rng: np.random.Generator) 
         lit = cv2.warpAffine(
             lit, move, lit.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
-    lit = (HAZE + (1 - HAZE / 160) * cv2.GaussianBlur(lit, (3, 3), 0.55)) * np.float32(scene.light[date])
+    lit = (HAZE + (1 - HAZE / 160) * cv2.GaussianBlur(lit, (3, 3), 0.55)) * _vector(scene.light[date])
     lit += rng.standard_normal(lit.shape, np.float32) * NOISE
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+
+
+def _vector(colour: RGB) -> np.ndarray:
+    return np.array(colour, np.float32)
 
 
 def _shrink(fine: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What stands in a demo scene at both dates: a plan of streets, buildings, trees and events, without any pixel.
+"""What a demo scene is made of at both dates: ground, buildings, trees, vehicles, clouds; no pixels yet.
 
-Units are pixels of the final image (about 0.5 m); x points right, y down. Angles of rectangles are in radians from
-x to y; the sun's azimuth is in degrees clockwise from north (up), its elevation in degrees above the horizon. A
-pair of values is always (date 1, date 2).
+Units are pixels of the final image (about 0.5 m); x points right, y down. Angles of rectangles are in radians
+from x to y; the sun's azimuth is in degrees clockwise from north (up), its elevation in degrees above the
+horizon. A pair of values is always (date 1, date 2), but for the grass of a scene.
 """
 
 import math
@@ -157,7 +157,22 @@ class Cloud(NamedTuple):
 
 @dataclass
 class Scene:
-    """All that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest."""
+    """All that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest.
+
+    Attributes:
+        size: Pixels on a side.
+        suns: The sun at both dates.
+        grass: Colours of grass and of the bare places in it, at both dates.
+        light: Factors of the channels of each image.
+        illumination: Whether the light of the two images differs strongly.
+        shift: How far the second image is off, (x, y).
+        land: Fields, lawns, bare soil.
+        paved: Yards, pavements, streets and their marks.
+        buildings: Everything with a roof.
+        trees: Everything with a crown.
+        vehicles: Cars and trucks.
+        clouds: Clouds over either image.
+    """
 
     size: int
     suns: tuple[Sun, Sun]
