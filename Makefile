@@ -10,6 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The headless OpenCV goes over the other one, which needs libGL and is named by the OpenMMLab packages.
 HEADLESS = pip install --quiet --force-reinstall --no-deps -c constraints.txt opencv-python-headless
 
+# Small tensors: one thread a process is fastest, and two processes share two cores.
+PYTEST_ENV = OMP_NUM_THREADS=1
+
 .PHONY: demo test lint check test-original test-opencd clean
 
 demo: $(VENV)/.installed
@@ -23,11 +26,11 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/mypy
 
 check: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(PYTEST_ENV) $(VENV)/bin/python -m pytest -n 2 --dist loadfile --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 # The fast tests on the original OpenMMLab packages with mmcv-lite, where hsonet_mm cures what is broken.
 test-original: $(ORIGINAL)/.installed
-	$(ORIGINAL)/bin/python -m pytest -m "not slow"
+	$(PYTEST_ENV) $(ORIGINAL)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # The drop-in claims against real Open-CD: name a python that can `import opencd`.
 test-opencd:
@@ -43,7 +46,7 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 $(ORIGINAL)/.installed: pyproject.toml setup.py constraints-original.txt
 	$(PYTHON) -m venv $(ORIGINAL)
 	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt torch "setuptools<82" wheel
-	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt mmengine mmcv-lite mmsegmentation ftfy regex scikit-learn pytest
+	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt mmengine mmcv-lite mmsegmentation ftfy regex scikit-learn pytest pytest-xdist
 	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt --no-build-isolation -e .
 	$(ORIGINAL)/bin/$(HEADLESS)
 	touch $@

@@ -199,7 +199,10 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
 
 
 def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
-    """The same ground in two splits (an error: the test figure would be too good) or twice in one (a remark).
+    """The same ground in two splits or twice in one.
+
+    Across splits, a pair that agrees at both dates is an error: the figure would be too good. Agreement at
+    one date is a warning, because regular structures such as factory roofs look alike without being the same.
 
     Args:
         records: of all pairs, with their thumbnails.
@@ -211,18 +214,26 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
     thumbs = {split: [record.thumbs[role] for record, role in group] for split, group in images.items()}
     findings = []
     for one, two in combinations(images, 2):
-        best: dict[tuple[str, str], tuple[float, str]] = {}
+        matches: dict[tuple[str, str], list[tuple[float, str, str]]] = {}
         for found in find_duplicates(thumbs[one], thumbs[two]):
             (first, role), (second, other) = images[one][found.first], images[two][found.second]
-            key = first.scene.name, second.scene.name
-            files = f'{first.scene.files[role]}: shows the same ground as {second.scene.files[other]}'
-            message = f'{files} (correlation {found.correlation:.2f}): remove one of the pairs'
-            best[key] = max(best.get(key, (0.0, '')), (found.correlation, message))
-        findings += [Finding('error', 'duplicate', one, message) for _, message in best.values()]
-    for split, group in images.items():
+            match = found.correlation, first.scene.files[role], second.scene.files[other]
+            matches.setdefault((first.scene.name, second.scene.name), []).append(match)
+        for group in matches.values():
+            correlation, file, copy = max(group)
+            both = len({match[1] for match in group}) == len({match[2] for match in group}) == 2
+            if both:
+                message = f'{file}: shows the same ground as {copy}, as does the other date'
+                cure = 'remove one of the pairs'
+            else:
+                message = f'{file}: looks like {copy}, at this date only'
+                cure = 'look at both and remove one if they show the same ground'
+            level, kind = ('error', 'duplicate') if both else ('warning', 'look-alike')
+            findings.append(Finding(level, kind, one, f'{message} (correlation {correlation:.2f}): {cure}'))
+    for split, pairs in images.items():
         repeats = {}
         for found in find_duplicates(thumbs[split], max_distance=_REPEAT_DISTANCE):
-            (first, role), (second, other) = group[found.first], group[found.second]
+            (first, role), (second, other) = pairs[found.first], pairs[found.second]
             if first is not second:
                 repeats[first.scene.name, second.scene.name] = (
                     first.scene.files[role],

@@ -1,12 +1,11 @@
 """The test result by hard case: which kinds of changes are missed, and what is mistaken for one.
 
-Needs a data set whose objects are typed, as :func:`hsonet_mm.demo.generate` writes it: beside ``A``, ``B`` and
-``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`` and a list ``<stem>.json``. All of it
-is our own choice; the paper only names the kinds.
+Needs a data set whose objects are typed, as :func:`hsonet_mm.demo.generate` writes it: beside ``A``, ``B``
+and ``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`` and a list ``<stem>.json``.
+All of it is our own choice; the paper only names the kinds.
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmengine.logging import MMLogger
 
 from hsonet_mm.demo.hard_cases import BACKGROUND, HARD_CASES, HardCase
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.evaluation.change_metric import _write_json, change_probs
 from hsonet_mm.registry import METRICS
 
 __all__ = ['HardCaseMetric', 'HardCaseRow', 'count_objects', 'hard_case_rows', 'hard_case_table']
@@ -37,8 +36,9 @@ Counts = tuple[str, int, int]
 class HardCaseRow:
     """The result on one kind of object.
 
-    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds
-    both should be 0: false alarms over pixels, and share of the objects with one. They are 0 without objects.
+    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged
+    kinds both should be 0: false alarms over pixels, and share of the objects with one. Without objects they
+    are 0.
 
     Attributes:
         kind: A key of HARD_CASES, or ``background`` for the pixels of no object (one "object" an image).
@@ -64,10 +64,10 @@ class HardCaseRow:
 class HardCaseMetric(BaseMetric):
     """Recall by kind of change, and false alarms by kind of pseudo-change.
 
-    The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds, ``hard/<kind>/false_alarm`` and
-    ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``; see :class:`HardCaseRow`. All but the number
-    of objects are fractions in [0, 1]. Kinds without an object have no keys. One image is one result, so the
-    figures are right over several processes.
+    The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds,
+    ``hard/<kind>/false_alarm`` and ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``; see
+    :class:`HardCaseRow`. All but the number of objects are fractions in [0, 1]. Kinds without an object have no
+    keys. One image is one result, so the figures are right over several processes.
 
     Args:
         threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
@@ -188,11 +188,12 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
     for kind, case in cases.items():
         objects = by_kind[kind]
         limit = FOUND if case.changed else ALARMED
-        pixels = sum(one for one, _ in objects)
-        called = sum(one for _, one in objects)
-        hits = sum(called >= limit * pixels for pixels, called in objects)
-        rates = (called / pixels, hits / len(objects)) if objects else (0.0, 0.0)
-        rows.append(HardCaseRow(kind, case.changed, len(objects), pixels, *rates, case.description))
+        area, hits = (
+            sum(pixels for pixels, _ in objects),
+            sum(called / pixels >= limit for pixels, called in objects),
+        )
+        rates = (sum(called for _, called in objects) / area, hits / len(objects)) if objects else (0.0, 0.0)
+        rows.append(HardCaseRow(kind, case.changed, len(objects), area, *rates, case.description))
     return rows
 
 
@@ -214,8 +215,8 @@ def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
             if row.changed == changed and row.objects
         ]
     lines.append(
-        f'recall, false alarm: share of the pixels called changed; found: objects with at least {FOUND:.0%} of them, '
-        f'alarmed: with at least {ALARMED:.0%}'
+        'recall, false alarm: share of the pixels called changed; found: objects with at least '
+        f'{FOUND:.0%} of them, alarmed: with at least {ALARMED:.0%}'
     )
     return '\n'.join(lines)
 
@@ -246,11 +247,3 @@ def _read_objects(image: Path) -> tuple[np.ndarray, dict[int, str], Path]:
 
 def _size(image: Any) -> str:
     return ' x '.join(map(str, image.shape))
-
-
-def _write_json(path: Path, report: dict[str, Any]) -> None:
-    """Replace the file in one step, so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    temporary.replace(path)
