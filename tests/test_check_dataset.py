@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hsonet_mm.datasets.check import check_dataset, main
+from hsonet_mm.cli import run_tool
+from hsonet_mm.datasets.check import check_dataset
 from hsonet_mm.datasets.contact_sheet import choose, overlay
 from hsonet_mm.datasets.duplicates import find_duplicates, thumbnail
 from hsonet_mm.datasets.inspection import PairRecord, inspect_set
@@ -308,24 +309,24 @@ def test_contact_sheet_shows_the_pairs(data, tmp_path):
 
 def test_exit_codes(data, capsys):
     arguments = [str(data), '--crop', '64']
-    assert main(arguments) == 0
+    assert run_tool('check', arguments) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == 'fine'
     assert next(line.split() for line in printed if line.startswith('val'))[:2] == ['val', '3']
     save(data / 'val/label/1.png', label_of(7, high=1))
-    assert main(arguments) == 0
-    assert main([*arguments, '--strict']) == 1
+    assert run_tool('check', arguments) == 0
+    assert run_tool('check', [*arguments, '--strict']) == 1
     assert 'warning: val/label/1.png' in capsys.readouterr().out
     (data / 'val/label/1.png').unlink()
-    assert main(arguments) == 1
+    assert run_tool('check', arguments) == 1
     assert capsys.readouterr().out.splitlines()[-1] == 'problems found'
-    assert main([str(data / 'nowhere')]) == 2
+    assert run_tool('check', [str(data / 'nowhere')]) == 2
     assert 'nowhere: there is no such folder' in capsys.readouterr().err
-    assert main([*arguments, '--pairs', '0']) == 2
+    assert run_tool('check', [*arguments, '--pairs', '0']) == 2
 
 
 def test_many_findings_of_a_kind_are_counted(data, capsys):
-    assert main([str(data), '--no-duplicates']) == 1
+    assert run_tool('check', [str(data), '--no-duplicates']) == 1
     printed = capsys.readouterr().out
     assert printed.count('is smaller than the crop of 256') == 10
     assert 'error: 2 more of the kind "crop": --json lists all' in printed
@@ -333,7 +334,7 @@ def test_many_findings_of_a_kind_are_counted(data, capsys):
 
 def test_json(data, tmp_path):
     (data / 'val/A/1.png').unlink()
-    assert main([str(data), '--crop', '64', '--json', str(tmp_path / 'sub/report.json')]) == 1
+    assert run_tool('check', [str(data), '--crop', '64', '--json', str(tmp_path / 'sub/report.json')]) == 1
     content = json.loads((tmp_path / 'sub/report.json').read_text())
     assert content['failed'] is True
     assert content['layout'] == 'LEVIR-CD'
@@ -345,7 +346,7 @@ def test_nothing_readable(tmp_path, capsys):
     for role in ('A', 'B', 'label'):
         save(tmp_path / 'x/train' / role / '0.png', ground(0))
         (tmp_path / 'x/train' / role / '0.png').write_bytes(b'?')
-    assert main([str(tmp_path / 'x'), '--contact-sheet', str(tmp_path / 'sheet.png')]) == 1
+    assert run_tool('check', [str(tmp_path / 'x'), '--contact-sheet', str(tmp_path / 'sheet.png')]) == 1
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('train'))
     assert row == ['train', '1', '-', '-']
     with pytest.raises(UserError, match='no image pairs found'):

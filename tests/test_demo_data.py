@@ -12,7 +12,7 @@ from hsonet_mm.demo import HARD_CASES, generate, make_pair
 from hsonet_mm.demo.events import plan_scene
 from hsonet_mm.demo.objects import SMALLEST
 from hsonet_mm.demo.render import cast_shadow, render
-from hsonet_mm.demo.scenes import Building, Rect, Scene, Sun
+from hsonet_mm.demo.scenes import Building, Rect, Scene, Sun, Tree
 from hsonet_mm.errors import UserError
 
 
@@ -218,28 +218,21 @@ def test_conditions_of_the_pair_are_typed(pairs):
 
 
 # -- rendering
-def pole(size: int, scale: int = 1, height: float = 12.0) -> np.ndarray:
-    surface = np.zeros((size, size), np.float32)
-    middle = size // 2
-    surface[middle - scale : middle + scale, middle - scale : middle + scale] = height
-    return surface
-
-
 @pytest.mark.parametrize('azimuth', [0, 90, 135, 200, 300])
 @pytest.mark.parametrize(('elevation', 'scale'), [(35, 1), (55, 1), (40, 2)])
 def test_shadow_points_away_from_the_sun_and_has_the_right_length(azimuth, elevation, scale):
-    sun = Sun(azimuth, elevation)
-    shadow = cast_shadow(pole(121 * scale, scale), sun, scale) > 0.5
-    rows, columns = np.nonzero(shadow)
+    sun, side = Sun(azimuth, elevation), 121 * scale
+    tower = np.zeros((side, side), np.float32)
+    tower[57 * scale : 64 * scale, 57 * scale : 64 * scale] = 12  # 7 x 7 pixels, 12 high
+    rows, columns = np.nonzero(cast_shadow(tower, sun, scale) > 0.5)
     x, y = (columns + 0.5) / scale - 60.5, (rows + 0.5) / scale - 60.5
     east, north = math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth))  # where the sun is
-    along = -(x * east - y * north)
-    across = x * north + y * east
-    assert along.max() == pytest.approx(12 / math.tan(math.radians(elevation)), abs=2.5)
-    assert along.min() > -1.5
-    assert np.abs(across).max() < 3
-    # no gaps: the shadow covers its whole length
-    assert {round(value) for value in along} >= set(range(2, int(along.max())))
+    along, across = y * north - x * east, x * north + y * east
+    reach = 3.5 * (abs(east) + abs(north))  # of the tower itself, both along and across
+    assert along.max() == pytest.approx(reach + 12 / math.tan(math.radians(elevation)), abs=2)
+    assert along.min() > -reach
+    assert np.abs(across).max() == pytest.approx(reach, abs=1.5)
+    assert np.diff(np.sort(along)).max() < 1.5  # no gaps
 
 
 def test_shadow_is_that_of_every_step_tried_one_by_one():
@@ -283,6 +276,15 @@ def test_the_second_image_is_shifted_as_said():
     first, second = (cv2.GaussianBlur(image.astype(np.float32), (5, 5), 1) for image in (first, second))
     error = {dx: np.abs(second[:, 8:-8] - np.roll(first, dx, 1)[:, 8:-8]).mean() for dx in range(-3, 4)}
     assert min(error, key=error.get) == 2
+
+
+def test_a_tree_outside_the_image_changes_nothing():
+    grey = (120.0, 120.0, 120.0)
+    images = []
+    for trees in ([], [Tree(-9, 30, 6, (grey, grey), 0), Tree(80, 30, 6, (grey, grey), 1)]):
+        scene = Scene(64, (Sun(180, 45), Sun(90, 45)), (grey, grey), trees=trees)
+        images.append(render(scene, np.random.default_rng(1)).images)
+    np.testing.assert_array_equal(*images)
 
 
 def test_images_look_like_photographs_in_numbers(pairs):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsonet_mm.datasets.prepare import PrepareOptions, main, prepare_dataset
+from hsonet_mm.cli import run_tool
+from hsonet_mm.datasets.prepare import PrepareOptions, prepare_dataset
 from hsonet_mm.datasets.sources import Scene, Source
 from hsonet_mm.datasets.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
 from hsonet_mm.errors import UserError
@@ -732,7 +733,9 @@ def test_overwrite_never_removes_what_the_tool_did_not_make(tmp_path, scenes):
 def test_main_reports_and_passes_every_option(tmp_path, scenes, capsys):
     arguments = '--tile 16 --stride 20 --border drop --block 32 --val .2 --test .3 --seed 4 --max-empty .5'
     folders = '--changed-values 255 --a A --b B --label label'
-    assert main([str(scenes), str(tmp_path / 'out'), *arguments.split(), *folders.split()]) == 0
+    assert (
+        run_tool('prepare', [str(scenes), str(tmp_path / 'out'), *arguments.split(), *folders.split()]) == 0
+    )
     manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
     assert manifest['parameters'] == {
         'tile': 16, 'stride': 20, 'border': 'drop', 'block': 32, 'val': 0.2, 'test': 0.3, 'seed': 4,
@@ -740,7 +743,7 @@ def test_main_reports_and_passes_every_option(tmp_path, scenes, capsys):
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert 'warning: --stride 20' in printed
-    assert main([str(scenes), str(tmp_path / 'out')]) == 2
+    assert run_tool('prepare', [str(scenes), str(tmp_path / 'out')]) == 2
     assert 'error:' in capsys.readouterr().err
 
 

@@ -48,7 +48,7 @@ def zetas(monkeypatch):
     return seen
 
 
-def test_two_images_are_learnt_by_heart(write_config, hsonet, tiny_data, tmp_path):
+def test_two_images_are_learnt_by_heart(write_config, hsonet, tmp_path):
     train = 'train_dataloader.dataset'
     same = {f'val_dataloader.dataset.data_prefix.{key}': f'train/{folder}'
             for key, folder in (('img_path_from', 'A'), ('img_path_to', 'B'), ('seg_map_path', 'label'))}  # fmt: skip
@@ -66,7 +66,7 @@ def test_two_images_are_learnt_by_heart(write_config, hsonet, tiny_data, tmp_pat
             'default_hooks.logger.interval': 50,
         },
     )
-    code, stdout, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
+    code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
     assert code == 0, stderr
     (log,) = (tmp_path / 'work').glob('*/vis_data/scalars.json')
     f1 = [json.loads(line)['changed/f1'] for line in log.read_text().splitlines() if 'changed/f1' in line]
@@ -160,7 +160,7 @@ def test_schedule_in_an_epoch_based_training(write_config, hsonet, tmp_path, zet
         'default_hooks.logger.log_metric_by_epoch': True,
     }
     config = write_config(tmp_path / 'epochs.py', changes)
-    code, stdout, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
+    code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
     assert code == 0, stderr
     assert zetas == pytest.approx([cosine(step, 10) for step in range(10)], abs=1e-12)
     assert records(tmp_path / 'work')[10]['eo_zeta'] == cosine(9, 10)

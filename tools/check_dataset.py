@@ -2,7 +2,7 @@
 
 import sys
 
-from hsonet_mm.datasets.check import main
+from hsonet_mm.cli import run_tool
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool('check'))

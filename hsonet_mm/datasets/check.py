@@ -7,7 +7,6 @@ warnings only with ``--strict``.
 import argparse
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from hsonet_mm.datasets.rasters import large_images, track, write_atomic
 from hsonet_mm.datasets.sources import SPLITS, Source
 from hsonet_mm.errors import UserError
 
-__all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'main', 'run']
+__all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 
 _SHOWN = 10
 
@@ -166,14 +165,3 @@ def _text(report: CheckReport, root: Path) -> str:
         if count > _SHOWN:
             lines.append(f'{level}: {count - _SHOWN} more of the kind "{kind}": --json lists all')
     return '\n'.join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: 0 if the set is fine, 1 if problems were found, 2 if there is nothing to check."""
-    parser = argparse.ArgumentParser(description='Check a change-detection data set before training on it.')
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2

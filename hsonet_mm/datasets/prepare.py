@@ -8,8 +8,6 @@ memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 import argparse
 import json
 import shutil
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from hsonet_mm.datasets.sources import Source
 from hsonet_mm.datasets.tiling import BORDERS, read_split_file
 from hsonet_mm.errors import UserError
 
-__all__ = ['PrepareOptions', 'add_arguments', 'main', 'prepare_dataset', 'run']
+__all__ = ['PrepareOptions', 'add_arguments', 'prepare_dataset', 'run']
 
 MANIFEST = 'manifest.json'
 
@@ -137,14 +135,3 @@ def run(args: argparse.Namespace) -> int:
         print(f'warning: {warning}')
     print(f'written to {args.out}, checksums in {args.out / MANIFEST}')
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: 0 if the data set is there, 2 if the user has to change something."""
-    parser = argparse.ArgumentParser(description='Cut rasters and masks into the LEVIR layout.')
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2

@@ -49,8 +49,9 @@ class FiniteLossHook(Hook):
         """
         for name, weight in checkpoint['state_dict'].items():
             if not weight.isfinite().all():
+                iteration = checkpoint['meta']['iter']
                 raise UserError(
-                    f'{name} holds values that are not finite after iteration {checkpoint["meta"]["iter"]}, so no checkpoint is '
+                    f'{name} holds values that are not finite after iteration {iteration}, so no checkpoint is '
                     'written: lower the learning rate or clip gradients (optim_wrapper.clip_grad), and go on '
                     'from the last checkpoint with --resume'
                 )
