@@ -8,12 +8,10 @@ from mmengine.config import read_base
 with read_base():
     from .hsonet_lite_levir import *
 
-data_root = '${HSONET_DEMO_ROOT:-demo_out/data}'
+data_root = '${DEMO_CD_ROOT:-demo_out/data}'
 for _loader in (train_dataloader, val_dataloader, test_dataloader):
     _loader.dataset.data_root = data_root
 del _loader
-val_dataloader.batch_size = 4
-test_dataloader.batch_size = 4
 
 train_pipeline = [
     dict(type='hsonet_mm.MultiImgLoadImageFromFile'),

@@ -97,7 +97,7 @@ def test_names_its_data_once(path):
     variable = f'{data_set}_ROOT' if data_set == 'CDD' else f'{data_set}_CD_ROOT'
     if path.parent.name == 'ablations' or 'LEVIR' in data_set:
         variable = 'LEVIR_CD_ROOT'
-    assert cfg.data_root.startswith('${' + variable + ':-data/')
+    assert cfg.data_root.startswith('${' + variable + ':-')
     for split in ('train', 'val', 'test'):
         assert cfg[f'{split}_dataloader'].dataset.data_root == cfg.data_root
 

@@ -228,7 +228,7 @@ def test_shadow_points_away_from_the_sun_and_has_the_right_length(azimuth, eleva
     x, y = (columns + 0.5) / scale - 60.5, (rows + 0.5) / scale - 60.5
     east, north = math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth))  # where the sun is
     along, across = y * north - x * east, x * north + y * east
-    reach = 3.5 * (abs(east) + abs(north))  # of the tower itself, both along and across
+    reach = 3 * (abs(east) + abs(north))  # of the centres of the tower's cells, along and across
     assert along.max() == pytest.approx(reach + 12 / math.tan(math.radians(elevation)), abs=2)
     assert along.min() > -reach
     assert np.abs(across).max() == pytest.approx(reach, abs=1.5)
