@@ -33,7 +33,8 @@ class Weighing:
             `top_share` largest losses and 0 elsewhere [choice, after the paper's "distribution of the loss values"].
         gamma: focusing exponent of the hardness, >= 0; 0 gives plain weights. Unused by form C.
         foreground_gain: form B only, kappa > 0: weight of the foreground at zeta = 1, annealed to 1.
-        top_share: form C only, share of the valid pixels that count as hard, in (0, 1].
+        top_share: form C only, share of the pixels with a loss above 0 that count as hard, in (0, 1]; each rank of
+            a distributed training takes its own.
     """
 
     form: Form = 'A'
