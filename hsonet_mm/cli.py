@@ -51,7 +51,9 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
 def _run(tool: ModuleType, args: argparse.Namespace) -> int:
     """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
     try:
-        return tool.run(args)
+        code = tool.run(args)
+        _leave_process_group()
+        return code
     except KeyboardInterrupt:
         print('Interrupted', file=sys.stderr)
         return 130
@@ -61,6 +63,14 @@ def _run(tool: ModuleType, args: argparse.Namespace) -> int:
             raise
         print(f'error: {sentence}', file=sys.stderr)
         return 2
+
+
+def _leave_process_group() -> None:
+    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def explain(error: BaseException, config: Path | None = None) -> str | None:

@@ -130,7 +130,7 @@ def test_equals_a_brute_force_count_however_it_is_batched(data, cuts):
         label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 0
         preds[path.stem] = np.where(label, noise > 0.4, noise > 0.75)
     samples = [sample(data / f'test/A/{stem}.png', pred) for stem, pred in preds.items()]
-    metric = METRICS.build({'type': 'HardCaseMetric', 'prefix': 'by_kind'})
+    metric = METRICS.build({'type': 'hsonet_mm.HardCaseMetric', 'prefix': 'by_kind'})
     for cut in cuts:
         metric.process(None, samples[:cut])
         samples = samples[cut:]

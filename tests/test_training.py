@@ -209,6 +209,7 @@ LOSSES = """
             loss.backward()
             out[form, channels] = (loss.detach(), logits.grad)
     torch.save(out, f'{sys.argv[1]}/rank{dist.get_rank()}.pt')
+    dist.destroy_process_group()
 """
 
 
