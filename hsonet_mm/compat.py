@@ -128,7 +128,8 @@ def _load_checkpoints_safely() -> None:
 
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
     here. MMEngine falls back to (or, for downloads, starts with) unpickling arbitrary objects, so PyTorch's own switch
-    against that is turned on; a user who knows better sets ``TORCH_FORCE_WEIGHTS_ONLY_LOAD=0``.
+    against that is turned on, unless the user set ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` before: with 0 the OneDL forks load
+    local files unsafely again, the original packages downloads only.
     """
     from mmengine.logging import HistoryBuffer
     from mmengine.runner import checkpoint
