@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from mmseg.models import FCNHead
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import SCHEDULES, EOLoss, Weighing, eo_loss, eo_weights, training_progress
 from hsonet_mm.models.losses import functional as functional_module
 from hsonet_mm.models.losses.schedule import optimiser_step
@@ -411,13 +412,13 @@ class TestInputs:
         pred, target = make_batch(channels)
         target[0, 0, 0] = label
         with pytest.raises(
-            ValueError, match=rf'labels must be 0\.\.{max(2, channels) - 1} .* {label} occurs'
+            UserError, match=rf'labels must be 0\.\.{max(2, channels) - 1} .* {label} occurs'
         ):
             eo_loss(pred, target, 0.5)
 
     def test_255_is_a_label_like_others_when_not_ignored(self):
         pred, target = make_batch()
-        with pytest.raises(ValueError, match='255 occurs'):
+        with pytest.raises(UserError, match='255 occurs'):
             eo_loss(pred, target, 0.5, ignore_index=-100)
 
     def test_an_ignored_class(self):

@@ -17,6 +17,7 @@ from torch import nn
 from hsonet_mm import compat
 from hsonet_mm.models import VFPN, FSAssociationHead, SiamEncoderDecoder
 from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
+from hsonet_mm.models.losses import EOLoss
 
 STAGES = [8, 16, 32, 64]
 SIZES = [(64, 64), (45, 71)]
@@ -575,3 +576,10 @@ def test_detector_has_the_weights_of_its_host(detector):
     x = torch.randn(2, 6, 64, 64)
     with torch.no_grad():
         assert torch.equal(host(x), model(x))
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'opencd'])
+def test_head_trains_with_eo_loss_unless_told_otherwise(scope):
+    init_default_scope(scope)
+    network = FSAssociationHead([8, 8, 8, 8, 12], channels=4, num_classes=2, out_channels=1, threshold=0.5)
+    assert isinstance(network.loss_decode, EOLoss)

@@ -43,7 +43,7 @@ class FSAssociationHead(BaseDecodeHead):
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
         **kwargs: of MMSegmentation's ``BaseDecodeHead``; set ``out_channels=1`` and ``threshold`` for the one-logit
-            form of HSONet.
+            form of HSONet. ``loss_decode`` is EO-loss unless given.
 
     Shapes:
         inputs: flat tuple of (N, 2 in_channels[i], H_i, W_i), scene (N, 2 in_channels[-1], 1, 1). Returns logits
@@ -76,6 +76,7 @@ class FSAssociationHead(BaseDecodeHead):
                 f'in_channels must name {num_levels} pyramid levels and the scene embedding, not {list(in_channels)}'
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
+        kwargs.setdefault('loss_decode', dict(type='hsonet_mm.EOLoss'))
         kwargs.setdefault(
             'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
         )

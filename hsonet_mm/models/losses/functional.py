@@ -15,6 +15,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from hsonet_mm.errors import UserError
+
 __all__ = ['FORMS', 'EOTerms', 'Form', 'Weighing', 'eo_loss', 'eo_weights']
 
 Form = Literal['A', 'B', 'C']
@@ -198,7 +200,8 @@ def eo_loss(
         The loss, a 0-d tensor in float32 or better, and what it consists of.
 
     Raises:
-        ValueError: for shapes that do not fit, or labels that `pred` has no class for.
+        ValueError: for shapes that do not fit.
+        UserError: for labels that `pred` has no class for.
     """
     target = _fitting(target, pred, 'target')
     classes = max(2, pred.shape[1])
@@ -272,7 +275,7 @@ def _ignored(target: Tensor, ignore_index: int, classes: int) -> Tensor | None:
     if not on_cpu:
         torch._assert_async(known.all())
     elif not known.all():
-        raise ValueError(
+        raise UserError(
             f'labels must be 0..{classes - 1} for this head, but {int(target[~known][0])} occurs: '
             'check num_classes of the head and the label files (0/1 or 0/255 for binary change)'
         )
