@@ -1,7 +1,5 @@
 """The metric of this package: precision, recall, F1 and IoU of class "changed" over a whole data set."""
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.files import write_json
 from hsonet_mm.registry import METRICS
 
 __all__ = ['ChangeMetric', 'change_probs', 'format_table']
@@ -142,7 +141,7 @@ class ChangeMetric(BaseMetric):
             )
         logger.info('\n' + format_table(report))
         if self.out_file is not None:
-            _write_json(Path(self.out_file), report)
+            write_json(Path(self.out_file), report)
         return figures
 
 
@@ -194,14 +193,6 @@ def _curve(curve: Sweep) -> list[dict[str, float]]:
     """The thinned precision-recall curve for the JSON file."""
     points = list(zip(curve.thresholds, curve.confusions, strict=True))[CURVE_STEP - 1 :: CURVE_STEP]
     return [{'threshold': t, 'precision': c.precision, 'recall': c.recall, 'f1': c.f1} for t, c in points]
-
-
-def _write_json(path: Path, report: dict[str, Any]) -> None:
-    """Replace the file in one step, so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    temporary.replace(path)
 
 
 def _name(sample: dict[str, Any]) -> str:

@@ -18,15 +18,28 @@ from mmengine.logging import MMLogger
 
 from hsonet_mm.demo.hard_cases import BACKGROUND, HARD_CASES, HardCase
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.change_metric import _write_json, change_probs
+from hsonet_mm.evaluation.breakdown import FOUND, Group, sum_groups
+from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.files import write_json
 from hsonet_mm.registry import METRICS
 
-__all__ = ['HardCaseMetric', 'HardCaseRow', 'count_objects', 'hard_case_rows', 'hard_case_table']
+__all__ = [
+    'ALARMED',
+    'FOUND',
+    'HardCaseMetric',
+    'HardCaseRow',
+    'count_objects',
+    'hard_case_groups',
+    'hard_case_rows',
+    'hard_case_table',
+    'read_objects',
+]
 
-FOUND = 0.5
-"""A changed object counts as found when at least this share of its pixels is called changed."""
 ALARMED = 0.1
 """An unchanged object counts as a false alarm when at least this share of its pixels is called changed."""
+
+CASES = HARD_CASES | {BACKGROUND: HardCase(False, 'everything that is no typed object')}
+"""The kinds in the order of the tables: changed ones first, background last."""
 
 Counts = tuple[str, int, int]
 """Kind of one object, its pixels, and how many of them are called changed."""
@@ -113,7 +126,7 @@ class HardCaseMetric(BaseMetric):
                 pred = sample['pred_sem_seg']['data'].squeeze(0) == 1
             else:
                 pred = change_probs(sample['seg_logits']['data']) > self.threshold
-            ids, kinds, path = _read_objects(Path(sample['img_path'][0]))
+            ids, kinds, path = read_objects(Path(sample['img_path'][0]))
             if ids.shape != pred.shape:
                 raise UserError(
                     f'{path} is {_size(ids)} and the prediction {_size(pred)}: test on whole images without '
@@ -138,7 +151,7 @@ class HardCaseMetric(BaseMetric):
                 'images': len(results),
                 'rows': [asdict(row) for row in self.rows],
             }
-            _write_json(Path(self.out_file), report)
+            write_json(Path(self.out_file), report)
         figures: dict[str, float] = {}
         for row in self.rows:
             if row.objects:
@@ -171,6 +184,24 @@ def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> l
     return [(names[int(i)], int(pixels[i]), int(called[i])) for i in np.flatnonzero(pixels)]
 
 
+def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
+    """Sum up objects by kind, for a table together with other breakdowns.
+
+    Args:
+        counts: Kind, pixels and pixels called changed of every object of one or more images.
+
+    Returns:
+        One group a kind, empty ones too, in the order of CASES.
+    """
+    empty = [Group('hard_case', kind, case.changed, 0, 0, 0, 0) for kind, case in CASES.items()]
+    objects = []
+    for kind, pixels, called in counts:
+        changed = CASES[kind].changed
+        hit = called / pixels >= (FOUND if changed else ALARMED)
+        objects.append(Group('hard_case', kind, changed, 1, pixels, called, int(hit)))
+    return sum_groups([empty, objects])
+
+
 def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
     """Sum up objects by kind.
 
@@ -178,23 +209,20 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
         counts: Kind, pixels and pixels called changed of every object of all images.
 
     Returns:
-        One row a kind, changed kinds first, in the order of HARD_CASES; background last.
+        One row a kind, empty ones too, in the order of CASES.
     """
-    cases = HARD_CASES | {BACKGROUND: HardCase(False, 'everything that is no typed object')}
-    by_kind: dict[str, list[tuple[int, int]]] = {kind: [] for kind in cases}
-    for kind, pixels, called in counts:
-        by_kind[kind].append((pixels, called))
-    rows = []
-    for kind, case in cases.items():
-        objects = by_kind[kind]
-        limit = FOUND if case.changed else ALARMED
-        area, hits = (
-            sum(pixels for pixels, _ in objects),
-            sum(called / pixels >= limit for pixels, called in objects),
+    return [
+        HardCaseRow(
+            kind=group.group,
+            changed=group.changed,
+            objects=group.objects or 0,
+            pixels=group.pixels,
+            pixel_rate=group.pixel_rate,
+            object_rate=group.object_rate or 0.0,
+            description=CASES[group.group].description,
         )
-        rates = (sum(called for _, called in objects) / area, hits / len(objects)) if objects else (0.0, 0.0)
-        rows.append(HardCaseRow(kind, case.changed, len(objects), area, *rates, case.description))
-    return rows
+        for group in hard_case_groups(counts)
+    ]
 
 
 def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
@@ -221,8 +249,18 @@ def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
     return '\n'.join(lines)
 
 
-def _read_objects(image: Path) -> tuple[np.ndarray, dict[int, str], Path]:
-    """Instance map and kinds that belong to an image of date 1, and where they stand."""
+def read_objects(image: Path) -> tuple[np.ndarray, dict[int, str], Path]:
+    """Read the typed objects of a pair.
+
+    Args:
+        image: Path of date 1.
+
+    Returns:
+        Instance map (H, W), the kind of every object by its id, and the file of the map.
+
+    Raises:
+        UserError: if the data set has no typed objects, or map and list do not fit.
+    """
     path = image.parent.parent / 'objects' / f'{image.stem}.png'
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if ids is None:

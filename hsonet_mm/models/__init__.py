@@ -1,9 +1,19 @@
 """Networks: backbones, necks, heads, losses and detectors."""
 
-from hsonet_mm.models.backbones import EfficientNetLite, PVTv2
-from hsonet_mm.models.decode_heads import FSAssociationHead
+from hsonet_mm.models.backbones import EfficientNetLite, PVTv2, USSFCNet
+from hsonet_mm.models.decode_heads import FSAssociationHead, UNetHead
 from hsonet_mm.models.detectors import SiamEncoderDecoder
-from hsonet_mm.models.losses import EOLoss
+from hsonet_mm.models.losses import BinaryDiceLoss, EOLoss
 from hsonet_mm.models.necks import VFPN
 
-__all__ = ['VFPN', 'EOLoss', 'EfficientNetLite', 'FSAssociationHead', 'PVTv2', 'SiamEncoderDecoder']
+__all__ = [
+    'VFPN',
+    'BinaryDiceLoss',
+    'EOLoss',
+    'EfficientNetLite',
+    'FSAssociationHead',
+    'PVTv2',
+    'SiamEncoderDecoder',
+    'UNetHead',
+    'USSFCNet',
+]

@@ -7,12 +7,14 @@ drawn for the first; the labels are changed once, with the first.
 from collections.abc import Sequence
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_random_params
 from mmseg.datasets import transforms as mmseg_transforms
 
 from hsonet_mm.datasets import MultiImgLoadAnnotations, MultiImgLoadImageFromFile
+from hsonet_mm.errors import UserError
 from hsonet_mm.opencd_lite.registry import TRANSFORMS
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     'MultiImgPhotoMetricDistortion',
     'MultiImgRandomCrop',
     'MultiImgRandomFlip',
+    'MultiImgRandomRotFlip',
     'MultiImgRandomRotate',
     'MultiImgResize',
 ]
@@ -60,6 +63,68 @@ class MultiImgRandomCrop(_BothDates, mmseg_transforms.RandomCrop):
 @TRANSFORMS.register_module()
 class MultiImgRandomFlip(_BothDates, mmseg_transforms.RandomFlip):
     """:class:`mmseg.datasets.RandomFlip` of both dates in one direction."""
+
+
+@TRANSFORMS.register_module()
+class MultiImgRandomRotFlip(mmseg_transforms.RandomRotFlip):
+    """Rotate a sample by an angle or else turn it by quarters and mirror it, both dates and the labels alike.
+
+    Args:
+        rotate_prob: Probability of the rotation, in [0, 1].
+        flip_prob: Probability, in [0, 1], that a sample which was not rotated is turned by 0 to 3 quarters, then
+            mirrored upside down or left to right.
+        degree: The angles, in degrees: lowest and highest, or a positive number d for (-d, d).
+        pad_val: What fills the corners of a rotated image.
+        seg_pad_val: What fills those of its labels.
+
+    Raises:
+        UserError: For a probability outside [0, 1], or degrees that are no range.
+    """
+
+    def __init__(
+        self,
+        rotate_prob: float = 0.5,
+        flip_prob: float = 0.5,
+        degree: float | Sequence[float] = (-20, 20),
+        pad_val: float = 0,
+        seg_pad_val: int = 255,
+    ) -> None:
+        for name, prob in (('rotate_prob', rotate_prob), ('flip_prob', flip_prob)):
+            if not 0 <= prob <= 1:
+                raise UserError(f'{name} of MultiImgRandomRotFlip must be in [0, 1], not {prob}')
+        is_range = len(degree) == 2 if isinstance(degree, Sequence) else degree > 0
+        if not is_range:
+            raise UserError(
+                f'degree of MultiImgRandomRotFlip must be two angles or a positive number, not {degree}'
+            )
+        super().__init__(rotate_prob, flip_prob, degree)
+        self.pad_val = pad_val
+        self.seg_pad_val = seg_pad_val
+
+    def random_rotate(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Rotate a sample by one random angle; labels take the nearest pixel."""
+        angle = np.random.uniform(min(self.degree), max(self.degree))  # noqa: NPY002 (seeded by MMEngine)
+        fill = (self.pad_val,) * 4  # of each channel
+        results['img'] = [mmcv.imrotate(image, angle, border_value=fill) for image in results['img']]
+        for key in results.get('seg_fields', []):
+            results[key] = mmcv.imrotate(
+                results[key], angle, border_value=self.seg_pad_val, interpolation='nearest'
+            )
+        return results
+
+    def random_rot_flip(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Turn a sample by quarters and mirror it."""
+        quarters, axis = np.random.randint(4), np.random.randint(2)  # noqa: NPY002
+        results['img'] = [_turn(image, quarters, axis) for image in results['img']]
+        for key in results.get('seg_fields', []):
+            results[key] = _turn(results[key], quarters, axis)
+        results['img_shape'] = results['img'][0].shape[:2]
+        return results
+
+
+def _turn(array: np.ndarray, quarters: int, axis: int) -> np.ndarray:
+    """Turn an image, (H, W, ...), by quarters against the clock, then mirror it along an axis."""
+    return np.ascontiguousarray(np.flip(np.rot90(array, quarters), axis))
 
 
 @TRANSFORMS.register_module()

@@ -2,5 +2,6 @@
 
 from hsonet_mm.models.backbones.efficientnet_lite import EfficientNetLite
 from hsonet_mm.models.backbones.pvt_v2 import PVTv2
+from hsonet_mm.models.backbones.ussfc_net import USSFCNet
 
-__all__ = ['EfficientNetLite', 'PVTv2']
+__all__ = ['EfficientNetLite', 'PVTv2', 'USSFCNet']

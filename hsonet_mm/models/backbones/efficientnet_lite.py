@@ -50,6 +50,12 @@ class _SameConv2d(nn.Conv2d):
         if self.stride[0] == 1:
             return super().forward(x)
         height, width = x.shape[-2:]
+        if (
+            torch.compiler.is_compiling()
+        ):  # exported: the input is padded instead, for runtimes want constant kernels
+            start = self.kernel_size[0] // 2 - 1
+            x = F.pad(x, (start + width % 2, start + 1, start + height % 2, start + 1))
+            return F.conv2d(x, self.weight, None, self.stride, groups=self.groups)
         kernel = F.pad(self.weight, (1 - width % 2, 0, 1 - height % 2, 0))
         return F.conv2d(x, kernel, None, self.stride, self.padding, groups=self.groups)
 

@@ -7,7 +7,7 @@ import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
-from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
+from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation, split_dates
 from hsonet_mm.registry import MODELS
 
 __all__ = ['FUSIONS', 'FSAssociationHead']
@@ -101,7 +101,7 @@ class FSAssociationHead(BaseDecodeHead):
         scene = levels.pop() if len(levels) > self.num_levels else None
         if self.association is not None:
             levels = self.association(levels, scene)
-        return self.cls_seg(self.fuse(*self.decoder(levels).chunk(2)))
+        return self.cls_seg(self.fuse(*split_dates(self.decoder(levels))))
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""

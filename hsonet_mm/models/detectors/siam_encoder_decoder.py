@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from hsonet_mm import compat
+from hsonet_mm.models.layers import split_dates
 from hsonet_mm.registry import MODELS
 
 if compat.OPENCD_AVAILABLE:
     from opencd.models import SiamEncoderDecoder as HostDetector
 else:
-    from hsonet_mm.opencd_lite import SiamEncoderDecoder as HostDetector
+    from hsonet_mm.opencd_lite.detectors import SiamEncoderDecoder as HostDetector
 
 __all__ = ['SiamEncoderDecoder']
 
@@ -42,5 +43,5 @@ class SiamEncoderDecoder(HostDetector):
         if not self.batch_dates:
             return super().extract_feat(inputs)
         both = self.backbone(torch.cat(torch.split(inputs, self.backbone_inchannels, dim=1)))
-        feats_t1, feats_t2 = zip(*(feat.chunk(2) for feat in both), strict=True)
+        feats_t1, feats_t2 = zip(*map(split_dates, both), strict=True)
         return self.neck(feats_t1, feats_t2)

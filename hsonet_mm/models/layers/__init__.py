@@ -1,6 +1,8 @@
-"""Building blocks of the heads."""
+"""Building blocks of backbones and heads."""
 
 from hsonet_mm.models.layers.association import SceneAssociation
+from hsonet_mm.models.layers.dates import split_dates
 from hsonet_mm.models.layers.decoder import PyramidDecoder
+from hsonet_mm.models.layers.ussfc import SSFC, CMConv, MSDConvSSFC
 
-__all__ = ['PyramidDecoder', 'SceneAssociation']
+__all__ = ['SSFC', 'CMConv', 'MSDConvSSFC', 'PyramidDecoder', 'SceneAssociation', 'split_dates']

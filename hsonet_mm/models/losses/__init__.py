@@ -1,7 +1,17 @@
-"""Losses: EO-loss as a module and as functions."""
+"""Losses: EO-loss as a module and as functions, and Dice loss."""
 
+from hsonet_mm.models.losses.dice_loss import BinaryDiceLoss
 from hsonet_mm.models.losses.eo_loss import EOLoss
 from hsonet_mm.models.losses.functional import EOTerms, Weighing, eo_loss, eo_weights
 from hsonet_mm.models.losses.schedule import SCHEDULES, training_progress
 
-__all__ = ['SCHEDULES', 'EOLoss', 'EOTerms', 'Weighing', 'eo_loss', 'eo_weights', 'training_progress']
+__all__ = [
+    'SCHEDULES',
+    'BinaryDiceLoss',
+    'EOLoss',
+    'EOTerms',
+    'Weighing',
+    'eo_loss',
+    'eo_weights',
+    'training_progress',
+]

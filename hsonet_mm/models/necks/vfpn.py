@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmseg.models.necks import FPN
 from torch import Tensor
 
+from hsonet_mm.models.layers import split_dates
 from hsonet_mm.registry import MODELS
 
 __all__ = ['FUSIONS', 'VFPN']
@@ -79,7 +80,7 @@ class VFPN(FPN):
         """Fuse the pyramids and scene embeddings of both dates."""
         if self.batch_dates:
             both = self.embed([torch.cat(pair) for pair in zip(feats_t1, feats_t2, strict=True)])
-            pairs = [tuple(level.chunk(2)) for level in both]
+            pairs = [split_dates(level) for level in both]
         else:
             pairs = list(zip(self.embed(feats_t1), self.embed(feats_t2), strict=True))
         return tuple(FUSIONS[self.policy](t1, t2) for t1, t2 in pairs)

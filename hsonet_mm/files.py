@@ -1,0 +1,44 @@
+"""Writing files so that each is there as a whole or not at all."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['write_bytes', 'write_json', 'write_text']
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file in one step, so that no reader ever sees half of it and a failure leaves the old one.
+
+    Args:
+        path: Where to; its folder is made, a file that is there is replaced.
+        data: The whole content.
+
+    Raises:
+        UserError: if the disk is full, the place cannot be written to, or is a folder.
+    """
+    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')  # beside: a move never crosses disks
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f'{path} cannot be written ({error.strerror or error}): make room for it, or name another place'
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, see :func:`write_bytes`; line ends stay as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write what :mod:`json` can express, indented, see :func:`write_bytes`."""
+    write_text(path, json.dumps(content, indent=1) + '\n')

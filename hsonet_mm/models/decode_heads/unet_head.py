@@ -1,0 +1,93 @@
+"""The decoder of a plain U-Net, for the "is it just the recipe?" rows of a comparison."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.registry import MODELS
+
+__all__ = ['UNetHead']
+
+
+@MODELS.register_module()
+class UNetHead(BaseDecodeHead):
+    """U-Net decoder and classifier over the features that any neck fused.
+
+    From the coarsest level on, each block upsamples by nearest neighbours to the next finer level, concatenates that
+    level (the skip), and applies [3x3 convolution, batch norm, ReLU] twice. Where there are more blocks than skips, the
+    last ones upsample by two without a skip: with four levels of strides 4 to 32 and five blocks the logits have the
+    size of the input. Form and widths are those of the widespread U-Nets over classification networks [choice].
+
+    Args:
+        in_channels: channels of the fused levels, finest first.
+        decoder_channels: channels of the blocks, coarsest first.
+        **kwargs: of MMSegmentation's ``BaseDecodeHead``, but for ``channels``, which are those of the last block; set
+            ``out_channels=1`` and ``threshold`` for the one-logit form.
+
+    Shapes:
+        inputs: tuple of (N, in_channels[i], H_i, W_i), finest first. Returns logits (N, out_channels, H, W), where H, W
+        are those of the finest level, doubled by every block without a skip.
+
+    Raises:
+        UserError: if there are fewer blocks than skips.
+
+    References:
+        U-Net, arXiv 1505.04597; A Change Detection Reality Check, arXiv 2402.06994, for the Siamese form with
+        concatenated dates as a baseline.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        **kwargs: Any,
+    ) -> None:
+        skips = list(in_channels[-2::-1])
+        if not 0 < len(skips) <= len(decoder_channels):
+            raise UserError(
+                f'UNetHead needs two levels or more and a block for each but the coarsest, and got '
+                f'in_channels={list(in_channels)} with decoder_channels={list(decoder_channels)}'
+            )
+        kwargs.setdefault('in_index', list(range(len(in_channels))))
+        kwargs.setdefault('norm_cfg', dict(type='BN', requires_grad=True))
+        super().__init__(
+            in_channels=list(in_channels),
+            channels=decoder_channels[-1],
+            input_transform='multiple_select',
+            **kwargs,
+        )
+        skips += [0] * (len(decoder_channels) - len(skips))
+        coarser = [in_channels[-1], *decoder_channels]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                ConvModule(below + skip, width, 3, padding=1, norm_cfg=self.norm_cfg),
+                ConvModule(width, width, 3, padding=1, norm_cfg=self.norm_cfg),
+            )
+            for below, skip, width in zip(coarser, skips, decoder_channels, strict=False)
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits of change from the fused levels."""
+        skips = list(self._transform_inputs(inputs))
+        x = skips.pop()
+        for block in self.blocks:
+            if skips:
+                skip = skips.pop()
+                x = torch.cat([F.interpolate(x, size=skip.shape[2:]), skip], dim=1)
+            else:
+                x = F.interpolate(x, scale_factor=2)
+            x = block(x)
+        return self.cls_seg(x)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+        """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        if self.out_channels == 1:
+            losses.pop('acc_seg', None)
+        return losses

@@ -1,0 +1,371 @@
+"""FC-EF, FC-Siam-diff, FC-Siam-conc, SNUNet and TinyCD: sizes, training, Open-CD's configs and Open-CD's outputs.
+
+Open-CD's configs are read from a checkout: the one in the environment variable OPENCD_ROOT, or the folder above an
+installed Open-CD.
+"""
+
+import os
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from hsonet_mm import (
+    compat,
+    opencd_lite,  # noqa: F401 (registers detectors and preprocessor)
+)
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.model_size import macs, parameters
+from hsonet_mm.opencd_lite.backbones.efficientnet_b4 import first_stages
+from hsonet_mm.opencd_lite.backbones.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
+from hsonet_mm.opencd_lite.backbones.snunet import SNUNet_ECAM
+from hsonet_mm.opencd_lite.backbones.tinycd import TinyCD
+from hsonet_mm.opencd_lite.decode_heads.identity_head import IdentityHead
+from hsonet_mm.opencd_lite.registry import MODELS, SCOPE
+
+ROOT = Path(__file__).parents[1]
+# Our config: Open-CD's config, parameters of the detector, MACs at 256 x 256 (counted once, to notice a change).
+METHODS = {
+    'fc_ef': ('fcsn/fc_ef_256x256_40k_levircd.py', 1_352_642, 3_229_614_080),
+    'fc_siam_diff': ('fcsn/fc_siam_diff_256x256_40k_levircd.py', 1_352_210, 4_362_076_160),
+    'fc_siam_conc': ('fcsn/fc_siam_conc_256x256_40k_levircd.py', 1_548_050, 4_966_055_936),
+    'snunet_c16': ('snunet/snunet_c16_256x256_40k_levircd.py', 3_012_178, 11_683_235_072),
+    'tinycd': ('tinycd/tinycd_256x256_40k_levircd.py', 285_000, 1_319_572_800),
+}
+
+needs_opencd = pytest.mark.skipif(not compat.OPENCD_AVAILABLE, reason='Open-CD is not in this environment')
+
+
+def model_config(name):
+    return Config.fromfile(ROOT / 'configs' / 'baselines' / f'{name}.py').model
+
+
+def build(config, scope=SCOPE):
+    """A model with random weights; its unqualified types are those of the scope."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.root.build(config)
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def published(name):
+    """Open-CD's own config of the method."""
+    root = os.environ.get('OPENCD_ROOT')
+    if root is None and compat.OPENCD_AVAILABLE:
+        import opencd
+
+        root = Path(opencd.__file__).parents[1]
+    file = Path(root or 'no checkout') / 'configs' / METHODS[name][0]
+    if not file.is_file():
+        pytest.skip('no checkout of Open-CD: set OPENCD_ROOT to one')
+    return Config.fromfile(file)
+
+
+def make_batch(size=64):
+    """Two pairs with a changed block each, and a strip of unknown labels."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, samples = [], []
+    for left in (8, 24):
+        pair = torch.randint(0, 256, (6, size, size), generator=generator, dtype=torch.uint8)
+        label = torch.zeros(1, size, size, dtype=torch.long)
+        pair[3:, 16:40, left : left + 24] = 250
+        label[:, 16:40, left : left + 24] = 1
+        label[..., -4:] = 255
+        sample = SegDataSample(metainfo={'img_shape': (size, size), 'ori_shape': (size, size)})
+        sample.gt_sem_seg = PixelData(data=label)
+        inputs.append(pair)
+        samples.append(sample)
+    return {'inputs': inputs, 'data_samples': samples}
+
+
+# Each model on its own -----------------------------------------------------------------------------------
+
+
+def test_parameters_and_macs(name):
+    model = build(model_config(name))
+    assert parameters(model) == METHODS[name][1]
+    assert macs(model) == METHODS[name][2]
+
+
+def test_not_square(name):
+    model = build(model_config(name)).eval()
+    with torch.no_grad():
+        logits = model(torch.rand(2, 6, 32, 48))
+    assert logits.shape == (2, model.out_channels, 32, 48)
+    assert logits.std() > 0
+
+
+@pytest.mark.parametrize('name', ['fc_ef', 'fc_siam_diff', 'fc_siam_conc', 'tinycd'])
+def test_odd_sizes(name):
+    """Windows that the preprocessor did not pad; only SNUNet needs multiples of 16."""
+    with torch.no_grad():
+        assert build(model_config(name)).eval()(torch.rand(1, 6, 37, 43)).shape[2:] == (37, 43)
+
+
+def test_both_dates_count(name):
+    """None of the five is symmetric."""
+    model = build(model_config(name)).eval()
+    t1, t2 = torch.rand(2, 1, 3, 32, 32)
+    with torch.no_grad():
+        logits = model(torch.cat([t1, t2], 1))
+        for other in ([t1, t1], [t2, t2], [t2, t1]):
+            assert not torch.equal(logits, model(torch.cat(other, 1)))
+
+
+def test_trains(name):
+    """A few steps on one batch lower its loss, and every weight gets a gradient."""
+    model = build(model_config(name))
+    steps = build_optim_wrapper(model, {'optimizer': {'type': 'AdamW', 'lr': 1e-3}})
+    batch = make_batch()
+    losses = []
+    for _ in range(4):
+        torch.manual_seed(1)  # the same dropout in every step
+        losses.append(model.train_step(batch, steps)['loss'].item())
+    assert losses[-1] < losses[0]
+    assert len(steps.optimizer.state) == len(
+        [*model.parameters()]
+    )  # it keeps a state for what had a gradient
+
+
+@pytest.mark.parametrize(
+    ('cls', 'fields', 'told'),
+    [
+        (FC_EF, {'in_channels': 3}, 'in_channels=3: give twice the channels of one date'),
+        (FC_EF, {'in_channels': 0}, 'FC_EF cannot have in_channels=0'),
+        (FC_Siam_diff, {'in_channels': 3, 'base_channel': 0}, 'FC_Siam_diff cannot .* base_channel=0'),
+        (FC_Siam_conc, {'in_channels': -1}, 'FC_Siam_conc cannot have in_channels=-1'),
+        (SNUNet_ECAM, {'in_channels': 3, 'base_channel': 2}, 'base_channel=2: give at least 1 and 4'),
+        (TinyCD, {'in_channels': 4}, 'in_channels=4: only 3'),
+        (TinyCD, {'in_channels': 3, 'bkbn_name': 'resnet18'}, "bkbn_name='resnet18': only 'efficientnet_b4'"),
+        (TinyCD, {'in_channels': 3, 'output_layer_bkbn': '2'}, "output_layer_bkbn='2': only '3'"),
+    ],
+)
+def test_wrong_fields_are_refused_in_a_sentence(cls, fields, told):
+    with pytest.raises(UserError, match=told) as caught:
+        cls(**fields)
+    assert '\n' not in str(caught.value)
+
+
+def test_identity_head():
+    """The chosen map itself, and no weights; also from several maps."""
+    head = IdentityHead(in_channels=1, in_index=1, num_classes=2, out_channels=1, threshold=0.5)
+    maps = [torch.rand(1, 1, 4, 4), torch.rand(1, 1, 8, 8)]
+    assert head(maps) is maps[1]
+    assert not head.state_dict()
+    head.init_weights()
+
+
+# ImageNet weights of TinyCD -------------------------------------------------------------------------------
+
+
+def tinycd(**fields):
+    """The config of the backbone, changed."""
+    return {**model_config('tinycd').backbone, **fields}
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A file like torchvision's, with other numbers."""
+    torch.manual_seed(5)
+    weights = {
+        f'features.{key}': torch.rand_like(w.float()) for key, w in first_stages().state_dict().items()
+    }
+    more = {'features.4.0.block.0.0.weight': torch.rand(336, 56, 1, 1), 'classifier.1.bias': torch.rand(1000)}
+    file = tmp_path / 'efficientnet_b4.pth'
+    torch.save({**weights, **more}, file)
+    return file
+
+
+def test_tinycd_starts_from_a_file(imagenet):
+    model = build({**model_config('tinycd'), 'backbone': tinycd(pretrained=str(imagenet))})
+    before = model.backbone._classify.state_dict()
+    model.init_weights()
+    published = torch.load(imagenet, weights_only=True)
+    for key, weight in model.backbone._backbone.state_dict().items():
+        assert torch.equal(weight, published[f'features.{key}'].to(weight.dtype)), key
+    assert all(torch.equal(w, before[key]) for key, w in model.backbone._classify.state_dict().items())
+
+
+def test_tinycd_downloads_when_a_training_starts_and_not_before(imagenet, monkeypatch):
+    asked = []
+
+    def download(filename, **kwargs):
+        asked.append((filename, kwargs))
+        return torch.load(imagenet, weights_only=True)
+
+    monkeypatch.setattr(CheckpointLoader, 'load_checkpoint', download)
+    scratch, model = build(tinycd()), build(tinycd(pretrained=True))
+    scratch.init_weights()
+    assert asked == []
+    model.init_weights()
+    ((address, kwargs),) = asked
+    assert address.startswith('https://download.pytorch.org/models/efficientnet_b4_rwightman-')
+    assert kwargs == {'map_location': 'cpu'}
+    assert not torch.equal(model._backbone[0][0].weight, scratch._backbone[0][0].weight)
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def test_tinycd_says_what_a_download_needs(monkeypatch):
+    error = urllib.error.URLError(OSError(-2, 'Name or service not known'))
+    monkeypatch.setattr('mmengine.runner.checkpoint.load_url', raising(error))
+    with pytest.raises(
+        UserError, match=r'cannot be downloaded \(no network\?.*model.backbone.pretrained=False'
+    ) as told:
+        build(tinycd(pretrained=True)).init_weights()
+    assert '\n' not in str(told.value)
+
+
+def test_tinycd_leaves_bugs_alone(monkeypatch):
+    monkeypatch.setattr('mmengine.runner.checkpoint.load_url', raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        build(tinycd(pretrained=True)).init_weights()
+
+
+class Payload:
+    def __reduce__(self):
+        return (os.getcwd, ())
+
+
+@pytest.mark.parametrize(
+    ('content', 'told'),
+    [
+        ({'features.0.0.weight': torch.zeros(32, 3, 3, 3)}, "not torchvision's of efficientnet_b4"),
+        ({}, "not torchvision's of efficientnet_b4"),
+        ({'features.0.0.weight': Payload()}, 'more than tensors in it'),
+        (None, 'cannot be found'),
+    ],
+)
+def test_tinycd_refuses_other_files(content, told, tmp_path):
+    file = tmp_path / 'weights.pth'
+    if content is not None:
+        torch.save(content, file)
+    with pytest.raises(UserError, match=told) as caught:
+        build(tinycd(pretrained=str(file))).init_weights()
+    assert str(file) in str(caught.value)
+    assert str(caught.value).endswith('or train from scratch with model.backbone.pretrained=False')
+
+
+def test_tinycd_freezes_its_encoder():
+    model = build(tinycd(freeze_backbone=True))
+    frozen = {key.split('.')[0] for key, weight in model.named_parameters() if not weight.requires_grad}
+    trained = {key.split('.')[0] for key, weight in model.named_parameters() if weight.requires_grad}
+    assert frozen == {'_backbone'}
+    assert trained == {'_first_mix', '_mixing_mask', '_up', '_classify'}
+
+
+# Beside Open-CD -------------------------------------------------------------------------------------------
+
+
+def test_opencds_config_builds_and_trains_unchanged(name, published):
+    """With Open-CD's optimiser too; what it would download comes later, when a run starts."""
+    model = build(published.model)
+    assert all(type(part).__module__.startswith('hsonet_mm.') for part in (model, model.backbone))
+    assert parameters(model) == METHODS[name][1]
+    losses = model.train_step(make_batch(), build_optim_wrapper(model, published.optim_wrapper))
+    assert torch.isfinite(losses['loss'])
+
+
+def test_our_config_is_opencds(name, published):
+    """The same fields but for the qualified names and TinyCD's download."""
+    ours, theirs = model_config(name).to_dict(), published.model.to_dict()
+    assert theirs.pop('pretrained') is None
+    if name == 'tinycd':
+        assert theirs['backbone'].pop('pretrained') is True
+        assert ours['backbone'].pop('pretrained') is False
+    assert ours == theirs
+
+
+@pytest.fixture
+def both(name):
+    """The real model and ours, with the same weights, which went both ways."""
+    real, ours = build(model_config(name), 'opencd'), build(model_config(name))
+    assert type(real.backbone).__module__.startswith('opencd.')
+    generator = torch.Generator().manual_seed(3)
+    weights = {
+        key: weight
+        if 'num_batches' in key
+        else torch.rand(weight.shape, generator=generator) + 0.5
+        if key.endswith('running_var')
+        else weight + 0.05 * torch.randn(weight.shape, generator=generator)
+        for key, weight in real.state_dict().items()
+    }
+    ours.load_state_dict(weights)
+    real.load_state_dict(ours.state_dict())
+    return real, ours
+
+
+@pytest.mark.opencd
+@needs_opencd
+def test_same_keys_in_the_same_order_as_opencd(both):
+    """So that an optimiser's state, which goes by order, can be taken over as well."""
+    real, ours = both
+    assert list(real.state_dict()) == list(ours.state_dict())
+    assert [key for key, _ in real.named_parameters()] == [key for key, _ in ours.named_parameters()]
+
+
+@pytest.mark.opencd
+@needs_opencd
+@pytest.mark.parametrize('training', [False, True])
+def test_same_outputs_as_opencd(both, training):
+    """Also in training, dropout included, but for TinyCD's stochastic depth, which draws differently."""
+    inputs = torch.randn(2, 6, 64, 96, generator=torch.Generator().manual_seed(4))
+    outputs = []
+    for model in both:
+        model.train(training)
+        for module in model.modules():
+            if type(module).__name__ == 'StochasticDepth':
+                module.p = 0.0
+            elif type(module).__name__ == 'DropPath':
+                module.drop_prob = 0.0
+        torch.manual_seed(0)
+        with torch.no_grad():
+            outputs.append(model(inputs))
+    real, ours = outputs
+    assert real.std() > 1e-3
+    torch.testing.assert_close(ours, real, rtol=0, atol=1e-5)
+    for key, value in both[0].state_dict().items():  # the running statistics
+        torch.testing.assert_close(both[1].state_dict()[key], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.opencd
+@needs_opencd
+def test_same_stochastic_depth_as_torchvision():
+    """Probabilities, which do not show in the outputs above."""
+    torchvision = pytest.importorskip('torchvision')
+    theirs = torchvision.models.efficientnet_b4(weights=None).features[:4]
+    rates = [m.p for m in theirs.modules() if type(m).__name__ == 'StochasticDepth']
+    assert [m.drop_prob for m in first_stages().modules() if type(m).__name__ == 'DropPath'] == rates
+
+
+@pytest.mark.opencd
+@needs_opencd
+@torch.no_grad()
+def test_initial_weights_are_drawn_like_opencds(name):
+    """The same spread of every tensor of some size, and what is constant there is the same constant."""
+    real, ours = build(model_config(name), 'opencd'), build(model_config(name))
+    for model in (real, ours):
+        model.init_weights()
+    for key, weight in real.named_parameters():
+        same = ours.get_parameter(key)
+        if weight.numel() >= 1000:
+            assert same.std().item() == pytest.approx(weight.std().item(), rel=0.15), key
+        elif weight.numel() > 1 and weight.std() == 0:
+            assert torch.equal(same, weight), key

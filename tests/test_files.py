@@ -1,0 +1,92 @@
+"""Writing files as a whole or not at all."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes, write_json, write_text
+
+
+def test_content_and_folder(tmp_path):
+    target = tmp_path / 'new/folder/file'
+    write_bytes(target, b'\x00\xff')
+    assert target.read_bytes() == b'\x00\xff'
+    write_text(target, 'Zürich\n')  # replaces
+    assert target.read_bytes() == b'Z\xc3\xbcrich\n'
+    write_json(target, {'a': [1, 2.5, None]})
+    assert json.loads(target.read_text()) == {'a': [1, 2.5, None]}
+    assert target.read_text().startswith('{\n "a": [\n')
+    assert target.read_text().endswith('}\n')
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_others_may_read_what_the_umask_grants(tmp_path):
+    previous = os.umask(0o022)
+    try:
+        write_bytes(tmp_path / 'file', b'')
+    finally:
+        os.umask(previous)
+    assert (tmp_path / 'file').stat().st_mode & 0o777 == 0o644
+
+
+def fail_half_way(monkeypatch, failure):
+    def write(self, data):
+        with self.open('wb') as file:
+            file.write(data[:3])
+        raise failure
+
+    monkeypatch.setattr(Path, 'write_bytes', write)
+
+
+@pytest.mark.parametrize(
+    ('failure', 'reason'),
+    [
+        (OSError(errno.ENOSPC, 'No space left on device'), 'No space left on device'),
+        (OSError(errno.EROFS, 'Read-only file system'), 'Read-only file system'),
+        (OSError('the disk is gone'), 'the disk is gone'),
+    ],
+    ids=str,
+)
+def test_failure_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch, failure, reason):
+    target = tmp_path / 'file.json'
+    target.write_text('old')
+    fail_half_way(monkeypatch, failure)
+    with pytest.raises(UserError) as told:
+        write_json(target, {'new': 1})
+    assert (
+        str(told.value) == f'{target} cannot be written ({reason}): make room for it, or name another place'
+    )
+    assert target.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_interruption_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / 'file'
+    target.write_bytes(b'old')
+    fail_half_way(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(target, b'new content')
+    assert target.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_cannot_be_expressed_leaves_the_old_file(tmp_path):
+    target = tmp_path / 'file.json'
+    target.write_text('old')
+    with pytest.raises(TypeError):
+        write_json(target, {'set': {1}})
+    assert target.read_text() == 'old'
+
+
+def test_places_that_cannot_hold_a_file(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').touch()
+    for target in (tmp_path / 'folder', tmp_path / 'file/below'):
+        with pytest.raises(UserError, match=f'^{target} cannot be written'):
+            write_bytes(target, b'')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder']
+    assert not any((tmp_path / 'folder').iterdir())
