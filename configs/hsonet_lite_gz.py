@@ -1,4 +1,4 @@
-"""HSONet-lite on GZ-CD; no common split exists, see hsonet_gz.py."""
+"""HSONet-lite on GZ-CD: a third of the iterations of LEVIR-CD; no common split exists, see hsonet_gz.py."""
 
 from mmengine.config import read_base
 
@@ -9,3 +9,10 @@ data_root = '${GZ_CD_ROOT:-data/GZ-CD}'
 train_dataloader.dataset.data_root = data_root
 val_dataloader.dataset.data_root = data_root
 test_dataloader.dataset.data_root = data_root
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
+    dict(type='PolyLR', power=1.0, begin=100, end=1500, eta_min=0.0, by_epoch=False),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
+default_hooks.checkpoint.interval = 250
