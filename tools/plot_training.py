@@ -1,0 +1,68 @@
+"""Draw the log of a training: F1 of "changed" on val, and the shares of the gradient under EO-loss.
+
+python tools/plot_training.py work_dirs/hsonet_levir -o curve.svg
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+SHARES = {
+    'eo_grad_foreground': ('foreground', '#2a78d6'),
+    'eo_grad_hard_background': ('hard background', '#e6553c'),
+    'eo_grad_easy_background': ('easy background', '#8a8a8a'),
+}
+
+
+def read_log(work_dir: Path) -> list[dict[str, float]]:
+    """What MMEngine logged in a work dir; of runs that were resumed all parts, in order."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for log in logs for line in log.read_text(encoding='utf-8').splitlines()]
+
+
+def draw(records: list[dict[str, float]], path: Path) -> None:
+    """Two plots below each other, over the iterations."""
+    validations = [one for one in records if 'changed/f1' in one]
+    training = [one for one in records if 'eo_zeta' in one]
+    # Plain text and fixed names, so that the same log always gives the same file.
+    with mpl.rc_context({'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
+        figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 5.5), layout='constrained')
+        steps = [one['step'] for one in validations]
+        for key, label in (('changed/f1', 'at 0.5'), ('changed/best_f1', 'at the best threshold')):
+            above.plot(steps, [one[key] for one in validations], marker='o', markersize=4, label=label)
+        above.set(ylabel='F1 of "changed" on val')
+        if training:
+            steps = [one['step'] for one in training]
+            names, colours = zip(*SHARES.values(), strict=True)
+            shares = [[one[key] for one in training] for key in SHARES]
+            below.stackplot(steps, shares, labels=names, colors=colours, alpha=0.8)
+            below.plot(steps, [one['eo_zeta'] for one in training], 'k--', label='zeta')
+        below.set(xlabel='iteration', ylabel='share of the gradient', ylim=(0, 1))
+        for axes in (above, below):
+            axes.grid(alpha=0.3)
+            axes.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False)
+        figure.savefig(path, metadata={'Date': None} if path.suffix == '.svg' else None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('work_dir', type=Path, help='work dir of the training')
+    parser.add_argument('-o', '--out', type=Path, default=Path('curve.svg'), help='SVG or PNG [curve.svg]')
+    args = parser.parse_args()
+    records = read_log(args.work_dir)
+    if not any('changed/f1' in one for one in records):
+        print(
+            f'error: {args.work_dir} holds no log of a training with validations: give its work dir',
+            file=sys.stderr,
+        )
+        return 2
+    draw(records, args.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
