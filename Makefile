@@ -13,7 +13,7 @@ HEADLESS = pip install --quiet --force-reinstall --no-deps -c constraints.txt op
 # Small tensors: one thread a process is fastest, and two processes share two cores.
 PYTEST_ENV = OMP_NUM_THREADS=1
 
-.PHONY: demo test lint check test-original test-opencd clean
+.PHONY: demo test lint check leaderboard-smoke test-original test-opencd clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/hsonet demo --out demo_out
@@ -27,6 +27,11 @@ lint: $(VENV)/.installed
 
 check: $(VENV)/.installed
 	$(PYTEST_ENV) $(VENV)/bin/python -m pytest -n 2 --dist loadfile --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+# The harness from end to end: three methods, two seeds, a few iterations on demo data.
+leaderboard-smoke: $(VENV)/.installed
+	$(VENV)/bin/hsonet demo --data-only --pairs 16 4 8 --out leaderboard_smoke
+	DEMO_CD_ROOT=leaderboard_smoke/data $(VENV)/bin/hsonet leaderboard configs/leaderboard/smoke.yaml --out leaderboard_smoke --workers 2
 
 # The fast tests on the original OpenMMLab packages with mmcv-lite, where hsonet_mm cures what is broken. It runs from
 # the checkout there: MMEngine 0.10 finds the configs of a package only where pip copied it, not of an editable one.
@@ -52,4 +57,4 @@ $(ORIGINAL)/.installed: constraints-original.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ORIGINAL) demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf $(VENV) $(ORIGINAL) demo_out leaderboard_smoke build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

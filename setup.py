@@ -9,7 +9,14 @@ from setuptools import find_packages, setup
 
 CONFIGS = {
     f'hsonet_mm.configs{sub}': 'configs' + sub.replace('.', '/')
-    for sub in ('', '._base_', '.ablations', '.segmentation')
+    for sub in ('', '._base_', '.ablations', '.baselines', '.leaderboard', '.recipes', '.segmentation')
 }
 
-setup(packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), *CONFIGS], package_dir=CONFIGS)
+setup(
+    packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), *CONFIGS],
+    package_dir=CONFIGS,
+    package_data={
+        'hsonet_mm.configs.leaderboard': ['*.yaml'],
+        'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
+    },
+)

@@ -2,15 +2,21 @@
 
 Importing the package registers its components in scope ``hsonet_mm``. Where Open-CD is not installed, a small
 stand-in (:mod:`hsonet_mm.opencd_lite`) registers the part of Open-CD's interface that the configs use in scope
-``opencd``, so that one config runs on both.
+``opencd``, so that one config runs on both. Without PyTorch there are no components, and :class:`ChangeDetector` runs
+exported models.
 """
 
-from hsonet_mm import compat
+from importlib.util import find_spec
+
+from hsonet_mm.apis.detector import ChangeDetector
 from hsonet_mm.version import __version__
 
-compat.prepare_host()
-if not compat.OPENCD_AVAILABLE:
-    from hsonet_mm import opencd_lite  # noqa: F401
-from hsonet_mm import datasets, engine, evaluation, models  # noqa: E402, F401
+if find_spec('torch') is not None:
+    from hsonet_mm import compat
 
-__all__ = ['__version__']
+    compat.prepare_host()
+    if not compat.OPENCD_AVAILABLE:
+        from hsonet_mm import opencd_lite  # noqa: F401
+    from hsonet_mm import datasets, engine, evaluation, models  # noqa: F401
+
+__all__ = ['ChangeDetector', '__version__']

@@ -16,8 +16,12 @@ COMMANDS = {
     'train': ('hsonet_mm.apis.train', 'train a config'),
     'test': ('hsonet_mm.apis.test', 'score a checkpoint on the test split'),
     'predict': ('hsonet_mm.apis.predict', 'write change maps of image pairs'),
+    'scene': ('hsonet_mm.scenes.command', 'change maps of georeferenced scenes of any size'),
+    'calibrate': ('hsonet_mm.apis.calibrate', 'learn threshold and temperature of a model on validation'),
+    'export': ('hsonet_mm.export.command', 'write a model as one file that runs without PyTorch'),
     'prepare': ('hsonet_mm.datasets.prepare', 'cut archives or rasters into the LEVIR layout'),
     'check': ('hsonet_mm.datasets.check', 'read a data set before training on it'),
+    'leaderboard': ('hsonet_mm.leaderboard.command', 'train and score methods alike, and write the table'),
     'demo': ('hsonet_mm.demo.run', 'make demo data, train, test and predict on it'),
 }
 """Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
@@ -67,6 +71,8 @@ def _run(tool: ModuleType, args: argparse.Namespace) -> int:
 
 def _leave_process_group() -> None:
     """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them."""
+    if 'torch' not in sys.modules:  # nor is it needed to run an exported model
+        return
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
@@ -83,6 +89,8 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
     if isinstance(error, UserError):
         # From a worker of a data loader it arrives with the worker's stack trace in its text.
         return str(error).rsplit('UserError: ', 1)[-1].strip()
+    if 'torch' not in sys.modules:
+        return None
     from hsonet_mm.models.backbones.weights import explain_load_error
 
     unknown = re.search(r'([\w.\-]+) is not in the ([\w.\-]+::)?[\w \-]+ registry', str(error))

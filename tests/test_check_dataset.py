@@ -301,7 +301,7 @@ def test_contact_sheet_shows_the_pairs(data, tmp_path):
         cv2.imread(str(data / f'train/A/{most}.png')), (cell, cell), interpolation=cv2.INTER_AREA
     )
     assert np.array_equal(sheet[line : line + cell, :cell], expected)
-    assert not (tmp_path / 'sheet.png.partial').exists()
+    assert sorted(path.name for path in tmp_path.iterdir() if 'sheet' in path.name) == ['sheet.png']
 
 
 # ---- command line --------------------------------------------------------------------------------------

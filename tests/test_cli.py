@@ -18,6 +18,10 @@ TOOLS = {
     'predict': 'predict',
     'prepare': 'prepare_dataset',
     'check': 'check_dataset',
+    'leaderboard': 'leaderboard',
+    'scene': 'scene',
+    'calibrate': 'calibrate',
+    'export': 'export',
 }
 
 

@@ -224,12 +224,14 @@ def build():
     return of
 
 
-# Networks of one architecture one after the other, so that each is built once; baselines have their own tests.
-@pytest.mark.parametrize(
-    'path',
-    sorted((path for path in FILES if path.parent.name != 'baselines'), key=lambda path: repr(Config.fromfile(path).model.to_dict())),
-    ids=lambda path: path.stem,
+# Networks of one architecture one after the other, so that each is built once.
+BY_NETWORK = sorted(
+    (path for path in FILES if path.parent.name != 'baselines'),  # which have tests of their own
+    key=lambda path: repr(Config.fromfile(path).model.to_dict()),
 )
+
+
+@pytest.mark.parametrize('path', BY_NETWORK, ids=lambda path: path.stem)
 @pytest.mark.usefixtures('half_way')
 def test_trains_a_step_and_predicts(path, build, scope):
     cfg = Config.fromfile(path)

@@ -115,21 +115,23 @@ def test_parameters_out_of_range(tmp_path, arguments):
     assert not (tmp_path / 'set').exists()
 
 
-@pytest.mark.parametrize('failing', ['imwrite', 'kill'])
-def test_a_broken_run_leaves_nothing_that_looks_complete(tmp_path, monkeypatch, failing):
+@pytest.mark.parametrize(
+    ('failure', 'told'),
+    [(OSError('disk full'), UserError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=['disk', 'kill'],
+)
+def test_a_broken_run_leaves_nothing_that_looks_complete(tmp_path, monkeypatch, failure, told):
     done = []
 
-    def imwrite(path, image, options):
-        done.append(path)
-        if len(done) < 6:
-            return cv2_imwrite(path, image, options)
-        if failing == 'kill':
-            raise KeyboardInterrupt
-        return False
+    def write_bytes(self, data):
+        done.append(str(self))
+        if len(done) == 6:
+            raise failure
+        return real(self, data)
 
-    cv2_imwrite = cv2.imwrite
-    monkeypatch.setattr(cv2, 'imwrite', imwrite)
-    with pytest.raises(OSError if failing == 'imwrite' else KeyboardInterrupt):
+    real = Path.write_bytes
+    monkeypatch.setattr(Path, 'write_bytes', write_bytes)
+    with pytest.raises(told):
         generate(tmp_path / 'set', 3, 0, 0, size=64)
     assert len(done) == 6
     assert not any(tmp_path.iterdir())

@@ -114,3 +114,21 @@ def test_pair_without_change_and_alarm_is_not_the_worst():
     report = page.Report([], [], page.Curve([], [], [], 0.5), [quiet, wrong], 2)
     text = page._examples(report)
     assert text.index('wrong: F1 0.000') < text.index('quiet: F1 1.000')
+
+
+@pytest.mark.usefixtures('small')
+def test_data_alone(hsonet, tmp_path):
+    code, stdout, _ = hsonet('demo', '--data-only', '--pairs', 2, 1, 3, '--out', tmp_path)
+    assert code == 0
+    assert f'{tmp_path / "data"}' in stdout.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ['data']
+    found = {
+        split: len(list((tmp_path / 'data' / split / 'A').iterdir())) for split in ('train', 'val', 'test')
+    }
+    assert found == {'train': 2, 'val': 1, 'test': 3}
+
+
+def test_no_split_may_be_empty(hsonet, tmp_path):
+    code, _, stderr = hsonet('demo', '--data-only', '--pairs', 2, 0, 3, '--out', tmp_path)
+    assert code == 2
+    assert stderr == 'error: --pairs 2 0 3 leaves a split empty: give 1 or more of each\n'

@@ -411,9 +411,7 @@ class TestInputs:
     def test_unknown_label_is_named(self, channels, label):
         pred, target = make_batch(channels)
         target[0, 0, 0] = label
-        with pytest.raises(
-            UserError, match=rf'labels must be 0\.\.{max(2, channels) - 1} .* {label} occurs'
-        ):
+        with pytest.raises(UserError, match=rf'labels must be 0\.\.{max(2, channels) - 1} .* {label} occurs'):
             eo_loss(pred, target, 0.5)
 
     def test_255_is_a_label_like_others_when_not_ignored(self):

@@ -13,6 +13,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.hard_case_metric import (
     HardCaseMetric,
     count_objects,
+    hard_case_groups,
     hard_case_rows,
     hard_case_table,
 )
@@ -187,6 +188,28 @@ def test_count_objects_without_objects():
         (BACKGROUND, 1, 1),
         ('cloud', 2, 1),
     ]
+
+
+def test_groups_for_a_table_of_all_breakdowns():
+    counts = [
+        ('vehicle', 10, 1),
+        ('plain', 10, 5),
+        ('plain', 10, 4),
+        (BACKGROUND, 70, 7),
+        (BACKGROUND, 30, 2),
+    ]
+    groups = hard_case_groups(counts)
+    assert [group.key for group in groups] == [
+        *(('hard_case', kind, case.changed) for kind, case in HARD_CASES.items()),
+        ('hard_case', BACKGROUND, False),
+    ]
+    found = {group.group: (group.objects, group.pixels, group.called, group.hits) for group in groups}
+    assert (found['plain'], found['vehicle'], found[BACKGROUND]) == (
+        (2, 20, 9, 1),
+        (1, 10, 1, 1),
+        (2, 100, 9, 1),
+    )
+    assert found['cloud'] == (0, 0, 0, 0)
 
 
 def test_table_is_readable():

@@ -174,12 +174,13 @@ def test_checkpoints_load_again_and_again(write_config, hsonet, tmp_path):
     """Loading is safe, which must not be a matter of what was loaded before."""
     from mmengine.runner import load_checkpoint
 
-    from hsonet_mm.apis import Predictor, load_weights
+    from hsonet_mm import ChangeDetector
+    from hsonet_mm.apis.checkpoints import load_weights
 
     config = write_config(tmp_path / 'again.py', {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 100})
     assert hsonet('train', config, '--work-dir', tmp_path / 'work')[0] == 0
     path = tmp_path / 'work/iter_2.pth'
-    model = Predictor(config, path).model
+    model = ChangeDetector.from_checkpoint(config, path).model.network
     for _ in range(2):
         load_checkpoint(model, str(path))
         load_weights(model, path)

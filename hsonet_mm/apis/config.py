@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -10,7 +12,14 @@ from mmengine.runner import Runner
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['add_config_arguments', 'apply_protocol', 'build_runner', 'load_config']
+__all__ = [
+    'add_config_arguments',
+    'apply_protocol',
+    'build_runner',
+    'load_config',
+    'read_config',
+    'set_iterations',
+]
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -39,29 +48,39 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file.
+
+    Args:
+        path: The file.
+        options: Values that replace those in it, by dotted keys.
+
+    Raises:
+        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
+    """
+    if not Path(path).is_file():
+        raise UserError(
+            f'the config {path} does not exist: give the path of a config file, such as configs/hsonet_levir.py'
+        )
+    try:
+        cfg = Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: anything can happen
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise UserError(f'the config {path} cannot be read ({reason}): correct it') from error
+    try:
+        cfg.merge_from_dict(dict(options or {}))
+    except (KeyError, TypeError, AssertionError, IndexError) as error:
+        raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
+    return cfg
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and put the command line's options into it.
 
     Raises:
         UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
     """
-    if not args.config.is_file():
-        raise UserError(
-            f'the config {args.config} does not exist: give the path of a config file, '
-            'such as configs/hsonet_levir.py'
-        )
-    try:
-        cfg = Config.fromfile(str(args.config))
-    except Exception as error:
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise UserError(f'the config {args.config} cannot be read ({reason}): correct it') from error
-    if args.cfg_options:
-        try:
-            cfg.merge_from_dict(args.cfg_options)
-        except (KeyError, TypeError, AssertionError, IndexError) as error:
-            raise UserError(
-                f'--cfg-options do not fit {args.config} ({error}): check the names in it'
-            ) from error
+    cfg = read_config(args.config, args.cfg_options)
     if args.data_root is not None:
         for loader in LOADERS:
             if cfg.get(loader) is not None:
@@ -90,6 +109,35 @@ def apply_protocol(cfg: Config, name: str) -> None:
         for evaluator in evaluators:
             if 'protocol' in evaluator:
                 evaluator.protocol = name
+
+
+def set_iterations(cfg: Config, iterations: int, validations: int) -> None:
+    """Train for another number of iterations: the schedules stretch with it.
+
+    Args:
+        cfg: Config of a training by iterations, changed in place.
+        iterations: Iterations of the whole training.
+        validations: How often to validate and save a checkpoint, evenly spaced, the last time at the end.
+
+    Raises:
+        UserError: where the validations cannot be evenly spaced.
+    """
+    if not 0 < validations <= iterations or iterations % validations:
+        raise UserError(
+            f'{iterations} iterations have no {validations} evenly spaced validations: '
+            'give a number of iterations that is a multiple of the validations'
+        )
+    factor = iterations / cfg.train_cfg.max_iters
+    for scheduler in cfg.param_scheduler:
+        scheduler.update(
+            {key: round(scheduler[key] * factor) for key in ('begin', 'end') if key in scheduler}
+        )
+    cfg.param_scheduler = [
+        one for one in cfg.param_scheduler if one.get('end', iterations) > one.get('begin', 0)
+    ]
+    cfg.train_cfg.max_iters = iterations
+    cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = iterations // validations
+    cfg.default_hooks.logger.interval = min(cfg.default_hooks.logger.interval, iterations)
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -1,16 +1,16 @@
-"""Finding image pairs, drawing predictions and writing them in one step."""
+"""Finding image pairs, drawing predictions and writing them."""
 
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.datasets.change_dataset import IMAGE_SUFFIXES
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes
+from hsonet_mm.images import IMAGE_SUFFIXES
 
-__all__ = ['draw_overlay', 'find_pairs', 'size', 'write_png']
+__all__ = ['draw_overlay', 'find_pairs', 'write_png']
 
 TINT = (60, 20, 220)
 """Colour of changed regions in overlays, BGR: crimson, rare in aerial images."""
@@ -74,13 +74,8 @@ def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
     return overlay
 
 
-def size(image: NDArray[np.uint8]) -> str:
-    """Width and height of an image for a message."""
-    return f'{image.shape[1]} x {image.shape[0]}'
-
-
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an image so that the file is there as a whole or not at all.
+    """Write an image in one step, see :func:`~hsonet_mm.files.write_bytes`.
 
     Args:
         path: Where to; a file that is there is replaced.
@@ -88,9 +83,4 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """
     done, data = cv2.imencode('.png', image)
     assert done
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_bytes(data.tobytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data.tobytes())

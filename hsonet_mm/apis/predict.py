@@ -2,18 +2,19 @@
 
 import argparse
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
-from mmengine.utils import ProgressBar
 from numpy.typing import NDArray
 
-from hsonet_mm.apis.images import draw_overlay, find_pairs, size, write_png
-from hsonet_mm.apis.predictor import Predictor
-from hsonet_mm.datasets.loading import read_image
+from hsonet_mm.apis.detector import ChangeDetector, open_detector
+from hsonet_mm.apis.images import draw_overlay, find_pairs, write_png
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import read_image, size
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
@@ -43,7 +44,7 @@ class Summary:
 
 
 def predict_paths(
-    predictor: Predictor, t1: str | Path, t2: str | Path, out_dir: str | Path, progress: bool = False
+    detector: ChangeDetector, t1: str | Path, t2: str | Path, out_dir: str | Path, progress: bool = False
 ) -> Summary:
     """Predict two images or two folders and write the results.
 
@@ -53,14 +54,14 @@ def predict_paths(
     others.
 
     Args:
-        predictor: The model.
+        detector: The model.
         t1: Image or folder of the first date.
         t2: Image or folder of the second date.
         out_dir: Folder for the results; made if needed.
         progress: Show a progress bar on the standard error stream.
 
     Raises:
-        UserError: if the paths do not match, or the only pair is bad.
+        UserError: if the paths do not match, the only pair is bad, or the results cannot be written.
     """
     first, second, out = Path(t1), Path(t2), Path(out_dir)
     pairs = find_pairs(first, second)
@@ -72,29 +73,33 @@ def predict_paths(
         raise UserError(
             f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
         ) from None
-    bar = ProgressBar(len(pairs), file=sys.stderr) if progress else None
+    bar = _Bar(len(pairs)) if progress else None
     changed, pixels, notes, failures = 0, 0, list[str](), list[str]()
-    for stem, path1, path2 in pairs:
-        try:
-            mask = _predict_pair(predictor, path1, path2, out / stem, notes)
-            changed, pixels = changed + int(mask.sum()), pixels + mask.size
-        except UserError as error:
-            if first.is_file():
-                if bar is not None:
-                    print(file=sys.stderr)  # ends the line of the bar
-                raise
-            failures.append(str(error))
+    try:
+        for stem, path1, path2 in pairs:
+            try:
+                results = _predict_pair(detector, path1, path2, notes)
+            except UserError as error:
+                if first.is_file():
+                    raise
+                failures.append(str(error))
+            else:  # outside of "try": on a full disk there is no use in going on
+                for kind, image in results.items():
+                    write_png(out / f'{stem}_{kind}.png', image)
+                changed += int(np.count_nonzero(results['mask']))
+                pixels += results['mask'].size
+            if bar is not None:
+                bar.update()
+    finally:
         if bar is not None:
-            bar.update()
-    if bar is not None:
-        print(file=sys.stderr)
+            print(file=sys.stderr)  # ends the line of the bar
     return Summary(len(pairs) - len(failures), changed, pixels, tuple(notes), tuple(failures))
 
 
 def _predict_pair(
-    predictor: Predictor, path1: Path, path2: Path, target: Path, notes: list[str]
-) -> NDArray[np.bool_]:
-    """Predict and write one pair; add what is suspicious about it to the notes."""
+    detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """Predict one pair: mask, probability and overlay; add what is suspicious about it to the notes."""
     images = [read_image(str(path)) for path in (path1, path2)]
     if images[0].shape != images[1].shape:
         raise UserError(
@@ -104,15 +109,42 @@ def _predict_pair(
     for path, image in zip((path1, path2), images, strict=True):
         if (image == image[0, 0]).all():
             notes.append(f'{path} is all one colour: check that it is the right file')
-    prediction = predictor(*images)
-    results = {
+    prediction = detector.predict(*images)
+    return {
         'mask': prediction.mask.astype(np.uint8) * np.uint8(255),
         'prob': (prediction.probs * 255).round().astype(np.uint8),
         'overlay': draw_overlay(images[1], prediction.mask),
     }
-    for kind, image in results.items():
-        write_png(target.with_name(f'{target.name}_{kind}.png'), image)
-    return prediction.mask
+
+
+class _Bar:
+    """How many pairs are done and how long the others take, on one line of the standard error stream."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total, self.start = 0, total, time.perf_counter()
+
+    def update(self) -> None:
+        """Count one pair."""
+        self.done += 1
+        left = (time.perf_counter() - self.start) / self.done * (self.total - self.done)
+        print(f'\r{self.done}/{self.total} pairs, {left:.0f} s left ', end='', file=sys.stderr, flush=True)
+
+
+class _DictAction(argparse.Action):
+    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            from mmengine.config import DictAction
+        except ImportError:
+            parser.error('--cfg-options is for configs and needs MMEngine: leave it out')
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,22 +154,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Where to add them.
     """
     parser.description = 'Predict the changes between two images, or between two folders of images.'
-    parser.add_argument('config', help='config file that the model was trained with')
-    parser.add_argument('checkpoint', help='checkpoint (.pth)')
-    parser.add_argument('t1', help='image of the first date, or folder')
-    parser.add_argument('t2', help='image of the second date, or folder with files of the same names')
+    parser.add_argument(
+        'files',
+        nargs='+',
+        metavar='FILE',
+        help='config and checkpoint (.pth), or an exported model (.onnx); then the image of the first date, or '
+        'a folder; then that of the second date, or a folder with files of the same names',
+    )
     parser.add_argument('--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png')
     parser.add_argument(
-        '--threshold', type=float, help="probability above which a pixel is changed [the model's own]"
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
     )
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... [cpu]')
     parser.add_argument(
         '--mode', choices=['whole', 'slide'], help='whole images or sliding window [as in the config]'
     )
     parser.add_argument('--crop', type=int, default=256, help='window of --mode slide in pixels [256]')
     parser.add_argument('--stride', type=int, default=192, help='step of the window in pixels [192]')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value pairs that replace the config'
+        '--cfg-options', nargs='+', action=_DictAction, help='key=value pairs that replace the config'
     )
 
 
@@ -150,17 +187,25 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code: 0, or 2 if a pair could not be predicted.
     """
-    window = (args.crop, args.stride) if args.mode == 'slide' else args.mode
-    predictor = Predictor(args.config, args.checkpoint, args.device, args.threshold, args.cfg_options, window)
-    summary = predict_paths(predictor, args.t1, args.t2, args.out, progress=True)
+    if len(args.files) < 3:
+        raise UserError('too few files: give config, checkpoint and two images, or model.onnx and two images')
+    *model, t1, t2 = args.files
+    detector = open_detector(
+        model,
+        device=args.device,
+        threshold=args.threshold,
+        cfg_options=args.cfg_options,
+        window=(args.crop, args.stride) if args.mode == 'slide' else args.mode,
+    )
+    summary = predict_paths(detector, t1, t2, args.out, progress=True)
     for sentence in summary.warnings:
         print(f'warning: {sentence}', file=sys.stderr)
     for sentence in summary.failures:
         print(f'error: {sentence}', file=sys.stderr)
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
-    threshold = "the model's own threshold" if args.threshold is None else f'threshold {args.threshold:g}'
     print(
         f'{summary.pairs} pair{"" if summary.pairs == 1 else "s"} predicted{failed}, '
-        f'{summary.changed_share:.2%} of the pixels changed at {threshold}, see {args.out}'
+        f'{summary.changed_share:.2%} of the pixels changed at '
+        f'threshold {detector.threshold:g} ({detector.threshold_source}), see {args.out}'
     )
     return 2 if summary.failures else 0

@@ -10,12 +10,10 @@ from mmengine import fileio, list_from_file
 from mmseg.datasets import BaseSegDataset
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.registry import DATASETS
 
 __all__ = ['IMAGE_SUFFIXES', 'ChangeDataset', 'expand_variables']
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
-"""The suffixes that count as an image when none is asked for, in small letters."""
 
 _VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
 

@@ -5,7 +5,6 @@ warnings only with ``--strict``.
 """
 
 import argparse
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -23,9 +22,10 @@ from hsonet_mm.datasets.inspection import (
     inspect_pair,
     inspect_set,
 )
-from hsonet_mm.datasets.rasters import large_images, track, write_atomic
+from hsonet_mm.datasets.rasters import large_images, track
 from hsonet_mm.datasets.sources import SPLITS, Source
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes, write_json
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 
@@ -82,7 +82,7 @@ def check_dataset(
         if duplicates:
             findings += inspect_duplicates(records)
         if sheet:
-            write_atomic(Path(sheet), contact_sheet(source, records, pairs, seed))
+            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed))
     findings.sort(key=lambda finding: finding.level)  # 'error' before 'warning', else as found
     splits = {split: _statistics(group) for split, group in group_by_split(records).items()}
     return CheckReport(layout, splits, findings)
@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     print(_text(report, args.root))
     if args.json:
         content = {'root': str(args.root), 'failed': failed, **asdict(report)}
-        write_atomic(args.json, (json.dumps(content, indent=1) + '\n').encode())
+        write_json(args.json, content)
     for path in filter(None, (args.json, args.contact_sheet)):
         print(f'written: {path}')
     print('problems found' if failed else 'fine')

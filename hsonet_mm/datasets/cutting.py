@@ -14,6 +14,7 @@ from hsonet_mm.datasets.rasters import rank, read_image, read_label, track
 from hsonet_mm.datasets.sources import ROLES, SPLITS, Scene, Source
 from hsonet_mm.datasets.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes
 from hsonet_mm.version import __version__
 
 __all__ = ['Cutter', 'PrepareOptions']
@@ -179,8 +180,7 @@ class Cutter:
             compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
             data = cv2.imencode('.png', np.ascontiguousarray(image), compression)[1].tobytes()
             path = self.out / split / role / f'{stem}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            write_bytes(path, data)
             sums[role] = hashlib.sha256(data).hexdigest()
         self.tiles[key] = record
 

@@ -1,7 +1,8 @@
 """Reading image pairs and change labels from files, with a clear sentence for whatever is wrong."""
 
-import io
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,38 +10,17 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from PIL import Image
 
+from hsonet_mm import images
 from hsonet_mm.errors import UserError
 from hsonet_mm.registry import TRANSFORMS
 
 __all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
 
-_EIGHT_BIT_MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')
 
-
-def _decode(path: str, backend_args: dict[str, Any] | None) -> Image.Image:
-    """Decode a file completely; unlike OpenCV, Pillow notices when a JPEG is cut off."""
-    try:
-        image = Image.open(io.BytesIO(fileio.get(path, backend_args=backend_args)))
-        # Pillow reduces colours of 16 bits to 8 without a word; before loading, the raw mode still tells.
-        reduced = image.mode in _EIGHT_BIT_MODES and any(';16' in str(tile[3]) for tile in image.tile)
-        image.load()
-    except FileNotFoundError:
-        raise UserError(f'{path} does not exist: put it back or remove the other files of the pair') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f'{path} cannot be read as an image ({error}): replace it by an intact 8-bit image '
-            f'(png, jpg, tif or bmp) with one or three bands'
-        ) from None
-    if reduced:
-        raise _too_deep(path, '16 bits a band')
-    return image
-
-
-def _too_deep(path: str, what: str) -> UserError:
-    """The complaint about a file with too many bands or bits."""
-    return UserError(f'{path} has {what}: convert it to an 8-bit image with one or three bands')
+def _reader(backend_args: dict[str, Any] | None) -> Callable[[str], bytes]:
+    """How MMEngine's file backend reads a file."""
+    return partial(fileio.get, backend_args=backend_args)
 
 
 def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.uint8]:
@@ -58,12 +38,7 @@ def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray
         UserError: if the file cannot be read, is cut off, has more than three bands or more than 8 bits a
             band.
     """
-    image = _decode(path, backend_args)
-    if image.mode not in _EIGHT_BIT_MODES:
-        raise _too_deep(path, f'pixels of type {image.mode}')
-    if image.mode.endswith('A') and image.getchannel('A').getextrema() != (255, 255):
-        raise _too_deep(path, 'an extra band that is not opaque everywhere')
-    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
+    return images.read_image(path, _reader(backend_args))
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[NDArray[np.uint8], bool]:
@@ -83,7 +58,7 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[N
         UserError: if the file cannot be read, is coloured, or has values that are not whole numbers in
             0..255.
     """
-    image = _decode(path, backend_args)
+    image = images.decode(path, _reader(backend_args))
     jpeg = image.format == 'JPEG'
     if image.mode in ('1', 'LA'):
         image = image.convert('L')

@@ -6,7 +6,6 @@ memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hsonet_mm.datasets.rasters import large_images
 from hsonet_mm.datasets.sources import Source
 from hsonet_mm.datasets.tiling import BORDERS, read_split_file
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_json
 
 __all__ = ['PrepareOptions', 'add_arguments', 'prepare_dataset', 'run']
 
@@ -56,7 +56,7 @@ def prepare_dataset(
     try:
         with Source(source) as opened, large_images():
             manifest = Cutter(opened, partial, options, table).run()
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n', encoding='utf-8')
+        write_json(partial / MANIFEST, manifest)
         old = out.with_name(out.name + '.old')
         if out.exists():
             shutil.rmtree(old, ignore_errors=True)

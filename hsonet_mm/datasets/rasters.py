@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +26,6 @@ __all__ = [
     'read_image',
     'read_label',
     'track',
-    'write_atomic',
 ]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
@@ -202,11 +200,3 @@ def track(items: Sequence[_T] | Iterable[_T], text: str, total: int) -> Iterable
     from rich.progress import track as rich_track
 
     return rich_track(items, text, total=total, console=Console(stderr=True), transient=True)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside its place, then move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -16,6 +16,7 @@ from hsonet_mm.demo.objects import TypedObject, type_objects
 from hsonet_mm.demo.render import render
 from hsonet_mm.demo.scenes import Scene
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes, write_json
 
 __all__ = ['Pair', 'generate', 'make_pair']
 
@@ -72,7 +73,7 @@ def generate(
             split: _write_split(made / split, split, number, size, seed) for split, number in counts.items()
         }
         manifest = {**parameters, 'splits': splits}
-        _write_json(made / MANIFEST, manifest)
+        write_json(made / MANIFEST, manifest)
         if root.exists():
             root.rmdir()  # empty, as _existing saw
         made.replace(root)
@@ -154,15 +155,10 @@ def _write_split(folder: Path, split: str, number: int, size: int, seed: int) ->
         pair, stem = make_pair(size, seed, split, index), f'{split}_{index:04d}'
         pictures = [*(image[..., ::-1] for image in pair.images), pair.label, pair.ids]
         for name, picture in zip(FOLDERS, pictures, strict=True):
-            if not cv2.imwrite(str(folder / name / f'{stem}.png'), picture, PNG):
-                raise OSError(f'could not write {folder / name / stem}.png')
+            write_bytes(folder / name / f'{stem}.png', cv2.imencode('.png', picture, PNG)[1].tobytes())
         objects = [asdict(thing) for thing in pair.objects]
-        _write_json(folder / 'objects' / f'{stem}.json', {**pair.conditions, 'objects': objects})
+        write_json(folder / 'objects' / f'{stem}.json', {**pair.conditions, 'objects': objects})
         kinds.update(thing.kind for thing in pair.objects)
         changed += int(np.count_nonzero(pair.label))
     share = round(changed / (number * size**2), 6) if number else 0.0
     return {'pairs': number, 'changed_share': share, 'objects': {kind: kinds[kind] for kind in HARD_CASES}}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.evaluation.hard_case_metric import ALARMED, FOUND, HardCaseRow
+from hsonet_mm.files import write_text
 
 __all__ = ['Curve', 'Example', 'Report', 'draw_errors', 'draw_probs', 'write_page']
 
@@ -152,9 +152,7 @@ installation works and where the model fails, not how well it does on real data.
 <h2>Training</h2>{_curve(report.curve)}
 </body></html>
 """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(body, encoding='utf-8')
-    temporary.replace(path)
+    write_text(path, body)
     return path
 
 

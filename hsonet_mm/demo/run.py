@@ -16,8 +16,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from hsonet_mm.apis.config import set_iterations
+from hsonet_mm.apis.detector import ChangeDetector
 from hsonet_mm.apis.images import find_pairs, write_png
-from hsonet_mm.apis.predictor import Predictor
 from hsonet_mm.apis.test import evaluate
 from hsonet_mm.apis.train import train
 from hsonet_mm.datasets.loading import read_image, read_label
@@ -43,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet demo``."""
     parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything [demo_out]')
     parser.add_argument('--seed', type=int, default=0, help='seed of the data and of the training [0]')
+    parser.add_argument('--data-only', action='store_true', help='make the data in OUT/data and stop')
+    parser.add_argument(
+        '--pairs',
+        nargs=3,
+        type=int,
+        default=list(PAIRS.values()),
+        metavar=('TRAIN', 'VAL', 'TEST'),
+        help=f'number of pairs of each split {list(PAIRS.values())}',
+    )
     parser.add_argument('--iters', type=int, help='iterations of the training [as in the config]')
 
 
@@ -50,9 +60,16 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; the last line printed is ``changed F1 0.xxxx``, of the test split at threshold 0.5."""
     if args.iters is not None and args.iters < 1:
         raise UserError(f'--iters {args.iters} trains nothing: give 1 or more')
+    if min(args.pairs) < 1:
+        raise UserError(
+            f'--pairs {" ".join(map(str, args.pairs))} leaves a split empty: give 1 or more of each'
+        )
     out: Path = args.out
     with _step('Demo data'):
-        generate(out / 'data', **PAIRS, size=SIZE, seed=args.seed)
+        generate(out / 'data', **dict(zip(PAIRS, args.pairs, strict=True)), size=SIZE, seed=args.seed)
+    if args.data_only:
+        print(f'Pairs, labels and typed objects: {out / "data"}')
+        return 0
     if importlib.util.find_spec(PRETRAINED) is None:
         print(
             f'The package {PRETRAINED} is not installed: the network starts from scratch and will score lower'
@@ -127,21 +144,8 @@ def _prepare(args: argparse.Namespace) -> Config:
     if importlib.util.find_spec(PRETRAINED) is None:
         cfg.model.backbone.init_cfg = None
     if args.iters is not None:
-        _shorten(cfg, args.iters)
+        set_iterations(cfg, args.iters, next(number for number in (3, 2, 1) if args.iters % number == 0))
     return cfg
-
-
-def _shorten(cfg: Config, iters: int) -> None:
-    """Fit the schedule and the validations to another number of iterations."""
-    factor = iters / cfg.train_cfg.max_iters
-    for scheduler in cfg.param_scheduler:
-        scheduler.begin, scheduler.end = round(scheduler.begin * factor), round(scheduler.end * factor)
-    cfg.param_scheduler = [one for one in cfg.param_scheduler if one.end > one.begin]
-    cfg.train_cfg.max_iters = iters
-    validations = next(number for number in (3, 2, 1) if iters % number == 0)  # one of them at the end
-    cfg.train_cfg.val_interval = iters // validations
-    cfg.default_hooks.checkpoint.interval = cfg.train_cfg.val_interval
-    cfg.default_hooks.logger.interval = min(cfg.default_hooks.logger.interval, iters)
 
 
 def _read_curve(log_dir: Path) -> Curve:
@@ -181,13 +185,13 @@ def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
 
 def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:
     """Predict the first test pairs and write a picture of every view of them."""
-    predictor = Predictor(demo_config(), checkpoint)
+    detector = ChangeDetector.from_checkpoint(demo_config(), checkpoint)
     pictures, test = out / 'pictures', out / 'data' / 'test'
     pictures.mkdir(parents=True, exist_ok=True)
     for stem, path1, path2 in find_pairs(test / 'A', test / 'B')[:EXAMPLES]:
         t1, t2 = read_image(str(path1)), read_image(str(path2))
         label = read_label(str(test / 'label' / f'{stem}.png'))[0] > 0
-        prediction = predictor(t1, t2)
+        prediction = detector.predict(t1, t2)
         images = {
             't1': t1,
             't2': t2,

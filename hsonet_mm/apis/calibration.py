@@ -1,0 +1,124 @@
+"""The sidecar of a model file: what was learnt about its probabilities on the validation split.
+
+A network that ends training with small losses is sure of itself: its probabilities are too near to 0 and 1.
+One temperature T mends that, sigmoid(logit / T) (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017).
+``hsonet calibrate`` fits it and writes ``<model file>.calibration.json``; this module, which needs NumPy only, reads
+and applies it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_json
+
+__all__ = [
+    'LOGIT_LIMIT',
+    'Calibration',
+    'apply_temperature',
+    'check_threshold',
+    'read_calibration',
+    'sidecar_of',
+    'write_calibration',
+]
+
+FORMAT = 'hsonet_mm calibration 1'
+LOGIT_LIMIT = 11.5
+"""Logits are cut to this size before they are divided: beyond, probabilities in single precision know nothing."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a sidecar holds.
+
+    Attributes:
+        temperature: Logits are divided by it; above 1 for a model that is too sure of itself.
+        threshold: Calibrated probability above which a pixel is changed: the highest F1 on validation.
+    """
+
+    temperature: float
+    threshold: float
+
+
+def sidecar_of(model: str | Path) -> Path:
+    """Where the sidecar of a model file lies: beside it."""
+    model = Path(model)
+    return model.with_name(f'{model.name}.calibration.json')
+
+
+def read_calibration(model: str | Path) -> Calibration | None:
+    """Read the sidecar of a checkpoint or an exported model; None where there is none.
+
+    Raises:
+        UserError: if it is damaged, or was made for another file.
+    """
+    path = sidecar_of(model)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if content['format'] != FORMAT:
+            raise ValueError(f'its format is {content["format"]!r}')
+        calibration = Calibration(float(content['temperature']), float(content['threshold']))
+        digest = content['model_sha256']
+        if not 0 < calibration.threshold < 1 or not 0 < calibration.temperature < np.inf:
+            raise ValueError('its threshold or temperature is out of range')
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f'no {error}' if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f'the calibration {path} is damaged ({reason}): run `hsonet calibrate` again or delete it'
+        ) from None
+    if Path(model).is_file() and digest != file_digest(model):
+        raise UserError(
+            f'the calibration {path} was made for another file than {model}: '
+            'run `hsonet calibrate` again or delete it'
+        )
+    return calibration
+
+
+def write_calibration(model: str | Path, calibration: Calibration, report: dict[str, Any]) -> Path:
+    """Write the sidecar of a model file, with figures that only people read, and return its path."""
+    path = sidecar_of(model)
+    content = {'format': FORMAT, **asdict(calibration), 'model_sha256': file_digest(model), **report}
+    write_json(path, content)
+    return path
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Divide the logits of probabilities by a temperature; 1 changes nothing.
+
+    Args:
+        probs: Probabilities in [0, 1], of any shape.
+        temperature: T > 0.
+    """
+    if temperature == 1:
+        return probs
+    with np.errstate(divide='ignore'):
+        logits = np.log(probs) - np.log1p(-probs)
+    logits = logits.clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+    return (1 / (1 + np.exp(-logits / np.float32(temperature)))).astype(np.float32)
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold that is no probability.
+
+    Raises:
+        UserError: if it is not None and outside (0, 1).
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise UserError(f'the threshold is {threshold}: give a value between 0 and 1')

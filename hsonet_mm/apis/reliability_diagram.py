@@ -1,0 +1,56 @@
+"""The picture of a calibration: how often came true what was said with which probability."""
+
+import io
+from pathlib import Path
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.calibration import Reliability
+from hsonet_mm.files import write_bytes
+
+__all__ = ['check_diagram', 'write_diagram']
+
+SUFFIXES = ('.png', '.svg')
+
+
+def check_diagram(path: Path) -> None:
+    """Tell whether the picture can be drawn.
+
+    Raises:
+        UserError: for another suffix, or without matplotlib.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f'{path} is no picture: give the diagram a name that ends in {" or ".join(SUFFIXES)}')
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError:
+        raise UserError('the diagram needs matplotlib: pip install "hsonet_mm[leaderboard]"') from None
+
+
+def write_diagram(path: Path, before: Reliability, after: Reliability) -> None:
+    """Draw the share of changed pixels over the probability, before and after, and the pixels below.
+
+    Args:
+        path: Where to, ``.png`` or ``.svg``.
+        before: Reliability of the model.
+        after: Reliability of the calibrated model.
+
+    Raises:
+        UserError: as :func:`check_diagram`, or if the file cannot be written.
+    """
+    check_diagram(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 6), layout='constrained')
+    curve, pixels = figure.subplots(2, height_ratios=[4, 1], sharex=True)
+    curve.plot([0, 1], [0, 1], color='0.7', linestyle='--', label='reliable')
+    for one, name, colour in ((before, 'before', '#b4464b'), (after, 'after', '#1f6f8b')):
+        filled = one.pixels > 0
+        label = f'{name}, calibration error {one.error:.4f}'
+        curve.plot(one.confidence[filled], one.frequency[filled], marker='o', color=colour, label=label)
+        pixels.stairs(one.pixels, [k / len(one.pixels) for k in range(len(one.pixels) + 1)], color=colour)
+    curve.set(ylabel='share of changed pixels', xlim=(0, 1), ylim=(0, 1))
+    curve.legend(loc='upper left')
+    pixels.set(xlabel='probability of change', ylabel='pixels', yscale='log')
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=150)
+    write_bytes(path, buffer.getvalue())

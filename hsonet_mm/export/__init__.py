@@ -1,0 +1,1 @@
+"""Exporting models to files that run without PyTorch or without this package."""

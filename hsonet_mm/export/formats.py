@@ -1,0 +1,109 @@
+"""The files that a traced model becomes."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.export.metadata import INPUT, OUTPUT, Metadata
+
+__all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program']
+
+OPSET = 18  # the newest that ONNX Runtime 1.14 knows
+IR_VERSION = 8  # the same
+EXTRA_FILE = 'hsonet_mm.json'
+"""Where the metadata lie in a ``.pt2`` file."""
+
+
+def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
+    """Translate a traced model to ONNX, with weights and metadata inside.
+
+    Raises:
+        UserError: if a package for it is missing.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f'exporting to ONNX needs the package {error.name}: pip install "hsonet_mm[export]"'
+        ) from None
+    with _quiet():
+        translated = torch.onnx.export(
+            program,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert translated is not None
+    model = translated.model_proto
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = 'hsonet_mm', metadata.versions['hsonet_mm']
+    _forget_sources(model)
+    for value, channels in ((model.graph.input[0], 6), (model.graph.output[0], 1)):
+        names = ('batch', channels, metadata.tile_size or 'height', metadata.tile_size or 'width')
+        shaped = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, names)
+        value.CopyFrom(shaped)
+    onnx.helper.set_model_props(model, metadata.to_props())
+    return model.SerializeToString()
+
+
+def _forget_sources(model: Any) -> None:
+    """Take out where in which file every operator was traced: paths of this machine, half of a small model."""
+    for graph in (model.graph, *model.functions):
+        graph.ClearField('value_info')
+        graph.ClearField('metadata_props')
+        graph.ClearField('doc_string')
+        for node in graph.node:
+            node.ClearField('metadata_props')
+            node.ClearField('doc_string')
+    for tensor in (*model.graph.initializer, *model.graph.input, *model.graph.output):
+        tensor.ClearField('metadata_props')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its remarks on its own parts to itself."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
+    """Save a traced model as ``torch.export`` does, which PyTorch runs without this package."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(metadata.to_props())})
+    return buffer.getvalue()
+
+
+class ProgramModel:
+    """What :func:`to_program` saved, read again.
+
+    Args:
+        content: The content of a ``.pt2`` file.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._module = torch.export.load(io.BytesIO(content)).module()
+
+    @torch.inference_mode()
+    def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
+        pair = np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2)
+        return self._module(torch.from_numpy(np.ascontiguousarray(pair, np.float32)))[:, 0].numpy()

@@ -1,0 +1,96 @@
+"""The network with everything around it, as one module of tensors that can be exported."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hsonet_mm.apis.calibration import LOGIT_LIMIT
+from hsonet_mm.errors import UserError
+
+__all__ = ['PairToProbs', 'trace']
+
+_EXAMPLE = (3, 70, 100)  # batch, height and width that nothing in a network depends on
+
+
+class PairToProbs(nn.Module):
+    """From the bands of both dates to calibrated probabilities, in one graph.
+
+    Order of the channels, normalisation and padding are those of the data preprocessor in evaluation; the network sees
+    the image as a whole.
+
+    Args:
+        network: A change detector of MMSegmentation or Open-CD, in evaluation mode.
+        temperature: Of the calibration.
+
+    Shapes:
+        (N, 6, H, W), red, green, blue of date 1, then of date 2, values 0 to 255, any size, to (N, 1, H, W).
+
+    Raises:
+        UserError: for a preprocessor that pads to a fixed size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Any, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+        preprocessor = network.data_preprocessor
+        padding = dict(preprocessor.test_cfg or {})
+        if padding.get('size') is not None:
+            raise UserError(
+                'a data_preprocessor that pads to a fixed size cannot be exported: '
+                'set model.data_preprocessor.test_cfg=dict(size_divisor=32)'
+            )
+        self.divisor = int(padding.get('size_divisor') or 1)
+        self.pad_val = float(preprocessor.pad_val)
+        self.reverse = not preprocessor.channel_conversion  # it would make BGR to RGB, and RGB comes in
+        mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+        self.register_buffer('mean', torch.zeros(6, 1, 1) if mean is None else mean.float().cpu())
+        self.register_buffer('std', torch.ones(6, 1, 1) if std is None else std.float().cpu())
+
+    def forward(self, pair: Tensor) -> Tensor:
+        """Probability of change."""
+        height, width = pair.shape[2:]
+        if self.reverse:
+            pair = pair[:, [2, 1, 0, 5, 4, 3]]
+        pair = (pair - self.mean) / self.std
+        # As multiples of the divisor, so that the exporter can tell that every stride divides the size.
+        rows, columns = ((side + self.divisor - 1) // self.divisor for side in (height, width))
+        padding = (0, self.divisor * columns - width, 0, self.divisor * rows - height)
+        pair = F.pad(pair, padding, value=self.pad_val)
+        logits = self.network.encode_decode(pair, [{'img_shape': pair.shape[2:]}])
+        # Not a slice, which would be traced together with what is true of the example's size.
+        logits = F.pad(logits, tuple(-side for side in padding))
+        if logits.shape[1] > 1:
+            logits = logits[:, 1:2] - logits[:, :1]
+        if self.temperature != 1:
+            logits = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT) / self.temperature
+        return logits.sigmoid()
+
+
+def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.ExportedProgram:
+    """Trace the module for any batch, and for any size or a fixed one.
+
+    Args:
+        module: What to trace.
+        tile_size: Height and width, None for any.
+
+    Raises:
+        UserError: for a PyTorch that is too old.
+    """
+    if not hasattr(torch.export.Dim, 'DYNAMIC'):
+        raise UserError(f'exporting needs PyTorch 2.6 or later and finds {torch.__version__}: update it')
+    batch, height, width = _EXAMPLE
+    dynamic = torch.export.Dim.DYNAMIC
+    dims = {0: dynamic}
+    if tile_size is None:
+        dims |= {2: dynamic, 3: dynamic}
+    else:
+        height = width = tile_size
+    example = torch.full((batch, 6, height, width), 100.0)
+    with torch.no_grad():
+        return torch.export.export(module, (example,), dynamic_shapes=(dims,), strict=False)

@@ -1,0 +1,86 @@
+"""What an exported model says about itself; needs neither PyTorch nor ONNX."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['CLASSES', 'INPUT', 'OUTPUT', 'Metadata']
+
+INPUT, OUTPUT = 'pair', 'probs'
+"""Names of the only input and output of an exported model."""
+CLASSES = ('unchanged', 'changed')
+BANDS = tuple(f'{band} {date}' for date in ('t1', 't2') for band in ('red', 'green', 'blue'))
+_KEY = 'hsonet_mm'
+_FORMAT = 1
+_DEEPNESS_OVERLAP = 15
+"""Overlap of tiles that the QGIS plugin Deepness proposes for the model, in percent of the tile."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an exported model says about itself.
+
+    Attributes:
+        name: Config and checkpoint that it was exported from.
+        threshold: Probability above which a pixel is changed.
+        threshold_source: Where the threshold comes from, in words.
+        temperature: Of the calibration, already in the graph; 1 without one.
+        tile_size: Height and width that it takes, None for any.
+        crop_size: Height and width of the crops that it was trained on, None where the config does not say.
+        versions: Versions of the packages that wrote it.
+    """
+
+    name: str
+    threshold: float
+    threshold_source: str
+    temperature: float
+    tile_size: int | None
+    crop_size: int | None
+    versions: dict[str, str]
+
+    def to_props(self) -> dict[str, str]:
+        """Key-value pairs for ``metadata_props``: ours under one key, and those that Deepness reads.
+
+        Deepness gives a model bytes divided by 255, and then its standardisation: a deviation of 1 / 255 undoes that.
+        """
+        ours = {'format': _FORMAT, **asdict(self), 'classes': CLASSES, 'bands': BANDS}
+        deepness = {
+            'model_type': 'Segmentor',
+            'class_names': dict(enumerate(CLASSES)),
+            'seg_thresh': self.threshold,
+            'tiles_overlap': _DEEPNESS_OVERLAP,
+            'standardization_mean': [0.0] * len(BANDS),
+            'standardization_std': [1 / 255] * len(BANDS),
+        }
+        if size := self.tile_size or self.crop_size:
+            deepness['tile_size'] = size
+        return {key: json.dumps(value) for key, value in {_KEY: ours, **deepness}.items()}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str], path: str) -> 'Metadata':
+        """Read what :meth:`to_props` made.
+
+        Args:
+            props: Key-value pairs of a model.
+            path: How messages call its file.
+
+        Raises:
+            UserError: if the model is not one of ours, or from a later version with another format.
+        """
+        if _KEY not in props:
+            raise UserError(
+                f'{path} was not written by `hsonet export`, so what goes in and comes out is unknown: '
+                'export the model with it'
+            )
+        try:
+            ours = json.loads(props[_KEY])
+            if ours.pop('format') != _FORMAT:
+                raise ValueError
+            known = {key: ours[key] for key in cls.__dataclass_fields__}
+        except (ValueError, KeyError, AttributeError):
+            raise UserError(
+                f'{path} was exported by another version of hsonet_mm: export the model anew'
+            ) from None
+        return cls(**known)

@@ -1,0 +1,156 @@
+"""Where every method fails, as tables: by kind of hard case, by object size, by distance to the boundary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hsonet_mm.leaderboard.summary import Record, Records
+
+__all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
+
+
+@dataclass(frozen=True)
+class Share:
+    """One cell of a table.
+
+    Attributes:
+        value: Share in [0, 1], or the number of regions; None if there is nothing to take a share of.
+        bar: Length of its bar in [0, 1].
+        pixels: Share of the pixels that are called changed, where ``value`` counts objects.
+        best: Whether no other method is better.
+    """
+
+    value: float | None
+    bar: float
+    pixels: float | None
+    best: bool
+
+
+@dataclass(frozen=True)
+class BreakdownTable:
+    """One kind of groups, on one side of the label.
+
+    Attributes:
+        title: What is counted.
+        note: How to read it.
+        changed: Whether much is good: the groups are changes.
+        counted: Whether the cells are numbers and not shares.
+        groups: Name of every group, and its size in words.
+        rows: Method and its shares, in the order of the groups.
+    """
+
+    title: str
+    note: str
+    changed: bool
+    counted: bool
+    groups: list[tuple[str, str]]
+    rows: list[tuple[str, list[Share]]]
+
+
+TABLES = (
+    ('hard_case', True, 'Changes by kind: objects found', 'An object is found when half of its pixels are.'),
+    (
+        'hard_case', False, 'No changes by kind: mistaken for a change',
+        'An object counts when a tenth of its pixels is called changed; background is the rest of an image.',
+    ),
+    (
+        'size', True, 'Changes by area in pixels: objects found',
+        'An object is a connected region of the label, found when half of its pixels are.',
+    ),
+    (
+        'size', False, 'False alarms by area in pixels: how many regions',
+        'Connected regions called changed that touch no change; the mean number over the seeds.',
+    ),
+    (
+        'boundary', True, 'Changed pixels by distance to the boundary: found',
+        'In pixels to the nearest unchanged one: how well outlines are met.',
+    ),
+    (
+        'boundary', False, 'Unchanged pixels by distance to the boundary: called changed',
+        'In pixels to the nearest changed one; from 16 on they are false alarms in the open.',
+    ),
+)  # fmt: skip
+
+
+def breakdown_tables(records: Records, methods: Sequence[str], threshold_rule: str) -> list[BreakdownTable]:
+    """All tables of one block, data set and test set; kinds without a record are left out.
+
+    Args:
+        records: Of that block, data set and test set.
+        methods: The rows, in this order; those without a record are left out.
+        threshold_rule: At which threshold.
+    """
+    mine = [row for row in records.breakdown if row['threshold_rule'] == threshold_rule]
+    tables = []
+    for kind, changed, title, note in TABLES:
+        rows = [row for row in mine if row['kind'] == kind and row['changed'] == str(int(changed))]
+        counted = (kind, changed) == ('size', False)
+        groups = list(dict.fromkeys(row['group'] for row in rows if int(row['pixels'])))
+        names = [name for name in methods if any(row['method'] == name for row in rows)]
+        if groups and names:
+            grid = [[_sums(rows, name, group) for name in names] for group in groups]
+            columns = [_column(sums, changed, counted) for sums in grid]
+            lines = [(name, [column[index] for column in columns]) for index, name in enumerate(names)]
+            heads = [(group, _amount(sums, counted)) for group, sums in zip(groups, grid, strict=True)]
+            tables.append(BreakdownTable(title, note, changed, counted, heads, lines))
+    return tables
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """One group of one method, summed over its seeds."""
+
+    seeds: int
+    objects: int | None
+    pixels: int
+    called: int
+    hits: int
+
+
+def _sums(rows: Sequence[Record], method: str, group: str) -> _Sums:
+    mine = [row for row in rows if (row['method'], row['group']) == (method, group)]
+    objects = [int(row['objects']) for row in mine if row['objects']]
+    return _Sums(
+        seeds=len({row['seed'] for row in mine}),
+        objects=sum(objects) if objects else None,
+        pixels=sum(int(row['pixels']) for row in mine),
+        called=sum(int(row['called']) for row in mine),
+        hits=sum(int(row['hits']) for row in mine if row['hits']),
+    )
+
+
+def _column(sums: Sequence[_Sums], changed: bool, counted: bool) -> list[Share]:
+    """The cells of one group, one a method."""
+    values = [_value(one, counted) for one in sums]
+    digits = 1 if counted else 3  # what is shown alike is alike
+    known = [round(value, digits) for value in values if value is not None]
+    best = (max(known) if changed else min(known)) if len(known) > 1 else None
+    longest = (max(known, default=0) or 1) if counted else 1
+    return [
+        Share(
+            value=value,
+            bar=0 if value is None else value / longest,
+            pixels=one.called / one.pixels if one.objects and one.pixels and not counted else None,
+            best=value is not None and best is not None and round(value, digits) == best,
+        )
+        for value, one in zip(values, sums, strict=True)
+    ]
+
+
+def _value(one: _Sums, counted: bool) -> float | None:
+    """Share of the objects, else of the pixels; or regions a seed."""
+    if counted:
+        return (one.objects or 0) / one.seeds if one.seeds else None
+    if one.objects:
+        return one.hits / one.objects
+    return one.called / one.pixels if one.pixels else None
+
+
+def _amount(sums: Sequence[_Sums], counted: bool) -> str:
+    """How large a group of the label is, which is the same for all methods."""
+    if counted:
+        return ''
+    one = next(one for one in sums if one.seeds)
+    if one.objects is None:
+        return f'{one.pixels // one.seeds:,} px'
+    objects = one.objects // one.seeds
+    return f'{objects:,} object{"" if objects == 1 else "s"}'

@@ -1,0 +1,239 @@
+"""Where runs of a leaderboard, and scenes, are executed: processes of this machine, its GPUs, or a Ray cluster.
+
+A run is a process of its own in any case, so it has its own memory, and a crash ends it alone. Ray only chooses the
+machine: the output folder and the data must be on a file system that all machines share, under the same paths.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['ENGINES', 'Event', 'launch', 'run_all']
+
+ENGINES = ('local', 'ray')
+RUN = 'hsonet_mm.leaderboard.run'
+PATIENCE = 10
+"""Seconds that a process has to end before it is killed."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run.
+
+    Attributes:
+        job: Its ``run.json``.
+        code: Exit code of its process, negative for a signal; None when it starts.
+        seconds: How long it took.
+        error: Why it could not be executed at all, if so.
+    """
+
+    job: Path
+    code: int | None = None
+    seconds: float = 0.0
+    error: str = ''
+
+
+class Engine(Protocol):
+    """A way to execute runs, several at a time from threads."""
+
+    workers: int
+
+    def execute(self, job: Path, slot: int) -> int:
+        """Execute one run and wait for it; ``slot`` counts those that run at the same time."""
+
+    def stop(self) -> None:
+        """End what is running."""
+
+
+def run_all(
+    jobs: Sequence[Path],
+    engine: str = 'local',
+    workers: int | None = None,
+    gpus: Sequence[int] = (),
+    address: str | None = None,
+    module: str = RUN,
+) -> Generator[Event, None, None]:
+    """Execute runs, several at a time; whoever stops iterating ends them.
+
+    Args:
+        jobs: The ``run.json`` of each.
+        engine: One of ENGINES.
+        workers: How many at a time; by default one, or one for each GPU, or for each machine of a cluster.
+        gpus: GPUs of this machine to use in turns; Ray finds those of its machines itself, one for a run.
+        address: Address of a Ray cluster; by default one is started on this machine.
+        module: What to execute, ``python -m MODULE JOB --started SECONDS``.
+
+    Yields:
+        Two events a run, at its start and at its end.
+
+    Raises:
+        UserError: if Ray is asked for and not installed, or its cluster cannot be reached.
+    """
+    if not jobs:
+        return
+    runner: Engine = _Ray(workers, address, module) if engine == 'ray' else _Local(workers, gpus, module)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    stopped = threading.Event()
+    for job in jobs:
+        waiting.put(job)
+
+    def work(slot: int) -> None:
+        while not stopped.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            events.put(Event(job))
+            start = time.monotonic()
+            try:
+                code, error = runner.execute(job, slot), ''
+            except Exception as problem:
+                code, error = -1, f'{type(problem).__name__}: {problem}'
+            events.put(Event(job, code, time.monotonic() - start, error))
+
+    threads = [
+        threading.Thread(target=work, args=(slot,), daemon=True)
+        for slot in range(min(runner.workers, len(jobs)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        ended = 0
+        while ended < len(jobs):
+            event = events.get()
+            ended += event.code is not None
+            yield event
+    finally:
+        stopped.set()
+        runner.stop()
+        for thread in threads:
+            thread.join(2 * PATIENCE)
+
+
+def launch(job: str, env: Mapping[str, str], processes: set[Any] | None = None, module: str = RUN) -> int:
+    """Execute one run in a process of its own and wait for it; its output goes to ``log.txt`` beside its job.
+
+    Args:
+        job: Path of its ``run.json``.
+        env: Environment variables beside those of this process.
+        processes: Holds the process while it runs, so that another thread can end it.
+        module: What to execute.
+
+    Returns:
+        Its exit code.
+    """
+    command = [sys.executable, '-m', module, job, '--started', str(time.time())]
+    processes = set() if processes is None else processes
+    with Path(job).with_name('log.txt').open('ab') as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env},
+            start_new_session=True,  # a group of its own, to be ended with the workers of its data loaders
+        )
+        processes.add(process)
+        try:
+            return process.wait()
+        finally:
+            processes.discard(process)
+            _end(process)
+
+
+def _end(process: Any) -> None:
+    """End a process and its group, first politely."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+class _Local:
+    """Processes of this machine, which share its cores and take turns on its GPUs."""
+
+    def __init__(self, workers: int | None, gpus: Sequence[int], module: str = RUN) -> None:
+        self.module = module
+        self.workers = workers or len(gpus) or 1
+        self.gpus = gpus
+        self.processes: set[Any] = set()
+
+    def execute(self, job: Path, slot: int) -> int:
+        env = (
+            {}
+            if 'OMP_NUM_THREADS' in os.environ
+            else {'OMP_NUM_THREADS': str(max(1, _cores() // self.workers))}
+        )
+        if self.gpus:
+            env['CUDA_VISIBLE_DEVICES'] = str(self.gpus[slot % len(self.gpus)])
+        return launch(str(job), env, self.processes, self.module)
+
+    def stop(self) -> None:
+        for process in list(self.processes):
+            _end(process)
+
+
+class _Ray:
+    """A Ray cluster: each run is a task that waits for its process."""
+
+    def __init__(self, workers: int | None, address: str | None, module: str = RUN) -> None:
+        self.module = module
+        try:
+            import ray
+        except ImportError:
+            raise UserError('--engine ray needs Ray: pip install "hsonet_mm[ray]"') from None
+        self.ray = ray
+        cpus = None if address else max(workers or 1, _cores())
+        try:
+            ray.init(
+                address or 'local',
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f'the Ray cluster {address or ""} cannot be used ({reason}): check it') from error
+        resources = ray.cluster_resources()
+        gpus = int(resources.get('GPU', 0))
+        self.workers = workers or gpus or sum(node['Alive'] for node in ray.nodes())
+        cores = max(1, int(resources.get('CPU', 1)) // self.workers)  # Ray sets OMP_NUM_THREADS to it
+        self.task = ray.remote(num_cpus=cores, num_gpus=1 if gpus else 0, max_retries=0)(launch)
+        self.task = self.task.options(scheduling_strategy='SPREAD')
+        self.running: set[Any] = set()
+
+    def execute(self, job: Path, slot: int) -> int:  # noqa: ARG002
+        task = self.task.remote(str(job), {}, None, self.module)
+        self.running.add(task)
+        try:
+            return int(self.ray.get(task))
+        finally:
+            self.running.discard(task)
+
+    def stop(self) -> None:
+        for task in list(self.running):
+            self.ray.cancel(task)
+        if self.running:
+            time.sleep(1)  # for the tasks to end their processes
+        self.ray.shutdown()

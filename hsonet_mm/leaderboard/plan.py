@@ -1,0 +1,277 @@
+"""From a spec to runs that can be started: configs, hashes, and every mistake found before anything is trained."""
+
+import copy
+import hashlib
+import json
+import pprint
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+from hsonet_mm.apis.config import LOADERS, set_iterations
+from hsonet_mm.datasets.change_dataset import expand_variables
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_json, write_text
+from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
+
+__all__ = ['Contender', 'Job', 'alone', 'contenders', 'write_job']
+
+NOT_HASHED = {
+    *('work_dir', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'),
+    *('log_level', 'resume', 'seed'),
+}
+"""Keys of a config, at any depth, that do not change the result, or have a column of their own."""
+NEEDED = (*LOADERS, 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'default_hooks')
+"""What a recipe must hold beside ``protocols.whole``."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method of a block, ready to be trained on any data set with any seed.
+
+    Attributes:
+        config: The whole config, but for data roots, seed and work dir.
+        config_hash: First 12 digits of its SHA-256, see NOT_HASHED.
+        weights: What the model starts from: ``ImageNet`` where its config names pre-trained weights, else ``none``.
+    """
+
+    config: Config
+    config_hash: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the process of one run needs to know; stands in the run's folder as ``run.json``.
+
+    Attributes:
+        block: Name of the block.
+        method: Name of the method.
+        data_set: Name of the data set that it is trained on.
+        seed: Seed of the training.
+        iterations: Iterations of the training.
+        weights: As in :class:`Contender`.
+        config_hash: As in :class:`Contender`.
+        test_sets: Roots of the data sets to test on by name, as written in the spec.
+    """
+
+    block: str
+    method: str
+    data_set: str
+    seed: int
+    iterations: int
+    weights: str
+    config_hash: str
+    test_sets: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> 'Job':
+        """Read a ``run.json``."""
+        return cls(**json.loads(path.read_text(encoding='utf-8')))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What tells the run from the others, as columns of the tables."""
+        return {name: getattr(self, name) for name in ('block', 'method', 'data_set', 'seed')}
+
+
+def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
+    """Check everything that a spec names, and make the config of every method.
+
+    Configs are read, models are built without loading weights, the files of all splits are listed.
+
+    Returns:
+        Contenders by block and method.
+
+    Raises:
+        UserError: for the first mistake that is found.
+    """
+    made: dict[tuple[str, str], Contender] = {}
+    for block in spec.blocks:
+        for method in block.methods:
+            made[block.name, method.name] = _contender(spec, block, method)
+        kinds = {method.name: made[block.name, method.name].weights for method in block.methods}
+        if len(set(kinds.values())) > 1:
+            one, other = (
+                next(name for name in kinds if kinds[name] == kind) for kind in ('ImageNet', 'none')
+            )
+            raise UserError(
+                f'block {block.name!r} of {spec.path} mixes methods with ImageNet weights ({one}) and without '
+                f'({other}): give them blocks of their own, or take the weights away with options'
+            )
+    for block in spec.blocks:
+        cfg = made[block.name, block.methods[0].name].config
+        for name, root in spec.data.items():
+            _check_data(spec, cfg, name, root)
+    return made
+
+
+def write_job(spec: Spec, run: Run, contender: Contender, out: Path) -> Path:
+    """Make the folder of a run, with ``config.py`` and ``run.json``.
+
+    What another config left there is removed, but for the rows of its scorings.
+
+    Returns:
+        The path of ``run.json``.
+
+    Raises:
+        UserError: if another process works on the run.
+    """
+    tests = spec.data if spec.cross_test else {run.data_set: spec.data[run.data_set]}
+    job = Job(
+        **run.key,
+        iterations=spec.iterations,
+        weights=contender.weights,
+        config_hash=contender.config_hash,
+        test_sets=dict(tests),
+    )
+    cfg = copy.deepcopy(contender.config)
+    cfg.setdefault('randomness', {})['seed'] = run.seed
+    for loader in LOADERS:
+        cfg[loader].dataset.data_root = spec.data[run.data_set]
+    cfg.pop('data_root', None)  # of the recipe, where it was written once for all loaders
+    folder = out / run.folder
+    cfg.work_dir = str(folder / 'work_dir')
+    path = folder / 'run.json'
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        if path.exists() and Job.read(path).config_hash != job.config_hash:
+            _clear(folder)
+        write_text(folder / 'config.py', _as_python(cfg))
+        write_json(path, asdict(job))
+    return path
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only process that works on a run, on all machines that share the folder.
+
+    Raises:
+        UserError: if another one does.
+    """
+    import fcntl
+
+    with (folder / 'lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f'another process works on {folder}: wait for it, or end it') from None
+        yield
+
+
+def _contender(spec: Spec, block: Block, method: Method) -> Contender:
+    where = f'method {method.name!r} of block {block.name!r}'
+    cfg = _read(block.recipe, f'the recipe of block {block.name!r}')
+    if missing := [key for key in NEEDED if key not in cfg]:
+        raise UserError(f'the recipe {block.recipe} lacks {missing[0]}: add it')
+    if 'whole' not in cfg.get('protocols', {}):
+        raise UserError(f'the recipe {block.recipe} has no test protocol "whole": add protocols.whole')
+    other = _read(method.config, f'the config of {where}')
+    if 'model' not in other:
+        raise UserError(f'{method.config} describes no model: give the config of {where}')
+    cfg.model = other.model
+    cfg.model.test_cfg = cfg.protocols.whole
+    for options, place in ((block.options, f'block {block.name!r}'), (method.options, where)):
+        try:
+            cfg.merge_from_dict(dict(options))
+        except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
+            raise UserError(
+                f'the options of {place} in {spec.path} do not fit ({error}): correct them'
+            ) from error
+    set_iterations(cfg, spec.iterations, spec.validations)
+    cfg.default_hooks.checkpoint.update(save_best='changed/f1', rule='greater', max_keep_ckpts=1)
+    cfg.launcher, cfg.load_from = 'none', None
+    _check_model(cfg, where, method)
+    return Contender(cfg, _config_hash(cfg), 'ImageNet' if _names_weights(cfg.model) else 'none')
+
+
+def _read(path: Path, what: str) -> Config:
+    if not path.is_file():
+        raise UserError(f'{path}, {what}, does not exist: correct its path, which is relative to the spec')
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: anything can happen
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise UserError(f'{path}, {what}, cannot be read ({reason}): correct it') from error
+
+
+def _check_model(cfg: Config, where: str, method: Method) -> None:
+    init_default_scope(cfg.get('default_scope', 'opencd'))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # the run itself tells them, in its log
+            MODELS.build(copy.deepcopy(cfg.model))
+    except Exception as error:  # of any component
+        text = ' '.join(str(error.args[0] if error.args else error).split()) or type(error).__name__
+        reason = text.split('. ')[0]  # MMEngine goes on with advice
+        raise UserError(
+            f'the model of {where} ({method.config}) cannot be built ({reason}): correct config or options'
+        ) from error
+
+
+def _check_data(spec: Spec, cfg: Config, name: str, root: str) -> None:
+    try:
+        folder = Path(expand_variables(root))
+    except UserError:
+        raise UserError(
+            f'the data root {root!r} of {name} in {spec.path} needs an environment variable that is not set: '
+            'set it to the folder that holds the data set, or write a default behind :-'
+        ) from None
+    if not folder.is_dir():
+        raise UserError(f'the data root {folder} of {name} in {spec.path} does not exist: correct it')
+    for loader in LOADERS:
+        dataset = copy.deepcopy(cfg[loader].dataset)
+        dataset.update(data_root=root, pipeline=[], lazy_init=False)
+        try:
+            DATASETS.build(dataset)
+        except UserError as error:
+            raise UserError(f'data set {name} of {spec.path}: {error}') from error
+
+
+def _names_weights(node: Any) -> bool:
+    """Whether a part of a model starts from pre-trained weights."""
+    if isinstance(node, dict):
+        init = node.get('init_cfg')
+        if node.get('pretrained') or any(
+            isinstance(one, dict) and one.get('type') == 'Pretrained'
+            for one in (init if isinstance(init, (list, tuple)) else [init])
+        ):
+            return True
+        node = list(node.values())
+    return isinstance(node, (list, tuple)) and any(map(_names_weights, node))
+
+
+def _config_hash(cfg: Config) -> str:
+    text = json.dumps(_relevant(cfg.to_dict()), sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _relevant(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _relevant(value) for key, value in node.items() if key not in NOT_HASHED}
+    return [_relevant(item) for item in node] if isinstance(node, (list, tuple)) else node
+
+
+def _as_python(cfg: Config) -> str:
+    """The config as a file; MMEngine's own way of it takes a second to lay it out."""
+    lines = ['"""One run of a leaderboard; train it alone with: hsonet train FILE."""\n']
+    for key, value in cfg.to_dict().items():
+        lines.append(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}')
+    return '\n'.join(lines) + '\n'
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name in ('parts', 'lock'):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,286 @@
+"""The plots of the report, as SVG text that follows the colours of the page, light or dark."""
+
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard.summary import Record, Records, Row, Spread, number
+
+__all__ = ['MISSING', 'cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
+
+MISSING = (
+    'the report needs {name}, which is not installed: pip install "hsonet_mm[leaderboard]" brings it along'
+)
+
+COLOURS = ('#2a78d6', '#e6553c', '#2c9c5e', '#b8860b', '#9b59d0', '#d6488f', '#1f9ab0', '#8a6d4f')
+"""Legible on white and on black."""
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+"""Seven markers and eight colours: 56 methods look different, neighbours in both."""
+INK = '#123456'
+"""Stands for the text colour of the page, and is replaced by it."""
+SHARES = {
+    'eo_grad_foreground': ('foreground', '#2a78d6'),
+    'eo_grad_hard_background': ('hard background', '#e6553c'),
+    'eo_grad_easy_background': ('easy background', '#8a8a8a'),
+}
+
+Style = tuple[str, str]
+"""Colour and marker."""
+
+
+def styles(methods: Iterable[str]) -> dict[str, Style]:
+    """Give every method one colour and marker, the same in all plots of a block.
+
+    Args:
+        methods: In the order of the spec, so that a ranking does not recolour them.
+    """
+    return {
+        method: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+        for index, method in enumerate(methods)
+    }
+
+
+def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str | None:
+    """F1 against a cost, with the standard deviation over seeds where there is one.
+
+    The dotted line joins the methods that no other one beats in both.
+
+    Args:
+        rows: Of one table.
+        cost: ``macs`` or ``latency_ms``.
+        looks: From :func:`styles`.
+
+    Returns:
+        SVG, or None if no row has that cost.
+    """
+    unit, label = {'macs': (1e9, 'GMACs a pair at 256 x 256'), 'latency_ms': (1, 'latency of a pair, ms')}[
+        cost
+    ]
+    points = {
+        row.method: (_scaled(row.costs[cost], 1 / unit), _scaled(row.figures['f1'], 100))
+        for row in rows
+        if row.figures and row.costs.get(cost, Spread(0, None)).mean > 0
+    }
+    if not points:
+        return None
+    figure, axes = _axes(label, 'F1 of "changed", %')
+    front, best = [], -math.inf
+    for x, y in sorted(points.values(), key=lambda point: (point[0].mean, -point[1].mean)):
+        if y.mean > best:
+            front.append((x.mean, y.mean))
+            best = y.mean
+    axes.plot(*zip(*front, strict=True), ':', color=INK, linewidth=1, alpha=0.6, zorder=1)
+    for method, (x, y) in points.items():
+        colour, marker = looks[method]
+        axes.errorbar(x.mean, y.mean, y.std, x.std, fmt='none', ecolor=colour, elinewidth=1, capsize=3)
+        axes.plot(x.mean, y.mean, marker, color=colour, markersize=7, label=method)
+    _log_axis(axes, [x.mean for x, _ in points.values()])
+    return _svg(figure, axes, f'F1 against {label}')
+
+
+def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
+    """Precision over recall: a thick line for the mean over seeds at one threshold, a thin one for every seed.
+
+    An open mark stands at threshold 0.5, a filled one at the threshold chosen on val (means over seeds).
+
+    Args:
+        records: Of one block, data set and test set.
+        protocol: How the images were scored.
+        rows: The methods, in the order of the legend.
+        looks: From :func:`styles`.
+
+    Returns:
+        SVG, or None without a curve.
+    """
+    curves: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
+    for row in records.curves:
+        if row['protocol'] == protocol:
+            tp, fp, fn = (int(row[name]) for name in ('tp', 'fp', 'fn'))
+            if tp + fp and tp + fn:  # precision or recall is 0 / 0 elsewhere
+                point = (float(row['threshold']), tp / (tp + fn), tp / (tp + fp))
+                curves.setdefault(row['method'], {}).setdefault(row['seed'], []).append(point)
+    if not curves:
+        return None
+    figure, axes = _axes('recall, %', 'precision, %')
+    recall = np.linspace(0.01, 1, 200)
+    for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
+        inside = recall > f1 / (2 - f1) + 1e-3
+        axes.plot(
+            100 * recall[inside], 100 * f1 * recall[inside] / (2 * recall[inside] - f1),
+            color=INK, linewidth=0.6, alpha=0.25,
+        )  # fmt: skip
+        axes.annotate(
+            f'F1 {100 * f1:.0f}', (99.5, 100 * f1 / (2 - f1)), color=INK, alpha=0.6, fontsize=7, ha='right'
+        )
+    for method in (row.method for row in rows if row.method in curves):
+        colour, marker = looks[method]
+        seeds = [np.array(sorted(points)) for points in curves[method].values()]
+        if len(seeds) > 1:
+            for points in seeds:
+                axes.plot(100 * points[:, 1], 100 * points[:, 2], color=colour, linewidth=0.5, alpha=0.4)
+        mean = _mean_curve(seeds)
+        axes.plot(100 * mean[:, 1], 100 * mean[:, 2], color=colour, linewidth=1.8, label=method)
+        for rule, fill in (('half', 'none'), ('val', colour)):
+            spot = _operating_point(records.results, protocol, method, rule)
+            if spot:
+                axes.plot(*spot, marker, color=colour, markerfacecolor=fill, markersize=7)
+    axes.set(xlim=(0, 100), ylim=(0, 102))
+    return _svg(figure, axes, 'precision-recall curves')
+
+
+def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
+    """F1 on the validation split over the training: thick the mean, thin the seeds.
+
+    Args:
+        records: Of one block and data set.
+        rows: The methods, in the order of the legend.
+        looks: From :func:`styles`.
+
+    Returns:
+        SVG, or None if no validation was logged.
+    """
+    series = {row.method: _series(records, row.method, 'val_f1') for row in rows}
+    if not any(series.values()):
+        return None
+    figure, axes = _axes('iteration', 'F1 of "changed" on val, %')
+    for method, seeds in series.items():
+        if seeds:
+            colour, marker = looks[method]
+            if len(seeds) > 1:
+                for points in seeds:
+                    axes.plot(points[:, 0], 100 * points[:, 1], color=colour, linewidth=0.5, alpha=0.4)
+            mean = _mean_curve(seeds)
+            axes.plot(
+                mean[:, 0], 100 * mean[:, 1], color=colour, marker=marker, markersize=4, linewidth=1.8,
+                label=method,
+            )  # fmt: skip
+    return _svg(figure, axes, 'F1 on the validation split over the training')
+
+
+def gradient_plot(records: Records, method: str) -> str | None:
+    """Who pulls at the weights under EO-loss: the shares of the gradient, stacked; mean over seeds.
+
+    Args:
+        records: Of one block and data set.
+        method: The method.
+
+    Returns:
+        SVG, or None if the method logged no shares, because its loss is another one.
+    """
+    logged = {name: _series(records, method, name) for name in SHARES}
+    if not all(logged.values()):
+        return None
+    means = [_mean_curve(seeds) for seeds in logged.values()]
+    steps = means[0][:, 0]
+    figure, axes = _axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
+    axes.stackplot(
+        steps, [100 * np.interp(steps, mean[:, 0], mean[:, 1]) for mean in means],
+        labels=[name for name, _ in SHARES.values()], colors=[colour for _, colour in SHARES.values()], alpha=0.8,
+    )  # fmt: skip
+    axes.set(ylim=(0, 100))
+    axes.margins(x=0)
+    return _svg(figure, axes, f'shares of the gradient of {method}')
+
+
+def _series(records: Records, method: str, column: str) -> list[Any]:
+    """Iteration and value of every seed that logged the column, each (points, 2); of an iteration the last."""
+    seeds: dict[str, dict[int, float]] = {}
+    for row in records.training:
+        value = number(row[column])
+        if value is not None and row['method'] == method:
+            seeds.setdefault(row['seed'], {})[int(float(row['iteration']))] = value
+    return [np.array(sorted(points.items())) for points in seeds.values()]
+
+
+def _mean_curve(seeds: Sequence[Any]) -> Any:
+    """Mean of curves at the positions (first column) that all of them have."""
+    positions = set.intersection(*(set(points[:, 0]) for points in seeds))
+    return np.mean(
+        [[point for point in points if point[0] in positions] for points in seeds], axis=0
+    ).reshape(len(positions), -1)
+
+
+def _operating_point(
+    results: Sequence[Record], protocol: str, method: str, rule: str
+) -> tuple[float, float] | None:
+    """Mean recall and precision of a method, in percent."""
+    points = [
+        (float(row['recall']), float(row['precision']))
+        for row in results
+        if row['split'] == 'test'
+        and (row['method'], row['protocol'], row['threshold_rule']) == (method, protocol, rule)
+    ]
+    if not points:
+        return None
+    recall, precision = 100 * np.mean(points, axis=0)
+    return float(recall), float(precision)
+
+
+def _scaled(value: Spread, factor: float) -> Spread:
+    return Spread(value.mean * factor, None if value.std is None else value.std * factor)
+
+
+def _axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> tuple[Any, Any]:
+    """An empty figure whose ink is that of the page."""
+    try:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError(MISSING.format(name='matplotlib')) from None
+    figure = Figure(figsize=size, layout='constrained')
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.tick_params(which='both', colors=INK)
+    axes.grid(color=INK, alpha=0.15, linewidth=0.6)
+    for name, spine in axes.spines.items():
+        spine.set_color(INK)
+        spine.set_visible(name in ('left', 'bottom'))
+    return figure, axes
+
+
+def _log_axis(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic x axis with plain numbers on it."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_xscale('log')
+    decades = math.log10(max(values) / min(values))
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0))
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _svg(figure: Any, axes: Any, alt: str) -> str:
+    """The figure as text, without a date, with the same ids in every build; the legend stands beside it."""
+    from matplotlib import rc_context
+
+    axes.legend(
+        loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=INK, fontsize=8,
+        handlelength=1.4,
+    )  # fmt: skip
+    buffer = io.StringIO()
+    with rc_context({'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
+        figure.savefig(
+            buffer,
+            format='svg',
+            metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
+            bbox_inches='tight',
+        )
+    text = buffer.getvalue()
+    box = re.search(r'viewBox="([^"]*)"', text)
+    assert box
+    body = re.sub(r'<metadata>.*?</metadata>', '', text[text.index('>', box.end()) + 1 :], flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', '<g', body)  # nothing refers to them, and another plot has them too
+    body = re.sub(r'font: ([0-9.]+px) [^;\"]*', r'font: \1 system-ui, sans-serif', body)
+    text = f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(alt)}">{body}'
+    return text.replace(INK, 'currentColor')

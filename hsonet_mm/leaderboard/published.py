@@ -1,0 +1,121 @@
+"""Figures that papers state, to stand beside ours, never to be ranked with them."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.leaderboard.spec import Spec
+
+__all__ = ['Published', 'published_table', 'read_published']
+
+FILE = Path(__file__).with_name('published.csv')
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published result of class "changed", in percent; a range where papers differ.
+
+    Attributes:
+        method: Key as in the spec files of the leaderboard, for instance ``ussfc_net``.
+        name: Name as in the paper.
+        data_set: Name of the public data set.
+        precision: Precision, where stated.
+        recall: Recall, where stated.
+        f1: Lowest and highest F1, equal where there is one.
+        iou: Lowest and highest IoU, where stated.
+        protocol: Split, tiles and pre-training, as far as they are known.
+        source: The paper.
+        footnote: What to know before it is quoted; may be empty.
+    """
+
+    method: str
+    name: str
+    data_set: str
+    precision: float | None
+    recall: float | None
+    f1: tuple[float, float]
+    iou: tuple[float, float] | None
+    protocol: str
+    source: str
+    footnote: str
+
+
+@lru_cache(maxsize=1)
+def read_published() -> tuple[Published, ...]:
+    """All published figures, in the order of the file ``published.csv`` beside this module."""
+    with FILE.open(encoding='utf-8', newline='') as file:
+        return tuple(_published(row) for row in csv.DictReader(file))
+
+
+def _published(row: dict[str, str]) -> Published:
+    def number(name: str) -> float | None:
+        return float(row[name]) if row[name] else None
+
+    low, high = number('iou_low'), number('iou_high')
+    return Published(
+        method=row['method'],
+        name=row['name'],
+        data_set=row['data_set'],
+        precision=number('precision'),
+        recall=number('recall'),
+        f1=(float(row['f1_low']), float(row['f1_high'])),
+        iou=None if low is None or high is None else (low, high),
+        protocol=row['protocol'],
+        source=row['source'],
+        footnote=row['footnote'],
+    )
+
+
+def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Published figures beside ours: a row a method, methods of the leaderboard first.
+
+    Args:
+        spec: Names the methods.
+        sections: With ``cell`` and ``rows``; those that are tested on their own data set count.
+
+    Returns:
+        ``heads`` of our columns, ``data_sets`` of the published ones, ``rows`` (key, name in the paper, our F1s,
+        published figures with the number of their note) and ``notes``.
+    """
+    entries = {(entry.method, entry.data_set): entry for entry in read_published()}
+    data_sets = list(dict.fromkeys(data_set for _, data_set in entries))
+    names = {entry.method: entry.name for entry in entries.values()}
+    own = [section for section in sections if section['home']]
+    scores = [{row.method: row.figures.get('f1') for row in section['rows']} for section in own]
+    notes: dict[str, int] = {}
+
+    def quoted(method: str, data_set: str) -> tuple[str, int]:
+        entry = entries.get((method, data_set))
+        return (_quote(entry), notes.setdefault(_note(entry), len(notes) + 1)) if entry else ('', 0)
+
+    mine = [method.name for block in spec.blocks for method in block.methods]
+    rows = [
+        (
+            method,
+            names.get(method, ''),
+            [score.get(method) for score in scores],
+            [quoted(method, data_set) for data_set in data_sets],
+        )
+        for method in dict.fromkeys([*mine, *names])
+    ]
+    heads = [f'{section["cell"].block}: {section["cell"].data_set}' for section in own]
+    return {'heads': heads, 'data_sets': data_sets, 'rows': rows, 'notes': list(notes)}
+
+
+def _quote(entry: Published) -> str:
+    """A published figure with as many digits as it was stated with."""
+    low, high = entry.f1
+    text = f'{low:g}' if low == high else f'{low:g} to {high:g}'
+    if entry.precision is not None and entry.recall is not None:
+        text += f' (P {entry.precision:g}, R {entry.recall:g})'
+    return text if entry.iou is None else f'{text}, IoU {entry.iou[0]:g}'
+
+
+def _note(entry: Published) -> str:
+    return (
+        '. '.join(part for part in (entry.source, f'Protocol: {entry.protocol}', entry.footnote) if part)
+        + '.'
+    )

@@ -1,0 +1,130 @@
+"""The tables of a leaderboard as CSV files: tidy, UTF-8, appended to and never rewritten.
+
+Every scoring of a run writes its rows into the run's own folder, under ``parts/<scored_at>``, in one step: two
+processes or machines never write one file. :func:`gather` appends what is new to the files of the output folder. A
+run that is trained again keeps its old rows; :func:`newest` tells what counts.
+"""
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_text
+
+__all__ = ['COLUMNS', 'Row', 'gather', 'newest', 'now', 'read', 'read_parts', 'run_key', 'write_part']
+
+Row = dict[str, str]
+"""A row as it is read: everything is text, and what is not known is empty."""
+
+KEYS = ('block', 'method', 'data_set', 'test_set', 'seed')
+COUNTS = ('tp', 'fp', 'fn', 'tn')
+COLUMNS: dict[str, tuple[str, ...]] = {
+    'results': (
+        *KEYS,
+        *('split', 'protocol', 'threshold_rule', 'threshold', 'weights'),
+        *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa', 'images', 'pixels'),
+        *('parameters', 'macs', 'iterations', 'best_iteration', 'train_seconds', 'harness_seconds'),
+        *('latency_ms', 'throughput', 'peak_memory_mib', 'device', 'commit', 'config_hash'),
+        *('scored_at', 'status'),
+    ),
+    'images': (*KEYS, 'protocol', 'threshold_rule', 'image', *COUNTS, 'scored_at'),
+    'curves': (*KEYS, 'protocol', 'threshold', *COUNTS, 'scored_at'),
+    'breakdown': (
+        *KEYS,
+        *('threshold_rule', 'kind', 'group', 'changed', 'objects', 'pixels', 'called', 'hits', 'scored_at'),
+    ),
+    'training': (
+        *KEYS,
+        *('iteration', 'loss', 'eo_zeta', 'eo_Z'),
+        *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background', 'val_f1', 'scored_at'),
+    ),
+}
+"""Columns of every table; the file of table ``results`` is ``results.csv``."""
+
+
+def now() -> str:
+    """The time of a scoring: ISO 8601, UTC, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
+
+
+def run_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells the run of a row from the others."""
+    return tuple(str(row[name]) for name in ('block', 'method', 'data_set', 'seed'))
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file, none if it does not exist.
+
+    Raises:
+        UserError: if it is no table of a leaderboard.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file, restval=''))
+    if rows and not rows[0].keys() >= {*KEYS, 'scored_at'}:
+        raise UserError(f'{path} is no table of a leaderboard: move it away, or give another folder')
+    return rows
+
+
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """The rows of the last scoring of every run, in their order; of ``results`` it may be a failure."""
+    rows = list(rows)
+    last: dict[tuple[str, ...], str] = {}
+    for row in rows:
+        key = run_key(row)
+        last[key] = max(last.get(key, ''), row['scored_at'])
+    return [row for row in rows if row['scored_at'] == last[run_key(row)]]
+
+
+def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Write all rows of one scoring in one step.
+
+    Args:
+        folder: Folder of the run.
+        scored_at: Time of the scoring, from :func:`now`.
+        tables: Rows by table; a column that a row lacks stays empty.
+    """
+    parts = folder / 'parts'
+    temporary = parts / f'.{secrets.token_hex(4)}'
+    temporary.mkdir(parents=True)
+    for name, rows in tables.items():
+        stamped = ({**row, 'scored_at': scored_at} for row in rows)
+        (temporary / f'{name}.csv').write_bytes(_text(COLUMNS[name], stamped).encode())
+    os.replace(temporary, parts / scored_at.replace(':', ''))  # noqa: PTH105 (a folder, into its place at once)
+
+
+def read_parts(folder: Path, table: str) -> list[Row]:
+    """The rows of one run's scorings, oldest first."""
+    return [row for path in sorted(folder.glob(f'parts/[0-9]*/{table}.csv')) for row in read(path)]
+
+
+def gather(out: Path) -> None:
+    """Append the scorings that the tables of the output folder lack, and replace each file in one step."""
+    folders = sorted(path.parent for path in out.glob('runs/*/*/*/*/parts'))
+    for name, columns in COLUMNS.items():
+        path = out / f'{name}.csv'
+        rows = read(path)
+        known = {(*run_key(row), row['scored_at']) for row in rows}
+        new = [
+            row
+            for folder in folders
+            for row in read_parts(folder, name)
+            if (*run_key(row), row['scored_at']) not in known
+        ]
+        if new or not path.exists():
+            write_text(path, _text(columns, [*rows, *sorted(new, key=lambda row: row['scored_at'])]))
+
+
+def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,181 @@
+"""One run of a leaderboard in a process of its own: train, score, measure, and write the rows.
+
+``python -m hsonet_mm.leaderboard.run RUN.json``, with what :func:`hsonet_mm.leaderboard.plan.write_job` wrote. It goes
+on from the latest checkpoint, if there is one. Whatever ends the run, short of a kill, becomes a row.
+
+Its time has three parts. ``train_seconds``: the training as MMEngine runs it, with loading of data, validations and
+checkpoints; over all processes, if it was resumed. Scoring: val and test splits are predicted and counted; this is
+evaluation, which any study pays for. ``harness_seconds``: everything else from the start of this process to the row,
+such as imports, building the model, measuring its cost and reading the log; this is what the harness costs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from hsonet_mm import __version__
+from hsonet_mm.apis.checkpoints import load_weights
+from hsonet_mm.apis.train import train
+from hsonet_mm.cli import explain
+from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard import cost, records
+from hsonet_mm.leaderboard.plan import Job, alone
+from hsonet_mm.leaderboard.resuming import ResumptionHook
+from hsonet_mm.leaderboard.scoring import Tables, score
+
+__all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
+
+FAILED = 1
+"""Exit code of a run that failed; its row tells why."""
+BUSY = 3
+"""Exit code where another process works on the run; no row is written."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Execute a run; returns the exit code."""
+    parser = argparse.ArgumentParser(description='One run of a leaderboard.')
+    parser.add_argument('job', type=Path, metavar='RUN.json')
+    parser.add_argument('--started', type=float, default=time.time(), help='when the process was started')
+    args = parser.parse_args(argv)
+    folder, job = args.job.parent, Job.read(args.job)
+    try:
+        with alone(folder):
+            try:
+                tables = execute(job, folder, args.started)
+            except Exception as error:
+                traceback.print_exc()
+                sentence = explain(error) or f'{type(error).__name__}: {error}'
+                records.write_part(folder, records.now(), failure(job, sentence))
+                return FAILED
+            records.write_part(folder, records.now(), tables)
+            _forget_checkpoints(folder / 'work_dir')
+            return 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return BUSY
+
+
+def execute(job: Job, folder: Path, started: float) -> Tables:
+    """Train, score and measure.
+
+    Args:
+        job: What to do.
+        folder: Folder of the run, with ``config.py``.
+        started: Time of day, in seconds, when the process was started.
+
+    Returns:
+        The rows of all tables.
+    """
+    cfg = Config.fromfile(str(folder / 'config.py'))
+    cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
+    cfg.resume = True
+    cfg.setdefault('custom_hooks', []).append({'type': 'hsonet_mm.ResumptionHook'})
+    runner = train(cfg)
+    (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
+    train_seconds, spent = clock.seconds, clock.seconds_here
+    memory = cost.peak_memory()
+
+    model, best = _best(runner)
+    start = time.perf_counter()
+    tables = score(model, cfg, job.test_sets, folder)
+    spent += time.perf_counter() - start
+
+    facts = {
+        **_facts(job),
+        **cost.measure(model),
+        'best_iteration': int(best.stem.rsplit('_', 1)[1]),
+        'train_seconds': round(train_seconds, 3),
+        'peak_memory_mib': round(memory, 1),
+    }
+    tables['training'] = training_log(folder / 'work_dir')
+    facts['harness_seconds'] = round(time.time() - started - spent, 3)
+    tables['results'] = [{**facts, 'test_set': job.data_set, **row} for row in tables['results']]
+    return {name: [{**job.key, **row} for row in rows] for name, rows in tables.items()}
+
+
+def failure(job: Job, sentence: str) -> Tables:
+    """The row of a run that failed.
+
+    Args:
+        job: The run.
+        sentence: Why.
+    """
+    status = f'failed: {" ".join(sentence.split())}'
+    return {'results': [{**job.key, 'test_set': job.data_set, **_facts(job), 'status': status}]}
+
+
+def training_log(work_dir: Path) -> list[dict[str, Any]]:
+    """The rows of ``training``: what MMEngine logged, of a resumed training the last time that it got there.
+
+    Args:
+        work_dir: Work dir of the training.
+    """
+    names = {'changed/f1': 'val_f1', **{name: name for name in records.COLUMNS['training'][6:-2]}}
+    rows: dict[int, dict[str, Any]] = {}
+    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in _whole_lines(path):
+            record = json.loads(line)
+            row = rows.setdefault(record['step'], {'iteration': record['step']})
+            row.update({names[key]: value for key, value in record.items() if key in names})
+    return [rows[iteration] for iteration in sorted(rows)]
+
+
+def _whole_lines(path: Path) -> Iterable[str]:
+    """The lines of a log, without a last one that a kill cut off."""
+    return (
+        line for line in path.read_text(encoding='utf-8').splitlines(keepends=True) if line.endswith('\n')
+    )
+
+
+def _best(runner: Runner) -> tuple[Any, Path]:
+    """The model with the weights of the best validation, and the file that they are from."""
+    path = Path(runner.message_hub.get_info('best_ckpt'))
+    path = Path(runner.work_dir) / path.name  # where it was saved may have been another place
+    load_weights(runner.model, path)
+    return runner.model, path
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What is known of a run without running it."""
+    return {
+        'weights': job.weights,
+        'iterations': job.iterations,
+        'config_hash': job.config_hash,
+        'device': cost.device_name(),
+        'commit': _commit(),
+        'status': 'ok',
+    }
+
+
+def _commit() -> str:
+    """Commit of this package's checkout, ``+`` behind it where files differ; else the version."""
+    package = Path(__file__).parents[1]
+
+    def git(*args: str) -> str:
+        done = subprocess.run(['git', '-C', str(package), *args], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        git('ls-files', '--error-unmatch', '__init__.py')  # not some other project's checkout around it
+        return git('rev-parse', '--short', 'HEAD') + ('+' if git('status', '--porcelain', '--', '.') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return f'version {__version__}'
+
+
+def _forget_checkpoints(work_dir: Path) -> None:
+    """Keep the weights of the best validation alone; nothing will be resumed."""
+    for path in work_dir.glob('iter_*.pth'):
+        path.unlink()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

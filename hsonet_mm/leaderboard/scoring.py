@@ -1,0 +1,184 @@
+"""The scores of a checkpoint, as rows of the tables.
+
+The threshold is chosen on val and fixed before the test split is opened. Each test split is then predicted once a
+protocol, and every figure comes from these probabilities.
+"""
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from hsonet_mm.apis.images import write_png
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.breakdown import Group, breakdown, sum_groups
+from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
+from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups, read_objects
+
+__all__ = ['Prediction', 'predict', 'score']
+
+HALF = 0.5
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One pair of a split.
+
+    Attributes:
+        image: Name of the pair: its path below the folder of date 1, without suffix.
+        path: The image of date 1.
+        probs: Probability of change.
+        target: Label: 0 unchanged, 1 changed, 255 ignored.
+
+    Shapes:
+        ``probs`` and ``target``: (H, W), on the CPU.
+    """
+
+    image: str
+    path: Path
+    probs: Tensor
+    target: Tensor
+
+
+def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -> Tables:
+    """Score a model on the val split of its data set, and on test splits.
+
+    Args:
+        model: The change detector with the weights to score.
+        cfg: Its config, with loaders, protocols, and the data root of its own data set.
+        test_sets: Roots of the data sets to test on by name.
+        folder: Where the probabilities of the test pairs go: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
+
+    Returns:
+        Rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run. Rows
+        of val name no test set.
+
+    Raises:
+        UserError: for files that cannot be read, and predictions that are NaN.
+    """
+    model.test_cfg = cfg.protocols.whole
+    count, val = _curve(predict(model, cfg.val_dataloader))
+    thresholds = {'half': HALF, 'val': val.best[0]}
+    tables: Tables = {'results': [], 'images': [], 'curves': [], 'breakdown': []}
+    for rule, threshold in thresholds.items():
+        counts = val.confusions[round(threshold * BINS) - 1]
+        tables['results'].append(_result('val', 'whole', rule, threshold, counts, count))
+    for test_set, root in test_sets.items():
+        loader = copy.deepcopy(cfg.test_dataloader)
+        loader.dataset.data_root = root
+        for protocol, test_cfg in cfg.protocols.items():
+            model.test_cfg = test_cfg
+            tally = _Tally(thresholds, folder / 'probs' / test_set if protocol == 'whole' else None)
+            count, curve = _curve(tally.watch(predict(model, loader)))
+            for name, rows in tally.tables(protocol, count, curve).items():
+                tables[name] += [{'test_set': test_set, **row} for row in rows]
+    return tables
+
+
+@torch.inference_mode()
+def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
+    """Predict the pairs of a split, by the steps of a test in MMEngine.
+
+    Args:
+        model: The change detector, in the mode of the protocol; put into evaluation mode.
+        loader: Config of the data loader.
+    """
+    loader = dict(loader)
+    if loader.get('num_workers'):
+        loader['persistent_workers'] = False  # they would outlive the one pass
+    built = Runner.build_dataloader(loader)
+    first_date = built.dataset.data_prefix['img_path_from']
+    model.eval()
+    for batch in built:
+        for sample in model.test_step(batch):
+            path = Path(sample.img_path[0])
+            probs = change_probs(sample.seg_logits.data).cpu()
+            if not probs.isfinite().all():
+                raise UserError(f'{path}: the prediction is NaN; train again with a lower learning rate')
+            image = Path(os.path.relpath(path, first_date)).with_suffix('').as_posix()
+            yield Prediction(image, path, probs, sample.gt_sem_seg.data[0].cpu())
+
+
+def _curve(predictions: Iterable[Prediction]) -> tuple[int, Sweep]:
+    """Number of the pairs, and their counts at all thresholds."""
+    count, sums = 0, torch.zeros(2, BINS, dtype=torch.long)
+    for one in predictions:
+        count += 1
+        sums += torch.stack(histograms(one.probs, one.target))
+    return count, sweep(*sums)
+
+
+def _result(
+    split: str, protocol: str, rule: str, threshold: float, counts: Confusion, images: int
+) -> dict[str, Any]:
+    row = {'split': split, 'protocol': protocol, 'threshold_rule': rule, 'threshold': threshold}
+    return {**row, **counts.figures(), 'images': images, 'pixels': counts.total}
+
+
+class _Tally:
+    """Counts the predictions of one test split under one protocol as they pass.
+
+    Args:
+        thresholds: Thresholds by rule.
+        probs: Folder for the probabilities, where they are to be written; only then errors are broken down.
+    """
+
+    def __init__(self, thresholds: Mapping[str, float], probs: Path | None) -> None:
+        self.thresholds = thresholds
+        self.probs = probs
+        self.images: list[dict[str, Any]] = []
+        self.sums: dict[str, Confusion] = dict.fromkeys(thresholds, Confusion())
+        self.groups: dict[str, list[Group]] = {rule: [] for rule in thresholds}
+
+    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Count what passes."""
+        for one in predictions:
+            for rule, threshold in self.thresholds.items():
+                pred = one.probs > threshold
+                counts = confusion(pred, one.target)
+                self.images.append({'threshold_rule': rule, 'image': one.image, **counts.counts()})
+                self.sums[rule] += counts
+                if self.probs is not None:
+                    self.groups[rule] = sum_groups([self.groups[rule], _groups(one, pred.numpy())])
+            if self.probs is not None:
+                write_png(self.probs / f'{one.image}.png', (255 * one.probs).round().byte().numpy())
+            yield one
+
+    def tables(self, protocol: str, images: int, curve: Sweep) -> Tables:
+        """The rows of what passed."""
+        points = list(zip(curve.thresholds, curve.confusions, strict=True))[CURVE_STEP - 1 :: CURVE_STEP]
+        return {
+            'results': [
+                _result('test', protocol, rule, self.thresholds[rule], counts, images)
+                for rule, counts in self.sums.items()
+            ],
+            'images': [{'protocol': protocol, **row} for row in self.images],
+            'curves': [
+                {'protocol': protocol, 'threshold': threshold, **counts.counts()}
+                for threshold, counts in points
+            ],
+            'breakdown': [
+                {'threshold_rule': rule, **asdict(group), 'changed': int(group.changed)}
+                for rule, groups in self.groups.items()
+                for group in groups
+            ],
+        }
+
+
+def _groups(one: Prediction, pred: np.ndarray) -> list[Group]:
+    """Where one prediction fails: by size, boundary, and hard case where the data set types its objects."""
+    groups = breakdown(pred, one.target.numpy().astype(np.uint8))
+    if (one.path.parent.parent / 'objects').is_dir():
+        ids, kinds, _ = read_objects(one.path)
+        groups = [*hard_case_groups(count_objects(pred, ids, kinds)), *groups]
+    return groups

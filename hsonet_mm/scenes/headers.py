@@ -1,0 +1,184 @@
+"""What the header of a raster says, and whether it can be one date of a scene."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import Affine
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['GDAL_ERRORS', 'RasterInfo', 'coordinates', 'file_state', 'open_raster', 'read_info', 'reason']
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises for what GDAL reports; some of it comes through as it is."""
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What the header of a raster says.
+
+    Attributes:
+        path: The file.
+        crs: Coordinate reference system.
+        transform: From columns and rows to coordinates.
+        width: Columns.
+        height: Rows.
+        bands: The three bands to read, red, green and blue, from 1.
+        dtype: Their type.
+        colours: Number of bands but the alpha band.
+        state: Size and time of the file, to notice that it was changed.
+    """
+
+    path: Path
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+    bands: tuple[int, ...]
+    dtype: str
+    colours: int
+    state: tuple[int, int]
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right and top of all corners in coordinates."""
+        columns, rows = np.array([(0, 0), (0, self.height), (self.width, 0), (self.width, self.height)]).T
+        xs, ys = coordinates(self.transform, columns, rows)
+        return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+
+
+def coordinates(
+    transform: Affine, columns: NDArray[np.generic], rows: NDArray[np.generic]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates of places in a raster, counted in pixels from the outer corner of its first one."""
+    a, b, c, d, e, f = transform[:6]
+    return a * columns + b * rows + c, d * columns + e * rows + f
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file.
+
+    Raises:
+        UserError: if there is none.
+    """
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        raise UserError(f'{path} does not exist: give a georeferenced raster such as a GeoTIFF') from None
+    return state.st_size, state.st_mtime_ns
+
+
+def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
+    """Read and check the header of a raster.
+
+    Args:
+        path: The file.
+        bands: Numbers of red, green and blue from 1; by default as the file says, or 1, 2, 3 of three bands.
+
+    Raises:
+        UserError: if the raster cannot be one date of a scene; the sentence says why.
+    """
+    state = file_state(path)
+    if path.is_dir():
+        raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
+    with open_raster(path) as dataset:
+        if not dataset.count or not dataset.width or not dataset.height:
+            raise UserError(f'{path} holds no bands: give the raster itself (gdalinfo lists sub-datasets)')
+        colours = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
+        chosen = _choose_bands(dataset, colours, bands, path)
+        dtypes = {dataset.dtypes[band - 1] for band in chosen}
+        if len(dtypes) > 1 or not dtypes <= {'uint8', 'uint16', 'int16'}:
+            raise UserError(
+                f'{path} holds {" and ".join(sorted(dtypes))} values where whole numbers of 8 or 16 bits are needed: '
+                'convert it (gdal_translate -ot UInt16 -scale), with NaN as nodata'
+            )
+        _check_georeference(dataset, path)
+        return RasterInfo(
+            path,
+            dataset.crs,
+            dataset.transform,
+            dataset.width,
+            dataset.height,
+            chosen,
+            dtypes.pop(),
+            len(colours),
+            state,
+        )
+
+
+def open_raster(path: Path) -> Any:
+    """Open a raster with rasterio.
+
+    Raises:
+        UserError: if it is none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except (*GDAL_ERRORS, ValueError, TypeError) as error:
+        raise UserError(
+            f'{path} cannot be read as a raster, it is damaged or of another kind ({reason(error)}): copy it again '
+            'or convert it to GeoTIFF'
+        ) from None
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what GDAL says, without the name of the file."""
+    cause = error.__cause__ or error
+    return (
+        str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
+    )
+
+
+def _choose_bands(
+    dataset: Any, colours: list[int], bands: Sequence[int] | None, path: Path
+) -> tuple[int, ...]:
+    if bands is not None:
+        if len(bands) != 3 or min(bands) < 1 or max(bands) > dataset.count:
+            raise UserError(
+                f'{path} has {dataset.count} bands, so --bands {",".join(map(str, bands))} cannot be red, green and '
+                f'blue: give three numbers from 1 to {dataset.count}'
+            )
+        return tuple(bands)
+    if ColorInterp.palette in dataset.colorinterp:
+        raise UserError(f'{path} has a colour table: expand it (gdal_translate -expand rgb)')
+    kinds = dataset.colorinterp
+    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(kinds.count(kind) == 1 for kind in rgb):
+        return tuple(kinds.index(kind) + 1 for kind in rgb)
+    if len(colours) == 3:
+        return tuple(colours)
+    raise UserError(
+        f'{path} has {len(colours)} band{"s" if len(colours) != 1 else ""} and does not say which are red, green and '
+        'blue: name them, as --bands 3,2,1'
+    )
+
+
+def _check_georeference(dataset: Any, path: Path) -> None:
+    transform, crs = dataset.transform, dataset.crs
+    if crs is None or transform.is_identity:
+        missing = 'coordinate reference system' if crs is None else 'position and pixel size'
+        raise UserError(
+            f'{path} has no {missing}: georeference it (gdal_edit -a_srs EPSG:... -a_ullr left top right bottom, or '
+            'gdalwarp where it has control points)'
+        )
+    if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
+        raise UserError(f'the position and pixel size of {path} are no numbers to work with: set them again')
+    left, bottom, right, top = dataset.bounds
+    lowest, highest = min(bottom, top), max(bottom, top)
+    if crs.is_geographic and not (-541 < left < right < 541 and -91 < lowest < highest < 91):
+        raise UserError(
+            f'{path} says {crs.to_string()}, but its coordinates ({left:.6g}, {top:.6g}) are no degrees: assign the '
+            'right reference system (gdal_edit -a_srs EPSG:...)'
+        )

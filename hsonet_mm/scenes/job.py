@@ -1,0 +1,194 @@
+"""The folder beside a result in which it grows, so that a run that was killed can go on."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.tiling import TileGrid
+
+__all__ = ['MASK_NODATA', 'PROBS_NODATA', 'PROBS_SCALE', 'SceneJob', 'encode']
+
+PROBS_SCALE = 250
+"""In 8 bits a probability of 1 is 250."""
+
+PROBS_NODATA = 255
+MASK_NODATA = 255
+
+CHECKPOINT_SECONDS = 2.0
+
+
+def encode(probs: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str) -> NDArray[np.generic]:
+    """Probabilities as they are stored, in 8 bits or as they are, with nodata."""
+    if dtype == 'float32':
+        return np.where(valid, probs, np.float32(np.nan))
+    return np.where(valid, np.rint(probs * PROBS_SCALE), PROBS_NODATA).astype(np.uint8)
+
+
+class SceneJob:
+    """The unfinished result of a scene: raw rasters of its size on the disk and how far they are done.
+
+    It holds ``key.json`` (inputs and options), ``probs.raw`` and ``mask.raw`` (the scene, row by row),
+    ``edges.raw`` (what each tile hands to the one below it) and ``state`` (tiles done, and what the last of them
+    hands to the next). State is recorded every two seconds, after the rasters are on the disk; what is written again
+    after a kill is written to the same places with the same values.
+
+    Args:
+        folder: The folder; made if needed.
+        key: Everything that the result depends on. A folder with another key is emptied.
+        grid: Tiles of the scene.
+        dtype: ``'uint8'`` or ``'float32'`` for the probabilities.
+
+    Raises:
+        UserError: if the folder cannot be made or another process works in it.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], grid: TileGrid, dtype: str) -> None:
+        self.folder, self.grid, self.dtype = folder, grid, dtype
+        self._files: dict[str, IO[bytes]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / 'lock').open('w')
+        except OSError as error:
+            raise UserError(
+                f'{folder.parent} cannot be written to ({error.strerror}): give another place with -o'
+            ) from None
+        if not _lock(self._lock):
+            self._lock.close()
+            raise UserError(f'another process is writing to {folder}: wait for it, or end it')
+        self._prepare(json.dumps(key, sort_keys=True, indent=1))
+        rows, columns = grid.rows, grid.columns
+        self.done = 0
+        self.left = np.zeros((rows.size, columns.ramp), np.float32)
+        self._read_state()
+        self._recorded = time.monotonic()
+
+    def _prepare(self, key: str) -> None:
+        """Open the rasters, empty ones unless the folder is of the same scene and options."""
+        path = self.folder / 'key.json'
+        fresh = not path.is_file() or path.read_text(encoding='utf-8') != key
+        if fresh:
+            for old in self.folder.iterdir():
+                if old.name != 'lock':
+                    old.unlink()
+        for name, size in self._sizes().items():
+            file = (self.folder / f'{name}.raw').open('w+b' if fresh else 'r+b', buffering=0)
+            file.truncate(size)
+            self._files[name] = file
+        if fresh:
+            path.write_text(key, encoding='utf-8')
+
+    def _sizes(self) -> dict[str, int]:
+        pixels = self.grid.rows.length * self.grid.columns.length
+        return {
+            'probs': pixels * np.dtype(self.dtype).itemsize,
+            'mask': pixels,
+            'edges': len(self.grid) * self._edge_bytes(),
+        }
+
+    def _edge_bytes(self) -> int:
+        return 4 * self.grid.rows.ramp * self.grid.columns.size
+
+    def _read_state(self) -> None:
+        try:
+            data = (self.folder / 'state').read_bytes()
+        except FileNotFoundError:
+            return
+        self.done = int(np.frombuffer(data, np.int64, 1)[0])
+        self.left = np.frombuffer(data, np.float32, offset=8).reshape(self.left.shape)
+
+    def record(self, done: int, left: NDArray[np.float32], force: bool = False) -> None:
+        """Note that tiles are done, if that was not noted within the last two seconds.
+
+        Args:
+            done: Tiles done, all before that number.
+            left: What the last of them hands to the next, (rows of a tile, ramp).
+            force: Note it in any case.
+        """
+        if not force and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
+            return
+        for file in self._files.values():
+            os.fsync(file.fileno())
+        partial = self.folder / 'state.new'
+        partial.write_bytes(np.int64(done).tobytes() + left.tobytes())
+        partial.replace(self.folder / 'state')
+        self._recorded = time.monotonic()
+
+    def write_cell(self, tile: int, probs: NDArray[np.generic], mask: NDArray[np.uint8]) -> None:
+        """Write the cell of a tile, stored values of (rows, columns) of the cell."""
+        i, j = self.grid[tile]
+        top, left = self.grid.rows.cell(i)[0], self.grid.columns.cell(j)[0]
+        for name, block in (('probs', probs), ('mask', mask)):
+            file, item = self._files[name], block.itemsize
+            for row, values in enumerate(np.ascontiguousarray(block), top):
+                file.seek((row * self.grid.columns.length + left) * item)
+                _write(file, values.data)
+
+    def write_edge(self, tile: int, edge: NDArray[np.float32]) -> None:
+        """Write what a tile hands to the one below it, (ramp, columns of the cell)."""
+        self._files['edges'].seek(tile * self._edge_bytes())
+        _write(self._files['edges'], np.ascontiguousarray(edge).data)
+
+    def read_edge(self, tile: int, columns: int) -> NDArray[np.float32]:
+        """Read it back."""
+        ramp = self.grid.rows.ramp
+        self._files['edges'].seek(tile * self._edge_bytes())
+        data = self._files['edges'].read(4 * ramp * columns)
+        return np.frombuffer(data, np.float32).reshape(ramp, columns)
+
+    def read_rows(self, name: str, first: int, last: int) -> NDArray[np.generic]:
+        """Rows of ``'probs'`` or ``'mask'`` as stored, (rows, columns)."""
+        dtype = np.dtype(self.dtype if name == 'probs' else 'uint8')
+        width = self.grid.columns.length
+        self._files[name].seek(first * width * dtype.itemsize)
+        data = self._files[name].read((last - first) * width * dtype.itemsize)
+        return np.frombuffer(data, dtype).reshape(-1, width)
+
+    def close(self) -> None:
+        """Close the files and leave them for a later run."""
+        for file in self._files.values():
+            file.close()
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Remove the folder."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> 'SceneJob':
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _write(file: IO[bytes], data: memoryview) -> None:
+    """Write all of it: an unbuffered file may take less at once, for one on a disk that is nearly full."""
+    view = memoryview(data).cast('B')
+    while view:
+        view = view[file.write(view) :]
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file until this process closes it or ends; where the system cannot, do without."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

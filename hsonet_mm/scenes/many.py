@@ -1,0 +1,178 @@
+"""Many scenes, in this process or in several, here or on a Ray cluster."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.listing import Scene
+from hsonet_mm.scenes.model import ModelSpec
+from hsonet_mm.scenes.record import SceneOptions
+from hsonet_mm.scenes.scene import detect_scene
+from hsonet_mm.scenes.stretch import Stretch
+
+__all__ = [
+    'MODEL_FAILED',
+    'Outcome',
+    'read_job',
+    'run_here',
+    'run_scenes',
+]
+
+SHARES = 4
+"""Jobs for each worker, so that one with slow scenes does not hold up the end."""
+
+MODEL_FAILED = 2
+"""Exit code of a worker whose model cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a scene: its summary, or the sentence why there is none.
+
+    Attributes:
+        scene: The scene.
+        summary: What its JSON summary says; empty if it failed.
+        error: Why it failed.
+        fresh: False where all was there already.
+    """
+
+    scene: Scene
+    summary: dict[str, Any] = field(default_factory=dict)
+    error: str = ''
+    fresh: bool = True
+
+
+def run_scenes(
+    model: ModelSpec,
+    scenes: Sequence[Scene],
+    options: SceneOptions,
+    folder: Path,
+    engine: str = 'local',
+    workers: int | None = None,
+    gpus: Sequence[int] = (),
+    address: str | None = None,
+) -> Iterator[Outcome]:
+    """Detect the changes of many scenes; one that fails does not stop the others.
+
+    Without workers, GPUs or Ray all is done in this process. Otherwise scenes are dealt out to processes; when one
+    of them ends before its scenes are done, these get a process each.
+
+    Args:
+        model: The model.
+        scenes: The scenes.
+        options: How to do it.
+        folder: Where jobs are noted while they run; on a cluster all machines share it.
+        engine: ``'local'`` or ``'ray'``.
+        workers: Processes at a time; by default one, or one for each GPU, or for each machine of a cluster.
+        gpus: GPUs of this machine to use in turns.
+        address: Address of a Ray cluster; by default one is started on this machine.
+
+    Yields:
+        What became of each scene, in the order in which they end.
+    """
+    if engine == 'local' and not gpus and workers in (None, 1):
+        yield from run_here(model, scenes, options)
+        return
+    from hsonet_mm.leaderboard.engines import run_all
+
+    count = SHARES * (workers or len(gpus) or SHARES)
+    shares = [scenes[start::count] for start in range(min(count, len(scenes)))]
+    parts, done = folder / '.scenes.part', set[Scene]()
+    try:
+        for attempt in range(2):
+            jobs = {
+                _write_job(parts / f'{attempt}.{number}', model, share, options): share
+                for number, share in enumerate(shares)
+            }
+            events = run_all(list(jobs), engine, workers, gpus, address, module='hsonet_mm.scenes.worker')
+            with closing(events):
+                for event in events:
+                    if event.code is None:
+                        continue
+                    outcomes = list(_outcomes(event.job))
+                    if event.code == MODEL_FAILED and not outcomes:
+                        raise UserError(_last_line(event.job.with_name('log.txt')))
+                    done.update(outcome.scene for outcome in outcomes)
+                    yield from outcomes
+                    lost = [scene for scene in jobs[event.job] if scene not in done]
+                    if attempt:
+                        reason = event.error or _last_line(event.job.with_name('log.txt'))
+                        for scene in lost:
+                            yield Outcome(scene, error=f'its process ended with code {event.code} ({reason})')
+            shares = [[scene] for scene in scenes if scene not in done]
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Iterator[Outcome]:
+    """Detect the changes of scenes one after the other in this process."""
+    from hsonet_mm.cli import explain
+
+    detector = model.load()
+    for scene in scenes:
+        try:
+            Path(scene.output).parent.mkdir(parents=True, exist_ok=True)
+            result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.files)
+            yield Outcome(scene, result.summary, fresh=result.fresh)
+        except Exception as error:  # whatever it is, the other scenes go on
+            yield Outcome(scene, error=explain(error) or f'{scene.output}: {type(error).__name__}: {error}')
+
+
+def _write_job(folder: Path, model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f'{folder.parent.parent} cannot be written to ({error.strerror}): give another place with -o'
+        ) from None
+    job = folder / 'job.json'
+    content = {
+        'model': asdict(model),
+        'options': asdict(options),
+        'scenes': [asdict(scene) for scene in scenes],
+    }
+    job.write_text(json.dumps(content), encoding='utf-8')
+    return job
+
+
+def read_job(job: Path) -> tuple[ModelSpec, list[Scene], SceneOptions]:
+    """Read what :func:`run_scenes` wrote for a worker."""
+    content = json.loads(job.read_text(encoding='utf-8'))
+    return (
+        ModelSpec(**_with_tuples(content['model'])),
+        [Scene(**scene) for scene in content['scenes']],
+        SceneOptions(**_with_tuples(content['options'])),
+    )
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo what JSON makes of tuples and stretches."""
+    made: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    if made.get('stretch') is not None:
+        made['stretch'] = Stretch(**made['stretch'])
+    return made
+
+
+def _outcomes(job: Path) -> Iterator[Outcome]:
+    """The outcomes that a worker wrote, a line each; the last line may lack its end."""
+    path = job.with_name('outcomes.jsonl')
+    if path.is_file():
+        for line in path.read_text(encoding='utf-8').splitlines(keepends=True):
+            if line.endswith('\n'):
+                values = json.loads(line)
+                yield Outcome(**{**values, 'scene': Scene(**values['scene'])})
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), 'perhaps for want of memory')[
+        :200
+    ]

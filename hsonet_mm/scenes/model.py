@@ -1,0 +1,72 @@
+"""Which model a scene is for, in a form that other processes can read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, cast
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.tta import Detector
+
+__all__ = ['ModelSpec', 'load_detector', 'split_model']
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model and where it computes.
+
+    Attributes:
+        files: Config and checkpoint, or one ``.onnx`` file.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'`` ...
+        threshold: Probability above which a pixel is changed; by default the model's own.
+        cfg_options: Values that replace those of the config.
+        threads: Threads of ONNX Runtime.
+        factory: ``module:function`` that makes the detector of this.
+    """
+
+    files: tuple[str, ...]
+    device: str = 'cpu'
+    threshold: float | None = None
+    cfg_options: Mapping[str, Any] | None = None
+    threads: int | None = None
+    factory: str = 'hsonet_mm.scenes.model:load_detector'
+
+    def load(self) -> Detector:
+        """Make the detector."""
+        module, _, function = self.factory.partition(':')
+        return cast('Detector', getattr(import_module(module), function)(self))
+
+
+def load_detector(spec: ModelSpec) -> Detector:
+    """Make a :class:`hsonet_mm.apis.detector.ChangeDetector`.
+
+    Raises:
+        UserError: if files or options do not fit.
+    """
+    from hsonet_mm.apis.detector import ChangeDetector
+
+    if len(spec.files) == 1:
+        if spec.device != 'cpu' or spec.cfg_options:
+            raise UserError(
+                '--device and --cfg-options are for checkpoints: leave them out for an .onnx model'
+            )
+        return cast(
+            'Detector',
+            ChangeDetector.from_onnx(spec.files[0], threshold=spec.threshold, threads=spec.threads),
+        )
+    config, checkpoint = spec.files
+    detector = ChangeDetector.from_checkpoint(
+        config,
+        checkpoint,
+        device=spec.device,
+        threshold=spec.threshold,
+        cfg_options=spec.cfg_options,
+        window='whole',  # tiles are the windows
+    )
+    return cast('Detector', detector)
+
+
+def split_model(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Tell the files of the model, the first two or one ``.onnx``, from what follows."""
+    count = 1 if arguments[0].lower().endswith('.onnx') else 2
+    return tuple(arguments[:count]), list(arguments[count:])

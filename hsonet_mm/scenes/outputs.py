@@ -1,0 +1,84 @@
+"""From the raw rasters of a job to cloud-optimised GeoTIFFs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import rasterio
+import rasterio.shutil
+from rasterio.transform import Affine
+
+from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo
+from hsonet_mm.scenes.job import MASK_NODATA, PROBS_NODATA, PROBS_SCALE, SceneJob
+
+__all__ = ['write_geotiff']
+
+_TYPES = {'uint8': 'Byte', 'float32': 'Float32'}
+
+
+def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
+    """Make a cloud-optimised GeoTIFF of one raster of a job: tiles of 512 pixels, deflate, overviews.
+
+    Args:
+        job: The finished job.
+        name: ``'probs'`` or ``'mask'``.
+        info: Header of the first date, whose grid it takes.
+        tags: Written into the file.
+
+    Returns:
+        The file, in the folder of the job.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
+    """
+    dtype = job.dtype if name == 'probs' else 'uint8'
+    source, target = job.folder / f'{name}.vrt', job.folder / f'{name}.tif'
+    source.write_text(_vrt(name, dtype, info, tags), encoding='utf-8')
+    target.unlink(missing_ok=True)
+    options = {
+        'COMPRESS': 'DEFLATE',
+        'PREDICTOR': 'YES' if dtype == 'float32' else 'NO',
+        'BLOCKSIZE': 512,
+        'OVERVIEW_RESAMPLING': 'AVERAGE' if name == 'probs' else 'NEAREST',
+        'BIGTIFF': 'IF_SAFER',
+    }
+    try:
+        rasterio.shutil.copy(source, target, driver='COG', **options)
+        with rasterio.open(target) as dataset:  # GDAL may not notice that the last bytes did not fit
+            dataset.read(1, window=((info.height - 1, info.height), (info.width - 1, info.width)))
+    except GDAL_ERRORS as error:
+        raise OSError(f'{target.name} cannot be written ({error.__cause__ or error})') from error
+    return target
+
+
+def _vrt(name: str, dtype: str, info: RasterInfo, tags: Mapping[str, str]) -> str:
+    """Describe a raw raster to GDAL."""
+    size = 1 if dtype == 'uint8' else 4
+    nodata: float = MASK_NODATA
+    scale = ''
+    if name == 'probs':
+        nodata = PROBS_NODATA if dtype == 'uint8' else float('nan')
+        scale = f'<Scale>{1 / PROBS_SCALE:g}</Scale><Offset>0</Offset>' if dtype == 'uint8' else ''
+    description = 'probability of change' if name == 'probs' else 'changed'
+    items = ''.join(f'<MDI key={quoteattr(key)}>{escape(value)}</MDI>' for key, value in tags.items())
+    return f"""<VRTDataset rasterXSize="{info.width}" rasterYSize="{info.height}">
+<SRS dataAxisToSRSAxisMapping="{_axes(info)}">{escape(info.crs.to_wkt())}</SRS>
+<GeoTransform>{', '.join(repr(value) for value in _geotransform(info.transform))}</GeoTransform>
+<Metadata>{items}</Metadata>
+<VRTRasterBand dataType="{_TYPES[dtype]}" band="1" subClass="VRTRawRasterBand">
+<Description>{description}</Description><NoDataValue>{nodata}</NoDataValue>{scale}<ColorInterp>Gray</ColorInterp>
+<SourceFilename relativeToVRT="1">{name}.raw</SourceFilename>
+<ImageOffset>0</ImageOffset><PixelOffset>{size}</PixelOffset><LineOffset>{size * info.width}</LineOffset>
+<ByteOrder>LSB</ByteOrder>
+</VRTRasterBand>
+</VRTDataset>
+"""
+
+
+def _geotransform(transform: Affine) -> list[float]:
+    return [float(value) for value in transform.to_gdal()]
+
+
+def _axes(info: RasterInfo) -> str:
+    """Rasters have x first, whatever the reference system says."""
+    return '2,1' if info.crs.is_geographic else '1,2'

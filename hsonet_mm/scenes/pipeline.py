@@ -1,0 +1,123 @@
+"""Tiles through a model: reading, predicting and writing at the same time."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.blending import Blender
+from hsonet_mm.scenes.progress import Progress
+from hsonet_mm.scenes.rasters import ScenePair
+from hsonet_mm.scenes.tiling import TileGrid, reflect
+from hsonet_mm.scenes.tta import Detector, augmented_probs
+
+__all__ = ['Tile', 'detect_tiles', 'read_tile']
+
+Tile = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
+"""Both dates (size, size, 3) BGR and where both are valid (size, size)."""
+
+AHEAD = 2
+"""Groups of tiles read before the model needs them, for each thread that reads."""
+
+BEHIND = 3
+"""Groups of tiles that may wait to be written."""
+
+
+def read_tile(pair: ScenePair, grid: TileGrid, index: int) -> Tile:
+    """Read a tile; beyond the end of the scene its content is reflected."""
+    i, j = grid[index]
+    rows, columns = grid.rows.window(i), grid.columns.window(j)
+    t1, t2, valid = pair.read(rows, columns)
+    height, width = grid.rows.size, grid.columns.size
+    if valid.shape == (height, width):
+        return t1, t2, valid
+    places = np.ix_(reflect(height, rows[1] - rows[0]), reflect(width, columns[1] - columns[0]))
+    return t1[places], t2[places], valid[places]
+
+
+def detect_tiles(
+    detector: Detector,
+    pair: ScenePair,
+    grid: TileGrid,
+    blender: Blender,
+    batch: int = 4,
+    tta: Sequence[str] = (),
+    readers: int = 2,
+    progress: Progress | None = None,
+) -> None:
+    """Predict all tiles that are not done yet and hand them to the blender, in order.
+
+    Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
+    computes the same as one that was not. Tiles without a valid pixel do not reach the model.
+
+    Args:
+        detector: The model; called from this thread only.
+        pair: The two dates.
+        grid: Tiles of the scene.
+        blender: Takes the probabilities; called from a thread of its own.
+        batch: Tiles that go through the model together.
+        tta: Kinds of test-time augmentation.
+        readers: Threads that read.
+        progress: Told about every tile.
+
+    Raises:
+        UserError: if a date cannot be read or the model predicts what is no probability.
+    """
+
+    def read(group: range) -> list[Tile]:
+        return [read_tile(pair, grid, index) for index in group]
+
+    def write(group: range, tiles: list[Tile], probs: list[NDArray[np.float32] | None]) -> None:
+        for index, tile, values in zip(group, tiles, probs, strict=True):
+            blender.add(index, values, tile[2])
+            if progress is not None:
+                progress.advance()
+        blender.record(group.stop)
+
+    groups = [group for group in grid.groups(batch) if group.start >= blender.done]
+    with _threads(readers) as reading, _threads(1) as writing:
+        coming = deque(reading.submit(read, group) for group in groups[: AHEAD * readers])
+        going = deque[Future[None]]()
+        for index, group in enumerate(groups):
+            tiles = coming.popleft().result()
+            for following in groups[index + AHEAD * readers :][:1]:
+                coming.append(reading.submit(read, following))
+            going.append(writing.submit(write, group, tiles, _predict(detector, tiles, tta)))
+            if len(going) > BEHIND:
+                going.popleft().result()
+        while going:
+            going.popleft().result()
+
+
+def _predict(
+    detector: Detector, tiles: Sequence[Tile], tta: Sequence[str]
+) -> list[NDArray[np.float32] | None]:
+    """Probabilities of each tile, or None for those without a valid pixel."""
+    wanted = [index for index, (_, _, valid) in enumerate(tiles) if valid.any()]
+    results: list[NDArray[np.float32] | None] = [None] * len(tiles)
+    if wanted:
+        t1 = np.stack([tiles[index][0] for index in wanted])
+        t2 = np.stack([tiles[index][1] for index in wanted])
+        probs = augmented_probs(detector, t1, t2, tta)
+        if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
+            raise UserError(
+                'the model predicts what is no probability, so its training diverged or its export is broken: '
+                'take another checkpoint'
+            )
+        for index, values in zip(wanted, probs, strict=True):
+            results[index] = values
+    return results
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that take up nothing new once something went wrong."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,204 @@
+"""Reading the two dates of a scene, window by window, on the grid of the first one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock, local
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, file_state, open_raster, reason
+from hsonet_mm.scenes.stretch import Stretch, apply_stretch
+
+__all__ = ['ScenePair']
+
+DEFAULT_STRETCH = Stretch(2, 98, percent=True)
+"""For 16 bits where none is given."""
+
+_SAMPLE = 1024
+"""Rows and columns that percentiles are taken of."""
+
+
+@dataclass
+class ScenePair:
+    """The two dates of a scene on the grid of the first one; may be read from several threads.
+
+    The second date is resampled bilinearly where its grid is another.
+
+    Attributes:
+        t1: Header of the first date.
+        t2: Header of the second date.
+        stretches: What becomes 0 and 255 for each date; None where values are 8 bits as they are.
+        resampled: Whether the second date is on another grid.
+
+    Raises:
+        UserError: if the two do not go together.
+    """
+
+    t1: RasterInfo
+    t2: RasterInfo
+    stretch: Stretch | None = None
+    stretches: tuple[Stretch | None, Stretch | None] = field(init=False)
+    resampled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        t1, t2 = self.t1, self.t2
+        if t1.dtype != t2.dtype:
+            raise UserError(
+                f'{t1.path} holds {t1.dtype} and {t2.path} {t2.dtype}: convert one to the type of the other'
+            )
+        if t1.colours != t2.colours and t1.bands != t2.bands:
+            raise UserError(
+                f'{t1.path} has {t1.colours} bands and {t2.path} {t2.colours}: name those of both dates by --bands'
+            )
+        self._check_overlap()
+        same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
+        tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
+        self.resampled = not (same_grid and t1.transform.almost_equals(t2.transform, tolerance))
+        self._local, self._lock, self._open = local(), Lock(), list[Any]()
+        stretch = self.stretch or (None if t1.dtype == 'uint8' else DEFAULT_STRETCH)
+        self.stretches = (_resolve(t1, stretch), _resolve(t2, stretch))
+
+    @property
+    def height(self) -> int:
+        """Rows of the scene."""
+        return self.t1.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the scene."""
+        return self.t1.width
+
+    def _check_overlap(self) -> None:
+        t1, t2 = self.t1, self.t2
+        try:
+            left, bottom, right, top = transform_bounds(t2.crs, t1.crs, *t2.bounds)
+        except GDAL_ERRORS:
+            left = bottom = right = top = np.inf
+        if not np.isfinite([left, bottom, right, top]).all():
+            raise UserError(
+                f'the area of {t2.path} ({t2.crs.to_string()[:40]}) cannot be found in the reference system of '
+                f'{t1.path} ({t1.crs.to_string()[:40]}): one of them has the wrong one, assign the right one '
+                '(gdal_edit -a_srs EPSG:...)'
+            )
+        west, south, east, north = t1.bounds
+        if left >= east or right <= west or bottom >= north or top <= south:
+            raise UserError(
+                f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
+                f'{south:.6g}) to ({east:.6g}, {north:.6g}), the other at ({left:.6g}, {bottom:.6g}) to '
+                f'({right:.6g}, {top:.6g}); check that they show one place'
+            )
+
+    def _datasets(self) -> tuple[Any, Any]:
+        """This thread's own handles."""
+        if not hasattr(self._local, 'datasets'):
+            try:
+                first, second = open_raster(self.t1.path), open_raster(self.t2.path)
+            except UserError:
+                self.check_unchanged()  # another thread may have opened them long before
+                raise
+            opened = [first, second]
+            if self.resampled:
+                second = self._on_grid(second)
+                opened.insert(0, second)
+            with self._lock:
+                self._open += opened
+            self._local.datasets = first, second
+        return self._local.datasets
+
+    def _on_grid(self, dataset: Any) -> Any:
+        """The second date as if it were on the grid of the first."""
+        try:
+            return WarpedVRT(
+                dataset,
+                crs=self.t1.crs,
+                transform=self.t1.transform,
+                width=self.width,
+                height=self.height,
+                resampling=Resampling.bilinear,
+                add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+            )
+        except GDAL_ERRORS as error:
+            raise UserError(
+                f'{self.t2.path} cannot be brought onto the grid of {self.t1.path} ({reason(error)}): assign the '
+                'right reference system (gdal_edit -a_srs EPSG:...)'
+            ) from None
+
+    def read(
+        self, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read a window of both dates.
+
+        Args:
+            rows: First row and the one after the last.
+            columns: First column and the one after the last.
+
+        Returns:
+            Both dates, (H, W, 3) BGR, and where both are valid, (H, W). Elsewhere both are black, so that nothing
+            changes there.
+
+        Raises:
+            UserError: if a file is damaged or was changed meanwhile.
+        """
+        images, valid = list[NDArray[np.uint8]](), np.ones((rows[1] - rows[0], columns[1] - columns[0]), bool)
+        for dataset, info, stretch in zip(self._datasets(), (self.t1, self.t2), self.stretches, strict=True):
+            try:
+                values = dataset.read(info.bands, window=(rows, columns))
+                if not _all_valid(dataset, info.bands):
+                    valid &= dataset.read_masks(info.bands, window=(rows, columns)).any(0)
+            except (*GDAL_ERRORS, OSError) as error:
+                self.check_unchanged()
+                raise UserError(
+                    f'{info.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or '
+                    f'damaged ({reason(error)}): copy it again'
+                ) from None
+            images.append(np.ascontiguousarray(apply_stretch(values[::-1].transpose(1, 2, 0), stretch)))
+        if not valid.all():
+            for image in images:
+                image[~valid] = 0
+        return images[0], images[1], valid
+
+    def check_unchanged(self) -> None:
+        """Make sure that both files are still what they were.
+
+        Raises:
+            UserError: if one was changed or removed.
+        """
+        for info in (self.t1, self.t2):
+            if not info.path.exists() or file_state(info.path) != info.state:
+                raise UserError(
+                    f'{info.path} was changed or removed while it was read: run the command again'
+                )
+
+    def close(self) -> None:
+        """Close the files of all threads."""
+        while self._open:
+            self._open.pop(0).close()
+
+
+def _all_valid(dataset: Any, bands: Sequence[int]) -> bool:
+    flags = dataset.mask_flag_enums
+    return all(MaskFlags.all_valid in flags[band - 1] for band in bands)
+
+
+def _resolve(info: RasterInfo, stretch: Stretch | None) -> Stretch | None:
+    """Turn percentiles into values with a sample of the raster, from its overviews where it has some."""
+    if stretch is None or not stretch.percent:
+        return stretch
+    shape = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
+    with open_raster(info.path) as dataset:
+        try:
+            values = dataset.read(info.bands, out_shape=(3, *shape))
+            valid = dataset.read_masks(info.bands, out_shape=(3, *shape)).any(0)
+        except (*GDAL_ERRORS, OSError) as error:
+            raise UserError(
+                f'{info.path} cannot be read, it is truncated or damaged ({reason(error)}): copy it again'
+            ) from None
+    if not valid.any():
+        raise UserError(f'{info.path} holds nodata only: give a raster with pixels')
+    return stretch.resolve(values[:, valid])

@@ -1,0 +1,104 @@
+"""Options of a scene, and what is put on record about them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from hsonet_mm.scenes.headers import file_state
+from hsonet_mm.scenes.rasters import ScenePair
+from hsonet_mm.scenes.stretch import Stretch
+from hsonet_mm.scenes.tta import Detector
+from hsonet_mm.version import __version__
+
+__all__ = ['SceneOptions', 'describe', 'job_key', 'up_to_date']
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How a scene is read, predicted and written.
+
+    Attributes:
+        tile: Rows and columns that the model sees at once, a multiple of 32.
+        overlap: Rows and columns that neighbouring tiles share, a multiple of 32.
+        batch: Tiles that go through the model together.
+        tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
+        bands: Numbers of red, green and blue in both dates; by default as the files say.
+        stretch: Values or percentiles that become 0 and 255; by default 8 bits as they are, 16 bits from the 2nd to
+            the 98th percentile of each date.
+        float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
+        polygons: ``'gpkg'``, ``'geojson'`` or ``'none'``.
+        min_area: Square metres; smaller regions are no polygons. The mask keeps them.
+        dates: Names of the two dates; by default those of the files.
+        readers: Threads that read.
+    """
+
+    tile: int = 512
+    overlap: int = 128
+    batch: int = 4
+    tta: tuple[str, ...] = ()
+    bands: tuple[int, ...] | None = None
+    stretch: Stretch | None = None
+    float32: bool = False
+    polygons: str = 'gpkg'
+    min_area: float = 10.0
+    dates: tuple[str, str] | None = None
+    readers: int = 2
+
+
+def job_key(
+    detector: Detector, pair: ScenePair, options: SceneOptions, model_files: Sequence[str | Path]
+) -> dict[str, Any]:
+    """All that decides on the result; the place of the output does not."""
+    paths = [Path(path) for path in model_files]
+    sidecars = [path.with_name(f'{path.name}.calibration.json') for path in paths]
+    sidecars = [path for path in sidecars if path.is_file()]
+    return {
+        'hsonet_mm': __version__,
+        'inputs': [[str(info.path.resolve()), *info.state] for info in (pair.t1, pair.t2)],
+        'model': [detector.name, detector.threshold, dict(detector.versions)],
+        'model_files': [[str(path), *file_state(path)] for path in (*paths, *sidecars)],
+        'options': json.loads(json.dumps({**asdict(options), 'readers': None})),
+    }
+
+
+def up_to_date(files: Mapping[str, Path], key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of a finished run with the same key, if all of its files are there."""
+    try:
+        summary = json.loads(files['summary'].read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    same = isinstance(summary, dict) and summary.get('key') == key
+    return summary if same and all(path.is_file() for path in files.values()) else None
+
+
+def describe(
+    detector: Detector, pair: ScenePair, options: SceneOptions, files: Mapping[str, Path]
+) -> dict[str, Any]:
+    """The part of the summary that is known from the start."""
+    names = options.dates or (pair.t1.path.stem, pair.t2.path.stem)
+    return {
+        'before': {'name': names[0], 'file': str(pair.t1.path)},
+        'after': {'name': names[1], 'file': str(pair.t2.path), 'resampled': pair.resampled},
+        'model': detector.name,
+        'threshold': detector.threshold,
+        'threshold_source': detector.threshold_source,
+        'versions': {
+            'hsonet_mm': __version__,
+            **detector.versions,
+            'rasterio': rasterio.__version__,
+            'gdal': rasterio.__gdal_version__,
+        },
+        'bands': {'before': list(pair.t1.bands), 'after': list(pair.t2.bands)},
+        'stretch': [str(stretch) if stretch else 'none' for stretch in pair.stretches],
+        'tile': options.tile,
+        'overlap': options.overlap,
+        'tta': list(options.tta),
+        'crs': pair.t1.crs.to_string(),
+        'width': pair.width,
+        'height': pair.height,
+        'files': {kind: path.name for kind, path in files.items()},
+    }

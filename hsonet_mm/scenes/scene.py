@@ -1,0 +1,201 @@
+"""From two rasters to a change map: the whole way of one scene."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.areas import PixelAreas
+from hsonet_mm.scenes.blending import Blender
+from hsonet_mm.scenes.headers import read_info
+from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
+from hsonet_mm.scenes.outputs import write_geotiff
+from hsonet_mm.scenes.pipeline import detect_tiles
+from hsonet_mm.scenes.polygons import Polygoniser
+from hsonet_mm.scenes.progress import Progress
+from hsonet_mm.scenes.rasters import ScenePair
+from hsonet_mm.scenes.record import SceneOptions, describe, job_key, up_to_date
+from hsonet_mm.scenes.tiling import TileGrid
+from hsonet_mm.scenes.tta import Detector
+from hsonet_mm.scenes.vectors import write_polygons
+
+__all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
+
+CACHE_MIB = 128
+"""Decoded blocks that GDAL keeps, for all rasters together."""
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """What became of a scene.
+
+    Attributes:
+        files: Files written by kind: ``probs``, ``mask``, ``polygons`` and ``summary``.
+        summary: What the JSON summary says.
+        fresh: False where all was there already, of the same inputs and options.
+    """
+
+    files: dict[str, Path]
+    summary: dict[str, Any]
+    fresh: bool
+
+
+def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
+    """The files of a result by kind; all but the probabilities are named after them."""
+    files = {'probs': output, 'mask': output.with_name(f'{output.stem}_mask.tif')}
+    if polygons != 'none':
+        files['polygons'] = output.with_suffix(f'.{polygons}')
+    return {**files, 'summary': output.with_suffix('.json')}
+
+
+def detect_scene(
+    detector: Detector,
+    before: str | Path,
+    after: str | Path,
+    output: str | Path,
+    options: SceneOptions | None = None,
+    model_files: Sequence[str | Path] = (),
+    progress: bool = False,
+) -> SceneResult:
+    """Find the changes between two rasters of any size, in memory that does not depend on it.
+
+    The result has the grid of the first date: probabilities in ``output``, a mask in ``<output>_mask.tif`` (1
+    changed, 0 not, 255 nodata), polygons and a JSON summary beside them. They appear when all is done. Until then
+    the result grows in the folder ``.<output>.part``; after a kill the same call goes on with it.
+
+    Args:
+        detector: The model.
+        before: Raster of the first date.
+        after: Raster of the second date, on any grid.
+        output: GeoTIFF to write; files that are there are replaced.
+        options: How to do it.
+        model_files: Files of the model; when one has changed, nothing is taken over from an earlier run.
+        progress: Show a progress bar on the standard error stream.
+
+    Raises:
+        UserError: if something is wrong with the inputs or the place of the output; there is no output then.
+    """
+    options, output = options or SceneOptions(), Path(output)
+    files = result_files(output, options.polygons)
+    bands = options.bands
+    with rasterio.Env(GDAL_CACHEMAX=int(os.environ.get('GDAL_CACHEMAX', CACHE_MIB))):
+        t1, t2 = (read_info(Path(path), bands) for path in (before, after))
+        _check_output(output, files, (t1.path, t2.path))
+        pair = ScenePair(t1, t2, options.stretch)
+        grid = TileGrid.make(pair.height, pair.width, options.tile, options.overlap)
+        summary = describe(detector, pair, options, files)
+        key = job_key(detector, pair, options, model_files)
+        if (found := up_to_date(files, key)) is not None:
+            return SceneResult(files, found, fresh=False)
+        folder = output.with_name(f'.{output.name}.part')
+        with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
+            try:
+                _detect(detector, pair, grid, job, options, progress)
+                pair.check_unchanged()
+                summary = {**summary, **_write(job, pair, options, detector, files, summary), 'key': key}
+                partial = folder / 'summary.json'
+                partial.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
+                for kind, name in _PARTS.items():
+                    if kind in files:
+                        path = folder / name.format(options.polygons)
+                        path.replace(files[kind])
+            except UserError:
+                job.discard()
+                raise
+            except OSError as error:
+                raise UserError(
+                    f'{output} cannot be written ({error.strerror or error}): make room there or give another '
+                    'place, and run the command again'
+                ) from error
+            finally:
+                pair.close()
+            job.discard()
+    return SceneResult(files, summary, fresh=True)
+
+
+_PARTS = {
+    'probs': 'probs.tif',
+    'mask': 'mask.tif',
+    'polygons': 'polygons.{}',
+    'summary': 'summary.json',
+}
+"""Files of a result in the folder of the job, in the order in which they are moved out."""
+
+
+def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Path]) -> None:
+    if output.suffix.lower() not in ('.tif', '.tiff'):
+        raise UserError(f'{output} is no name for a GeoTIFF: give one that ends in .tif')
+    for path in files.values():
+        if path.is_dir():
+            raise UserError(f'{path} is a folder: give another name with -o')
+        if path.resolve() in [given.resolve() for given in inputs]:
+            raise UserError(f'{path} would be replaced by the result: give another name with -o')
+
+
+def _detect(
+    detector: Detector, pair: ScenePair, grid: TileGrid, job: SceneJob, options: SceneOptions, progress: bool
+) -> None:
+    blender = Blender(grid, job, detector.threshold)
+    bar = Progress(len(grid), job.done, pair.height * pair.width / len(grid)) if progress else None
+    try:
+        detect_tiles(detector, pair, grid, blender, options.batch, options.tta, options.readers, bar)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _write(
+    job: SceneJob,
+    pair: ScenePair,
+    options: SceneOptions,
+    detector: Detector,
+    files: Mapping[str, Path],
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write all results but the summary into the folder of the job; returns the figures of the summary."""
+
+    def read_rows(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        probs = job.read_rows('probs', first, last).astype(np.float32)
+        if not options.float32:
+            probs /= PROBS_SCALE
+        return job.read_rows('mask', first, last).astype(np.uint8, copy=False), probs
+
+    areas = PixelAreas(pair.t1.crs, pair.t1.transform, pair.width, pair.height)
+    regions = Polygoniser(read_rows, pair.width, pair.height, pair.t1.transform, areas, options.min_area)
+    dates = summary['before']['name'], summary['after']['name']
+    if 'polygons' in files:
+        write_polygons(job.folder / f'polygons.{options.polygons}', regions, pair.t1.crs, dates)
+    else:
+        for _ in regions:
+            pass
+    if not regions.valid:
+        raise UserError(
+            f'no pixel is valid in both {pair.t1.path} and {pair.t2.path}: check their nodata values and that they '
+            'show one place'
+        )
+    tags = {
+        'MODEL': detector.name,
+        'THRESHOLD': f'{detector.threshold:g}',
+        'BEFORE': dates[0],
+        'AFTER': dates[1],
+    }
+    encoding = 'probability as it is' if options.float32 else f'{PROBS_SCALE} is a probability of 1'
+    write_geotiff(job, 'probs', pair.t1, {**tags, 'VALUES': f'{encoding}, nodata outside'})
+    write_geotiff(job, 'mask', pair.t1, {**tags, 'VALUES': '1 changed, 0 not, 255 nodata'})
+    return {
+        'pixels': pair.width * pair.height,
+        'valid_pixels': regions.valid,
+        'changed_pixels': regions.changed,
+        'changed_share': regions.changed / regions.valid,
+        'changed_area_m2': round(regions.changed_area, 2),
+        'polygons': regions.given,
+        'polygons_left_out': regions.small,
+        'min_area_m2': options.min_area,
+    }

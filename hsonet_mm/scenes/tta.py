@@ -1,0 +1,71 @@
+"""Test-time augmentation: the mean probability over mirrored, turned and swapped views."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['KINDS', 'Detector', 'augmented_probs']
+
+KINDS = ('flips', 'rotations', 'swap')
+"""Left-right and up-down; by 90, 180 and 270 degrees; the two dates."""
+
+
+class Detector(Protocol):
+    """What a scene needs of a model, as :class:`hsonet_mm.ChangeDetector` offers it.
+
+    Attributes:
+        threshold: Probability above which a pixel is changed.
+        threshold_source: Where the threshold comes from, in words.
+        name: Name of the model for summaries.
+        versions: Versions of what computes.
+    """
+
+    threshold: float
+    threshold_source: str
+    name: str
+    versions: dict[str, str]
+
+    def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of change (N, H, W) of BGR batches (N, H, W, 3)."""
+        ...
+
+
+def augmented_probs(
+    detector: Detector, t1: NDArray[np.uint8], t2: NDArray[np.uint8], kinds: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Mean of the probabilities over all views of a batch, each brought back to its place.
+
+    Probabilities are averaged, not what is behind them, so that it is right for heads of one channel and of two.
+
+    Args:
+        detector: The model.
+        t1: Images of the first date, (N, H, W, 3) BGR.
+        t2: Images of the second date.
+        kinds: Which of :data:`KINDS`; every combination of those given is a view: 2 or 4 by flips, 4 by rotations,
+            8 by both, twice as many with swap.
+    """
+    views = _views(kinds)
+    total = np.zeros(t1.shape[:3], np.float32)
+    for (turns, mirror), swap in product(views, (False, True) if 'swap' in kinds else (False,)):
+        images = (t2, t1) if swap else (t1, t2)
+        first, second = (_turn(image, turns, mirror) for image in images)
+        probs = detector.probs(first, second)
+        if mirror:
+            probs = probs[:, :, ::-1]
+        total += np.rot90(probs, -turns, axes=(1, 2))
+    return total / np.float32(len(views) * (2 if 'swap' in kinds else 1))
+
+
+def _views(kinds: Sequence[str]) -> list[tuple[int, bool]]:
+    """Quarter turns and whether mirrored after them."""
+    if 'rotations' in kinds:
+        return list(product(range(4), (False, True) if 'flips' in kinds else (False,)))
+    return list(product((0, 2), (False, True))) if 'flips' in kinds else [(0, False)]
+
+
+def _turn(images: NDArray[np.uint8], turns: int, mirror: bool) -> NDArray[np.uint8]:
+    turned = np.rot90(images, turns, axes=(1, 2))
+    return np.ascontiguousarray(turned[:, :, ::-1] if mirror else turned)

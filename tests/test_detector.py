@@ -1,0 +1,382 @@
+"""ChangeDetector: the same answers from every kind of model, thresholds, sidecars, bad input, life without PyTorch."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import textwrap
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from hsonet_mm import ChangeDetector
+from hsonet_mm.apis import detector as detector_module
+from hsonet_mm.apis.calibration import apply_temperature, sidecar_of
+from hsonet_mm.apis.detector import open_detector
+from hsonet_mm.errors import UserError
+from hsonet_mm.export.metadata import Metadata
+
+onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnxruntime')
+
+METADATA = Metadata(
+    name='tiny.py tiny.pth',
+    threshold=0.25,
+    threshold_source="the model's own",
+    temperature=1.0,
+    tile_size=None,
+    crop_size=128,
+    versions={'hsonet_mm': '0.1.0', 'torch': '2.13.0'},
+)
+
+
+def write_onnx(path, props=None, tile_size=None, divisor=255.0):
+    """A model whose probability is |red of t1 - green of t2| / 255."""
+    helper, kind = onnx.helper, onnx.TensorProto
+    size = (tile_size or 'height', tile_size or 'width')
+    nodes = [
+        helper.make_node('Gather', ['pair', 'red'], ['r1'], axis=1),
+        helper.make_node('Gather', ['pair', 'green'], ['g2'], axis=1),
+        helper.make_node('Sub', ['r1', 'g2'], ['difference']),
+        helper.make_node('Abs', ['difference'], ['distance']),
+        helper.make_node('Div', ['distance', 'scale'], ['probs']),
+    ]
+    initializers = [
+        helper.make_tensor('red', kind.INT64, [1], [0]),
+        helper.make_tensor('green', kind.INT64, [1], [4]),
+        helper.make_tensor('scale', kind.FLOAT, [], [divisor]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        'tiny',
+        [helper.make_tensor_value_info('pair', kind.FLOAT, ('batch', 6, *size))],
+        [helper.make_tensor_value_info('probs', kind.FLOAT, ('batch', 1, *size))],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
+    metadata = Metadata(**{**METADATA.__dict__, 'tile_size': tile_size})
+    helper.set_model_props(model, metadata.to_props() if props is None else props)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_sidecar(model, **changes):
+    content = {
+        'format': 'hsonet_mm calibration 1',
+        'temperature': 2.0,
+        'threshold': 0.375,
+        'model_sha256': hashlib.sha256(model.read_bytes()).hexdigest(),
+    }
+    sidecar_of(model).write_text(json.dumps(content | changes))
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_onnx(tmp_path / 'model.onnx')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, write_config):
+    """Config and checkpoint of random weights."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = write_config(folder / 'tiny.py')
+    cfg = Config.fromfile(config)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('opencd'):
+        network = MODELS.build(cfg.model)
+    network.decode_head.conv_seg.bias.data.zero_()
+    torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
+    return config, folder / 'tiny.pth'
+
+
+def image(seed, height=21, width=34):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def expected(t1, t2):
+    return abs(t1[..., 2].astype(np.float32) - t2[..., 1]) / 255
+
+
+def test_onnx_predicts_arrays_paths_and_lists(model, tmp_path):
+    detector = ChangeDetector.from_onnx(model, threads=1)
+    t1, t2 = image(1), image(2)
+    prediction = detector.predict(t1, t2)
+    assert prediction.probs.dtype == np.float32
+    assert prediction.mask.dtype == bool
+    np.testing.assert_allclose(prediction.probs, expected(t1, t2), atol=1e-6)
+    np.testing.assert_array_equal(prediction.mask, prediction.probs > 0.25)
+    assert prediction.threshold == 0.25
+    for name, one in (('a.png', t1), ('b.png', t2)):
+        cv2.imwrite(str(tmp_path / name), one)
+    paths = tmp_path / 'a.png', str(tmp_path / 'b.png')
+    np.testing.assert_array_equal(detector.predict(*paths).probs, prediction.probs)
+    others = image(3, 5, 1), image(4, 5, 1)
+    both = detector.predict([paths[0], others[0]], [t2, others[1]])
+    np.testing.assert_array_equal(both[0].probs, prediction.probs)
+    np.testing.assert_allclose(both[1].probs, expected(*others), atol=1e-6)
+
+
+def test_probs_of_a_batch(model):
+    t1, t2 = np.stack([image(1), image(2), image(3)]), np.stack([image(4), image(5), image(6)])
+    np.testing.assert_allclose(ChangeDetector.from_onnx(model).probs(t1, t2), expected(t1, t2), atol=1e-6)
+
+
+def test_onnx_says_what_it_is(model):
+    detector = ChangeDetector.from_onnx(model)
+    assert detector.name == 'model.onnx'
+    assert {'hsonet_mm', 'onnxruntime', 'torch of the export'} <= detector.versions.keys()
+
+
+def test_threshold_given_calibrated_or_the_models_own(model):
+    own = ChangeDetector.from_onnx(model)
+    assert (own.threshold, own.threshold_source) == (0.25, "the model's own")
+    write_sidecar(model)
+    calibrated = ChangeDetector.from_onnx(model)
+    assert (calibrated.threshold, calibrated.threshold_source) == (
+        0.375,
+        'calibrated (model.onnx.calibration.json)',
+    )
+    given = ChangeDetector.from_onnx(model, threshold=0.9)
+    assert (given.threshold, given.threshold_source) == (0.9, 'given')
+    pair = image(1), image(2)
+    p = own.predict(*pair).probs.astype(float).clip(1e-6, 1 - 1e-6)
+    softer = 1 / (1 + np.sqrt((1 - p) / p))  # T = 2
+    for one in (calibrated, given):
+        prediction = one.predict(*pair)
+        inner = (p > 1e-4) & (p < 1 - 1e-4)
+        np.testing.assert_allclose(prediction.probs[inner], softer[inner], atol=1e-6)
+        np.testing.assert_array_equal(prediction.mask, prediction.probs > np.float32(one.threshold))
+    assert calibrated.predict(*pair).mask.sum() != own.predict(*pair).mask.sum()
+
+
+def test_temperature_keeps_order_and_ends():
+    probs = np.array([0, 1e-30, 0.1, 0.5, 0.9, 1], np.float32)
+    assert apply_temperature(probs, 1) is probs
+    for temperature in (0.5, 3):
+        scaled = apply_temperature(probs, temperature)
+        assert scaled.dtype == np.float32
+        assert (np.diff(scaled) >= 0).all()
+        assert scaled[3] == 0.5
+        assert np.isfinite(scaled).all()
+    odds = (0.9 / 0.1) ** (1 / 3)
+    assert apply_temperature(probs, 3)[4] == pytest.approx(odds / (1 + odds), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        ('{', 'is damaged'),
+        ('[1]', 'is damaged'),
+        ('{"format": "other"}', "its format is 'other'"),
+        ({'threshold': 0}, 'out of range'),
+        ({'threshold': None}, 'is damaged'),
+        ({'temperature': -1}, 'out of range'),
+        ({'temperature': float('nan')}, 'out of range'),
+        ({'model_sha256': '0' * 64}, 'was made for another file than .*model.onnx'),
+    ],
+)
+def test_bad_sidecar(model, change, sentence):
+    if isinstance(change, str):
+        sidecar_of(model).write_text(change)
+    else:
+        write_sidecar(model, **change)
+    with pytest.raises(UserError, match=sentence) as caught:
+        ChangeDetector.from_onnx(model)
+    assert str(sidecar_of(model)) in str(caught.value)
+    assert 'hsonet calibrate' in str(caught.value)
+
+
+def test_sidecar_without_a_key(model):
+    sidecar_of(model).write_text('{"format": "hsonet_mm calibration 1", "temperature": 1}')
+    with pytest.raises(UserError, match="no 'threshold'"):
+        ChangeDetector.from_onnx(model)
+
+
+BAD_FILES = {
+    'text': (lambda _: b'hello', 'is no ONNX model, or truncated or damaged'),
+    'empty': (lambda _: b'', 'is no ONNX model'),
+    'truncated': (lambda data: data[: len(data) // 2], 'is no ONNX model, or truncated|was not written by'),
+    'cut by a byte': (
+        lambda data: data[:-1],
+        'is no ONNX model, or truncated|was not written by|other version',
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', BAD_FILES)
+def test_bad_onnx(model, kind):
+    damage, sentence = BAD_FILES[kind]
+    model.write_bytes(damage(model.read_bytes()))
+    with pytest.raises(UserError, match=sentence) as caught:
+        ChangeDetector.from_onnx(model)
+    assert str(model) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('props', 'sentence'),
+    [
+        ({'model_type': '"Segmentor"'}, 'was not written by `hsonet export`'),
+        ({'hsonet_mm': '{"format": 99}'}, 'another version of hsonet_mm'),
+        ({'hsonet_mm': 'x'}, 'another version of hsonet_mm'),
+        ({'hsonet_mm': '{"format": 1}'}, 'another version of hsonet_mm'),
+    ],
+)
+def test_onnx_of_something_else(tmp_path, props, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ChangeDetector.from_onnx(write_onnx(tmp_path / 'other.onnx', props))
+
+
+def test_bad_arguments(model, monkeypatch):
+    with pytest.raises(UserError, match=r'none\.onnx does not exist'):
+        ChangeDetector.from_onnx('none.onnx')
+    with pytest.raises(UserError, match='0 threads'):
+        ChangeDetector.from_onnx(model, threads=0)
+    for threshold in (0, 1, float('nan')):
+        with pytest.raises(UserError, match='between 0 and 1'):
+            ChangeDetector.from_onnx(model, threshold=threshold)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(UserError, match=r'needs ONNX Runtime: pip install "hsonet_mm\[onnx\]"'):
+        ChangeDetector.from_onnx(model)
+
+
+@pytest.mark.parametrize(
+    ('t1', 't2', 'sentence'),
+    [
+        (image(1).astype(np.float32), image(2), r'not \(21, 34, 3\) of float32'),
+        (image(1), image(2).astype(np.uint16), 'of uint16'),
+        (image(1)[..., 0], image(2)[..., 0], r'not \(21, 34\) of uint8'),
+        (image(1)[..., :2], image(2)[..., :2], r'not \(21, 34, 2\)'),
+        (image(1), image(2, 20), '34 x 21 and 34 x 20 pixels'),
+        (image(1)[:0], image(2)[:0], 'have no pixels'),
+        ([image(1)], [image(2)] * 2, 'lists of the same length'),
+        ([image(1)], image(2), 'lists of the same length'),
+        ('none.png', 'none.png', 'none.png does not exist'),
+    ],
+)
+def test_bad_images(model, t1, t2, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ChangeDetector.from_onnx(model).predict(t1, t2)
+
+
+def test_a_model_of_one_tile_size(tmp_path):
+    detector = ChangeDetector.from_onnx(write_onnx(tmp_path / 'tiles.onnx', tile_size=16))
+    assert detector.predict(image(1, 16, 16), image(2, 16, 16)).mask.shape == (16, 16)
+    with pytest.raises(UserError, match='takes 16 x 16 pixels and got 20 x 16'):
+        detector.predict(image(1, 16, 20), image(2, 16, 20))
+
+
+def test_a_diverged_model_is_named(tmp_path):
+    detector = ChangeDetector.from_onnx(write_onnx(tmp_path / 'nan.onnx', divisor=float('nan')))
+    with pytest.raises(UserError, match='NaN'):
+        detector.predict(image(1), image(2))
+
+
+def test_open_detector(model, trained):
+    assert open_detector([model], device='cpu', window='whole', threshold=0.5).threshold == 0.5
+    detector = open_detector(list(trained), cfg_options={'model.decode_head.threshold': 0.75})
+    assert (detector.threshold, detector.threshold_source) == (0.75, "the model's own")
+    for files in ([], [trained[0]], [*trained, model]):
+        with pytest.raises(UserError, match=r'give a config and a checkpoint, or one \.onnx file'):
+            open_detector(files)
+    for options, name in (
+        ({'device': 'cuda'}, '--device'),
+        ({'window': (64, 32)}, '--mode'),
+        ({'cfg_options': {'a': 1}}, '--cfg-options'),
+    ):
+        with pytest.raises(UserError, match=f'leave out {name}'):
+            open_detector([model], **options)
+
+
+def test_checkpoint_with_a_sidecar(trained):
+    config, checkpoint = trained
+    pair = np.stack([image(1, 40, 50), image(3, 40, 50)]), np.stack([image(2, 40, 50), image(4, 40, 50)])
+    plain = ChangeDetector.from_checkpoint(config, checkpoint)
+    assert plain.name == 'tiny.py tiny.pth'
+    assert plain.versions['torch'] == torch.__version__
+    probs = plain.probs(*pair)
+    single = plain.predict(pair[0][1], pair[1][1])
+    np.testing.assert_allclose(probs[1], single.probs, atol=1e-6)
+    write_sidecar(checkpoint)
+    try:
+        calibrated = ChangeDetector.from_checkpoint(config, checkpoint)
+    finally:
+        sidecar_of(checkpoint).unlink()
+    assert calibrated.threshold_source == 'calibrated (tiny.pth.calibration.json)'
+    np.testing.assert_allclose(calibrated.probs(*pair), apply_temperature(probs, 2.0), atol=1e-6)
+
+
+def test_two_detectors_share_nothing(trained):
+    """Neither the default scope of MMEngine nor the weights of another detector."""
+    before = DefaultScope.get_current_instance()
+    first = ChangeDetector.from_checkpoint(*trained)
+    pair = image(1, 32, 32), image(2, 32, 32)
+    answer = first.predict(*pair).probs
+    second = ChangeDetector.from_checkpoint(*trained, threshold=0.9)
+    torch.nn.init.constant_(second.model.network.decode_head.conv_seg.bias, 9)
+    assert DefaultScope.get_current_instance() is before
+    np.testing.assert_array_equal(first.predict(*pair).probs, answer)
+    assert first.threshold == 0.5
+
+
+def test_checkpoint_without_pytorch(trained, monkeypatch):
+    monkeypatch.setattr(detector_module, 'find_spec', lambda _: None)
+    with pytest.raises(UserError, match=r'tiny.pth needs PyTorch.*\[standalone\].*\.onnx'):
+        ChangeDetector.from_checkpoint(*trained)
+
+
+def test_without_pytorch_and_openmmlab(tmp_path, repo):
+    """The package, the detector and ``hsonet predict`` work on exported models where nothing else is installed."""
+    write_onnx(tmp_path / 'model.onnx')
+    for name, seed in (('a.png', 1), ('b.png', 2)):
+        cv2.imwrite(str(tmp_path / name), image(seed))
+    code = """
+        import sys
+        for name in ('torch', 'mmengine', 'mmcv', 'mmseg', 'opencd'):
+            sys.modules[name] = None
+        import argparse
+        import hsonet_mm
+        from hsonet_mm.apis import predict
+        from hsonet_mm.errors import UserError
+
+        detector = hsonet_mm.ChangeDetector.from_onnx('model.onnx')
+        assert detector.predict('a.png', 'b.png').mask.any()
+        try:
+            hsonet_mm.ChangeDetector.from_checkpoint('tiny.py', 'tiny.pth')
+        except UserError as error:
+            print(error)
+        parser = argparse.ArgumentParser()
+        predict.add_arguments(parser)
+        sys.exit(predict.run(parser.parse_args(['model.onnx', 'a.png', 'b.png', '--out', 'out'])))
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        cwd=tmp_path,
+        env={'PYTHONPATH': str(repo), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    missing, last = done.stdout.strip().splitlines()
+    assert missing.startswith('the checkpoint tiny.pth needs PyTorch')
+    assert "at threshold 0.25 (the model's own), see out" in last
+    mask = cv2.imread(str(tmp_path / 'out/b_mask.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask > 0, expected(image(1), image(2)) > 0.25)
+
+
+def test_predict_command_takes_onnx(model, tmp_path, hsonet):
+    for name, seed in (('a.png', 1), ('b.png', 2)):
+        cv2.imwrite(str(tmp_path / name), image(seed))
+    pair = (tmp_path / 'a.png', tmp_path / 'b.png')
+    code, stdout, _ = hsonet('predict', model, *pair, '--out', tmp_path / 'out', '--threshold', 0.5)
+    assert code == 0
+    assert 'at threshold 0.5 (given)' in stdout
+    code, _, stderr = hsonet('predict', model, *pair, '--out', tmp_path / 'out', '--mode', 'slide')
+    assert code == 2
+    assert stderr.startswith(f'error: {model} runs as it was exported')
+    assert hsonet('predict', model, pair[0], '--out', tmp_path / 'out')[0] == 2

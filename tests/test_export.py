@@ -1,0 +1,317 @@
+"""Exported models: the same probabilities as PyTorch at any size, what they say of themselves, what cannot be."""
+
+import argparse
+import ast
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from hsonet_mm import ChangeDetector
+from hsonet_mm.apis.calibration import Calibration, write_calibration
+from hsonet_mm.errors import UserError
+from hsonet_mm.export import command, formats
+from hsonet_mm.export.graph import PairToProbs
+from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
+
+onnx = pytest.importorskip('onnx')
+onnxruntime = pytest.importorskip('onnxruntime')
+pytest.importorskip('onnxscript')
+
+# MMSegmentation's head of two channels, images in BGR, no padding.
+TWO_CHANNELS = {
+    'model.type': 'SiamEncoderDecoder',
+    'model.data_preprocessor.bgr_to_rgb': False,
+    'model.data_preprocessor.mean': [10.0, 50.0, 90.0, 100.0, 140.0, 180.0],
+    'model.data_preprocessor.test_cfg': None,
+    'model.neck': {'_delete_': True, 'type': 'FeatureFusionNeck', 'policy': 'concat'},
+    'model.decode_head': {
+        '_delete_': True,
+        'type': 'mmseg.FCNHead',
+        'in_channels': 32,
+        'in_index': 1,
+        'channels': 8,
+        'num_convs': 1,
+        'num_classes': 2,
+        'concat_input': False,
+        'loss_decode': {'type': 'mmseg.CrossEntropyLoss'},
+    },
+}
+
+
+def save(folder, write_config, changes=None):
+    """Write config and checkpoint of random weights whose probabilities spread over (0, 1)."""
+    config = write_config(folder / 'tiny.py', changes)
+    cfg = Config.fromfile(config)
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('opencd'):
+        network = MODELS.build(cfg.model)
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+    classifier = network.decode_head.conv_seg
+    torch.nn.init.normal_(classifier.weight, std=5)
+    classifier.bias.data.zero_()
+    torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
+    return config, folder / 'tiny.pth'
+
+
+def run(*args):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(arg) for arg in args]))
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, write_config):
+    return save(tmp_path_factory.mktemp('trained'), write_config)
+
+
+@pytest.fixture(scope='module')
+def exported(trained, tmp_path_factory):
+    """The calibrated model, exported."""
+    config, checkpoint = trained
+    calibrated = tmp_path_factory.mktemp('exported') / 'calibrated.pth'
+    calibrated.write_bytes(checkpoint.read_bytes())
+    write_calibration(calibrated, Calibration(temperature=1.7, threshold=0.42), {})
+    path = calibrated.with_name('model.onnx')
+    assert run(config, calibrated, '-o', path) == 0
+    return config, calibrated, path
+
+
+def images(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_same_probabilities_at_any_size(exported):
+    config, checkpoint, path = exported
+    expected = ChangeDetector.from_checkpoint(config, checkpoint)
+    detector = ChangeDetector.from_onnx(path, threads=1)
+    assert expected.temperature == 1.7
+    assert detector.temperature == 1.0  # it is in the graph
+    spread = []
+    for n, shape in enumerate([(1, 64, 64), (2, 33, 97), (3, 20, 31), (1, 1, 1), (1, 1, 70), (1, 160, 96)]):
+        t1, t2 = images(2 * n, *shape), images(2 * n + 1, *shape)
+        probs = detector.probs(t1, t2)
+        np.testing.assert_allclose(probs, expected.probs(t1, t2), atol=1e-4)
+        spread.append(probs.std())
+    assert max(spread) > 0.05  # the comparison says nothing about constants
+    assert (detector.threshold, detector.threshold_source) == (
+        0.42,
+        'calibrated (calibrated.pth.calibration.json)',
+    )
+
+
+def test_what_the_file_says(exported):
+    model = onnx.load(exported[2])
+    props = {prop.key: prop.value for prop in model.metadata_props}
+    ours = json.loads(props['hsonet_mm'])
+    assert ours['temperature'] == 1.7
+    assert ours['classes'] == ['unchanged', 'changed']
+    assert ours['bands'] == ['red t1', 'green t1', 'blue t1', 'red t2', 'green t2', 'blue t2']
+    assert ours['crop_size'] == 64
+    assert ours['name'] == 'tiny.py calibrated.pth'
+    # what the QGIS plugin Deepness reads, each a JSON text
+    assert json.loads(props['model_type']) == 'Segmentor'
+    assert json.loads(props['class_names']) == {'0': 'unchanged', '1': 'changed'}
+    assert json.loads(props['seg_thresh']) == 0.42
+    assert json.loads(props['tile_size']) == 64
+    assert len(json.loads(props['standardization_std'])) == 6
+    assert b'site-packages' not in exported[2].read_bytes()  # nothing of the machine it was made on
+    assert str(exported[0].parent).encode() not in exported[2].read_bytes()
+    (opset,) = (one.version for one in model.opset_import if one.domain == '')
+    assert (opset, model.ir_version) == (18, 8)
+    onnx.checker.check_model(model)
+
+
+def test_the_graph_takes_raw_bands(exported):
+    """What another program sees: one input of red, green, blue of both dates, 0 to 255."""
+    session = onnxruntime.InferenceSession(str(exported[2]))
+    (pair,), (probs,) = session.get_inputs(), session.get_outputs()
+    assert (pair.name, pair.type, pair.shape) == ('pair', 'tensor(float)', ['batch', 6, 'height', 'width'])
+    assert (probs.name, probs.type, probs.shape) == (
+        'probs',
+        'tensor(float)',
+        ['batch', 1, 'height', 'width'],
+    )
+    t1, t2 = images(1, 1, 40, 50), images(2, 1, 40, 50)
+    bands = np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2)
+    expected = ChangeDetector.from_onnx(exported[2]).probs(t1, t2)
+    # as Deepness does it: float32(bytes / 255), then (x - mean) / std with the deviation of the metadata
+    deepness = np.float32(bands / 255) / np.float32(1 / 255)
+    for given in (bands.astype(np.float32), deepness.astype(np.float32)):
+        np.testing.assert_allclose(session.run(None, {'pair': given})[0][:, 0], expected, atol=1e-4)
+
+
+def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
+    config, checkpoint = save(tmp_path, write_config, TWO_CHANNELS)
+    path = tmp_path / 'tiles.onnx'
+    options = ('--tile-size', 48, '--threshold', 0.3)
+    assert run(config, checkpoint, '-o', path, *options) == 0
+    detector = ChangeDetector.from_onnx(path)
+    assert (detector.threshold, detector.threshold_source) == (0.3, 'given on export')
+    t1, t2 = images(1, 2, 48, 48), images(2, 2, 48, 48)
+    expected = ChangeDetector.from_checkpoint(config, checkpoint).probs(t1, t2)
+    np.testing.assert_allclose(detector.probs(t1, t2), expected, atol=1e-4)
+    swapped = detector.probs(t1[..., ::-1], t2[..., ::-1])
+    assert abs(swapped - expected).max() > 1e-2  # the order of the bands matters
+    shape = onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape
+    assert shape == ['batch', 6, 48, 48]
+    with pytest.raises(UserError, match='takes 48 x 48 pixels'):
+        detector.predict(t1[0, :40], t2[0, :40])
+
+
+def test_program_of_torch_export(trained, tmp_path, capsys):
+    config, checkpoint = trained
+    path = tmp_path / 'model.pt2'
+    assert run(config, checkpoint, '-o', path, '--format', 'torch') == 0
+    assert "from PyTorch; threshold 0.5 (the model's own), temperature 1" in capsys.readouterr().out
+    t1, t2 = images(1, 2, 37, 50), images(2, 2, 37, 50)
+    expected = ChangeDetector.from_checkpoint(config, checkpoint).probs(t1, t2)
+    np.testing.assert_allclose(formats.ProgramModel(path.read_bytes()).probs(t1, t2), expected, atol=1e-5)
+    extra = {formats.EXTRA_FILE: ''}
+    torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
+    assert json.loads(json.loads(extra[formats.EXTRA_FILE])['hsonet_mm'])['threshold'] == 0.5
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'height', 'width'), [(3, 8, 8), (5, 8, 7), (5, 9, 12), (3, 1, 2), (5, 1, 1)]
+)
+def test_same_padding_of_the_exported_kernel(monkeypatch, kernel, height, width):
+    """The form for exports, with a constant kernel, is the same convolution."""
+    torch.manual_seed(0)
+    conv = _SameConv2d(4, 4, kernel, stride=2, groups=4)
+    x = torch.randn(2, 4, height, width)
+    expected = conv(x)
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    torch.testing.assert_close(conv(x), expected)
+
+
+@pytest.fixture
+def no_trace(monkeypatch):
+    """Bad arguments are found before the slow part."""
+    monkeypatch.setattr(command, 'trace', lambda *_: pytest.fail('traced'))
+
+
+@pytest.mark.usefixtures('no_trace')
+def test_bad_arguments(trained, tmp_path):
+    config, checkpoint = trained
+    for args, sentence in [
+        ((config, checkpoint, '-o', tmp_path / 'model'), r'model does not end in \.onnx or \.pt2'),
+        ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'does not end in \.onnx or \.pt2'),
+        ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--format', 'onnx'), r'does not end in \.onnx'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile-size', 0), '--tile-size 0'),
+        ((config, 'none.pth', '-o', tmp_path / 'm.onnx'), r'none\.pth does not exist'),
+        (('none.py', checkpoint, '-o', tmp_path / 'm.onnx'), r'none\.py does not exist'),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            run(*args)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_padding_to_a_fixed_size(trained, tmp_path):
+    options = ('--cfg-options', 'model.data_preprocessor.test_cfg.size_divisor=None',
+               'model.data_preprocessor.test_cfg.size=(64,64)')  # fmt: skip
+    with pytest.raises(UserError, match='pads to a fixed size'):
+        run(*trained, '-o', tmp_path / 'm.onnx', *options)
+
+
+@pytest.fixture
+def fake_trace(monkeypatch):
+    """Exports bytes without tracing, and compares them with what the test says."""
+    monkeypatch.setattr(command, 'trace', lambda *_: None)
+    monkeypatch.setattr(command, 'to_program', lambda *_: b'program')
+
+
+@pytest.mark.usefixtures('fake_trace')
+@pytest.mark.parametrize('offset', [2e-4, np.nan])
+def test_a_difference_is_refused(trained, tmp_path, monkeypatch, offset):
+    class Off:
+        def __init__(self, _):
+            self.detector = ChangeDetector.from_checkpoint(*trained)
+
+        def probs(self, t1, t2):
+            return self.detector.probs(t1, t2) + np.float32(offset)
+
+    monkeypatch.setattr(command, 'ProgramModel', Off)
+    target = tmp_path / 'model.pt2'
+    target.write_bytes(b'old')
+    with pytest.raises(UserError, match=r'differs from PyTorch by .*model\.pt2 is not written'):
+        run(*trained, '-o', target)
+    assert target.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.usefixtures('fake_trace')
+def test_a_target_that_cannot_be_written(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, 'ProgramModel', lambda _: ChangeDetector.from_checkpoint(*trained))
+    (tmp_path / 'file').write_text('')
+    for target in (tmp_path / 'file' / 'model.pt2', tmp_path / 'folder.pt2'):
+        if target.parent == tmp_path:
+            target.mkdir()
+        with pytest.raises(UserError, match='cannot be written'):
+            run(*trained, '-o', target)
+
+
+def test_a_model_that_cannot_be_traced(trained, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError('data-dependent branch\nand many lines')
+
+    monkeypatch.setattr(command, 'trace', fail)
+    with pytest.raises(UserError, match=r'cannot be exported \(data-dependent branch\)'):
+        run(*trained, '-o', tmp_path / 'm.onnx')
+
+
+@pytest.mark.parametrize('package', ['onnx', 'onnxscript'])
+def test_missing_package(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf'needs the package {package}: pip install "hsonet_mm\[export\]"'):
+        formats.to_onnx(None, None)
+
+
+def test_no_torch_in_what_runs_exported_models(repo):
+    for name in (
+        'apis/detector.py',
+        'apis/onnx_model.py',
+        'apis/calibration.py',
+        'export/metadata.py',
+        'images.py',
+    ):
+        tree = ast.parse((repo / 'hsonet_mm' / name).read_text())
+        top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {alias.name for node in top for alias in node.names} | {
+            getattr(node, 'module', '') for node in top
+        }
+        assert not any(one.startswith(('torch', 'mm')) for one in names), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['hsonet_lite_levir.py', 'hsonet_levir.py'])
+def test_shipped_configs(name, repo, tmp_path):
+    """Random weights of the whole network; kernels stay constant, which ONNX Runtime needs to be fast."""
+    config = repo / 'configs' / name
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('opencd'):
+        network = MODELS.build(cfg.model)
+    torch.nn.init.normal_(network.decode_head.conv_seg.weight, std=0.05)
+    torch.save(network.state_dict(), tmp_path / 'weights.pth')
+    assert run(config, tmp_path / 'weights.pth', '-o', tmp_path / 'model.onnx') == 0
+    model = onnx.load(tmp_path / 'model.onnx')
+    constants = {one.name for one in model.graph.initializer}
+    assert all(node.input[1] in constants for node in model.graph.node if node.op_type == 'Conv')
+
+
+def test_normalisation_without_mean(trained):
+    network = ChangeDetector.from_checkpoint(*trained).model.network
+    del network.data_preprocessor.mean, network.data_preprocessor.std
+    module = PairToProbs(network)
+    assert module.mean.abs().sum() == 0
+    assert (module.std == 1).all()

