@@ -16,7 +16,7 @@ from hsonet_mm import ChangeDetector
 from hsonet_mm.apis.calibration import Calibration, write_calibration
 from hsonet_mm.errors import UserError
 from hsonet_mm.export import command, formats
-from hsonet_mm.export.graph import PairToProbs
+from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
 
 onnx = pytest.importorskip('onnx')
@@ -74,14 +74,17 @@ def trained(tmp_path_factory, write_config):
 
 @pytest.fixture(scope='module')
 def exported(trained, tmp_path_factory):
-    """The calibrated model, exported."""
+    """The calibrated model, exported, and the program it was traced to."""
     config, checkpoint = trained
     calibrated = tmp_path_factory.mktemp('exported') / 'calibrated.pth'
     calibrated.write_bytes(checkpoint.read_bytes())
     write_calibration(calibrated, Calibration(temperature=1.7, threshold=0.42), {})
     path = calibrated.with_name('model.onnx')
-    assert run(config, calibrated, '-o', path) == 0
-    return config, calibrated, path
+    programs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, 'trace', lambda *args: programs.append(trace(*args)) or programs[0])
+        assert run(config, calibrated, '-o', path) == 0
+    return config, calibrated, path, programs[0]
 
 
 def images(seed, *shape):
@@ -89,7 +92,7 @@ def images(seed, *shape):
 
 
 def test_same_probabilities_at_any_size(exported):
-    config, checkpoint, path = exported
+    config, checkpoint, path, _ = exported
     expected = ChangeDetector.from_checkpoint(config, checkpoint)
     detector = ChangeDetector.from_onnx(path, threads=1)
     assert expected.temperature == 1.7
@@ -166,17 +169,23 @@ def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
         detector.predict(t1[0, :40], t2[0, :40])
 
 
-def test_program_of_torch_export(trained, tmp_path, capsys):
-    config, checkpoint = trained
+def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
+    config, checkpoint, _, program = exported
+    monkeypatch.setattr(command, 'trace', lambda *_: program)  # tracing takes long
     path = tmp_path / 'model.pt2'
     assert run(config, checkpoint, '-o', path, '--format', 'torch') == 0
-    assert "from PyTorch; threshold 0.5 (the model's own), temperature 1" in capsys.readouterr().out
-    t1, t2 = images(1, 2, 37, 50), images(2, 2, 37, 50)
-    expected = ChangeDetector.from_checkpoint(config, checkpoint).probs(t1, t2)
-    np.testing.assert_allclose(formats.ProgramModel(path.read_bytes()).probs(t1, t2), expected, atol=1e-5)
+    says = 'from PyTorch; threshold 0.42 (calibrated (calibrated.pth.calibration.json)), temperature 1.7'
+    assert says in capsys.readouterr().out
+    expected, model = (
+        ChangeDetector.from_checkpoint(config, checkpoint),
+        formats.ProgramModel(path.read_bytes()),
+    )
+    for shape in ((2, 37, 50), (1, 64, 96)):  # the second one needs no padding
+        t1, t2 = images(1, *shape), images(2, *shape)
+        np.testing.assert_allclose(model.probs(t1, t2), expected.probs(t1, t2), atol=1e-5)
     extra = {formats.EXTRA_FILE: ''}
     torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
-    assert json.loads(json.loads(extra[formats.EXTRA_FILE])['hsonet_mm'])['threshold'] == 0.5
+    assert json.loads(json.loads(extra[formats.EXTRA_FILE])['hsonet_mm'])['threshold'] == 0.42
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class OnnxModel:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError(f'running {path} needs ONNX Runtime: pip install "hsonet_mm[onnx]"') from None
+            raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
         if threads is not None and threads < 1:
             raise UserError(f'{threads} threads compute nothing: give 1 or more')
         if content is None and not Path(path).is_file():

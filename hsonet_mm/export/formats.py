@@ -86,7 +86,11 @@ def _quiet() -> Iterator[None]:
 
 
 def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
-    """Save a traced model as ``torch.export`` does, which PyTorch runs without this package."""
+    """Save a traced model as ``torch.export`` does, which PyTorch runs without this package.
+
+    A program of any size takes sides longer than the divisor of the padding: the tracer tells maps of one row or column
+    from larger ones.
+    """
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(metadata.to_props())})
     return buffer.getvalue()
