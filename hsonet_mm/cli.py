@@ -25,6 +25,8 @@ COMMANDS = {
     'demo': ('hsonet_mm.demo.run', 'make demo data, train, test and predict on it'),
 }
 """Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
+NEEDED = ('torch', 'mmengine', 'mmcv', 'mmseg')
+"""Packages without which only exported models run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name == wanted:  # only the wanted command's modules are imported
-            tool = import_module(module)
+            try:
+                tool = import_module(module)
+            except ModuleNotFoundError as error:
+                if error.name not in NEEDED:
+                    raise
+                print(
+                    f'error: hsonet {name} needs {error.name}, which is not installed: '
+                    'pip install "hsonet_mm[standalone]"',
+                    file=sys.stderr,
+                )
+                return 2
             tool.add_arguments(command)
             command.set_defaults(tool=tool)
     args = parser.parse_args(argv)
@@ -71,7 +83,7 @@ def _run(tool: ModuleType, args: argparse.Namespace) -> int:
 
 def _leave_process_group() -> None:
     """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them."""
-    if 'torch' not in sys.modules:  # nor is it needed to run an exported model
+    if sys.modules.get('torch') is None:  # nor is it needed to run an exported model
         return
     from torch import distributed
 
@@ -89,7 +101,7 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
     if isinstance(error, UserError):
         # From a worker of a data loader it arrives with the worker's stack trace in its text.
         return str(error).rsplit('UserError: ', 1)[-1].strip()
-    if 'torch' not in sys.modules:
+    if sys.modules.get('torch') is None:
         return None
     from hsonet_mm.models.backbones.weights import explain_load_error
 

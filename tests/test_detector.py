@@ -338,9 +338,8 @@ def test_without_pytorch_and_openmmlab(tmp_path, repo):
         import sys
         for name in ('torch', 'mmengine', 'mmcv', 'mmseg', 'opencd'):
             sys.modules[name] = None
-        import argparse
         import hsonet_mm
-        from hsonet_mm.apis import predict
+        from hsonet_mm.cli import main
         from hsonet_mm.errors import UserError
 
         detector = hsonet_mm.ChangeDetector.from_onnx('model.onnx')
@@ -349,9 +348,9 @@ def test_without_pytorch_and_openmmlab(tmp_path, repo):
             hsonet_mm.ChangeDetector.from_checkpoint('tiny.py', 'tiny.pth')
         except UserError as error:
             print(error)
-        parser = argparse.ArgumentParser()
-        predict.add_arguments(parser)
-        sys.exit(predict.run(parser.parse_args(['model.onnx', 'a.png', 'b.png', '--out', 'out'])))
+        assert main(['train', 'tiny.py']) == 2
+        assert main(['predict', 'no.onnx', 'a.png', 'b.png', '--out', 'out']) == 2
+        sys.exit(main(['predict', 'model.onnx', 'a.png', 'b.png', '--out', 'out']))
     """
     done = subprocess.run(
         [sys.executable, '-c', textwrap.dedent(code)],
@@ -364,6 +363,11 @@ def test_without_pytorch_and_openmmlab(tmp_path, repo):
     assert done.returncode == 0, done.stderr
     missing, last = done.stdout.strip().splitlines()
     assert missing.startswith('the checkpoint tiny.pth needs PyTorch')
+    train, absent, *_ = done.stderr.splitlines()  # then the progress
+    assert train.startswith('error: hsonet train needs ')
+    assert '[standalone]' in train
+    assert absent.startswith('error: ')
+    assert 'no.onnx' in absent
     assert "at threshold 0.25 (the model's own), see out" in last
     mask = cv2.imread(str(tmp_path / 'out/b_mask.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask > 0, expected(image(1), image(2)) > 0.25)
