@@ -41,7 +41,7 @@ def test_ignored_pixels_change_nothing_and_have_no_gradient():
 
 def test_pulls_changed_pixels_up_and_others_down():
     pred = torch.zeros(1, 1, 2, 4, requires_grad=True)
-    MODELS.build({'type': 'BinaryDiceLoss'})(pred, LABEL).backward()
+    MODELS.build({'type': 'hsonet_mm.BinaryDiceLoss'})(pred, LABEL).backward()
     gradient = pred.grad[0, 0]
     assert (gradient[LABEL[0] == 1] < 0).all()
     assert (gradient[LABEL[0] == 0] > 0).all()

@@ -66,7 +66,8 @@ def execute_here(job):
     return runs.main([str(job)])
 
 
-def launch_here(job, env, processes):
+def launch_here(job, env, processes, module):
+    assert module == 'hsonet_mm.leaderboard.run'
     del env, processes
     return execute_here(job)
 
@@ -84,9 +85,9 @@ def in_process(monkeypatch):
     """Runs without processes of their own, and no report."""
     started = []
 
-    def launch(job, env, processes):
+    def launch(job, env, processes, module):
         started.append(Path(job))
-        return launch_here(job, env, processes)
+        return launch_here(job, env, processes, module)
 
     monkeypatch.setattr(engines, 'launch', launch)
     stub_report(monkeypatch)
@@ -925,7 +926,7 @@ def test_runs_share_gpus_and_cores(jobs, monkeypatch):
     meeting = threading.Barrier(2, timeout=30)
     seen = []
 
-    def launch(job, env, _):
+    def launch(job, env, *_):
         meeting.wait()
         seen.append((env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS']))
         return 1 if job == str(jobs[2]) else 0
