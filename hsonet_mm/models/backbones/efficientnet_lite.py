@@ -50,9 +50,7 @@ class _SameConv2d(nn.Conv2d):
         if self.stride[0] == 1:
             return super().forward(x)
         height, width = x.shape[-2:]
-        if (
-            torch.compiler.is_compiling()
-        ):  # exported: the input is padded instead, for runtimes want constant kernels
+        if torch.compiler.is_compiling():  # exported: runtimes want constant kernels, so the input is padded
             start = self.kernel_size[0] // 2 - 1
             x = F.pad(x, (start + width % 2, start + 1, start + height % 2, start + 1))
             return F.conv2d(x, self.weight, None, self.stride, groups=self.groups)

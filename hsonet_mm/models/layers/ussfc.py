@@ -101,9 +101,7 @@ def _kept_weights(channels: int, mask: str) -> Tensor:
     groups = channels // _GROUP
     step = _GROUP if mask == 'psconv' else groups
     place = torch.arange(_GROUP)
-    neighbours = (
-        place[:, None] - place
-    ) % 2  # 1 for a neighbour in the cycle, 0 for the same and the opposite place
+    neighbours = (place[:, None] - place) % 2  # in the cycle; 0 for the same and the opposite place
     keep = torch.ones(channels, _GROUP)
     for first in range(0, channels, step)[:groups]:
         keep[first : first + _GROUP] *= neighbours
