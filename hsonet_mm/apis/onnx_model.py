@@ -33,14 +33,14 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, content: bytes | None = None) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
         if threads is not None and threads < 1:
             raise UserError(f'{threads} threads compute nothing: give 1 or more')
         if content is None and not Path(path).is_file():
             raise UserError(f'the model {path} does not exist: give an .onnx file that `hsonet export` wrote')
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; they arrive as exceptions anyway
         options.intra_op_num_threads = threads or 0
@@ -53,9 +53,7 @@ class OnnxModel:
             raise UserError(
                 f'{path} is no ONNX model, or truncated or damaged ({reason}): export or copy it again'
             ) from None
-        self.metadata = Metadata.from_props(
-            self._session.get_modelmeta().custom_metadata_map, str(path)
-        )  # fmt: skip
+        self.metadata = Metadata.from_props(self._session.get_modelmeta().custom_metadata_map, str(path))
         self.name = Path(path).name
         self.threshold = self.metadata.threshold
         self.threshold_source = self.metadata.threshold_source
