@@ -219,6 +219,7 @@ def open_detector(
     threshold: float | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     window: tuple[int, int] | str | None = None,
+    threads: int | None = None,
 ) -> ChangeDetector:
     """Open what a command line names: a config and a checkpoint, or one exported model.
 
@@ -228,6 +229,7 @@ def open_detector(
         threshold: Probability above which a pixel is changed.
         cfg_options: Values that replace those of the config.
         window: Whole images or a sliding window.
+        threads: Threads of an exported model.
 
     Raises:
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
@@ -236,7 +238,7 @@ def open_detector(
         for option, value in (('--device', device), ('--cfg-options', cfg_options), ('--mode', window)):
             if value not in (None, 'cpu', 'whole'):
                 raise UserError(f'{files[0]} runs as it was exported, on the CPU: leave out {option}')
-        return ChangeDetector.from_onnx(files[0], threshold=threshold)
+        return ChangeDetector.from_onnx(files[0], threshold=threshold, threads=threads)
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'nothing'
         raise UserError(f'{given} is no model: give a config and a checkpoint, or one .onnx file')

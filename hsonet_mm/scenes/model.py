@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
-from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.tta import Detector
 
 __all__ = ['ModelSpec', 'load_detector', 'split_model']
@@ -43,25 +42,15 @@ def load_detector(spec: ModelSpec) -> Detector:
     Raises:
         UserError: if files or options do not fit.
     """
-    from hsonet_mm.apis.detector import ChangeDetector
+    from hsonet_mm.apis.detector import open_detector
 
-    if len(spec.files) == 1:
-        if spec.device != 'cpu' or spec.cfg_options:
-            raise UserError(
-                '--device and --cfg-options are for checkpoints: leave them out for an .onnx model'
-            )
-        return cast(
-            'Detector',
-            ChangeDetector.from_onnx(spec.files[0], threshold=spec.threshold, threads=spec.threads),
-        )
-    config, checkpoint = spec.files
-    detector = ChangeDetector.from_checkpoint(
-        config,
-        checkpoint,
+    detector = open_detector(
+        spec.files,
         device=spec.device,
         threshold=spec.threshold,
         cfg_options=spec.cfg_options,
         window='whole',  # tiles are the windows
+        threads=spec.threads,
     )
     return cast('Detector', detector)
 
