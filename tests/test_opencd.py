@@ -379,7 +379,7 @@ def test_a_config_of_opencd_trains_with_eoloss(name, opencd, tiny_data, tmp_path
 
 def test_eoloss_beside_another_loss(opencd, tiny_data, tmp_path):
     """In a list of losses, EO-loss takes the place of cross entropy alone and Dice stays."""
-    pair = "[dict(type='hsonet_mm.EOLoss'), dict(type='mmseg.DiceLoss', use_sigmoid=True)]"
+    pair = "[dict(type='hsonet_mm.EOLoss'), dict(type='hsonet_mm.BinaryDiceLoss')]"
     base = opencd / 'configs' / 'changestar' / 'changestar_farseg_1x96_256x256_40k_levircd.py'
     file = tmp_path / 'mine.py'
     file.write_text(three_lines(base, f'model = dict(decode_head=dict(loss_decode={pair}))'))
