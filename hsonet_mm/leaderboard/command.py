@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seeds', type=int, nargs='+', help='only these seeds of the spec')
     parser.add_argument('--methods', nargs='+', help='only these methods of the spec')
+    parser.add_argument('--data', nargs='+', help='train on these data sets of the spec only')
     parser.add_argument('--report-only', action='store_true', help='run nothing, write the report again')
     parser.add_argument('--no-pictures', action='store_true', help='leave the gallery out of the report')
     parser.add_argument('--dry-run', action='store_true', help='check the spec and list the runs, no more')
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Run as the command line says; returns 0, or 1 if a run failed."""
     gpus = _gpus(args)
     spec, out = read_spec(args.spec), args.out
-    runs = list(spec.runs(args.seeds, args.methods))
+    runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[Run] = []
     if args.report_only:
         if not out.is_dir():

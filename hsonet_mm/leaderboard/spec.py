@@ -120,23 +120,33 @@ class Spec:
     cross_test: bool
     blocks: tuple[Block, ...]
 
-    def runs(self, seeds: Sequence[int] | None = None, methods: Sequence[str] | None = None) -> Iterator[Run]:
+    def runs(
+        self,
+        seeds: Sequence[int] | None = None,
+        methods: Sequence[str] | None = None,
+        data: Sequence[str] | None = None,
+    ) -> Iterator[Run]:
         """The runs, seed by seed, so that a leaderboard cut short still compares all methods.
 
         Args:
             seeds: Only these.
             methods: Only these.
+            data: Only trained on these data sets.
 
         Raises:
-            UserError: for a seed or a method that the spec lacks.
+            UserError: for a seed, a method or a data set that the spec lacks.
         """
         known = {method.name for block in self.blocks for method in block.methods}
-        for what, wanted, there in (('seed', seeds, set(self.seeds)), ('method', methods, known)):
+        for option, what, wanted, there in (
+            ('--seeds', 'seed', seeds, set(self.seeds)),
+            ('--methods', 'method', methods, known),
+            ('--data', 'data set', data, set(self.data)),
+        ):
             if unknown := [one for one in wanted or () if one not in there]:
                 names = ', '.join(map(str, sorted(there)))
-                raise UserError(f'--{what}s {unknown[0]} is no {what} of {self.path}: choose among {names}')
+                raise UserError(f'{option} {unknown[0]} is no {what} of {self.path}: choose among {names}')
         for seed in self.seeds:
-            for data_set in self.data:
+            for data_set in data or self.data:
                 for block in self.blocks:
                     for method in block.methods:
                         if (not seeds or seed in seeds) and (not methods or method.name in methods):
