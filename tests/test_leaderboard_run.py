@@ -36,8 +36,9 @@ from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard import cost, plan, records
 from hsonet_mm.leaderboard import run as runs
-from hsonet_mm.leaderboard.plan import Job, alone, contenders, write_job
-from hsonet_mm.leaderboard.spec import read_spec
+from hsonet_mm.leaderboard.job import Job, _as_python, alone, write_job
+from hsonet_mm.leaderboard.plan import contenders
+from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.registry import MODELS
 
 SWITCH = {'broken': True}
@@ -820,7 +821,7 @@ def test_config_file_of_a_run_is_the_config(board):
     """It is laid out by Python instead of MMEngine, which takes a second, and nothing may be lost."""
     text = (run_folder(board[0]) / 'config.py').read_text()
     cfg = Config.fromfile(run_folder(board[0]) / 'config.py')
-    assert plan._as_python(cfg) == text
+    assert _as_python(cfg) == text
     assert cfg.randomness.seed == 3
     assert cfg.model.decode_head.prior == 0.3
     assert cfg.optim_wrapper.optimizer.lr == 3e-3

@@ -12,9 +12,11 @@ import torch
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.leaderboard import records
-from hsonet_mm.leaderboard.plan import Contender, Job, contenders, write_job
+from hsonet_mm.leaderboard.job import Job, write_job
+from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, FAILED, failure
-from hsonet_mm.leaderboard.spec import Run, Spec, read_spec
+from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.workers import ENGINES, Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
