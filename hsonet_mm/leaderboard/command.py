@@ -12,10 +12,12 @@ import torch
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.leaderboard import records
-from hsonet_mm.leaderboard.engines import ENGINES, Event, run_all
-from hsonet_mm.leaderboard.plan import Contender, Job, contenders, write_job
+from hsonet_mm.leaderboard.job import Job, write_job
+from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, FAILED, failure
-from hsonet_mm.leaderboard.spec import Run, Spec, read_spec
+from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.workers import ENGINES, Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
 
@@ -113,7 +115,9 @@ def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int
     start = time.monotonic()
     numbers = {job: number for number, job in enumerate(jobs, 1)}
     failed = []
-    events = run_all(list(jobs), args.engine, args.workers, gpus, args.ray_address)
+    events = run_jobs(
+        list(jobs), 'hsonet_mm.leaderboard.run', args.engine, args.workers, gpus, args.ray_address
+    )
     with _ended_politely(), closing(events):
         for event in events:
             name = f'[{numbers[event.job]}/{len(jobs)}] {jobs[event.job]}'
