@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from hsonet_mm import compat
-from hsonet_mm.models import VFPN, FSAssociationHead, SiamEncoderDecoder
+from hsonet_mm.models import VFPN, DetailBranch, FSAssociationHead, SiamEncoderDecoder
 from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
 from hsonet_mm.models.losses import EOLoss
 
@@ -409,11 +409,96 @@ def test_head_batch_norm_sees_both_dates_as_one_batch():
         ({'fusion': 'product'}, "one of diff, concat, both, not 'product'"),
         ({'in_channels': [8, 8, 8, 8]}, '4 pyramid levels and the scene embedding'),
         ({'in_channels': [8, 8, 8], 'association': False}, r'not \[8, 8, 8\]'),
+        ({'detail': True}, 'must name the detail, 4 pyramid levels'),
     ],
 )
 def test_head_refuses(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         head(**settings)
+
+
+# --- detail
+
+
+def with_detail(**kwargs):
+    return head(in_channels=[6, 8, 8, 8, 8, 12], detail=True, **kwargs)
+
+
+def detailed_dates(size=(64, 64), n=2):
+    """What the head takes of one date, detail first."""
+    return [torch.randn(n, 6, *(math.ceil(side / 2) for side in size)), *dates(size, n)]
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_detail_branch_halves_and_sees_seven_pixels_around(size):
+    branch = unlike_new(DetailBranch(channels=6))
+    x = torch.randn(2, 3, *size)
+    detail = branch(x)
+    assert detail.shape == (2, 6, *(math.ceil(side / 2) for side in size))
+    other = x.clone()
+    other[..., 20, 20] += 9
+    rows, columns = (branch(other) != detail).any(dim=1)[0].nonzero().T
+    # two convolutions before and at the stride reach 2 pixels, the one behind it 2 more
+    assert {*rows.tolist()} == {*columns.tolist()} == {8, 9, 10, 11, 12}
+
+
+def test_detail_branch_refuses_odd_channels():
+    with pytest.raises(ValueError, match='even, not 7'):
+        DetailBranch(channels=7)
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_vfpn_lets_detail_pass_by(size):
+    neck, plain = vfpn(detail=True), vfpn()
+    plain.load_state_dict(neck.state_dict())
+    d1, d2 = torch.randn(2, 2, 6, *size)
+    t1, t2 = pyramid(STAGES, size), pyramid(STAGES, size)
+    detail, *rest = neck([d1, *t1], [d2, *t2])
+    assert torch.equal(detail, torch.cat([d1, d2], dim=1))
+    for ours, expected in zip(rest, plain(t1, t2), strict=True):
+        assert torch.equal(ours, expected)
+    both = vfpn(detail=True, batch_dates=True)
+    both.load_state_dict(neck.state_dict())
+    for ours, expected in zip(both([d1, *t1], [d2, *t2]), [detail, *rest], strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('fusion', ['diff', 'concat', 'both'])
+def test_detail_refines_the_fused_dates(fusion, size):
+    network = with_detail(fusion=fusion)
+    t1, t2 = detailed_dates(size), detailed_dates(size)
+
+    def decode(date):
+        _, *levels, g = date
+        return network.decoder(network.association(levels, g))
+
+    q = F.interpolate(network.fuse(decode(t1), decode(t2)), t1[0].shape[2:], mode='bilinear')
+    for block in network.refinement:
+        q = encode(block, torch.cat([q, network.fuse(t1[0], t2[0])], dim=1) if q.shape[1] != 6 else q)
+    logits = network(together(t1, t2))
+    assert logits.shape == (2, 1, *t1[0].shape[2:])
+    torch.testing.assert_close(logits, network.conv_seg(q), rtol=1e-4, atol=1e-5)
+
+
+def test_detail_leaves_the_promises_of_the_head():
+    network, t1, t2 = with_detail(), detailed_dates(), detailed_dates()
+    assert torch.equal(network(together(t1, t2)), network(together(t2, t1)))
+    same = network(together(t1, t1))
+    inner = same[..., 2:-2, 2:-2]
+    torch.testing.assert_close(inner, inner[:1, :, :1, :1].expand_as(inner))
+    network.init_weights()
+    new = with_detail()
+    new.init_weights()
+    assert torch.allclose(new.train()(together(t1, t1)).sigmoid(), torch.tensor(0.02))
+
+
+def test_detail_without_association():
+    network = with_detail(association=False)
+    t1, t2 = detailed_dates(), detailed_dates()
+    network(together(t1, t2))
+    assert head(association=False, detail=True, in_channels=[6, 8, 8, 8, 8])(together(t1[:5], t2[:5])).shape == (
+        2, 1, 32, 32)  # fmt: skip
 
 
 def test_head_needs_both_dates():
@@ -489,21 +574,34 @@ def detector():
     return lambda **kwargs: unlike_new(SiamEncoderDecoder(**copy.deepcopy(settings(**kwargs))))
 
 
+def detailed(**kwargs):
+    """What makes the tiny HSONet keep detail."""
+    tiny = settings()
+    return {
+        'detail': {'type': 'hsonet_mm.DetailBranch', 'channels': 6},
+        'neck': {**tiny['neck'], 'detail': True},
+        'decode_head': {**tiny['decode_head'], 'in_channels': [6, 8, 8, 8, 8, 64], 'detail': True},
+        **kwargs,
+    }
+
+
 @pytest.mark.parametrize('batch_dates', [True, False])
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('n', [1, 3])
-def test_detector_shapes(detector, batch_dates, size, n):
-    model = detector(batch_dates=batch_dates)
+@pytest.mark.parametrize(('changes', 'stride'), [({}, 4), (detailed(), 2)])
+def test_detector_shapes(detector, batch_dates, size, n, changes, stride):
+    model = detector(batch_dates=batch_dates, **changes)
     with torch.no_grad():
         logits = model(torch.randn(n, 6, *size))
-        assert logits.shape == (n, 1, *(math.ceil(side / 4) for side in size))
+        assert logits.shape == (n, 1, *(math.ceil(side / stride) for side in size))
         results = model.predict(torch.randn(n, 6, *size))
     assert [result.seg_logits.data.shape for result in results] == n * [(1, *size)]
     assert all(result.pred_sem_seg.data.unique().tolist() in ([0], [1], [0, 1]) for result in results)
 
 
-def test_dates_as_one_batch_are_the_same_in_evaluation(detector):
-    one, two = detector(batch_dates=True), detector(batch_dates=False)
+@pytest.mark.parametrize('changes', [{}, detailed()])
+def test_dates_as_one_batch_are_the_same_in_evaluation(detector, changes):
+    one, two = detector(batch_dates=True, **changes), detector(batch_dates=False, **changes)
     one.load_state_dict(two.state_dict())
     x = torch.randn(3, 6, 64, 64)
     with torch.no_grad():
@@ -543,8 +641,9 @@ def test_detector_does_not_know_the_order_of_the_dates(detector, batch_dates):
     'changes', [{}, {'fusion': 'both'}, {'fusion': 'concat', 'residual': True}, {'association': False}]
 )
 @pytest.mark.parametrize('n', [1, 2])
-def test_every_parameter_gets_a_gradient(detector, changes, n):
-    model = detector(decode_head={**settings()['decode_head'], **changes}).train()
+@pytest.mark.parametrize('base', [settings(), detailed()])
+def test_every_parameter_gets_a_gradient(detector, base, changes, n):
+    model = detector(**{**base, 'decode_head': {**base['decode_head'], **changes}}).train()
     losses = model.loss(torch.randn(n, 6, 64, 64), samples(n))
     losses['decode.loss_ce'].backward()
     assert without_gradient(model) == []

@@ -1,4 +1,4 @@
-"""Backbones that MMSegmentation lacks, a branch of detail beside any of them, and where their pre-trained weights come from."""
+"""Backbones that MMSegmentation lacks, their pre-trained weights, and a branch of detail for beside any backbone."""
 
 from hsonet_mm.models.backbones.detail_branch import DetailBranch
 from hsonet_mm.models.backbones.efficientnet_lite import EfficientNetLite

@@ -16,8 +16,8 @@ __all__ = ['DetailBranch']
 class DetailBranch(BaseModule):
     """Three dense convolutions that see the image at full size, for beside any backbone [choice].
 
-    The finest stage of a backbone has stride 4: outlines and small targets are lost there. Its first convolutions, often
-    depthwise, also learn slowly without pre-training. The branch keeps both at stride 2 and costs little, since it is
+    The finest stage of a backbone has stride 4: outlines and small targets are lost there. Its first convolutions,
+    often depthwise, also learn slowly without pre-training. The branch has stride 2 and costs little, since it is
     shallow and narrow. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and :class:`FSAssociationHead` take its
     output where they are told ``detail=True``.
 

@@ -30,16 +30,17 @@ class FSAssociationHead(BaseDecodeHead):
     on the fused dates, :math:`q = |D_1 - D_2|` by default. Association and a light-weight dual-branch decoder are the
     paper's [paper], their form is FarSeg's [code], fusion and classifier are ours [choice].
 
-    With ``detail`` the fused dates are brought to the size of :class:`DetailBranch`'s maps, which are fused alike, and two
-    convolutions refine them before they are classified [choice].
+    With ``detail`` the fused dates are brought to the size of :class:`DetailBranch`'s maps, which are fused alike, and
+    two convolutions refine them before they are classified [choice].
 
     With ``diff`` and ``both`` the head does not know the order of the dates; with ``diff`` two equal images give a
-    constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so that its batch norms see both dates together.
+    constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so that
+    its batch norms see both dates together.
 
     Args:
-        in_channels: channels *per date* of the pyramid levels, finest first, then of the scene embedding; before them
-            of the detail if there is one. The inputs have twice as many: :class:`VFPN` with ``policy='concat'``. Without
-            association the scene may be left out.
+        in_channels: channels *per date* of the detail if there is one, of the pyramid levels, finest first, and of the
+            scene embedding. The inputs have twice as many: :class:`VFPN` with ``policy='concat'``. Without association
+            the scene may be left out.
         channels: channels of the decoder.
         association_channels: width u of the association.
         association: switch of the association (ablation).

@@ -31,7 +31,9 @@ class SiamEncoderDecoder(HostDetector):
         **kwargs: of the host's detector.
     """
 
-    def __init__(self, *args: Any, batch_dates: bool = True, detail: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, batch_dates: bool = True, detail: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.batch_dates = batch_dates
         self.detail = MODELS.build(detail) if detail else None

@@ -46,7 +46,7 @@ class VFPN(FPN):
             (t2 - t1) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
-        detail: the first feature map is that of :class:`DetailBranch`; it passes by the pyramid and is fused as the levels.
+        detail: the first feature map is that of :class:`DetailBranch`; it passes the pyramid by and is fused alike.
         **kwargs: of MMSegmentation's FPN, such as ``norm_cfg``.
 
     Shapes:
