@@ -91,6 +91,9 @@ def view_scene(
     return View(folder, source.summary, thumbnails, fresh=True)
 
 
+ASSETS = ('viewer.html', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')
+
+
 def asset(name: str) -> str:
     """A file of this package that goes into pages."""
     return Path(__file__).with_name(name).read_text(encoding='utf-8')
@@ -106,7 +109,7 @@ def _key(source: SceneSource) -> dict[str, Any]:
     t1, t2 = source.pair.t1.path, source.pair.t2.path
     files = [source.path, source.path.with_suffix('.json'), t1, t2]
     files += [source.polygons] if source.polygons else []
-    assets = [asset(name) for name in ('viewer.html', 'viewer.css', 'viewer.js')]
+    assets = [asset(name) for name in ASSETS]
     return {
         'hsonet_mm': __version__,
         'page': zlib.crc32(''.join(assets).encode()),
@@ -201,7 +204,7 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
         smallest=f'{summary["min_area_m2"]:g}',
         colour='rgb({} {} {})'.format(*COLOUR),
         style=asset('viewer.css'),
-        script=asset('viewer.js'),
+        script='\n'.join(asset(name) for name in ASSETS if name.endswith('.js')),
         scene=json.dumps(scene, separators=(',', ':')).replace('<', '\\u003c'),
     )
 

@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
-from hsonet_mm.viewer.folders import MARK
 from hsonet_mm.viewer.page import View, asset, view_scene
 from hsonet_mm.viewer.source import read_summary
 
 __all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
+
+MARK = 'report.json'
+"""A file by which a folder of ours is known; others are left alone."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
     """
     if out.exists() and not (out / MARK).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f'{out} is there and no earlier report: give another folder with -o')
-    write_text(out / MARK, '{"report": true}\n')
+    write_text(out / MARK, '{}\n')
     rows, used = list[Row](), set[str]()
     for path in results:
         name = _name(path, folder, used)

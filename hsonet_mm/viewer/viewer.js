@@ -1,5 +1,5 @@
-'use strict';
-(() => {
+// What is shown, and how it is moved. The page puts tiles.js and polygons.js behind this into one function, and calls start().
+
 const scene = JSON.parse(document.getElementById('scene').textContent);
 const $ = (id) => document.getElementById(id);
 const stage = $('stage'), top = scene.levels.length - 1;
@@ -13,125 +13,6 @@ let drawing = false;
 function notice(text) {
   $('notice').textContent = text;
   $('notice').hidden = false;
-}
-
-// --- Tiles. Each is {image} when it is there; those not used for long are forgotten. ---
-
-const KEPT = 160;
-
-class Tiles {
-  constructor(load) {
-    this.load = load;
-    this.tiles = new Map();
-    this.waiting = 0;
-  }
-
-  get(key) {
-    let tile = this.tiles.get(key);
-    if (tile) {
-      this.tiles.delete(key);
-    } else {
-      tile = { image: null };
-      this.waiting += 1;
-      this.load(key, tile, (image) => {
-        tile.image = image;
-        this.waiting -= 1;
-        if (!image) notice('Some tiles are missing: keep the folder of this page together.');
-        redraw();
-      });
-    }
-    this.tiles.set(key, tile); // the last in order was used last
-    return tile;
-  }
-
-  forget() {
-    for (const key of this.tiles.keys()) {
-      if (this.tiles.size <= KEPT) break;
-      if (!key.startsWith(`${top}/`)) this.tiles.delete(key);
-    }
-  }
-}
-
-function loadPicture(date) {
-  return (key, tile, done) => {
-    const image = new Image();
-    image.onload = () => done(image);
-    image.onerror = () => done(null);
-    image.src = `tiles/${date}/${key}.jpg`;
-  };
-}
-
-function loadScript(path, failed) {
-  const script = document.createElement('script');
-  script.onload = () => script.remove();
-  script.onerror = failed;
-  script.src = path;
-  document.head.append(script);
-}
-
-const expected = new Map(); // tiles whose scripts are on their way
-
-function loadProbs(key, tile, done) {
-  expected.set(key, { tile, done });
-  loadScript(`tiles/probs/${key}.js`, () => done(null));
-}
-
-window.hsonetTile = async (key, text) => {
-  const { tile, done } = expected.get(key);
-  expected.delete(key);
-  try {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
-    tile.values = new Uint8Array(await new Response(stream).arrayBuffer());
-  } catch {
-    return done(null);
-  }
-  const [level, row, column] = key.split(/[/_]/).map(Number);
-  const image = document.createElement('canvas');
-  [image.width, image.height] = sizeOf(level, row, column);
-  if (tile.values.includes(scene.nodata)) tile.cover = paint(image.cloneNode(), tile.values, coverColours);
-  done(image);
-};
-
-function sizeOf(level, row, column) {
-  const { width, height } = scene.levels[level];
-  return [Math.min(scene.tile, width - column * scene.tile), Math.min(scene.tile, height - row * scene.tile)];
-}
-
-const layers = { before: new Tiles(loadPicture('before')), after: new Tiles(loadPicture('after')), probs: new Tiles(loadProbs) };
-
-// --- Colours of stored probabilities: 32-bit values, alpha first, then blue, green, red. ---
-
-const [red, green, blue] = scene.colour;
-const CHANGED = (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
-const coverColours = new Uint32Array(256);
-coverColours[scene.nodata] = 0xff000000;
-const maskColours = new Uint32Array(256);
-
-function setThreshold(value) {
-  view.threshold = value;
-  for (let stored = 0; stored <= scene.scale; stored++) maskColours[stored] = stored > value * scene.scale ? CHANGED : 0;
-  $('threshold').value = value;
-  $('threshold').setAttribute('aria-valuetext', value.toFixed(3));
-  $('value').textContent = value.toFixed(3);
-  $('reset').disabled = value === scene.threshold;
-  redraw();
-}
-
-function paint(canvas, values, colours) {
-  const context = canvas.getContext('2d'), picture = context.createImageData(canvas.width, canvas.height);
-  const pixels = new Uint32Array(picture.data.buffer);
-  for (let i = 0; i < pixels.length; i++) pixels[i] = colours[values[i]];
-  context.putImageData(picture, 0, 0);
-  return canvas;
-}
-
-function painted(tile) {
-  if (tile.threshold !== view.threshold) {
-    paint(tile.image, tile.values, maskColours);
-    tile.threshold = view.threshold;
-  }
-  return tile.image;
 }
 
 // --- Drawing ---
@@ -208,160 +89,6 @@ function drawScale() {
   $('scale').hidden = false;
   $('scale').firstChild.textContent = length >= 1000 ? `${length / 1000} km` : `${+length.toPrecision(1)} m`;
   $('scale').lastChild.style.width = `${length / scene.metres * view.zoom}px`;
-}
-
-// --- Polygons: {area, prob, rings, box}, rings as x, y, x, y ... in pixels of the scene. ---
-
-const polygons = [];
-let scripts = scene.polygonScripts, bySize = [], hovered = null, chosen = null;
-
-window.hsonetPolygons = (batch) => {
-  for (const [area, prob, steps] of batch) {
-    const rings = steps.map((values) => Int32Array.from(values));
-    const box = [Infinity, Infinity, -Infinity, -Infinity];
-    for (const ring of rings) {
-      for (let i = 2; i < ring.length; i++) ring[i] += ring[i - 2];
-      for (let i = 0; i < ring.length; i += 2) {
-        box[0] = Math.min(box[0], ring[i]); box[1] = Math.min(box[1], ring[i + 1]);
-        box[2] = Math.max(box[2], ring[i]); box[3] = Math.max(box[3], ring[i + 1]);
-      }
-    }
-    polygons.push({ area, prob, rings, box });
-  }
-};
-
-function loadPolygons(number = 0) { // one after the other, so that the page stays awake
-  if (number === scene.polygonScripts) {
-    bySize = polygons.slice().sort((a, b) => b.area - a.area);
-    count();
-    redraw();
-    return;
-  }
-  const next = () => {
-    scripts -= 1;
-    if (number % 8 === 0) redraw();
-    loadPolygons(number + 1);
-  };
-  const script = document.createElement('script');
-  script.onload = () => { script.remove(); next(); };
-  script.onerror = () => { notice('Some polygons are missing: keep the folder of this page together.'); next(); };
-  script.src = `polygons/${number}.js`;
-  document.head.append(script);
-}
-
-function drawLines(context) {
-  const pixels = view.zoom * view.dpr, right = view.x + view.width / view.zoom, bottom = view.y + view.height / view.zoom;
-  const lineColour = getComputedStyle(stage).getPropertyValue('--line');
-  const width = 1.6 * view.dpr, dot = 2 * view.dpr, least = 4 * view.dpr / pixels;
-  context.lineJoin = 'round';
-  let path = new Path2D(), inPath = 0;
-  const stroke = () => {
-    context.lineWidth = 2.2 * width; context.strokeStyle = '#000a'; context.stroke(path);
-    context.lineWidth = width; context.strokeStyle = lineColour; context.stroke(path);
-    path = new Path2D(); inPath = 0;
-  };
-  context.fillStyle = lineColour;
-  for (const polygon of polygons) {
-    const [x0, y0, x1, y1] = polygon.box;
-    if (x1 < view.x || y1 < view.y || x0 > right || y0 > bottom) continue;
-    if (x1 - x0 < least && y1 - y0 < least) {
-      context.fillRect(((x0 + x1) / 2 - view.x) * pixels - dot / 2, ((y0 + y1) / 2 - view.y) * pixels - dot / 2, dot, dot);
-      continue;
-    }
-    inPath += trace(path, polygon);
-    if (inPath > 4000) stroke(); // long paths are slow
-  }
-  stroke();
-  for (const [polygon, colour] of [[hovered, '#fff8'], [chosen, '#fff']]) {
-    if (!polygon) continue;
-    trace(path, polygon);
-    context.lineWidth = 3 * width; context.strokeStyle = '#000'; context.stroke(path);
-    context.lineWidth = 1.8 * width; context.strokeStyle = colour; context.stroke(path);
-    path = new Path2D();
-  }
-}
-
-function trace(path, polygon) {
-  const pixels = view.zoom * view.dpr;
-  let corners = 0;
-  for (const ring of polygon.rings) {
-    let lastX = Infinity, lastY = Infinity;
-    for (let i = 0; i < ring.length; i += 2) {
-      const x = (ring[i] - view.x) * pixels, y = (ring[i + 1] - view.y) * pixels;
-      if (Math.abs(x - lastX) + Math.abs(y - lastY) < 1) continue; // too near to be seen
-      if (lastX === Infinity) path.moveTo(x, y); else path.lineTo(x, y);
-      lastX = x; lastY = y; corners++;
-    }
-    path.closePath();
-  }
-  return corners;
-}
-
-function polygonAt(x, y) {
-  if (!$('show-lines').checked) return null;
-  const slack = 5 / view.zoom;
-  let near = null;
-  for (const polygon of polygons) {
-    const [x0, y0, x1, y1] = polygon.box;
-    if (x < x0 - slack || y < y0 - slack || x > x1 + slack || y > y1 + slack) continue;
-    if (inside(polygon, x, y)) return polygon;
-    if (x1 - x0 < 2 * slack && y1 - y0 < 2 * slack) near = polygon; // too small to be hit
-  }
-  return near;
-}
-
-function inside({ rings }, x, y) {
-  let odd = false;
-  for (const ring of rings) {
-    for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
-      const above = ring[i + 1] > y;
-      if (above !== ring[j + 1] > y && x < ring[i] + (y - ring[i + 1]) / (ring[j + 1] - ring[i + 1]) * (ring[j] - ring[i])) odd = !odd;
-    }
-  }
-  return odd;
-}
-
-function words(area) {
-  if (area >= 1e6) return `${(area / 1e6).toLocaleString('en', { maximumFractionDigits: 2 })} km²`;
-  return `${area.toLocaleString('en', { maximumFractionDigits: area < 100 ? 1 : 0 })} m²`;
-}
-
-function choose(polygon) {
-  chosen = polygon;
-  tell();
-  count();
-  redraw();
-}
-
-function tell() { // the polygon that is chosen, or else the one under the pointer
-  const polygon = chosen || hovered, card = $('card');
-  card.hidden = !polygon;
-  if (!polygon) return;
-  const lines = [['b', words(polygon.area)], ['span', `mean probability ${polygon.prob.toFixed(2)}`], ['span', scene.names.join(' → ')]];
-  const [x0, y0, x1, y1] = polygon.box;
-  lines.push(['span', coordinates((x0 + x1) / 2, (y0 + y1) / 2)]);
-  card.replaceChildren(...lines.map(([kind, text]) => Object.assign(document.createElement(kind), { textContent: text })));
-  if (chosen) {
-    const close = Object.assign(document.createElement('button'), { type: 'button', textContent: '×', onclick: () => choose(null) });
-    close.setAttribute('aria-label', 'Close');
-    card.append(close);
-  }
-}
-
-function count() {
-  const total = bySize.length.toLocaleString('en');
-  $('count').textContent = chosen ? `${(bySize.indexOf(chosen) + 1).toLocaleString('en')} of ${total}` : total;
-}
-
-function step(by) {
-  if (!bySize.length) return;
-  const from = chosen ? bySize.indexOf(chosen) : by > 0 ? -1 : 0;
-  const polygon = bySize[(from + by + bySize.length) % bySize.length], [x0, y0, x1, y1] = polygon.box;
-  const room = Math.min(view.width / (x1 - x0), view.height / (y1 - y0)) / 3;
-  view.zoom = clamp(Math.min(room, Math.max(view.zoom, 1)), fitting(), 32);
-  view.x = (x0 + x1) / 2 - view.width / 2 / view.zoom;
-  view.y = (y0 + y1) / 2 - view.height / 2 / view.zoom;
-  choose(polygon);
 }
 
 // --- Moving ---
@@ -533,11 +260,12 @@ $('show-lines').onchange = () => { if (!$('show-lines').checked) { hovered = nul
 const setOpacity = () => { $('mask').style.opacity = $('opacity').value; };
 $('opacity').oninput = setOpacity;
 
-if (!window.DecompressionStream) notice('This browser is too old to show the changes: use one of 2023 or later.');
-new ResizeObserver(resize).observe(stage);
-resize();
-setOpacity();
-setThreshold(scene.threshold);
-swipeTo(0.5);
-loadPolygons();
-})();
+function start() { // when all files have been read
+  if (!window.DecompressionStream) notice('This browser is too old to show the changes: use one of 2023 or later.');
+  new ResizeObserver(resize).observe(stage);
+  resize();
+  setOpacity();
+  setThreshold(scene.threshold);
+  swipeTo(0.5);
+  loadPolygons();
+}
