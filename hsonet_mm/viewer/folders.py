@@ -7,10 +7,26 @@ from pathlib import Path
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['MARK', 'replaced_folder']
+__all__ = ['MARK', 'check_place', 'replaced_folder']
 
 MARK = 'view.json'
 """A file by which a folder of ours is known; others are not replaced."""
+
+
+def check_place(target: Path, mark: str, kind: str) -> None:
+    """Make sure that a folder is an earlier one of ours, empty, or not there yet.
+
+    Args:
+        target: The folder.
+        mark: A file that ours have.
+        kind: What ours are, in words.
+
+    Raises:
+        UserError: if something else is there.
+    """
+    empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not empty and not (target / mark).is_file():
+        raise UserError(f'{target} is there and no earlier {kind}: give another folder with -o')
 
 
 @contextmanager
@@ -25,8 +41,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     Raises:
         UserError: if something else is there, the disk is full or the place cannot be written to.
     """
-    if target.exists() and not (target / MARK).is_file() and not (target.is_dir() and not any(target.iterdir())):
-        raise UserError(f'{target} is there and no earlier view: give another folder with -o')
+    check_place(target, MARK, 'view')
     part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))
     try:
         for path in (part, old):

@@ -62,7 +62,9 @@ def write_outlines(
             xs, ys = (np.asarray(values) for values in transform_points(degrees, crs, xs, ys)[:2])
         corners = np.rint(np.stack(coordinates(inverse, xs, ys), axis=1)).astype(np.int64)
         seen(corners)
-        polygons: list[list[Any]] = [[round(a, 1), round(p, 3), []] for a, p in zip(areas, probs, strict=True)]
+        polygons: list[list[Any]] = [
+            [round(a, 1), round(p, 3), []] for a, p in zip(areas, probs, strict=True)
+        ]
         ends = np.cumsum(np.bincount(of_ring, minlength=len(rings)))[:-1]
         for owner, ring in zip(owners[parents], np.split(corners, ends), strict=True):
             steps = np.diff(ring[:-1], axis=0, prepend=np.zeros((1, 2), np.int64))  # the last closes it

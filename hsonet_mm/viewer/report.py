@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
+from hsonet_mm.viewer.folders import check_place
 from hsonet_mm.viewer.page import View, asset, view_scene
 from hsonet_mm.viewer.source import read_summary
 
@@ -96,8 +97,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
     Raises:
         UserError: if the folder to write is neither an earlier report nor new nor empty.
     """
-    if out.exists() and not (out / MARK).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f'{out} is there and no earlier report: give another folder with -o')
+    check_place(out, MARK, 'report')
     write_text(out / MARK, '{}\n')
     rows, used = list[Row](), set[str]()
     for path in results:

@@ -79,7 +79,9 @@ def read_summary(path: Path) -> dict[str, Any]:
         UserError: if there is none, so that the file is no result of ``hsonet scene``.
     """
     if not path.is_file():
-        raise UserError(f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif')
+        raise UserError(
+            f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
+        )
     if path.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f'{path} is no GeoTIFF: give the one that hsonet scene wrote, such as change.tif')
     beside = path.with_suffix('.json')
@@ -120,8 +122,8 @@ def open_source(path: Path, before: Path | None = None, after: Path | None = Non
         raise UserError(f'{path} is not what its summary says: run hsonet scene again')
     if not on_grid or size != (t1.width, t1.height):
         raise UserError(
-            f'{t1.path} ({_size(t1)} pixels) is not on the grid of {path} ({size[0]} x {size[1]}): name the raster that '
-            'it was made of by --before'
+            f'{t1.path} ({_size(t1)} pixels) is not on the grid of {path} ({size[0]} x {size[1]}): name the '
+            'raster that it was made of by --before'
         )
     name = summary['files'].get('polygons')
     polygons = path.with_name(name) if name else None

@@ -168,11 +168,12 @@ stage.addEventListener('pointerdown', (event) => {
 
 stage.addEventListener('pointermove', (event) => {
   const spot = at(event), before = pointers.get(event.pointerId);
+  if (before) drag(event, spot, before);
+  else if (event.pointerType !== 'touch') hover(event.target.closest('button, #card, #swipe') ? null : polygonAt(...toScene(spot)));
   showPlace(spot);
-  if (!before) {
-    if (event.pointerType !== 'touch') hover(event.target.closest('button, #card, #swipe') ? null : polygonAt(...toScene(spot)));
-    return;
-  }
+});
+
+function drag(event, spot, before) {
   const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
   travelled += Math.abs(spot[0] - before[0]) + Math.abs(spot[1] - before[1]);
   pointers.set(event.pointerId, spot);
@@ -183,7 +184,7 @@ stage.addEventListener('pointermove', (event) => {
   } else if (travelled > 4) {
     move(spot[0] - before[0], spot[1] - before[1]);
   }
-});
+}
 
 function release(event) {
   if (!pointers.delete(event.pointerId) || pointers.size) return;
