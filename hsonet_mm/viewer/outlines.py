@@ -96,7 +96,8 @@ def _read(path: Path, layer: str | None = None, **window: int) -> Batch:
     try:
         meta, _, geometries, fields = read(path, layer=layer, columns=columns, **window)
         values = dict(zip(meta['fields'], fields, strict=True))
-        return shapely.from_wkb(geometries), *(values[name].astype(np.float64) for name in columns)  # type: ignore[return-value]
+        areas, probs = (values[name].astype(np.float64) for name in columns)
+        return shapely.from_wkb(geometries), areas, probs
     except (DataLayerError, DataSourceError, FieldError, KeyError, shapely.errors.ShapelyError) as error:
         raise UserError(
             f'{path} cannot be read as the polygons of a scene ({str(error).splitlines()[0]}): run hsonet scene again'

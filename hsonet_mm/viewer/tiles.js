@@ -27,10 +27,10 @@ class Tiles {
     return tile;
   }
 
-  forget() {
-    for (const key of this.tiles.keys()) {
-      if (this.tiles.size <= KEPT) break;
-      if (!key.startsWith(`${top}/`)) this.tiles.delete(key);
+  forget(shown) {
+    for (const [key, tile] of this.tiles) {
+      if (this.tiles.size <= Math.max(KEPT, 2 * shown)) break;
+      if (tile.image && !key.startsWith(`${top}/`)) this.tiles.delete(key);
     }
   }
 }

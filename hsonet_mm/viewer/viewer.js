@@ -40,7 +40,7 @@ function draw() {
   }
   if ($('show-mask').checked) drawTiles(canvases.mask, layers.probs, level, places, painted);
   if ($('show-lines').checked) drawLines(canvases.lines);
-  for (const tiles of Object.values(layers)) tiles.forget();
+  for (const tiles of Object.values(layers)) tiles.forget(places.length);
   stage.dataset.level = level;
   stage.dataset.waiting = Object.values(layers).reduce((sum, tiles) => sum + tiles.waiting, 0) + scripts;
   $('after').style.clipPath = `inset(0 0 0 ${100 * view.split}%)`;
@@ -238,7 +238,8 @@ const toggle = (id) => { $(id).checked = !$(id).checked; redraw(); };
 const keys = {
   '+': () => zoomBy(1.5), '=': () => zoomBy(1.5), '-': () => zoomBy(1 / 1.5), 0: fit,
   '[': () => swipeTo(view.split - 0.02), ']': () => swipeTo(view.split + 0.02),
-  m: () => toggle('show-mask'), o: () => toggle('show-lines'), n: () => step(1), p: () => step(-1), Escape: () => choose(null),
+  m: () => toggle('show-mask'), o: () => toggle('show-lines'), n: () => step(1), p: () => step(-1), 
+  Escape: () => { document.querySelector('details').open = false; choose(null); },
 };
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
