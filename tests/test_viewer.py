@@ -745,13 +745,7 @@ class TestPage:
     def opened(self, browser, scene):
         self.browser = browser
         browser.errors.clear()
-        browser.send(
-            'Emulation.setDeviceMetricsOverride',
-            width=self.WIDTH,
-            height=self.HEIGHT,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        browser.resize(1000, 800)
         browser.open(scene[1] / 'index.html')
         self.ready()
         yield
@@ -861,9 +855,7 @@ class TestPage:
 
     def test_zooming_loads_finer_tiles(self):
         level = "Number(document.getElementById('stage').dataset.level)"
-        self.browser.send(
-            'Emulation.setDeviceMetricsOverride', width=400, height=500, deviceScaleFactor=1, mobile=False
-        )
+        self.browser.resize(400, 500)
         self.browser.js('location.reload()')
         self.browser.wait("document.readyState === 'complete'")
         self.ready()
