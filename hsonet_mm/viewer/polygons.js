@@ -39,7 +39,7 @@ function loadPolygons(number = 0) { // one after the other, so that the page sta
 function drawLines(context) {
   const pixels = view.zoom * view.dpr, right = view.x + view.width / view.zoom, bottom = view.y + view.height / view.zoom;
   const lineColour = getComputedStyle(stage).getPropertyValue('--line');
-  const width = clamp(0.9 + view.zoom / 2, 1.1, 1.8) * view.dpr, dot = 2 * view.dpr, least = 5 * view.dpr / pixels;
+  const width = clamp(0.9 + view.zoom / 2, 1.1, 1.8) * view.dpr, least = 5 * view.dpr / pixels;
   context.lineJoin = 'round';
   let path = new Path2D(), inPath = 0;
   const stroke = () => {
@@ -51,7 +51,8 @@ function drawLines(context) {
   for (const polygon of polygons) {
     const [x0, y0, x1, y1] = polygon.box;
     if (x1 < view.x || y1 < view.y || x0 > right || y0 > bottom) continue;
-    if (x1 - x0 < least && y1 - y0 < least) {
+    if (x1 - x0 < least && y1 - y0 < least) { // a dot tells as much, faster
+      const dot = clamp(Math.max(x1 - x0, y1 - y0) * pixels, view.dpr, 2 * view.dpr);
       context.fillRect(((x0 + x1) / 2 - view.x) * pixels - dot / 2, ((y0 + y1) / 2 - view.y) * pixels - dot / 2, dot, dot);
       continue;
     }
