@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ORIGINAL ?= .venv-original
+TORCHLESS ?= .venv-torchless
 OPENCD_PYTHON ?= python3
 
 export PIP_REQUIRE_VIRTUALENV = 1
@@ -13,7 +14,7 @@ HEADLESS = pip install --quiet --force-reinstall --no-deps -c constraints.txt op
 # Small tensors: one thread a process is fastest, and two processes share two cores.
 PYTEST_ENV = OMP_NUM_THREADS=1
 
-.PHONY: demo test lint check leaderboard-smoke test-original test-opencd clean
+.PHONY: demo test lint check leaderboard-smoke test-original test-opencd test-torchless clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/hsonet demo --out demo_out
@@ -42,6 +43,10 @@ test-original: $(ORIGINAL)/.installed
 test-opencd:
 	$(OPENCD_PYTHON) -m pytest -m opencd tests
 
+# Exported models where nothing else is installed.
+test-torchless: $(VENV)/.installed $(TORCHLESS)/.installed
+	HSONET_TORCHLESS_PYTHON=$(TORCHLESS)/bin/python $(VENV)/bin/python -m pytest tests/test_torchless.py
+
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet -c constraints.txt torch
@@ -56,5 +61,10 @@ $(ORIGINAL)/.installed: constraints-original.txt
 	$(ORIGINAL)/bin/$(HEADLESS)
 	touch $@
 
+$(TORCHLESS)/.installed: pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv $(TORCHLESS)
+	$(TORCHLESS)/bin/pip install --quiet -c constraints.txt -e ".[onnx,geo]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ORIGINAL) demo_out leaderboard_smoke build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf $(VENV) $(ORIGINAL) $(TORCHLESS) demo_out leaderboard_smoke build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

@@ -9,23 +9,10 @@ with read_base():
     from ._base_.hsonet_lite import *
     from ._base_.levir_256 import *
     from ._base_.runtime import *
+    from ._base_.pipeline_cpu import train_pipeline  # in place of the one of levir_256
 
-train_pipeline = [
-    dict(type='hsonet_mm.MultiImgLoadImageFromFile'),
-    dict(type='hsonet_mm.MultiImgLoadAnnotations'),
-    dict(type='hsonet_mm.MultiImgRandomScale', scale_range=(0.8, 1.25), min_size=192),
-    dict(type='hsonet_mm.MultiImgBalancedCrop', crop_size=192, changed_prob=0.5),
-    dict(type='hsonet_mm.MultiImgRandomRot90', prob=0.75),
-    dict(type='MultiImgRandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='MultiImgExchangeTime', prob=0.5),
-    dict(
-        type='MultiImgPhotoMetricDistortion',
-        brightness_delta=20,
-        contrast_range=(0.8, 1.25),
-        saturation_range=(0.7, 1.3),
-        hue_delta=8),
-    dict(type='MultiImgPackSegInputs'),
-]
+train_pipeline[2].min_size = 192  # MultiImgRandomScale
+train_pipeline[3].crop_size = 192  # MultiImgBalancedCrop
 train_dataloader.dataset.pipeline = train_pipeline
 train_dataloader.num_workers = 2
 val_dataloader.num_workers = 1

@@ -74,7 +74,8 @@ def read_image(path: str, read: Callable[[str], bytes] = _read_bytes) -> NDArray
         raise _too_deep(path, f'pixels of type {image.mode}')
     if image.mode.endswith('A') and image.getchannel('A').getextrema() != (255, 255):
         raise _too_deep(path, 'an extra band that is not opaque everywhere')
-    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
+    red, green, blue = image.convert('RGB').split()
+    return np.array(Image.merge('RGB', (blue, green, red)))  # several times as fast as a turned copy in NumPy
 
 
 def size(image: NDArray[np.uint8]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
@@ -119,6 +120,12 @@ def _forget_runs(cls=ManagerMixin):
         _forget_runs(subclass)
 
 
+@pytest.fixture(scope='session')
+def forget_runs():
+    """A function to call before a run in this process."""
+    return _forget_runs
+
+
 @pytest.fixture
 def hsonet(capsys):
     """A function that runs ``hsonet ARGUMENTS`` in this process: (exit code, stdout, stderr)."""
@@ -130,6 +137,20 @@ def hsonet(capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope='session')
+def tiny_checkpoint(tmp_path_factory, write_config):
+    """The tiny config, and its weights after two iterations, with a classifier so large that probabilities spread."""
+    folder = tmp_path_factory.mktemp('trained')
+    changes = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'model.decode_head.prior': 0.5}
+    config = write_config(folder / 'tiny.py', changes)
+    _forget_runs()
+    assert main(['train', str(config), '--work-dir', str(folder), '--seed', '0']) == 0
+    weights = torch.load(folder / 'iter_2.pth', weights_only=True)['state_dict']
+    weights['decode_head.conv_seg.weight'] *= 100
+    torch.save({'state_dict': weights}, folder / 'trained.pth')
+    return config, folder / 'trained.pth'
 
 
 @pytest.fixture(scope='session')

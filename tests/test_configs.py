@@ -1,6 +1,7 @@
 """Every shipped config: it parses, says what a result depends on, builds, trains a step and predicts."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -307,11 +308,7 @@ def installed(tmp_path_factory):
     return folder / 'lib'
 
 
-PROJECT = """\
-from mmengine.config import read_base
-with read_base():
-    from hsonet_mm.configs.hsonet_levir import *
-"""
+PROJECT = re.search(r'```python\n(.*read_base.*?)```', (ROOT / 'README.md').read_text(), re.S)[1]
 READ = """
 import json, sys
 from mmengine.config import Config

@@ -19,14 +19,15 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import breakdown, sum_groups
 from hsonet_mm.leaderboard import gallery as pictures
 from hsonet_mm.leaderboard import wording
+from hsonet_mm.leaderboard.board import Cell, read_records
 from hsonet_mm.leaderboard.bootstrap import Comparison, common_images, mean_f1, paired_bootstrap
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.plots import styles
 from hsonet_mm.leaderboard.published import read_published
 from hsonet_mm.leaderboard.records import COLUMNS, read
 from hsonet_mm.leaderboard.report import write_report
-from hsonet_mm.leaderboard.spec import read_spec
-from hsonet_mm.leaderboard.summary import Cell, read_records, summarise
+from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.leaderboard.summary import summarise
 
 T1, T2 = '2026-01-01T10:00:00.000Z', '2026-01-02T10:00:00.000Z'
 SKILLS = {'hsonet_lite': 1.0, 'ussfc_net': 0.75, 'tinycd': 0.5}

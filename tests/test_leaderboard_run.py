@@ -1,4 +1,4 @@
-"""The harness of the leaderboard: specs, runs, scores, tables, engines, and what happens when things go wrong."""
+"""The harness of the leaderboard: specs, runs, scores, tables, workers, and what happens when things go wrong."""
 
 import csv
 import json
@@ -27,16 +27,18 @@ from mmseg.models.decode_heads import FCNHead
 from mmseg.structures import SegDataSample
 from sklearn.metrics import f1_score, precision_score, recall_score
 
+from hsonet_mm import workers
 from hsonet_mm.apis.checkpoints import load_weights
 from hsonet_mm.apis.config import set_iterations
 from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard import cost, engines, plan, records
+from hsonet_mm.leaderboard import cost, plan, records
 from hsonet_mm.leaderboard import run as runs
-from hsonet_mm.leaderboard.plan import Job, alone, contenders, write_job
-from hsonet_mm.leaderboard.spec import read_spec
+from hsonet_mm.leaderboard.job import Job, _as_python, alone, write_job
+from hsonet_mm.leaderboard.plan import contenders
+from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.registry import MODELS
 
 SWITCH = {'broken': True}
@@ -66,7 +68,7 @@ def execute_here(job):
     return runs.main([str(job)])
 
 
-def launch_here(job, env, processes, module):
+def launch_here(job, module, env, processes):
     assert module == 'hsonet_mm.leaderboard.run'
     del env, processes
     return execute_here(job)
@@ -85,11 +87,11 @@ def in_process(monkeypatch):
     """Runs without processes of their own, and no report."""
     started = []
 
-    def launch(job, env, processes, module):
+    def launch(job, module, env, processes):
         started.append(Path(job))
-        return launch_here(job, env, processes, module)
+        return launch_here(job, module, env, processes)
 
-    monkeypatch.setattr(engines, 'launch', launch)
+    monkeypatch.setattr(workers, 'launch', launch)
     stub_report(monkeypatch)
     return started
 
@@ -164,7 +166,7 @@ def board(write_spec, tmp_path_factory):
     """A leaderboard whose runs were executed: folder, exit code, stdout."""
     folder = tmp_path_factory.mktemp('board')
     patch = pytest.MonkeyPatch()
-    patch.setattr(engines, 'launch', launch_here)
+    patch.setattr(workers, 'launch', launch_here)
     stub_report(patch)
     SWITCH['broken'] = True
     from hsonet_mm.leaderboard import command
@@ -480,14 +482,14 @@ def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monke
         (-signal.SIGKILL, 'ended by SIGKILL, perhaps for want of memory'),
         (7, 'ended with code 7'),
     ):
-        monkeypatch.setattr(engines, 'launch', lambda *_, code=code: code)
+        monkeypatch.setattr(workers, 'launch', lambda *_, code=code: code)
         assert leaderboard(hsonet, spec, out)[0] == 1
         assert sentence in records.read(out / 'results.csv')[-1]['status']
 
     def refuse(*_):
         raise OSError('no process left')
 
-    monkeypatch.setattr(engines, 'launch', refuse)
+    monkeypatch.setattr(workers, 'launch', refuse)
     assert leaderboard(hsonet, spec, out)[0] == 1
     assert records.read(out / 'results.csv')[-1]['status'] == 'failed: OSError: no process left'
 
@@ -819,7 +821,7 @@ def test_config_file_of_a_run_is_the_config(board):
     """It is laid out by Python instead of MMEngine, which takes a second, and nothing may be lost."""
     text = (run_folder(board[0]) / 'config.py').read_text()
     cfg = Config.fromfile(run_folder(board[0]) / 'config.py')
-    assert plan._as_python(cfg) == text
+    assert _as_python(cfg) == text
     assert cfg.randomness.seed == 3
     assert cfg.model.decode_head.prior == 0.3
     assert cfg.optim_wrapper.optimizer.lr == 3e-3
@@ -914,7 +916,9 @@ def test_gpu_is_waited_for_and_named(monkeypatch):
     assert cost.device_name() == 'A GPU'
 
 
-# --- engines
+# --- workers
+
+MODULE = 'hsonet_mm.leaderboard.run'
 
 
 @pytest.fixture
@@ -926,20 +930,21 @@ def test_runs_share_gpus_and_cores(jobs, monkeypatch):
     meeting = threading.Barrier(2, timeout=30)
     seen = []
 
-    def launch(job, env, *_):
+    def launch(job, module, env, *_):
+        assert module == MODULE
         meeting.wait()
         seen.append((env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS']))
         return 1 if job == str(jobs[2]) else 0
 
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    monkeypatch.setattr(engines, 'launch', launch)
-    monkeypatch.setattr(engines, '_cores', lambda: 6)
-    events = list(engines.run_all(jobs, gpus=[4, 7]))
+    monkeypatch.setattr(workers, 'launch', launch)
+    monkeypatch.setattr(workers, '_cores', lambda: 6)
+    events = list(workers.run_jobs(jobs, MODULE, gpus=[4, 7]))
     assert Counter(seen) == {('4', '3'): 2, ('7', '3'): 2}
     ended = {event.job: event.code for event in events if event.code is not None}
     assert ended == {job: int(job == jobs[2]) for job in jobs}
     assert [event.job for event in events if event.code is None] == jobs
-    assert list(engines.run_all([])) == []
+    assert list(workers.run_jobs([], MODULE)) == []
 
 
 @pytest.fixture
@@ -950,7 +955,7 @@ def sleepers(monkeypatch, tmp_path):
         f'#!/bin/sh\necho $$ >> {tmp_path}/pids\nsleep 300 &\necho $! >> {tmp_path}/pids\nwait\n'
     )
     script.chmod(0o755)
-    monkeypatch.setattr(engines.sys, 'executable', str(script))
+    monkeypatch.setattr(workers.sys, 'executable', str(script))
 
     def pids(number):
         file = tmp_path / 'pids'
@@ -976,7 +981,7 @@ def alive(pid):
 def test_interrupt_ends_processes(jobs, sleepers):
     for job in jobs:
         job.parent.mkdir()
-    with closing(engines.run_all(jobs, workers=2)) as events:
+    with closing(workers.run_jobs(jobs, MODULE, workers=2)) as events:
         assert [next(events).code, next(events).code] == [None, None]
         pids = sleepers(4)
         assert all(map(alive, pids))
@@ -997,7 +1002,7 @@ def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monke
         time.sleep(0.5)
         return 0
 
-    monkeypatch.setattr(engines, 'launch', launch)
+    monkeypatch.setattr(workers, 'launch', launch)
     code, _, stderr = leaderboard(hsonet, spec, tmp_path / 'out')
     assert code == 130
     assert stderr == 'Interrupted\n'
@@ -1007,7 +1012,7 @@ def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monke
 def test_ray_names_its_extra(jobs, monkeypatch):
     monkeypatch.setitem(sys.modules, 'ray', None)
     with pytest.raises(UserError, match=r'pip install "hsonet_mm\[ray\]"'):
-        next(engines.run_all(jobs, 'ray'))
+        next(workers.run_jobs(jobs, MODULE, 'ray'))
 
 
 @pytest.mark.slow

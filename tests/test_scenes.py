@@ -842,7 +842,7 @@ class TestManyScenes:
         """Workers run in this process, but for jobs with scenes of these names, which die."""
         dying = []
 
-        def run_all(jobs, *_, module):
+        def run_jobs(jobs, module, *_):
             assert module == 'hsonet_mm.scenes.worker'
             for job in jobs:
                 yield SimpleNamespace(job=job, code=None, error='')
@@ -851,7 +851,7 @@ class TestManyScenes:
                     code = -9 if dies else worker.main([str(job), '--started', '0'])
                 yield SimpleNamespace(job=job, code=code, error='')
 
-        monkeypatch.setattr('hsonet_mm.leaderboard.engines.run_all', run_all)
+        monkeypatch.setattr(many, 'run_jobs', run_jobs)
         return dying
 
     def test_process_that_dies(self, two_folders, tmp_path, in_process):

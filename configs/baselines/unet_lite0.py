@@ -2,7 +2,7 @@
 
 The dates are concatenated level by level: the form of the plain baseline of "A Change Detection Reality Check" (arXiv
 2402.06994), which a comparison must beat before it credits anything but the recipe; it throws nothing away that a
-difference would. The levels are those that HSONet sees, strides 4 to 32.
+difference would. The encoder is HSONet-lite's backbone, strides 4 to 32, without the branch of detail.
 """
 
 from mmengine.config import read_base
@@ -13,6 +13,7 @@ with read_base():
     from .._base_.runtime import *
     from .._base_.schedule_40k import *
 
+del model['detail']
 model.neck = dict(type='FeatureFusionNeck', policy='concat')
 model.decode_head = dict(
     type='hsonet_mm.UNetHead',

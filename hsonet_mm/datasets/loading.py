@@ -159,7 +159,7 @@ class MultiImgLoadAnnotations(BaseTransform):
                 f'the label {path} has {values.shape[0]} x {values.shape[1]} pixels (rows x columns), '
                 f'its images have {rows} x {columns}: cut or resample it to the same ground'
             )
-        valid = values != self.ignore_value  # all True without an ignore value
+        valid = np.full(values.shape, True) if self.ignore_value is None else values != self.ignore_value
         classes = np.arange(256, dtype=np.uint8)
         for old, new in (results.get('label_map') or {}).items():
             classes[old] = new

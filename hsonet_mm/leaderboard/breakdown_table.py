@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hsonet_mm.leaderboard.summary import Record, Records
+from hsonet_mm.leaderboard.board import Record, Records
 
 __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 

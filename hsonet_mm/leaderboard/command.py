@@ -12,10 +12,12 @@ import torch
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.leaderboard import records
-from hsonet_mm.leaderboard.engines import ENGINES, Event, run_all
-from hsonet_mm.leaderboard.plan import Contender, Job, contenders, write_job
+from hsonet_mm.leaderboard.job import Job, write_job
+from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, FAILED, failure
-from hsonet_mm.leaderboard.spec import Run, Spec, read_spec
+from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.workers import ENGINES, Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
 
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seeds', type=int, nargs='+', help='only these seeds of the spec')
     parser.add_argument('--methods', nargs='+', help='only these methods of the spec')
+    parser.add_argument('--data', nargs='+', help='train on these data sets of the spec only')
     parser.add_argument('--report-only', action='store_true', help='run nothing, write the report again')
     parser.add_argument('--no-pictures', action='store_true', help='leave the gallery out of the report')
     parser.add_argument('--dry-run', action='store_true', help='check the spec and list the runs, no more')
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Run as the command line says; returns 0, or 1 if a run failed."""
     gpus = _gpus(args)
     spec, out = read_spec(args.spec), args.out
-    runs = list(spec.runs(args.seeds, args.methods))
+    runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[Run] = []
     if args.report_only:
         if not out.is_dir():
@@ -112,7 +115,9 @@ def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int
     start = time.monotonic()
     numbers = {job: number for number, job in enumerate(jobs, 1)}
     failed = []
-    events = run_all(list(jobs), args.engine, args.workers, gpus, args.ray_address)
+    events = run_jobs(
+        list(jobs), 'hsonet_mm.leaderboard.run', args.engine, args.workers, gpus, args.ray_address
+    )
     with _ended_politely(), closing(events):
         for event in events:
             name = f'[{numbers[event.job]}/{len(jobs)}] {jobs[event.job]}'

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hsonet_mm.leaderboard import wording
+from hsonet_mm.leaderboard.board import Cell, Records
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.spec import Spec
-from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Cell, Records, Row
+from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Row
 
 __all__ = ['APART', 'markdown', 'table_csv']
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from hsonet_mm.datasets.change_dataset import IMAGE_SUFFIXES, expand_variables
 from hsonet_mm.demo.page import draw_errors
 from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard.board import Cell, Records, cell_of
 from hsonet_mm.leaderboard.spec import Spec
-from hsonet_mm.leaderboard.summary import Cell, Records, Row, cell_of
+from hsonet_mm.leaderboard.summary import Row
 
 __all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
 

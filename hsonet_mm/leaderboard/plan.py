@@ -1,14 +1,10 @@
-"""From a spec to runs that can be started: configs, hashes, and every mistake found before anything is trained."""
+"""From a spec to configs that can be trained: their hashes, and every mistake found before anything is trained."""
 
 import copy
 import hashlib
 import json
-import pprint
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +14,9 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from hsonet_mm.apis.config import LOADERS, set_iterations
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_json, write_text
-from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
+from hsonet_mm.leaderboard.spec import Block, Method, Spec
 
-__all__ = ['Contender', 'Job', 'alone', 'contenders', 'write_job']
+__all__ = ['Contender', 'contenders']
 
 NOT_HASHED = {
     *('work_dir', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'),
@@ -45,41 +40,6 @@ class Contender:
     config: Config
     config_hash: str
     weights: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the process of one run needs to know; stands in the run's folder as ``run.json``.
-
-    Attributes:
-        block: Name of the block.
-        method: Name of the method.
-        data_set: Name of the data set that it is trained on.
-        seed: Seed of the training.
-        iterations: Iterations of the training.
-        weights: As in :class:`Contender`.
-        config_hash: As in :class:`Contender`.
-        test_sets: Roots of the data sets to test on by name, as written in the spec.
-    """
-
-    block: str
-    method: str
-    data_set: str
-    seed: int
-    iterations: int
-    weights: str
-    config_hash: str
-    test_sets: dict[str, str]
-
-    @classmethod
-    def read(cls, path: Path) -> 'Job':
-        """Read a ``run.json``."""
-        return cls(**json.loads(path.read_text(encoding='utf-8')))
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """What tells the run from the others, as columns of the tables."""
-        return {name: getattr(self, name) for name in ('block', 'method', 'data_set', 'seed')}
 
 
 def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
@@ -111,59 +71,6 @@ def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
         for name, root in spec.data.items():
             _check_data(spec, cfg, name, root)
     return made
-
-
-def write_job(spec: Spec, run: Run, contender: Contender, out: Path) -> Path:
-    """Make the folder of a run, with ``config.py`` and ``run.json``.
-
-    What another config left there is removed, but for the rows of its scorings.
-
-    Returns:
-        The path of ``run.json``.
-
-    Raises:
-        UserError: if another process works on the run.
-    """
-    tests = spec.data if spec.cross_test else {run.data_set: spec.data[run.data_set]}
-    job = Job(
-        **run.key,
-        iterations=spec.iterations,
-        weights=contender.weights,
-        config_hash=contender.config_hash,
-        test_sets=dict(tests),
-    )
-    cfg = copy.deepcopy(contender.config)
-    cfg.setdefault('randomness', {})['seed'] = run.seed
-    for loader in LOADERS:
-        cfg[loader].dataset.data_root = spec.data[run.data_set]
-    cfg.pop('data_root', None)  # of the recipe, where it was written once for all loaders
-    folder = out / run.folder
-    cfg.work_dir = str(folder / 'work_dir')
-    path = folder / 'run.json'
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        if path.exists() and Job.read(path).config_hash != job.config_hash:
-            _clear(folder)
-        write_text(folder / 'config.py', _as_python(cfg))
-        write_json(path, asdict(job))
-    return path
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the only process that works on a run, on all machines that share the folder.
-
-    Raises:
-        UserError: if another one does.
-    """
-    import fcntl
-
-    with (folder / 'lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f'another process works on {folder}: wait for it, or end it') from None
-        yield
 
 
 def _contender(spec: Spec, block: Block, method: Method) -> Contender:
@@ -257,21 +164,3 @@ def _relevant(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _relevant(value) for key, value in node.items() if key not in NOT_HASHED}
     return [_relevant(item) for item in node] if isinstance(node, (list, tuple)) else node
-
-
-def _as_python(cfg: Config) -> str:
-    """The config as a file; MMEngine's own way of it takes a second to lay it out."""
-    lines = ['"""One run of a leaderboard; train it alone with: hsonet train FILE."""\n']
-    for key, value in cfg.to_dict().items():
-        lines.append(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}')
-    return '\n'.join(lines) + '\n'
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name in ('parts', 'lock'):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -1,29 +1,21 @@
-"""The plots of the report, as SVG text that follows the colours of the page, light or dark."""
+"""The plots of the report: F1 against cost, precision-recall curves, the training, and the shares of the gradient."""
 
-import io
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard.summary import Record, Records, Row, Spread, number
+from hsonet_mm.leaderboard.board import Record, Records, number
+from hsonet_mm.leaderboard.canvas import INK, log_axis, new_axes, to_svg
+from hsonet_mm.leaderboard.summary import Row, Spread
 
-__all__ = ['MISSING', 'cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
-
-MISSING = (
-    'the report needs {name}, which is not installed: pip install "hsonet_mm[leaderboard]" brings it along'
-)
+__all__ = ['cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
 
 COLOURS = ('#2a78d6', '#e6553c', '#2c9c5e', '#b8860b', '#9b59d0', '#d6488f', '#1f9ab0', '#8a6d4f')
 """Legible on white and on black."""
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 """Seven markers and eight colours: 56 methods look different, neighbours in both."""
-INK = '#123456'
-"""Stands for the text colour of the page, and is replaced by it."""
 SHARES = {
     'eo_grad_foreground': ('foreground', '#2a78d6'),
     'eo_grad_hard_background': ('hard background', '#e6553c'),
@@ -69,7 +61,7 @@ def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str
     }
     if not points:
         return None
-    figure, axes = _axes(label, 'F1 of "changed", %')
+    figure, axes = new_axes(label, 'F1 of "changed", %')
     front, best = [], -math.inf
     for x, y in sorted(points.values(), key=lambda point: (point[0].mean, -point[1].mean)):
         if y.mean > best:
@@ -80,8 +72,8 @@ def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str
         colour, marker = looks[method]
         axes.errorbar(x.mean, y.mean, y.std, x.std, fmt='none', ecolor=colour, elinewidth=1, capsize=3)
         axes.plot(x.mean, y.mean, marker, color=colour, markersize=7, label=method)
-    _log_axis(axes, [x.mean for x, _ in points.values()])
-    return _svg(figure, axes, f'F1 against {label}')
+    log_axis(axes, [x.mean for x, _ in points.values()])
+    return to_svg(figure, axes, f'F1 against {label}')
 
 
 def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
@@ -107,7 +99,7 @@ def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping
                 curves.setdefault(row['method'], {}).setdefault(row['seed'], []).append(point)
     if not curves:
         return None
-    figure, axes = _axes('recall, %', 'precision, %')
+    figure, axes = new_axes('recall, %', 'precision, %')
     recall = np.linspace(0.01, 1, 200)
     for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
         inside = recall > f1 / (2 - f1) + 1e-3
@@ -131,7 +123,7 @@ def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping
             if spot:
                 axes.plot(*spot, marker, color=colour, markerfacecolor=fill, markersize=7)
     axes.set(xlim=(0, 100), ylim=(0, 102))
-    return _svg(figure, axes, 'precision-recall curves')
+    return to_svg(figure, axes, 'precision-recall curves')
 
 
 def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
@@ -148,7 +140,7 @@ def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Sty
     series = {row.method: _series(records, row.method, 'val_f1') for row in rows}
     if not any(series.values()):
         return None
-    figure, axes = _axes('iteration', 'F1 of "changed" on val, %')
+    figure, axes = new_axes('iteration', 'F1 of "changed" on val, %')
     for method, seeds in series.items():
         if seeds:
             colour, marker = looks[method]
@@ -160,7 +152,7 @@ def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Sty
                 mean[:, 0], 100 * mean[:, 1], color=colour, marker=marker, markersize=4, linewidth=1.8,
                 label=method,
             )  # fmt: skip
-    return _svg(figure, axes, 'F1 on the validation split over the training')
+    return to_svg(figure, axes, 'F1 on the validation split over the training')
 
 
 def gradient_plot(records: Records, method: str) -> str | None:
@@ -178,14 +170,14 @@ def gradient_plot(records: Records, method: str) -> str | None:
         return None
     means = [_mean_curve(seeds) for seeds in logged.values()]
     steps = means[0][:, 0]
-    figure, axes = _axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
+    figure, axes = new_axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
     axes.stackplot(
         steps, [100 * np.interp(steps, mean[:, 0], mean[:, 1]) for mean in means],
         labels=[name for name, _ in SHARES.values()], colors=[colour for _, colour in SHARES.values()], alpha=0.8,
     )  # fmt: skip
     axes.set(ylim=(0, 100))
     axes.margins(x=0)
-    return _svg(figure, axes, f'shares of the gradient of {method}')
+    return to_svg(figure, axes, f'shares of the gradient of {method}')
 
 
 def _series(records: Records, method: str, column: str) -> list[Any]:
@@ -224,63 +216,3 @@ def _operating_point(
 
 def _scaled(value: Spread, factor: float) -> Spread:
     return Spread(value.mean * factor, None if value.std is None else value.std * factor)
-
-
-def _axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> tuple[Any, Any]:
-    """An empty figure whose ink is that of the page."""
-    try:
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError(MISSING.format(name='matplotlib')) from None
-    figure = Figure(figsize=size, layout='constrained')
-    FigureCanvasSVG(figure)
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.tick_params(which='both', colors=INK)
-    axes.grid(color=INK, alpha=0.15, linewidth=0.6)
-    for name, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(name in ('left', 'bottom'))
-    return figure, axes
-
-
-def _log_axis(axes: Any, values: Sequence[float]) -> None:
-    """A logarithmic x axis with plain numbers on it."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axes.set_xscale('log')
-    decades = math.log10(max(values) / min(values))
-    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0))
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _svg(figure: Any, axes: Any, alt: str) -> str:
-    """The figure as text, without a date, with the same ids in every build; the legend stands beside it."""
-    from matplotlib import rc_context
-
-    axes.legend(
-        loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=INK, fontsize=8,
-        handlelength=1.4,
-    )  # fmt: skip
-    buffer = io.StringIO()
-    with rc_context({'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
-        figure.savefig(
-            buffer,
-            format='svg',
-            metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
-            bbox_inches='tight',
-        )
-    text = buffer.getvalue()
-    box = re.search(r'viewBox="([^"]*)"', text)
-    assert box
-    body = re.sub(r'<metadata>.*?</metadata>', '', text[text.index('>', box.end()) + 1 :], flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', '<g', body)  # nothing refers to them, and another plot has them too
-    body = re.sub(r'font: ([0-9.]+px) [^;\"]*', r'font: \1 system-ui, sans-serif', body)
-    text = f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(alt)}">{body}'
-    return text.replace(INK, 'currentColor')

@@ -9,20 +9,17 @@ from hsonet_mm.demo.page import COLOURS, STYLE
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import wording
+from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
+from hsonet_mm.leaderboard.canvas import MISSING
 from hsonet_mm.leaderboard.exports import APART, markdown, table_csv
 from hsonet_mm.leaderboard.gallery import gallery
-from hsonet_mm.leaderboard.plots import MISSING, cost_plot, gradient_plot, pr_plot, styles, training_plot
+from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
 from hsonet_mm.leaderboard.published import published_table
-from hsonet_mm.leaderboard.spec import Spec, read_spec
-from hsonet_mm.leaderboard.summary import (
-    Cell,
-    Records,
-    Row,
-    read_records,
-    summarise,
-)
+from hsonet_mm.leaderboard.spec import Spec
+from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.leaderboard.summary import Row, summarise
 
 __all__ = ['write_report']
 

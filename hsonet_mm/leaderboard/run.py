@@ -1,6 +1,6 @@
 """One run of a leaderboard in a process of its own: train, score, measure, and write the rows.
 
-``python -m hsonet_mm.leaderboard.run RUN.json``, with what :func:`hsonet_mm.leaderboard.plan.write_job` wrote. It goes
+``python -m hsonet_mm.leaderboard.run RUN.json``, with what :func:`hsonet_mm.leaderboard.job.write_job` wrote. It goes
 on from the latest checkpoint, if there is one. Whatever ends the run, short of a kill, becomes a row.
 
 Its time has three parts. ``train_seconds``: the training as MMEngine runs it, with loading of data, validations and
@@ -28,7 +28,7 @@ from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard import cost, records
-from hsonet_mm.leaderboard.plan import Job, alone
+from hsonet_mm.leaderboard.job import Job, alone
 from hsonet_mm.leaderboard.resuming import ResumptionHook
 from hsonet_mm.leaderboard.scoring import Tables, score
 

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from hsonet_mm.leaderboard.board import Cell
 from hsonet_mm.leaderboard.bootstrap import Comparison
-from hsonet_mm.leaderboard.summary import Cell, Row, Spread
+from hsonet_mm.leaderboard.summary import Row, Spread
 
 __all__ = [
     'NONE',

@@ -1,14 +1,16 @@
 """Networks: backbones, necks, heads, losses and detectors."""
 
-from hsonet_mm.models.backbones import EfficientNetLite, PVTv2, USSFCNet
+from hsonet_mm.models.backbones import DetailBranch, EfficientNetLite, PVTv2, USSFCNet
 from hsonet_mm.models.decode_heads import FSAssociationHead, UNetHead
 from hsonet_mm.models.detectors import SiamEncoderDecoder
-from hsonet_mm.models.losses import BinaryDiceLoss, EOLoss
+from hsonet_mm.models.losses import BinaryDiceLoss, BinaryFocalLoss, EOLoss
 from hsonet_mm.models.necks import VFPN
 
 __all__ = [
     'VFPN',
     'BinaryDiceLoss',
+    'BinaryFocalLoss',
+    'DetailBranch',
     'EOLoss',
     'EfficientNetLite',
     'FSAssociationHead',

@@ -14,6 +14,7 @@ from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.scenes.stretch import Stretch
+from hsonet_mm.workers import run_jobs
 
 __all__ = [
     'MODEL_FAILED',
@@ -78,8 +79,6 @@ def run_scenes(
     if engine == 'local' and not gpus and workers in (None, 1):
         yield from run_here(model, scenes, options)
         return
-    from hsonet_mm.leaderboard.engines import run_all
-
     count = SHARES * (workers or len(gpus) or SHARES)
     shares = [scenes[start::count] for start in range(min(count, len(scenes)))]
     parts, done = folder / '.scenes.part', set[Scene]()
@@ -89,7 +88,7 @@ def run_scenes(
                 _write_job(parts / f'{attempt}.{number}', model, share, options): share
                 for number, share in enumerate(shares)
             }
-            events = run_all(list(jobs), engine, workers, gpus, address, module='hsonet_mm.scenes.worker')
+            events = run_jobs(list(jobs), 'hsonet_mm.scenes.worker', engine, workers, gpus, address)
             with closing(events):
                 for event in events:
                     if event.code is None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
@@ -28,12 +30,16 @@ class FSAssociationHead(BaseDecodeHead):
     on the fused dates, :math:`q = |D_1 - D_2|` by default. Association and a light-weight dual-branch decoder are the
     paper's [paper], their form is FarSeg's [code], fusion and classifier are ours [choice].
 
+    With ``detail`` the fused dates are brought to the size of :class:`DetailBranch`'s maps, which are fused alike, and two
+    convolutions refine them before they are classified [choice].
+
     With ``diff`` and ``both`` the head does not know the order of the dates; with ``diff`` two equal images give a
-    constant map. Both dates go through the head as one batch, so that its batch norms see both dates together.
+    constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so that its batch norms see both dates together.
 
     Args:
-        in_channels: channels *per date* of the pyramid levels, finest first, then of the scene embedding. The inputs
-            have twice as many: :class:`VFPN` with ``policy='concat'``. Without association the scene may be left out.
+        in_channels: channels *per date* of the pyramid levels, finest first, then of the scene embedding; before them
+            of the detail if there is one. The inputs have twice as many: :class:`VFPN` with ``policy='concat'``. Without
+            association the scene may be left out.
         channels: channels of the decoder.
         association_channels: width u of the association.
         association: switch of the association (ablation).
@@ -42,12 +48,14 @@ class FSAssociationHead(BaseDecodeHead):
         fusion: ``diff``, ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
+        num_levels: levels of the pyramid.
+        detail: the first input is the detail of :class:`DetailBranch`.
         **kwargs: of MMSegmentation's ``BaseDecodeHead``; set ``out_channels=1`` and ``threshold`` for the one-logit
             form of HSONet. ``loss_decode`` is EO-loss unless given.
 
     Shapes:
         inputs: flat tuple of (N, 2 in_channels[i], H_i, W_i), scene (N, 2 in_channels[-1], 1, 1). Returns logits
-        (N, out_channels, H_0, W_0) at the finest level.
+        (N, out_channels, H_0, W_0) at the size of the first input.
 
     Raises:
         ValueError: for an unknown fusion, or inputs that do not hold both dates.
@@ -67,13 +75,16 @@ class FSAssociationHead(BaseDecodeHead):
         fusion: str = 'diff',
         prior: float = 0.02,
         num_levels: int = 4,
+        detail: bool = False,
         **kwargs: Any,
     ) -> None:
         if fusion not in FUSIONS:
             raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, not {fusion!r}')
-        if len(in_channels) != num_levels + 1 and (association or len(in_channels) != num_levels):
+        levels = list(in_channels[detail:])
+        if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
             raise ValueError(
-                f'in_channels must name {num_levels} pyramid levels and the scene embedding, not {list(in_channels)}'
+                f'in_channels must name {"the detail, " * detail}{num_levels} pyramid levels and the scene embedding, '
+                f'not {list(in_channels)}'
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('loss_decode', dict(type='hsonet_mm.EOLoss'))
@@ -83,25 +94,37 @@ class FSAssociationHead(BaseDecodeHead):
         super().__init__(
             in_channels=list(in_channels), channels=channels, input_transform='multiple_select', **kwargs
         )
-        levels = list(in_channels[:num_levels])
+        levels, scene = levels[:num_levels], levels[-1]
         factor, self.fuse = FUSIONS[fusion]
         self.association = None
         if association:
             self.association = SceneAssociation(
-                levels, in_channels[-1], association_channels, scale_aware, residual, self.norm_cfg
+                levels, scene, association_channels, scale_aware, residual, self.norm_cfg
             )
             levels = [association_channels] * num_levels
         self.num_levels = num_levels
         self.decoder = PyramidDecoder(levels, channels, self.norm_cfg, self.align_corners)
-        self.conv_seg = nn.Conv2d(factor * channels, self.out_channels, kernel_size=1)
+        width, self.refinement = factor * channels, None
+        if detail:
+            fused, width = width + factor * in_channels[0], in_channels[0]
+            self.refinement = nn.Sequential(
+                ConvModule(fused, width, 3, padding=1, norm_cfg=self.norm_cfg),
+                ConvModule(width, width, 3, padding=1, norm_cfg=self.norm_cfg),
+            )
+        self.conv_seg = nn.Conv2d(width, self.out_channels, kernel_size=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
         levels = [self._dates_as_batch(x, c) for x, c in self._selected(inputs)]
+        detail = levels.pop(0) if self.refinement is not None else None
         scene = levels.pop() if len(levels) > self.num_levels else None
         if self.association is not None:
             levels = self.association(levels, scene)
-        return self.cls_seg(self.fuse(*split_dates(self.decoder(levels))))
+        fused = self.fuse(*split_dates(self.decoder(levels)))
+        if detail is not None:
+            fused = F.interpolate(fused, detail.shape[2:], mode='bilinear', align_corners=self.align_corners)
+            fused = self.refinement(torch.cat([fused, self.fuse(*split_dates(detail))], dim=1))
+        return self.cls_seg(fused)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""

@@ -46,6 +46,7 @@ class VFPN(FPN):
             (t2 - t1) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
+        detail: the first feature map is that of :class:`DetailBranch`; it passes by the pyramid and is fused as the levels.
         **kwargs: of MMSegmentation's FPN, such as ``norm_cfg``.
 
     Shapes:
@@ -66,6 +67,7 @@ class VFPN(FPN):
         scene_embedding: bool = True,
         policy: str = 'concat',
         batch_dates: bool = False,
+        detail: bool = False,
         **kwargs: Any,
     ) -> None:
         if policy not in FUSIONS:
@@ -75,6 +77,7 @@ class VFPN(FPN):
         self.scene_embedding = scene_embedding
         self.policy = policy
         self.batch_dates = batch_dates
+        self.detail = detail
 
     def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Fuse the pyramids and scene embeddings of both dates."""
@@ -86,6 +89,7 @@ class VFPN(FPN):
         return tuple(FUSIONS[self.policy](t1, t2) for t1, t2 in pairs)
 
     def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Pyramid levels, then the scene embedding, of one date."""
-        levels = super().forward(tuple(feats))
+        """Pyramid levels, after the detail and before the scene embedding if there are such, of one date."""
+        passed, stages = (tuple(feats[:1]), tuple(feats[1:])) if self.detail else ((), tuple(feats))
+        levels = (*passed, *super().forward(stages))
         return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels

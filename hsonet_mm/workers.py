@@ -1,6 +1,6 @@
-"""Where runs of a leaderboard, and scenes, are executed: processes of this machine, its GPUs, or a Ray cluster.
+"""Worker processes, for runs of a leaderboard and for scenes: on this machine, on its GPUs, or on a Ray cluster.
 
-A run is a process of its own in any case, so it has its own memory, and a crash ends it alone. Ray only chooses the
+A job is a process of its own in any case, so it has its own memory, and a crash ends it alone. Ray only chooses the
 machine: the output folder and the data must be on a file system that all machines share, under the same paths.
 """
 
@@ -20,20 +20,19 @@ from typing import Any, Protocol
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['ENGINES', 'Event', 'launch', 'run_all']
+__all__ = ['ENGINES', 'Event', 'launch', 'run_jobs']
 
 ENGINES = ('local', 'ray')
-RUN = 'hsonet_mm.leaderboard.run'
 PATIENCE = 10
 """Seconds that a process has to end before it is killed."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run.
+    """Something that happened to a job.
 
     Attributes:
-        job: Its ``run.json``.
+        job: Its file.
         code: Exit code of its process, negative for a signal; None when it starts.
         seconds: How long it took.
         error: Why it could not be executed at all, if so.
@@ -46,44 +45,44 @@ class Event:
 
 
 class Engine(Protocol):
-    """A way to execute runs, several at a time from threads."""
+    """A way to execute jobs, several at a time from threads."""
 
     workers: int
 
     def execute(self, job: Path, slot: int) -> int:
-        """Execute one run and wait for it; ``slot`` counts those that run at the same time."""
+        """Execute one job and wait for it; ``slot`` counts those that run at the same time."""
 
     def stop(self) -> None:
         """End what is running."""
 
 
-def run_all(
+def run_jobs(
     jobs: Sequence[Path],
+    module: str,
     engine: str = 'local',
     workers: int | None = None,
     gpus: Sequence[int] = (),
     address: str | None = None,
-    module: str = RUN,
 ) -> Generator[Event, None, None]:
-    """Execute runs, several at a time; whoever stops iterating ends them.
+    """Execute jobs, several at a time; whoever stops iterating ends them.
 
     Args:
-        jobs: The ``run.json`` of each.
+        jobs: The file of each, in a folder of its own.
+        module: What to execute, ``python -m MODULE JOB --started SECONDS``.
         engine: One of ENGINES.
         workers: How many at a time; by default one, or one for each GPU, or for each machine of a cluster.
-        gpus: GPUs of this machine to use in turns; Ray finds those of its machines itself, one for a run.
+        gpus: GPUs of this machine to use in turns; Ray finds those of its machines itself, one for a job.
         address: Address of a Ray cluster; by default one is started on this machine.
-        module: What to execute, ``python -m MODULE JOB --started SECONDS``.
 
     Yields:
-        Two events a run, at its start and at its end.
+        Two events a job, at its start and at its end.
 
     Raises:
         UserError: if Ray is asked for and not installed, or its cluster cannot be reached.
     """
     if not jobs:
         return
-    runner: Engine = _Ray(workers, address, module) if engine == 'ray' else _Local(workers, gpus, module)
+    runner: Engine = _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     stopped = threading.Event()
@@ -123,14 +122,14 @@ def run_all(
             thread.join(2 * PATIENCE)
 
 
-def launch(job: str, env: Mapping[str, str], processes: set[Any] | None = None, module: str = RUN) -> int:
-    """Execute one run in a process of its own and wait for it; its output goes to ``log.txt`` beside its job.
+def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | None = None) -> int:
+    """Execute one job in a process of its own and wait for it; its output goes to ``log.txt`` beside its file.
 
     Args:
-        job: Path of its ``run.json``.
+        job: Path of its file.
+        module: What to execute.
         env: Environment variables beside those of this process.
         processes: Holds the process while it runs, so that another thread can end it.
-        module: What to execute.
 
     Returns:
         Its exit code.
@@ -172,7 +171,7 @@ def _cores() -> int:
 class _Local:
     """Processes of this machine, which share its cores and take turns on its GPUs."""
 
-    def __init__(self, workers: int | None, gpus: Sequence[int], module: str = RUN) -> None:
+    def __init__(self, module: str, workers: int | None, gpus: Sequence[int]) -> None:
         self.module = module
         self.workers = workers or len(gpus) or 1
         self.gpus = gpus
@@ -186,7 +185,7 @@ class _Local:
         )
         if self.gpus:
             env['CUDA_VISIBLE_DEVICES'] = str(self.gpus[slot % len(self.gpus)])
-        return launch(str(job), env, self.processes, self.module)
+        return launch(str(job), self.module, env, self.processes)
 
     def stop(self) -> None:
         for process in list(self.processes):
@@ -194,9 +193,9 @@ class _Local:
 
 
 class _Ray:
-    """A Ray cluster: each run is a task that waits for its process."""
+    """A Ray cluster: each job is a task that waits for its process."""
 
-    def __init__(self, workers: int | None, address: str | None, module: str = RUN) -> None:
+    def __init__(self, module: str, workers: int | None, address: str | None) -> None:
         self.module = module
         try:
             import ray
@@ -224,7 +223,7 @@ class _Ray:
         self.running: set[Any] = set()
 
     def execute(self, job: Path, slot: int) -> int:  # noqa: ARG002
-        task = self.task.remote(str(job), {}, None, self.module)
+        task = self.task.remote(str(job), self.module, {})
         self.running.add(task)
         try:
             return int(self.ray.get(task))

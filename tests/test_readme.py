@@ -1,0 +1,343 @@
+"""Every command and every piece of Python in README.md and docs/, run as it is written there.
+
+What a test cannot have stands in four tables, each entry with its reason; what is in none of them is run. A command
+that is added to a document is therefore run by the next test, or the test is red.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('rasterio')
+pytest.importorskip('pyogrio')
+pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('matplotlib')
+pytest.importorskip('jinja2')
+
+import rasterio
+from rasterio.transform import from_origin
+
+from hsonet_mm import cli
+from hsonet_mm.demo.generate import generate
+from hsonet_mm.images import read_image
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+TWO_ITERATIONS = (
+    'train_cfg.max_iters=2 train_cfg.val_interval=2 train_dataloader.batch_size=2 train_dataloader.num_workers=1 '
+    'default_hooks.checkpoint.interval=2 default_hooks.logger.interval=1'
+)
+
+# (what a command is found by, why it is not run)
+NOT_RUN = [
+    (r'^pip install ', 'installs packages; `make test` does so before every test'),
+    (r'^make ', 'installs packages, and runs these tests; test_demo_run.py runs the demo'),
+    (r'^torchrun ', 'test_training.py trains in two processes'),
+    (r'^python tools/\w+\.py /path/to/hsonet_mm/', "Open-CD's own tools; test_opencd.py runs them"),
+    (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
+    (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
+    (r'^_base_ = ', 'inherits a config of Open-CD; test_opencd.py does so'),
+    (
+        r'^model = dict\(decode_head=',
+        'a line for a config of Open-CD; test_opencd.py trains with both losses',
+    ),
+    (r'^neck=dict\(', 'a part of a config of Open-CD; test_network.py and test_opencd.py build such heads'),
+    (
+        r'^from mmengine.config import read_base',
+        'needs an installed package; test_configs.py reads this text',
+    ),
+]
+
+# (what is replaced, by what, why)
+REPLACED = [
+    (r'=/data/', '=data/', 'data sets lie in the sandbox'),
+    (r'best_changed_f1_iter_\d+', 'best_changed_f1_iter_2', 'two iterations instead of thousands'),
+    (
+        r'^--cfg-options ',
+        'hsonet test configs/hsonet_lite_levir.py best.pth --cfg-options ',
+        'options to add to a test',
+    ),
+]
+
+# (what a command is found by, what is added to its end, why)
+APPENDED = [
+    (
+        r'train\.py configs/hsonet_levir\.py',
+        f'--cfg-options {TWO_ITERATIONS} train_dataloader.dataset.pipeline.3.crop_size=64 '
+        'model.backbone.init_cfg=None',
+        'two iterations on small crops; the ImageNet weights of ResNet are a download',
+    ),
+    (
+        r'train\.py configs/hsonet_lite_levir\.py',
+        f'--cfg-options {TWO_ITERATIONS} train_dataloader.dataset.pipeline.3.crop_size=64',
+        'two iterations on small crops',
+    ),
+    (r'^hsonet demo --data-only', '--pairs 4 2 2', 'few pairs'),
+    (
+        r'^hsonet leaderboard configs/leaderboard/demo\.yaml',
+        '--methods fc_siam_diff --seeds 0',
+        'one run; `make leaderboard-smoke` compares methods over seeds',
+    ),
+]
+
+# (file, text, what stands there instead, why)
+EDITED = [
+    (
+        'configs/leaderboard/demo.yaml',
+        'iterations: 300\nvalidations: 3\n',
+        'iterations: 2\nvalidations: 1\n',
+        'minutes a run',
+    ),
+]
+
+
+class Snippet(NamedTuple):
+    """A fenced block of a document."""
+
+    document: str
+    section: str
+    line: int
+    language: str
+    text: str
+
+
+class Command(NamedTuple):
+    """A command of a shell block, or a Python block as a whole."""
+
+    place: str
+    text: str
+
+
+def snippets(path):
+    section, found, lines = '', [], iter(enumerate(path.read_text(encoding='utf-8').splitlines(), 1))
+    for number, line in lines:
+        if line.startswith('#'):
+            section = line.lstrip('# ')
+        elif fence := re.fullmatch(r'( *)```(\w*)', line):
+            body = []
+            for _, inner in lines:
+                if inner.strip() == '```':
+                    break
+                body.append(inner.removeprefix(fence[1]))
+            found.append(Snippet(path.name, section, number + 1, fence[2], '\n'.join(body)))
+    return found
+
+
+def commands(snippet):
+    """The commands of a block of shell, each on a line; or all of a block of Python."""
+    if snippet.language == 'python':
+        return [Command(f'{snippet.document}:{snippet.line}', snippet.text)]
+    found, pending, start = [], '', snippet.line
+    for number, line in enumerate(snippet.text.splitlines(), snippet.line):
+        start = start if pending else number
+        pending += line
+        if pending.endswith('\\'):
+            pending = pending[:-1] + ' '
+        elif pending.strip():
+            found.append(Command(f'{snippet.document}:{start}', pending.strip()))
+            pending = ''
+    assert not pending.strip(), f'{snippet.document}:{start} goes on after its end'
+    return found
+
+
+SNIPPETS = [snippet for path in DOCUMENTS for snippet in snippets(path)]
+COMMANDS = [command.text for snippet in SNIPPETS for command in commands(snippet)]
+SECTIONS = {}
+for one in SNIPPETS:
+    SECTIONS.setdefault(f'{one.document}, {one.section}', []).append(one)
+
+
+@pytest.fixture(scope='module')
+def sandbox(tmp_path_factory, repo):
+    """A folder like the checkout of somebody who trained a model and has data, but all of it small."""
+    folder = tmp_path_factory.mktemp('checkout')
+    for name in ('configs', 'tools'):
+        shutil.copytree(repo / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name, old, new, _ in EDITED:
+        text = (folder / name).read_text()
+        assert text.count(old) == 1
+        (folder / name).write_text(text.replace(old, new))
+    data = folder / 'data/LEVIR-CD'
+    generate(data, train=4, val=2, test=2, size=256, seed=3)
+    (folder / 'data/levir_512').symlink_to(data)
+    for date, name in (('A', 'before'), ('B', 'after')):
+        first = min((data / 'test' / date).iterdir())
+        shutil.copy(first, folder / f'{name}.png')
+        image = np.tile(read_image(str(first)), (2, 3, 1))[:, :600, ::-1].transpose(2, 0, 1)
+        profile = {
+            'driver': 'GTiff', 'count': 3, 'height': 512, 'width': 600, 'dtype': 'uint8',
+            'crs': 'EPSG:32633', 'transform': from_origin(500_000, 5_000_000, 0.5, 0.5),
+        }  # fmt: skip
+        with rasterio.open(folder / f'{name}.tif', 'w', **profile) as raster:
+            raster.write(image)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trained(sandbox, forget_runs):
+    """The sandbox with ``best.pth``, HSONet-lite after two iterations."""
+    config, data = sandbox / 'configs/hsonet_lite_levir.py', sandbox / 'data/LEVIR-CD'
+    options = [*TWO_ITERATIONS.split(), 'train_dataloader.dataset.pipeline.3.crop_size=64']
+    forget_runs()
+    args = ['train', config, '--data-root', data, '--work-dir', sandbox / 'made', '--cfg-options', *options]
+    assert cli.main([str(arg) for arg in args]) == 0
+    shutil.copy(sandbox / 'made/iter_2.pth', sandbox / 'best.pth')
+    return sandbox
+
+
+@pytest.fixture(scope='module')
+def done():
+    """Commands that were run; what stands in several documents is run once."""
+    return set()
+
+
+@pytest.fixture
+def shell(trained, done, hsonet, forget_runs, tool_env, monkeypatch, capsys):
+    """A function that runs a command in the sandbox, in this process; a failure says which and why."""
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv('PYTHONPATH', tool_env['PYTHONPATH'])
+
+    def script(path, *args):
+        forget_runs()
+        monkeypatch.setattr(sys, 'argv', [path, *args])
+        capsys.readouterr()
+        try:
+            runpy.run_path(path, run_name='__main__')
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    def run(place, text):
+        program, *args = shlex.split(os.path.expandvars(text), comments=True)
+        if program == 'export':
+            for assignment in args:
+                monkeypatch.setenv(*assignment.split('=', 1))
+            return
+        if text in done:
+            return
+        done.add(text)
+        if program == 'hsonet':
+            code, stdout, stderr = hsonet(*args)
+        elif program == 'python' and args[0].startswith('tools/'):
+            code, stdout, stderr = script(*args)
+        else:
+            pytest.fail(f'{place}: `{text}` is no command that this test can run: give NOT_RUN the reason')
+        assert code == 0, f'{place}: `{text}` ended with {code}\n{stdout[-2000:]}\n{stderr[-2000:]}'
+        for option, value in pairwise(args):
+            if option in ('-o', '--out', '--contact-sheet', '--work-dir'):
+                assert Path(value).exists(), f'{place}: `{text}` left no {value}'
+
+    return run
+
+
+def adapted(text):
+    """A command as it can be run here, or nothing."""
+    if any(re.search(pattern, text) for pattern, _ in NOT_RUN):
+        return ''
+    text = re.sub(r'\s+#.*$', '', text) if '\n' not in text else text
+    for pattern, new, _ in REPLACED:
+        text = re.sub(pattern, new, text)
+    for pattern, more, _ in APPENDED:
+        if re.search(pattern, text):
+            text = f'{text} {more}'
+    return text
+
+
+def test_documents_hold_commands():
+    assert [path.name for path in DOCUMENTS[1:]] >= ['onnx.md', 'opencd.md', 'results.md']
+    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python'}
+    assert sum(bool(adapted(text)) for text in COMMANDS) >= 20
+
+
+@pytest.mark.parametrize('entry', [*NOT_RUN, *REPLACED, *APPENDED], ids=lambda entry: entry[0])
+def test_every_exception_is_needed(entry):
+    assert any(re.search(entry[0], text) for text in COMMANDS)
+
+
+@pytest.mark.parametrize('section', SECTIONS)
+def test_commands_of(section, shell):
+    for snippet in SECTIONS[section]:
+        for place, text in commands(snippet):
+            if not (adapted_text := adapted(text)):
+                continue
+            if snippet.language == 'shell':
+                shell(place, adapted_text)
+            else:
+                run_python(place, adapted_text, shell)
+
+
+def run_python(place, text, shell):
+    """Execute Python with what its text takes for granted."""
+    pairs = torch.rand(2, 6, 64, 96) * 255
+    given = {
+        'torch': torch,
+        'pair': pairs,
+        'batch_t1': np.zeros((2, 64, 96, 3), np.uint8),
+        'batch_t2': np.ones((2, 64, 96, 3), np.uint8),
+    }
+    for path in set(re.findall(r"'(model\.\w+)'", text)):
+        if not Path(path).exists():
+            shell(place, f'hsonet export configs/hsonet_lite_levir.py best.pth -o {path}')
+    exec(compile(text, place, 'exec'), given)  # the text of our own documents
+
+
+# --- what the documents name, in sentences and in what is not run, is there
+
+
+def named(pattern):
+    """What a pattern finds in code, inline or in blocks, with the document."""
+    found = set()
+    for path in DOCUMENTS:
+        text = path.read_text(encoding='utf-8')
+        blocks = [snippet.text for snippet in SNIPPETS if snippet.document == path.name]
+        inline = re.findall(r'`([^`\n]+)`', re.sub(r'^ *```.*?^ *```', '', text, flags=re.S | re.M))
+        found |= {(path.name, name) for code in (*blocks, *inline) for name in re.findall(pattern, code)}
+    assert len(found) >= 3
+    return sorted(found)
+
+
+def test_files():
+    names = named(r'(?<![\w/.-])(?:tools|configs|docs|tests)/\w[\w/.\-]*')
+    assert [name for name in names if not (ROOT / name[1]).exists()] == []
+
+
+def test_commands():
+    assert [name for name in named(r'\bhsonet ([a-z]+)\b') if name[1] not in cli.COMMANDS] == []
+
+
+def test_options():
+    ours = ''.join(
+        path.read_text() for part in ('hsonet_mm', 'tools') for path in (ROOT / part).rglob('*.py')
+    )
+    foreign = {'--no-deps', '--force-reinstall', '--nproc_per_node', '--resolution'}  # pip, torchrun, gdal
+    names = named(r'(?<![\w-])--[a-z_-]+')
+    assert [name for name in names if f"'{name[1]}'" not in ours and name[1] not in foreign] == []
+
+
+def test_extras():
+    extras = re.findall(r'^(\w+) = \[', (ROOT / 'pyproject.toml').read_text(), re.M)
+    names = [
+        (document, name)
+        for document, some in named(r'"\.?(?:hsonet_mm)?\[([\w,]+)\]"')
+        for name in some.split(',')
+    ]
+    assert [name for name in names if name[1] not in extras] == []
+
+
+def test_targets():
+    targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M)
+    assert [name for name in named(r'\bmake ([a-z-]+)') if name[1] not in targets] == []
