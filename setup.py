@@ -18,5 +18,6 @@ setup(
     package_data={
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
+        'hsonet_mm.viewer': ['*.html', '*.css', '*.js'],
     },
 )

@@ -17,6 +17,7 @@ COMMANDS = {
     'test': ('hsonet_mm.apis.test', 'score a checkpoint on the test split'),
     'predict': ('hsonet_mm.apis.predict', 'write change maps of image pairs'),
     'scene': ('hsonet_mm.scenes.command', 'change maps of georeferenced scenes of any size'),
+    'view': ('hsonet_mm.viewer.command', 'pages to look at change maps of scenes, from the disk'),
     'calibrate': ('hsonet_mm.apis.calibrate', 'learn threshold and temperature of a model on validation'),
     'export': ('hsonet_mm.export.command', 'write a model as one file that runs without PyTorch'),
     'prepare': ('hsonet_mm.datasets.prepare', 'cut archives or rasters into the LEVIR layout'),

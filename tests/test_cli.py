@@ -20,6 +20,7 @@ TOOLS = {
     'check': 'check_dataset',
     'leaderboard': 'leaderboard',
     'scene': 'scene',
+    'view': 'view',
     'calibrate': 'calibrate',
     'export': 'export',
 }

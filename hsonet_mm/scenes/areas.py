@@ -27,6 +27,9 @@ class PixelAreas:
         transform: From columns and rows to its coordinates.
         width: Columns of the scene.
         height: Rows of the scene.
+
+    Attributes:
+        step: Metres on the ground from a column to the next one, in the middle of the scene.
     """
 
     def __init__(self, crs: CRS, transform: Affine, width: int, height: int) -> None:
@@ -50,6 +53,7 @@ class PixelAreas:
         xs, ys = xs - xs[0], ys - ys[0]  # large numbers cancel
         twice = sum(xs[k] * ys[(k + 1) % 4] - xs[(k + 1) % 4] * ys[k] for k in range(4))
         self._areas = np.abs(twice / 2).reshape(_NODES, _NODES)
+        self.step = float(np.hypot(xs[1], ys[1])[xs.shape[1] // 2])
 
     def __call__(self, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Areas in square metres of pixels about these places, (N,)."""

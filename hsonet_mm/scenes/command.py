@@ -12,7 +12,7 @@ from hsonet_mm.scenes.model import ModelSpec, split_model
 from hsonet_mm.scenes.stretch import parse_stretch
 from hsonet_mm.scenes.tta import KINDS
 
-__all__ = ['add_arguments', 'run']
+__all__ = ['add_arguments', 'require_geo', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument('--float32', action='store_true', help='probabilities as they are [8 bits, 250 is 1]')
     data.add_argument('--polygons', choices=['gpkg', 'geojson', 'none'], default='gpkg', help='[gpkg]')
     data.add_argument('--min-area', type=float, default=10, help='no polygons below these square metres [10]')
+    parser.add_argument('--view', action='store_true', help='write a page to look at it, as hsonet view does')
     many = parser.add_argument_group('many scenes')
     many.add_argument('--workers', type=int, help='processes at a time [1, or one a GPU, or one a machine]')
     many.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code: 0, or 1 if one of many scenes failed.
     """
-    _require_geo()
+    require_geo()
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions
 
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     device = 'cuda' if gpus else args.device
     model = ModelSpec(files, device, args.threshold, _cfg_options(args.cfg_options), args.threads)
     if not args.list and not Path(dates[0]).is_dir():
-        return _one(model, dates, options, args.out)
+        return _one(model, dates, options, args.out, args.view)
     if args.list:
         scenes = read_list(args.list, args.out)
     else:
@@ -112,7 +113,12 @@ def run(args: argparse.Namespace) -> int:
     return _many(args, model, scenes, options, gpus)
 
 
-def _require_geo() -> None:
+def require_geo() -> None:
+    """Make sure that the packages for rasters are there.
+
+    Raises:
+        UserError: if one is missing.
+    """
     try:
         import pyogrio  # noqa: F401
         import rasterio  # noqa: F401
@@ -122,7 +128,7 @@ def _require_geo() -> None:
     logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
 
-def _one(model: ModelSpec, dates: list[str], options: Any, out: Path) -> int:
+def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
     from hsonet_mm.scenes.headers import file_state
     from hsonet_mm.scenes.scene import detect_scene
 
@@ -140,6 +146,11 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path) -> int:
         if stretch != 'none':
             print(f'{summary[date]["file"]}: values {stretch} became 0 to 255')
     print('\n'.join(f'  {kind:9} {path}' for kind, path in result.files.items()))
+    if view:
+        from hsonet_mm.viewer.page import view_scene
+
+        page = view_scene(out, before=dates[0], after=dates[1], progress=True).folder / 'index.html'
+        print(f'  {"view":9} {page}')
     return 0
 
 
@@ -157,7 +168,7 @@ def _many(
     if args.ray_address and args.engine != 'ray':
         raise UserError('--ray-address is for Ray: add --engine ray')
     folder = args.out or args.list.parent
-    failed = 0
+    failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
     for number, outcome in enumerate(outcomes, 1):
         name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
@@ -165,8 +176,13 @@ def _many(
             failed += 1
             print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
         else:
+            done.append(Path(outcome.scene.output))
             print(f'{name}: {_words(outcome.summary)}{"" if outcome.fresh else ", up to date"}', flush=True)
     print(f'{len(scenes) - failed} of {len(scenes)} scenes done' + (f', {failed} failed' if failed else ''))
+    if args.view and done:
+        from hsonet_mm.viewer.report import print_report
+
+        failed += print_report(sorted(done), folder)
     return 1 if failed else 0
 
 

@@ -26,7 +26,7 @@ from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.tta import Detector
 from hsonet_mm.scenes.vectors import write_polygons
 
-__all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
+__all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']
 
 CACHE_MIB = 128
 """Decoded blocks that GDAL keeps, for all rasters together."""
@@ -45,6 +45,11 @@ class SceneResult:
     files: dict[str, Path]
     summary: dict[str, Any]
     fresh: bool
+
+
+def limited_cache() -> rasterio.Env:
+    """Keep GDAL from taking a share of the machine's memory for decoded blocks, unless it was told how much."""
+    return rasterio.Env(GDAL_CACHEMAX=int(os.environ.get('GDAL_CACHEMAX', CACHE_MIB)))
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
@@ -85,7 +90,7 @@ def detect_scene(
     options, output = options or SceneOptions(), Path(output)
     files = result_files(output, options.polygons)
     bands = options.bands
-    with rasterio.Env(GDAL_CACHEMAX=int(os.environ.get('GDAL_CACHEMAX', CACHE_MIB))):
+    with limited_cache():
         t1, t2 = (read_info(Path(path), bands) for path in (before, after))
         _check_output(output, files, (t1.path, t2.path))
         pair = ScenePair(t1, t2, options.stretch)

@@ -1,0 +1,66 @@
+"""Folders that appear, or change, as a whole."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['MARK', 'check_place', 'replaced_folder']
+
+MARK = 'view.json'
+"""A file by which a folder of ours is known; others are not replaced."""
+
+
+def check_place(target: Path, mark: str, kind: str) -> None:
+    """Make sure that a folder is an earlier one of ours, empty, or not there yet.
+
+    Args:
+        target: The folder.
+        mark: A file that ours have.
+        kind: What ours are, in words.
+
+    Raises:
+        UserError: if something else is there.
+    """
+    empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not empty and not (target / mark).is_file():
+        raise UserError(f'{target} is there and no earlier {kind}: give another folder with -o')
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside a target; it takes the target's place when the block ends without an error.
+
+    What an earlier run left when it was killed is removed.
+
+    Args:
+        target: An earlier view, an empty folder, or nothing yet.
+
+    Raises:
+        UserError: if something else is there, the disk is full or the place cannot be written to.
+    """
+    check_place(target, MARK, 'view')
+    part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))
+    try:
+        for path in (part, old):
+            shutil.rmtree(path, ignore_errors=True)
+        part.mkdir(parents=True)
+        try:
+            yield part
+            if target.exists():
+                target.replace(old)
+            try:
+                part.replace(target)
+            except OSError:
+                if old.exists():
+                    old.replace(target)
+                raise
+        finally:
+            for path in (part, old):
+                shutil.rmtree(path, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f'{target} cannot be written ({error.strerror or error}): make room for it, or name another place with -o'
+        ) from error

@@ -1,0 +1,229 @@
+"""The page of one scene: both dates to compare, changes at any threshold, polygons."""
+
+import html
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.areas import PixelAreas
+from hsonet_mm.scenes.headers import file_state
+from hsonet_mm.scenes.job import PROBS_NODATA, PROBS_SCALE
+from hsonet_mm.scenes.progress import Progress
+from hsonet_mm.scenes.scene import limited_cache
+from hsonet_mm.version import __version__
+from hsonet_mm.viewer.folders import MARK, replaced_folder
+from hsonet_mm.viewer.outlines import write_outlines
+from hsonet_mm.viewer.pyramid import TILE, Pyramid, encode_jpeg
+from hsonet_mm.viewer.source import SceneSource, open_source
+
+__all__ = ['COLOUR', 'View', 'asset', 'view_scene']
+
+COLOUR = (255, 64, 32)
+"""RGB of what changed; the page has it from here."""
+
+STRENGTH = 0.6
+
+
+@dataclass(frozen=True)
+class View:
+    """A page.
+
+    Attributes:
+        folder: Where it is; open its ``index.html``.
+        summary: Summary of the scene.
+        thumbnails: Small pictures of both dates and of the change, in the folder.
+        fresh: False where all was there already.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+    thumbnails: tuple[str, str, str]
+    fresh: bool
+
+
+def view_scene(
+    path: str | Path,
+    out: str | Path | None = None,
+    before: str | Path | None = None,
+    after: str | Path | None = None,
+    progress: bool = False,
+) -> View:
+    """Write the page of a scene, in memory that does not depend on its size.
+
+    The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
+    that are within 1/500 of it may differ from the mask.
+
+    Args:
+        path: Probabilities that ``hsonet scene`` wrote.
+        out: Folder to write; by default ``<name>_view`` beside them. An earlier view is replaced, if it is not up to
+            date.
+        before: Where the first date is now, if it was moved.
+        after: Where the second date is now.
+        progress: Show a progress bar on the standard error stream.
+
+    Raises:
+        UserError: if something is missing, does not fit or cannot be written; an earlier view stays then.
+    """
+    path = Path(path)
+    folder = Path(out) if out is not None else path.with_name(f'{path.stem}_view')
+    with limited_cache():
+        source = open_source(path, *(None if date is None else Path(date) for date in (before, after)))
+        try:
+            pyramid = Pyramid(source.read, source.pair.height, source.pair.width, folder)
+            thumbnails = _thumbnails(pyramid)
+            key = _key(source)
+            if _up_to_date(folder, key):
+                return View(folder, source.summary, thumbnails, fresh=False)
+            with replaced_folder(folder) as part:
+                _write(source, part, key, progress)
+                source.pair.check_unchanged()
+        finally:
+            source.pair.close()
+    return View(folder, source.summary, thumbnails, fresh=True)
+
+
+ASSETS = ('viewer.html', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')
+
+
+def asset(name: str) -> str:
+    """A file of this package that goes into pages."""
+    return Path(__file__).with_name(name).read_text(encoding='utf-8')
+
+
+def _thumbnails(pyramid: Pyramid) -> tuple[str, str, str]:
+    top = len(pyramid.levels) - 1
+    return f'tiles/before/{top}/0_0.jpg', f'tiles/after/{top}/0_0.jpg', 'change.jpg'
+
+
+def _key(source: SceneSource) -> dict[str, Any]:
+    """All that decides on the page."""
+    t1, t2 = source.pair.t1.path, source.pair.t2.path
+    files = [source.path, source.path.with_suffix('.json'), t1, t2]
+    files += [source.polygons] if source.polygons else []
+    assets = [asset(name) for name in ASSETS]
+    return {
+        'hsonet_mm': __version__,
+        'page': zlib.crc32(''.join(assets).encode()),
+        'files': [[str(file.resolve()), *file_state(file)] for file in files],
+    }
+
+
+def _up_to_date(folder: Path, key: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.loads((folder / MARK).read_text(encoding='utf-8')) == key)
+    except (OSError, ValueError):
+        return False
+
+
+def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: bool) -> None:
+    pair = source.pair
+    pyramid = Pyramid(source.read, pair.height, pair.width, folder / 'tiles')
+    bar = Progress(len(pyramid), 0, pair.height * pair.width / len(pyramid)) if progress else None
+    try:
+        pyramid.build(bar.advance if bar else lambda: None)
+    finally:
+        if bar is not None:
+            bar.close()
+    if not pyramid.written[-1].all():
+        raise UserError(f'{source.path} holds nodata only: there is nothing to look at')
+    change = pyramid.top[..., 6]
+    dots = (change != PROBS_NODATA) & (change > source.summary['threshold'] * PROBS_SCALE)
+    step = 1 << (len(pyramid.levels) - 1)
+
+    def mark(corners: NDArray[np.int64]) -> None:
+        """Show in the small picture what is too small for it."""
+        limits = np.array(dots.shape) - 1
+        rows, columns = np.clip(corners[:, ::-1] // step, 0, limits).T
+        dots[rows, columns] = True
+
+    scripts = 0
+    if source.polygons is not None:
+        scripts = write_outlines(source.polygons, folder / 'polygons', pair.t1.crs, pair.t1.transform, mark)
+    picture = pyramid.top[..., 3:6].copy()
+    picture[dots] = (1 - STRENGTH) * picture[dots] + STRENGTH * np.array(COLOUR[::-1])
+    (folder / 'change.jpg').write_bytes(encode_jpeg(_smaller(picture)))
+    page = _page(source, pyramid, scripts)
+    (folder / 'index.html').write_text(page, encoding='utf-8')
+    (folder / MARK).write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')
+
+
+def _smaller(picture: NDArray[np.uint8], side: int = 384) -> NDArray[np.uint8]:
+    scale = side / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = tuple(max(1, round(length * scale)) for length in picture.shape[1::-1])
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
+    summary, info = source.summary, source.pair.t1
+    names = summary['before']['name'], summary['after']['name']
+    areas = PixelAreas(info.crs, info.transform, info.width, info.height)
+    scene = {
+        'names': names,
+        'width': info.width,
+        'height': info.height,
+        'tile': TILE,
+        'levels': [
+            {'rows': level.rows, 'columns': level.columns, 'width': level.width, 'height': level.height}
+            | {'written': ''.join('01'[int(tile)] for tile in tiles.ravel())}
+            for level, tiles in zip(pyramid.levels, pyramid.written, strict=True)
+        ],
+        'threshold': summary['threshold'],
+        'scale': PROBS_SCALE,
+        'nodata': PROBS_NODATA,
+        'colour': COLOUR,
+        'polygonScripts': scripts,
+        'transform': list(info.transform[:6]),
+        'crs': info.crs.to_string() if info.crs.to_epsg() else '',
+        'digits': 6 if info.crs.is_geographic else 1,
+        'metres': areas.step,
+    }
+    facts = [
+        f'{summary["changed_share"]:.2%} changed',
+        f'{summary["changed_area_m2"]:,.0f} m²',
+        f'{summary["polygons"]:,} polygons',
+        f'{summary["model"]} at threshold {summary["threshold"]:.3g}',
+    ]
+    return Template(asset('viewer.html')).substitute(
+        title=html.escape(f'{names[0]} to {names[1]}: change'),
+        before=html.escape(names[0]),
+        after=html.escape(names[1]),
+        facts=''.join(f'<span>{html.escape(fact)}</span>' for fact in facts),
+        details=''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in _details(source)),
+        outlines='' if scripts else 'hidden',
+        smallest=f'{summary["min_area_m2"]:g}',
+        colour='rgb({} {} {})'.format(*COLOUR),
+        style=asset('viewer.css'),
+        script='\n'.join(asset(name) for name in ASSETS if name.endswith('.js')),
+        scene=json.dumps(scene, separators=(',', ':')).replace('<', '\\u003c'),
+    )
+
+
+def _details(source: SceneSource) -> Iterable[tuple[str, str]]:
+    """What there is to know about the result."""
+    summary, info = source.summary, source.pair.t1
+    yield 'Result', source.path.name
+    yield 'Before', Path(summary['before']['file']).name
+    resampled = ', resampled onto the grid of the first date' if summary['after'].get('resampled') else ''
+    yield 'After', Path(summary['after']['file']).name + resampled
+    yield 'Model', str(summary['model'])
+    yield 'Threshold', f'{summary["threshold"]:g} ({summary.get("threshold_source", "given")})'
+    yield 'Size', f'{info.width:,} x {info.height:,} pixels'
+    yield 'Reference system', info.crs.to_string()[:60]
+    for date, stretch in zip(('before', 'after'), summary.get('stretch', ()), strict=False):
+        if stretch != 'none':
+            yield f'Values {date}', f'{stretch} became black and white'
+    if left_out := summary.get('polygons_left_out'):
+        yield 'Without polygon', f'{left_out:,} changes below {summary["min_area_m2"]:g} m²'
+    versions = summary.get('versions', {})
+    yield 'Versions', ', '.join(f'{name} {version}' for name, version in versions.items())

@@ -1,0 +1,164 @@
+"""The page over many scenes: a table with small pictures, each row leading to the page of its scene."""
+
+import html
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_text
+from hsonet_mm.viewer.folders import check_place
+from hsonet_mm.viewer.page import View, asset, view_scene
+from hsonet_mm.viewer.source import read_summary
+
+__all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
+
+MARK = 'report.json'
+"""A file by which a folder of ours is known; others are left alone."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scene of the report.
+
+    Attributes:
+        path: Its probabilities.
+        view: Its page, if there is one.
+        error: Why there is none.
+    """
+
+    path: Path
+    view: View | None = None
+    error: str = ''
+
+
+def find_results(folder: Path) -> list[Path]:
+    """The results of ``hsonet scene`` in a folder and the folders in it.
+
+    Raises:
+        UserError: if there are none.
+    """
+    results = list[Path]()
+    for path in sorted((*folder.rglob('*.tif'), *folder.rglob('*.tiff'))):
+        if path.with_suffix('.json').is_file():
+            try:
+                read_summary(path)
+            except UserError:
+                continue
+            results.append(path)
+    if not results:
+        raise UserError(f'{folder} holds no results of hsonet scene: give a folder that it wrote to')
+    return results
+
+
+def print_report(results: Sequence[Path], folder: Path, out: Path | None = None) -> int:
+    """Write the report and say what became of it.
+
+    Args:
+        results: Probabilities of the scenes.
+        folder: Folder that they are in.
+        out: Folder to write; by default ``<folder>_view`` beside it.
+
+    Returns:
+        Number of scenes that cannot be shown.
+    """
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 (a link keeps its name, "." gets one)
+    out = out or folder.with_name(f'{folder.name}_view')
+    rows = list[Row]()
+    for row in view_scenes(results, folder, out):
+        rows.append(row)
+        name = f'[{len(rows)}/{len(results)}] {row.path}'
+        if row.view is None:
+            print(f'{name}: no view: {row.error}', file=sys.stderr, flush=True)
+        else:
+            print(f'{name}: {"view written" if row.view.fresh else "view is up to date"}', flush=True)
+    failed = sum(row.view is None for row in rows)
+    print(f'{out / "index.html"}: {len(rows) - failed} of {len(rows)} scenes')
+    return failed
+
+
+def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Row]:
+    """Write the pages of scenes and, after the last one, the page over them.
+
+    A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
+
+    Args:
+        results: Probabilities of the scenes.
+        folder: Pages are named after where results are in this folder.
+        out: Folder to write.
+
+    Yields:
+        What became of each scene.
+
+    Raises:
+        UserError: if the folder to write is neither an earlier report nor new nor empty.
+    """
+    check_place(out, MARK, 'report')
+    write_text(out / MARK, '{}\n')
+    rows, used = list[Row](), set[str]()
+    for path in results:
+        name = _name(path, folder, used)
+        try:
+            row = Row(path, view_scene(path, out / name))
+        except UserError as error:
+            row = Row(path, error=str(error))
+        rows.append(row)
+        yield row
+    write_text(out / 'index.html', _page(rows, folder, out))
+
+
+def _name(path: Path, folder: Path, used: set[str]) -> str:
+    """A name for the page of a scene that no other has."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    inside = path.is_relative_to(folder)
+    stem = '-'.join(path.relative_to(folder).with_suffix('').parts) if inside else path.stem
+    name, number = stem, 1
+    while name in used:
+        number += 1
+        name = f'{stem}-{number}'
+    used.add(name)
+    return name
+
+
+def _page(rows: Sequence[Row], folder: Path, out: Path) -> str:
+    views = [row.view.summary for row in rows if row.view]
+    area = sum(summary['changed_area_m2'] for summary in views)
+    changed = sum(summary['changed_pixels'] for summary in views)
+    share = changed / max(1, sum(summary['valid_pixels'] for summary in views))
+    facts = [f'{len(views)} scenes', f'{area:,.0f} m² changed', f'{share:.2%} of all valid pixels']
+    facts += [f'{len(rows) - len(views)} cannot be shown'] if len(views) < len(rows) else []
+    return Template(asset('report.html')).substitute(
+        title=html.escape(folder.name),
+        facts=' · '.join(facts),
+        rows='\n'.join(_row(row, out) for row in rows),
+    )
+
+
+def _row(row: Row, out: Path) -> str:
+    name = html.escape(row.path.stem)
+    if row.view is None:
+        return f'<tr class="failed"><th scope="row">{name}</th><td colspan="8">{html.escape(row.error)}</td></tr>'
+    summary, place = row.view.summary, quote(row.view.folder.relative_to(out).as_posix())
+    pictures = ''.join(
+        f'<td class="picture"><a href="{place}/index.html" tabindex="-1"><img src="{place}/{quote(picture)}" '
+        f'alt="{name}, {caption}" loading="lazy"></a></td>'
+        for picture, caption in zip(row.view.thumbnails, ('before', 'after', 'change'), strict=True)
+    )
+    figures = (
+        (f'{summary["changed_share"]:.2%}', summary['changed_share']),
+        (f'{summary["changed_area_m2"]:,.0f}', summary['changed_area_m2']),
+        (f'{summary["polygons"]:,}', summary['polygons']),
+    )
+    cells = ''.join(f'<td class="figure" data-value="{value}">{text}</td>' for text, value in figures)
+    names = html.escape(f'{summary["before"]["name"]} → {summary["after"]["name"]}')
+    size = f'{summary["width"]:,} x {summary["height"]:,}'
+    model = html.escape(str(summary['model']))
+    return (
+        f'<tr><th scope="row"><a href="{place}/index.html">{name}</a><small>{names}<br>{size} pixels</small></th>'
+        f'{pictures}{cells}<td>{model}</td><td class="figure" data-value="{summary["threshold"]}">'
+        f'{summary["threshold"]:.3g}</td></tr>'
+    )

@@ -1,0 +1,153 @@
+"""What ``hsonet scene`` left of one scene, found again and read window by window."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, open_raster, read_info, reason
+from hsonet_mm.scenes.job import PROBS_NODATA, encode
+from hsonet_mm.scenes.rasters import ScenePair
+from hsonet_mm.scenes.stretch import Stretch
+
+__all__ = ['SceneSource', 'open_source', 'read_summary']
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """A finished scene.
+
+    Attributes:
+        path: Its probabilities.
+        summary: What its JSON summary says.
+        pair: Both dates, on its grid.
+        polygons: Its polygons, if there are any.
+        float32: Whether probabilities are stored as they are.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+    pair: ScenePair
+    polygons: Path | None
+    float32: bool
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read a window of all that is drawn; may be called from several threads.
+
+        Args:
+            rows: First row and the one after the last.
+            columns: First column and the one after the last.
+
+        Returns:
+            (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in
+            one of them, a pixel is 0 in both dates and 255 in the probability.
+
+        Raises:
+            UserError: if a file is damaged or was changed meanwhile.
+        """
+        t1, t2, valid = self.pair.read(rows, columns)
+        try:
+            with open_raster(self.path) as dataset:
+                probs = dataset.read(1, window=(rows, columns))
+        except (*GDAL_ERRORS, OSError) as error:
+            raise UserError(
+                f'{self.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or damaged '
+                f'({reason(error)}): run hsonet scene again'
+            ) from None
+        if self.float32:
+            valid &= np.isfinite(probs)
+            probs = encode(np.nan_to_num(probs), valid, 'uint8')
+        valid &= probs != PROBS_NODATA
+        block = np.concatenate([t1, t2, probs[..., None]], axis=2)
+        block[~valid] = NODATA
+        return block
+
+
+NODATA = np.array([0, 0, 0, 0, 0, 0, PROBS_NODATA], np.uint8)
+"""A pixel of :meth:`SceneSource.read` without a value."""
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read the summary beside the probabilities of a scene.
+
+    Raises:
+        UserError: if there is none, so that the file is no result of ``hsonet scene``.
+    """
+    if not path.is_file():
+        raise UserError(
+            f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
+        )
+    if path.suffix.lower() not in ('.tif', '.tiff'):
+        raise UserError(f'{path} is no GeoTIFF: give the one that hsonet scene wrote, such as change.tif')
+    beside = path.with_suffix('.json')
+    try:
+        summary = json.loads(beside.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        summary = None
+    known = {'before', 'after', 'model', 'threshold', 'bands', 'width', 'height', 'files'}
+    if not isinstance(summary, dict) or not known <= summary.keys():
+        raise UserError(
+            f'{path} is no result of hsonet scene, or its summary {beside.name} is not beside it any more: give '
+            'the probabilities (not the mask) that it wrote, and keep its files together'
+        )
+    return summary
+
+
+def open_source(path: Path, before: Path | None = None, after: Path | None = None) -> SceneSource:
+    """Find all that belongs to a scene.
+
+    Args:
+        path: Probabilities that ``hsonet scene`` wrote; the summary beside them names the rest.
+        before: Where the first date is now.
+        after: Where the second date is now.
+
+    Raises:
+        UserError: if something is missing or does not fit.
+    """
+    summary = read_summary(path)
+    bands, stretch = summary['bands'], summary.get('key', {}).get('options', {}).get('stretch')
+    t1 = read_info(_find(path, summary, 'before', before), bands['before'])
+    t2 = read_info(_find(path, summary, 'after', after), bands['after'])
+    with open_raster(path) as dataset:
+        dtype = dataset.dtypes[0] if dataset.count == 1 else ''
+        size = dataset.width, dataset.height
+        tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
+        on_grid = dataset.crs == t1.crs and t1.transform.almost_equals(dataset.transform, tolerance)
+    if dtype not in ('uint8', 'float32') or size != (summary['width'], summary['height']):
+        raise UserError(f'{path} is not what its summary says: run hsonet scene again')
+    if not on_grid or size != (t1.width, t1.height):
+        raise UserError(
+            f'{t1.path} ({_size(t1)} pixels) is not on the grid of {path} ({size[0]} x {size[1]}): name the '
+            'raster that it was made of by --before'
+        )
+    name = summary['files'].get('polygons')
+    polygons = path.with_name(name) if name else None
+    return SceneSource(
+        path,
+        summary,
+        ScenePair(t1, t2, Stretch(**stretch) if stretch else None),
+        polygons if polygons and polygons.is_file() else None,
+        dtype == 'float32',
+    )
+
+
+def _find(path: Path, summary: Mapping[str, Any], date: str, given: Path | None) -> Path:
+    """Where a date is: as given, where it was, or beside the result."""
+    if given is not None:
+        return given
+    file = Path(summary[date]['file'])
+    inputs = summary.get('key', {}).get('inputs')
+    was = Path(inputs[date == 'after'][0]) if inputs else file
+    found = next((place for place in (was, file, path.with_name(file.name)) if place.is_file()), None)
+    if found is None:
+        raise UserError(f'{was}, of which {path} was made, is not there any more: name it by --{date} FILE')
+    return found
+
+
+def _size(info: RasterInfo) -> str:
+    return f'{info.width} x {info.height}'
