@@ -859,7 +859,7 @@ def rows_of(gap, low, high, stds=(0.001, 0.001), first='tinycd'):
     ],
 )  # fmt: skip
 def test_verdict_in_words(rows, said):
-    text = wording.verdict(rows, 'hsonet_lite')
+    text = wording.said(rows, 'hsonet_lite', None)
     for part in said:
         assert part in text
 
@@ -871,9 +871,27 @@ def test_numbers_in_words():
     assert wording.percent(Spread(0.8421, None)) == '84.21 ± \N{EN DASH}'
     assert wording.percent(None) == wording.NONE
     assert wording.difference(Comparison(-0.000001, 0, 0, 0, 2)) == '0.00'
-    assert wording.verdicts(rows_of(0.02, 0.01, 0.03)) == ''
+    assert 'of 1 method' not in wording.said(rows_of(0.02, 0.01, 0.03), 'hsonet_lite', None)
     three = [*rows_of(0.02, 0.01, 0.03), *rows_of(0.02, -0.01, 0.03)]
-    assert wording.verdicts(three) == 'Against the reference, of 2 methods: 1 better, 1 not decided.'
+    text = wording.said(three, 'hsonet_lite', None)
+    assert text.endswith('Against the reference, of 2 methods: 1 better, 1 not decided.')
+
+
+def test_a_guess_is_told_and_who_is_no_better():
+    rows = rows_of(-0.6, -0.7, -0.5, first='hsonet_lite')  # F1 0.8 and 0.2
+    assert wording.said(rows, 'hsonet_lite', 0.1).endswith(
+        'Calling every pixel changed would score F1 18.18 here.'
+    )
+    assert wording.said(rows, 'hsonet_lite', 0.125).endswith('score F1 22.22 here; not above it: tinycd.')
+
+
+def test_the_share_of_changed_pixels_is_that_of_the_labels(board):
+    share = np.mean([label.mean() for label in board.labels.values()])  # all of one size
+    assert read_records(board.out).changed_share(CELL) == pytest.approx(share)
+    text = (board.out / 'report.md').read_text()
+    assert text.count(f'would score F1 {200 * share / (1 + share):.2f} here') == 2
+    assert 'would score' in (board.out / 'index.html').read_text()
+    assert read_records(board.out).changed_share(CELL._replace(test_set='other')) is None
 
 
 def test_plots_follow_the_page_and_show_what_is_there(board):

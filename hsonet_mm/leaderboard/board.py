@@ -96,6 +96,15 @@ class Records:
             seeds.setdefault(int(row['seed']), {})[row['image']] = (tp, fp, fn)
         return {cell: dict(methods) for cell, methods in tables.items()}
 
+    def changed_share(self, cell: Cell) -> float | None:
+        """Share of the pixels of the test images of a table that are changed; None where there are no counts."""
+        rows = [row for row in self.images if cell_of(row) == cell]
+        sums = [
+            sum(int(row[name]) for row in rows if run_of(row) == run_of(rows[0]))
+            for name in ('tp', 'fn', 'fp', 'tn')
+        ]
+        return sum(sums[:2]) / sum(sums) if sum(sums) else None
+
 
 def read_records(out: Path) -> Records:
     """Read the CSVs of a leaderboard; of every run the newest scoring counts.

@@ -42,7 +42,7 @@ def markdown(spec: Spec, records: Records, blocks: Sequence[Mapping[str, Any]]) 
             lines += [
                 f'### {_plain(section["where"])}',
                 '',
-                _plain(f'{section["verdict"]} {section["verdicts"]}'.strip()),
+                _plain(section['said']),
                 '',
             ]
             for name, rows, _ in section['tables']:

@@ -107,8 +107,7 @@ def _section(
         'rows': rows,
         'scale': _scale(rows),
         'images': max((row.comparison.images for row in rows if row.comparison), default=0),
-        'verdict': wording.verdict(rows, reference),
-        'verdicts': wording.verdicts(rows),
+        'said': wording.said(rows, reference, mine.changed_share(cell)),
         'tables': [(wording.table_name(one), one_rows, _scale(one_rows)) for one, one_rows in cells.items()],
         'variants': [
             (method, [_f1(one_rows, method) for one_rows in cells.values()]) for method in methods

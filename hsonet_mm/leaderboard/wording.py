@@ -1,4 +1,4 @@
-"""Figures as text, and the verdict of a table in plain words."""
+"""Figures as text, and what a table says in plain words."""
 
 import math
 from collections.abc import Sequence
@@ -16,10 +16,9 @@ __all__ = [
     'mean',
     'percent',
     'quantity',
+    'said',
     'seeds',
     'table_name',
-    'verdict',
-    'verdicts',
 ]
 
 NONE = '\N{EN DASH}'
@@ -74,13 +73,19 @@ def seeds(row: Row) -> str:
     return f'{len(row.seeds)}, {len(row.failed)} failed'
 
 
-def verdict(rows: Sequence[Row], reference: str) -> str:
-    """Who is best, by how much against the reference, and whether that is decided.
+def said(rows: Sequence[Row], reference: str, changed_share: float | None) -> str:
+    """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess.
 
     Args:
         rows: Of one table, best first.
         reference: Of its block.
+        changed_share: Share of the pixels of the test images that are changed, if it is known.
     """
+    return ' '.join(filter(None, [_verdict(rows, reference), _verdicts(rows), _guess(rows, changed_share)]))
+
+
+def _verdict(rows: Sequence[Row], reference: str) -> str:
+    """Who is best, by how much against the reference, and whether that is decided."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'
@@ -97,7 +102,7 @@ def verdict(rows: Sequence[Row], reference: str) -> str:
     return f'Best is {name}: {score}. {subject} {_against(other, scored, reference)}'
 
 
-def verdicts(rows: Sequence[Row]) -> str:
+def _verdicts(rows: Sequence[Row]) -> str:
     """How many methods are better and worse than the reference; empty where fewer than two are compared."""
     found = [row.comparison.verdict for row in rows if row.comparison]
     if len(found) < 2:
@@ -105,6 +110,16 @@ def verdicts(rows: Sequence[Row]) -> str:
     counts = {word: found.count(word) for word in ('better', 'worse', 'not decided')}
     parts = [f'{count} {word}' for word, count in counts.items() if count]
     return f'Against the reference, of {len(found)} methods: {", ".join(parts)}.'
+
+
+def _guess(rows: Sequence[Row], changed_share: float | None) -> str:
+    """The score of a map that calls everything changed, and who does not exceed it."""
+    if not changed_share:
+        return ''
+    guess = 2 * changed_share / (1 + changed_share)
+    below = [row.method for row in rows if row.figures and row.figures['f1'].mean <= guess]
+    text = f'Calling every pixel changed would score F1 {100 * guess:.2f} here'
+    return f'{text}; not above it: {", ".join(below)}.' if below else f'{text}.'
 
 
 def _against(row: Row, rows: Sequence[Row], reference: str) -> str:
