@@ -117,12 +117,13 @@ class FSAssociationHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
         levels = [self._dates_as_batch(x, c) for x, c in self._selected(inputs)]
-        detail = levels.pop(0) if self.refinement is not None else None
+        if self.refinement is not None:
+            detail = levels.pop(0)
         scene = levels.pop() if len(levels) > self.num_levels else None
         if self.association is not None:
             levels = self.association(levels, scene)
         fused = self.fuse(*split_dates(self.decoder(levels)))
-        if detail is not None:
+        if self.refinement is not None:
             fused = F.interpolate(fused, detail.shape[2:], mode='bilinear', align_corners=self.align_corners)
             fused = self.refinement(torch.cat([fused, self.fuse(*split_dates(detail))], dim=1))
         return self.cls_seg(fused)
