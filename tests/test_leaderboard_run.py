@@ -636,6 +636,17 @@ def test_spec_says_what_it_says(tmp_path):
         list(spec.runs([7]))
     with pytest.raises(UserError, match=r'--methods c is no method of .*: choose among a, b'):
         list(spec.runs(None, ['c']))
+    with pytest.raises(UserError, match=r'--data e is no data set of .*: choose among d'):
+        list(spec.runs(data=['e']))
+
+
+def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp_path):
+    path = tmp_path / 'spec.yaml'
+    path.write_text(yaml.safe_dump({**SPEC, 'data': {'d': 'here', 'e': 'there'}, 'cross_test': True}))
+    spec = read_spec(path)
+    assert len(list(spec.runs())) == 2 * len(list(spec.runs(data=['e'])))
+    assert {run.data_set for run in spec.runs(data=['e'])} == {'e'}
+    assert list(spec.data) == ['d', 'e']
 
 
 @pytest.mark.parametrize(
@@ -759,6 +770,7 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
         (['--gpus', '0,99'], '--gpus 0,99 does not fit'),
         (['--gpus', '0', '--engine', 'ray'], 'Ray finds the GPUs'),
         (['--seeds', 9], '--seeds 9 is no seed'),
+        (['--data', 'mars'], '--data mars is no data set'),
         (['--report-only'], 'does not exist'),
     ],
 )
