@@ -806,13 +806,14 @@ def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
         assert one.config.default_hooks.checkpoint.save_best == 'changed/f1'
 
 
-def test_recipes_differ_in_one_thing(repo):
+def test_recipes_differ_in_the_learning_rates(repo):
     new, old = (Config.fromfile(repo / f'configs/recipes/{name}.py') for name in ('cpu', 'cpu_pretrained'))
     assert 'model' not in new
     assert 'custom_keys' not in new.optim_wrapper.paramwise_cfg
     assert old.optim_wrapper.paramwise_cfg.pop('custom_keys') == {'backbone': {'lr_mult': 0.3}}
+    assert old.optim_wrapper.optimizer.pop('lr') < new.optim_wrapper.optimizer.pop('lr')
     assert old.to_dict() == new.to_dict()
-    assert new.train_dataloader.batch_size == 8
+    assert new.train_dataloader.batch_size == 4
     for split in ('train', 'val', 'test'):
         prefixes = new[f'{split}_dataloader'].dataset.data_prefix.values()
         assert {prefix.split('/')[0] for prefix in prefixes} == {split}

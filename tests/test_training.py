@@ -245,6 +245,7 @@ def test_two_processes_train_like_one(write_config, hsonet, run_tool, tmp_path):
     norm = {'_delete_': True, 'type': 'GN', 'num_groups': 4}  # batch norm would see other batches
     changes = {
         'model.backbone.norm_cfg': norm,
+        'model.detail.norm_cfg': {'type': 'GN', 'num_groups': 4},
         'model.decode_head.norm_cfg': norm,
         'optim_wrapper.optimizer': {'_delete_': True, 'type': 'SGD', 'lr': 0.1, 'weight_decay': 0.0},
         'train_cfg.max_iters': 2,
