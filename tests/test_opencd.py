@@ -634,7 +634,7 @@ def test_one_checkpoint_gives_the_same_probabilities(name, of, runtime, exchange
         assert values.shape in ((1, 80, 272), (1, 64, 96))
         assert 0 <= values.min() <= values.max() <= 1
         assert np.abs(values - there[key]).max() <= 1e-5
-        assert np.ptp(values) > 0.03, 'the same everywhere: nothing is compared'
+        assert np.ptp(values) > 0.01, 'the same everywhere: nothing is compared'  # 1000 tolerances
     assert any(np.abs(here[f'whole/{i}'] - here[f'slide/{i}']).max() > 1e-3 for i in range(2))
 
 
