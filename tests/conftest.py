@@ -104,6 +104,8 @@ def write_config(tiny_data):
         config = Config.fromfile(ROOT / 'configs' / base)
         for options in (TINY, changes or {}):
             config.merge_from_dict(options)
+        if config.model.detail is None:  # the host's detector does not know the word
+            del config.model['detail']
         for split in ('train', 'val', 'test'):
             config[f'{split}_dataloader'].dataset.data_root = str(tiny_data)
         path.parent.mkdir(parents=True, exist_ok=True)

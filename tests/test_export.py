@@ -25,6 +25,7 @@ pytest.importorskip('onnxscript')
 
 # MMSegmentation's head of two channels, images in BGR, no padding.
 TWO_CHANNELS = {
+    'model.type': 'SiamEncoderDecoder',
     'model.detail': None,
     'model.data_preprocessor.bgr_to_rgb': False,
     'model.data_preprocessor.mean': [10.0, 50.0, 90.0, 100.0, 140.0, 180.0],

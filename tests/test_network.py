@@ -430,7 +430,7 @@ def detailed_dates(size=(64, 64), n=2):
 
 
 @pytest.mark.parametrize('size', SIZES)
-def test_detail_branch_halves_and_sees_seven_pixels_around(size):
+def test_detail_branch_halves_and_sees_four_pixels_around(size):
     branch = unlike_new(DetailBranch(channels=6))
     x = torch.randn(2, 3, *size)
     detail = branch(x)
@@ -438,7 +438,7 @@ def test_detail_branch_halves_and_sees_seven_pixels_around(size):
     other = x.clone()
     other[..., 20, 20] += 9
     rows, columns = (branch(other) != detail).any(dim=1)[0].nonzero().T
-    # two convolutions before and at the stride reach 2 pixels, the one behind it 2 more
+    # pixel 20 by those before and at the stride to 9..11, by the one behind it 1 further: 16 to 24
     assert {*rows.tolist()} == {*columns.tolist()} == {8, 9, 10, 11, 12}
 
 

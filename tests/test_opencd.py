@@ -584,7 +584,8 @@ def exchanged(tiny_data, tool_env, tmp_path_factory):
         (step,) = (step for step in cfg.train_dataloader.dataset.pipeline if step.type == crop)
         step.crop_size = 64
         cfg.model.backbone.init_cfg = None
-        cfg.model.decode_head.prior = 0.5  # probabilities around 1/2, where differences show most
+        # probabilities around 1/2, where differences show most, and far enough from it
+        cfg.model.decode_head.init_cfg = dict(type='Normal', std=0.1, override=dict(name='conv_seg'))
         cfg.optim_wrapper.optimizer.lr = 0.01
         cfg.param_scheduler = None
         cfg.train_cfg.update(max_iters=2, val_interval=10)
@@ -634,7 +635,7 @@ def test_one_checkpoint_gives_the_same_probabilities(name, of, runtime, exchange
         assert values.shape in ((1, 80, 272), (1, 64, 96))
         assert 0 <= values.min() <= values.max() <= 1
         assert np.abs(values - there[key]).max() <= 1e-5
-        assert np.ptp(values) > 0.01, 'the same everywhere: nothing is compared'  # 1000 tolerances
+        assert np.ptp(values) > 0.1, 'the same everywhere: nothing is compared'
     assert any(np.abs(here[f'whole/{i}'] - here[f'slide/{i}']).max() > 1e-3 for i in range(2))
 
 

@@ -51,7 +51,8 @@ class VFPN(FPN):
 
     Shapes:
         feats_t1, feats_t2: C_k of (N, in_channels[k], H_k, W_k) each. Returns a flat tuple, finest level first:
-        (N, d', H_k, W_k) for every level, then (N, in_channels[-1]', 1, 1), where ' doubles for ``concat``.
+        (N, d', H_k, W_k) for every level, then (N, in_channels[-1]', 1, 1), where ' doubles for ``concat``. With
+        ``detail`` both dates begin with a map of its own size, and so does what is returned.
 
     Raises:
         ValueError: for an unknown policy.
