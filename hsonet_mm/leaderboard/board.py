@@ -1,19 +1,20 @@
-"""The CSVs of a leaderboard as its report reads them: of every run the newest scoring, and what it belongs to."""
+"""The CSVs of a leaderboard as its report reads them: the newest scoring of every run that the spec names."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard.bootstrap import Counts
-from hsonet_mm.leaderboard.records import Row as Record
-from hsonet_mm.leaderboard.records import newest, read
+from hsonet_mm.leaderboard.records import Row, newest, read
+from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Cell', 'Failure', 'Record', 'Records', 'RunKey', 'cell_of', 'number', 'read_records', 'run_of']
+__all__ = ['Cell', 'Failure', 'Records', 'RunKey', 'cell_of', 'number', 'read_records', 'run_of']
 
 
 class RunKey(NamedTuple):
@@ -59,21 +60,23 @@ class Records:
         breakdown: Counts a group of objects or pixels.
         training: What the trainings logged.
         failures: Runs whose newest result is a failure.
-        scorings: How often a run was scored on a test split, the newest time included.
+        scorings: How often a run was scored on a test split, whatever its config.
+        left_out: Number of scorings that are part of nothing else here, by why.
     """
 
-    results: tuple[Record, ...]
-    images: tuple[Record, ...]
-    curves: tuple[Record, ...]
-    breakdown: tuple[Record, ...]
-    training: tuple[Record, ...]
+    results: tuple[Row, ...]
+    images: tuple[Row, ...]
+    curves: tuple[Row, ...]
+    breakdown: tuple[Row, ...]
+    training: tuple[Row, ...]
     failures: tuple[Failure, ...]
     scorings: Mapping[tuple[RunKey, str], int]
+    left_out: Mapping[str, int]
 
     def of(self, cell: Cell) -> 'Records':
         """What belongs to one block, data set and test set."""
 
-        def mine(rows: Sequence[Record], names: Sequence[str]) -> tuple[Record, ...]:
+        def mine(rows: Sequence[Row], names: Sequence[str]) -> tuple[Row, ...]:
             return tuple(row for row in rows if all(row[name] == getattr(cell, name) for name in names))
 
         where = ('block', 'data_set', 'test_set')
@@ -88,66 +91,102 @@ class Records:
 
     @cached_property
     def counts(self) -> dict[Cell, dict[str, Counts]]:
-        """Pixels tp, fp, fn by table, method, seed and image."""
-        tables: dict[Cell, dict[str, dict[int, dict[str, tuple[int, int, int]]]]] = {}
+        """Pixels by table, method, seed and image."""
+        tables: dict[Cell, dict[str, dict[int, dict[str, Confusion]]]] = {}
         for row in self.images:
             seeds = tables.setdefault(cell_of(row), {}).setdefault(row['method'], {})
-            tp, fp, fn = (int(row[name]) for name in ('tp', 'fp', 'fn'))
-            seeds.setdefault(int(row['seed']), {})[row['image']] = (tp, fp, fn)
+            pixels = Confusion(*(int(row[name]) for name in ('tp', 'fp', 'fn', 'tn')))
+            seeds.setdefault(int(row['seed']), {})[row['image']] = pixels
         return {cell: dict(methods) for cell, methods in tables.items()}
 
+    def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
+        """Changed and all pixels of every test image of a table, as its runs saw them.
+
+        Returns:
+            One account if all runs were scored on the same images and labels, several if not, none without counts.
+        """
+        found: list[dict[str, tuple[int, int]]] = []
+        for seeds in self.counts.get(cell, {}).values():
+            for images in seeds.values():
+                truth = {name: (one.tp + one.fn, one.total) for name, one in images.items()}
+                if truth not in found:
+                    found.append(truth)
+        return found
+
     def changed_share(self, cell: Cell) -> float | None:
-        """Share of the pixels of the test images of a table that are changed; None where there are no counts."""
-        rows = [row for row in self.images if cell_of(row) == cell]
-        sums = [
-            sum(int(row[name]) for row in rows if run_of(row) == run_of(rows[0]))
-            for name in ('tp', 'fn', 'fp', 'tn')
-        ]
-        return sum(sums[:2]) / sum(sums) if sum(sums) else None
+        """Share of the pixels of the test images of a table that are changed; None where that is not known."""
+        truths = self.truths(cell)
+        changed, pixels = (
+            (sum(numbers) for numbers in zip(*truths[0].values(), strict=True)) if truths else (0, 0)
+        )
+        return changed / pixels if len(truths) == 1 and pixels else None
 
 
-def read_records(out: Path) -> Records:
+def read_records(out: Path, spec: Spec) -> Records:
     """Read the CSVs of a leaderboard; of every run the newest scoring counts.
+
+    Runs and test sets that the spec does not name are left out, scorings after another number of iterations too.
+    All scorings of a method in a block are of one config, that of its newest.
 
     Args:
         out: The folder; a CSV that is missing there counts as empty, but for ``results.csv``.
+        spec: What was to be run.
 
     Raises:
         UserError: if ``results.csv`` is missing, or one of them is no table of a leaderboard.
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')
-    results = read(out / 'results.csv')
-    last = newest(results)
-    failures = {
-        run_of(row): row['status'].removeprefix('failed:').strip() or 'no reason was given'
-        for row in last
-        if row['status'] != 'ok'
+    planned = {
+        (RunKey(**run.key), test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)
     }
+    results = read(out / 'results.csv')
+    named = [row for row in results if (run_of(row), row['test_set']) in planned]
+    trained = [row for row in named if number(row['iterations']) == spec.iterations]
+    configs = {
+        _contender(row): row['config_hash'] for row in sorted(trained, key=lambda row: row['scored_at'])
+    }
+    current = [row for row in trained if row['config_hash'] == configs[_contender(row)]]
+    last = newest(current)
+    good = [row for row in last if row['status'] == 'ok']
+    kept = _scorings(good)
 
-    def alive(name: str) -> tuple[Record, ...]:
-        return tuple(row for row in newest(read(out / f'{name}.csv')) if run_of(row) not in failures)
+    def belonging(name: str) -> tuple[Row, ...]:
+        # the log of a training names no test set
+        return tuple(
+            row
+            for row in read(out / f'{name}.csv')
+            if (run_of(row), row['test_set'] or row['data_set'], row['scored_at']) in kept
+        )
 
-    tested = (row for row in results if (row['split'], row['status']) == ('test', 'ok'))
+    reasons = (
+        ('not in the spec', results, named),
+        ('after another number of iterations', named, trained),
+        ('of another config', trained, current),
+    )
+    tested = [row for row in results if (row['split'], row['status']) == ('test', 'ok')]
     return Records(
-        results=tuple(row for row in last if run_of(row) not in failures),
-        images=alive('images'),
-        curves=alive('curves'),
-        breakdown=alive('breakdown'),
-        training=alive('training'),
-        failures=tuple(Failure(run, sentence) for run, sentence in failures.items()),
-        scorings=Counter(
-            key[:2] for key in {(run_of(row), row['test_set'], row['scored_at']) for row in tested}
+        results=tuple(good),
+        images=belonging('images'),
+        curves=belonging('curves'),
+        breakdown=belonging('breakdown'),
+        training=belonging('training'),
+        failures=tuple(
+            Failure(run_of(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
+            for row in last
+            if row['status'] != 'ok'
         ),
+        scorings=Counter(scoring[:2] for scoring in _scorings(tested)),
+        left_out={why: gone for why, one, rest in reasons if (gone := len(_scorings(one) - _scorings(rest)))},
     )
 
 
-def cell_of(row: Record) -> Cell:
+def cell_of(row: Row) -> Cell:
     """The table that a line belongs to."""
     return Cell(row['block'], row['data_set'], row['test_set'], row['protocol'], row['threshold_rule'])
 
 
-def run_of(row: Record) -> RunKey:
+def run_of(row: Row) -> RunKey:
     """The run that a line belongs to."""
     return RunKey(row['block'], row['method'], row['data_set'], int(row['seed']))
 
@@ -161,3 +200,13 @@ def number(text: str) -> float | None:
             f'a table of the leaderboard says {text!r} where a figure belongs: correct it'
         ) from None
     return value if math.isfinite(value) else None
+
+
+def _contender(row: Row) -> tuple[str, str]:
+    """Block and method."""
+    return row['block'], row['method']
+
+
+def _scorings(rows: Iterable[Row]) -> set[tuple[RunKey, str, str]]:
+    """Run, test set and time of the scorings that lines belong to."""
+    return {(run_of(row), row['test_set'], row['scored_at']) for row in rows}

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hsonet_mm.leaderboard.board import Record, Records
+from hsonet_mm.leaderboard.board import Records
+from hsonet_mm.leaderboard.records import Row
 
 __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 
@@ -16,7 +17,7 @@ class Share:
         value: Share in [0, 1], or the number of regions; None if there is nothing to take a share of.
         bar: Length of its bar in [0, 1].
         pixels: Share of the pixels that are called changed, where ``value`` counts objects.
-        best: Whether no other method is better.
+        best: Whether no other method is better; never of a number of regions, where fewer need not be better.
     """
 
     value: float | None
@@ -58,7 +59,8 @@ TABLES = (
     ),
     (
         'size', False, 'False alarms by area in pixels: how many regions',
-        'Connected regions called changed that touch no change; the mean number over the seeds.',
+        'Connected regions called changed, the mean number over the seeds. Those that touch a change are not counted: '
+        'few may also mean that nearly everything is called changed.',
     ),
     (
         'boundary', True, 'Changed pixels by distance to the boundary: found',
@@ -106,7 +108,7 @@ class _Sums:
     hits: int
 
 
-def _sums(rows: Sequence[Record], method: str, group: str) -> _Sums:
+def _sums(rows: Sequence[Row], method: str, group: str) -> _Sums:
     mine = [row for row in rows if (row['method'], row['group']) == (method, group)]
     objects = [int(row['objects']) for row in mine if row['objects']]
     return _Sums(
@@ -121,16 +123,15 @@ def _sums(rows: Sequence[Record], method: str, group: str) -> _Sums:
 def _column(sums: Sequence[_Sums], changed: bool, counted: bool) -> list[Share]:
     """The cells of one group, one a method."""
     values = [_value(one, counted) for one in sums]
-    digits = 1 if counted else 3  # what is shown alike is alike
-    known = [round(value, digits) for value in values if value is not None]
-    best = (max(known) if changed else min(known)) if len(known) > 1 else None
+    known = [round(value, 3) for value in values if value is not None]  # what is shown alike is alike
+    best = (max(known) if changed else min(known)) if len(known) > 1 and not counted else None
     longest = (max(known, default=0) or 1) if counted else 1
     return [
         Share(
             value=value,
             bar=0 if value is None else value / longest,
             pixels=one.called / one.pixels if one.objects and one.pixels and not counted else None,
-            best=value is not None and best is not None and round(value, digits) == best,
+            best=value is not None and best is not None and round(value, 3) == best,
         )
         for value, one in zip(values, sums, strict=True)
     ]

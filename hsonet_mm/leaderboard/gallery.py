@@ -1,20 +1,25 @@
 """The pictures of the report: each method's worst test images, and those that the methods disputed most."""
 
 import base64
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
-from hsonet_mm.datasets.change_dataset import IMAGE_SUFFIXES, expand_variables
 from hsonet_mm.demo.page import draw_errors
 from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard.board import Cell, Records, cell_of
-from hsonet_mm.leaderboard.spec import Spec
-from hsonet_mm.leaderboard.summary import Row
+from hsonet_mm.evaluation.confusion import Confusion
+from hsonet_mm.images import read_image
+from hsonet_mm.leaderboard.board import Cell, Records, cell_of, run_of
+from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.summary import Standing
 
 __all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
 
@@ -24,8 +29,8 @@ DISPUTED = 3
 SIDE = 256
 """Longest side of a picture in pixels."""
 QUALITY = 80
-LABEL = 127
-"""A pixel of a label is changed above this value, as the data sets read it."""
+IGNORED = 255
+"""Value of a label where nothing is scored, as the data sets give it."""
 ROUNDING = 0.01
 """Slack of the search for disputed images: stored probabilities are rounded, so a mask may differ in some pixels
 from the one that was scored."""
@@ -80,49 +85,45 @@ class _Member:
 
     method: str
     threshold: float
+    folder: Path
     probs: Path
-    counts: dict[str, tuple[int, int, int, int]]
+    counts: Mapping[str, Confusion]
 
 
-def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[Row]) -> Gallery:
+def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[Standing]) -> Gallery:
     """Draw the pictures of one table: of every method its first seed with probabilities, at the table's threshold.
+
+    Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
 
     Args:
         out: Folder of the leaderboard.
-        spec: Names the blocks' folders and the data roots.
+        spec: Names the runs and the data roots.
         records: Name the worst images, and the thresholds.
         cell: The table.
         rows: Its methods.
     """
-    slug = next((block.slug for block in spec.blocks if block.name == cell.block), '')
-    runs = out / 'runs' / cell.data_set / slug
-    members = [member for row in rows if (member := _member(runs, records, cell, row.method))]
+    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block.name == cell.block]
+    members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
     if not members:
-        return Gallery([], [], f'the folders probs/{cell.test_set} of the runs are not there')
+        return Gallery(
+            [], [], f'the folders probs/{cell.test_set} of the runs and their configs are not there'
+        )
     try:
-        folder = Path(expand_variables(spec.data[cell.test_set])) / 'test'
-    except (KeyError, UserError):
-        return Gallery([], [], f'spec.yaml tells no data root of {cell.test_set} that is known here')
-    files = {name: _files(folder / name) for name in ('A', 'B', 'label')}
-    if not all(files.values()):
-        return Gallery([], [], f'the images of {cell.test_set} are not at {folder}')
-    images = set.intersection(*(set(known) for known in files.values()))
-    painter = _Painter(files)
-    try:
+        painter = _Painter(members[0].folder / 'config.py', spec.data[cell.test_set])
         disputed = [
             Scene(
                 image,
                 f'two methods differ in {share:.1%} of the pixels on average',
                 [*painter.scene(image), *(painter.errors(member, image) for member in members)],
             )
-            for share, image in (most_disputed(members, painter, images) if len(members) > 1 else ())
+            for share, image in (most_disputed(members, painter) if len(members) > 1 else ())
         ]
         worst = [
             (
                 member.method,
                 [
                     Scene(image, why, [*painter.scene(image), painter.errors(member, image)])
-                    for image, why in _worst(member, images)
+                    for image, why in _worst(member, painter.pairs)
                 ],
             )
             for member in members
@@ -135,7 +136,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
 
 
 def most_disputed(
-    members: Sequence[_Member], painter: '_Painter', images: set[str], number: int = DISPUTED
+    members: Sequence[_Member], painter: '_Painter', number: int = DISPUTED
 ) -> list[tuple[float, str]]:
     r"""The images whose masks differ most: the mean share of pixels in which two methods differ.
 
@@ -146,20 +147,13 @@ def most_disputed(
     Args:
         members: At least two methods.
         painter: Reads masks and labels.
-        images: Names of the pairs.
         number: How many images.
 
     Returns:
         Disagreement in [0, 1] and name, the highest first; images on which all agree are left out.
     """
-    known = set.intersection(images, *(set(member.counts) for member in members))
-    rates = {
-        image: sum(
-            (fp + fn) / (tp + fp + fn + tn) for tp, fp, fn, tn in (one.counts[image] for one in members)
-        )
-        / len(members)
-        for image in known
-    }
+    known = set.intersection(set(painter.pairs), *(set(member.counts) for member in members))
+    rates = {image: float(np.mean([1 - member.counts[image].oa for member in members])) for image in known}
     found: list[tuple[float, str]] = []
     for image in sorted(known, key=lambda name: (-rates[name], name)):
         if len(found) == number and 2 * rates[image] + ROUNDING < found[-1][0]:
@@ -173,93 +167,101 @@ def most_disputed(
 
 
 class _Painter:
-    """Reads the images and masks of one test set and draws them.
+    """Reads the pairs of one test set as they were scored, and masks, and draws them.
 
     Args:
-        files: Path of every image by name, in the folders ``A``, ``B`` and ``label``.
+        config: Config of a run, whose test set tells which files there are and how a label is read.
+        root: Data root.
+
+    Attributes:
+        pairs: Number of every pair in the test set, by name.
+
+    Raises:
+        UserError: if files are missing.
     """
 
-    def __init__(self, files: dict[str, dict[str, Path]]) -> None:
-        self.files = files
+    def __init__(self, config: Path, root: str) -> None:
+        cfg = Config.fromfile(str(config))
+        init_default_scope(cfg.get('default_scope', 'opencd'))
+        self.test_set = DATASETS.build({**cfg.test_dataloader.dataset, 'data_root': root})
+        first_date = self.test_set.data_prefix['img_path_from']
+        paths = [self.test_set.get_data_info(index)['img_path'] for index in range(len(self.test_set))]
+        self.pairs = {
+            Path(os.path.relpath(path, first_date)).with_suffix('').as_posix(): index
+            for index, (path, _) in enumerate(paths)
+        }
+        self.label = lru_cache(maxsize=4)(self._label)  # several masks are compared with one label
 
-    def label(self, image: str) -> NDArray[np.bool_]:
-        """Where the label says changed, (H, W)."""
-        return _read(self.files['label'][image], cv2.IMREAD_GRAYSCALE) > LABEL
+    def _label(self, image: str) -> NDArray[np.uint8]:
+        """0 unchanged, 1 changed and IGNORED, (H, W)."""
+        sample = self.test_set[self.pairs[image]]
+        return np.asarray(sample['data_samples'].gt_sem_seg.data[0].numpy(), np.uint8)
 
     def mask(self, member: _Member, image: str) -> NDArray[np.bool_]:
-        """What a method calls changed, (H, W)."""
+        """What a method calls changed where that is scored, (H, W)."""
         path = member.probs / f'{image}.png'
-        probs, label = _read(path, cv2.IMREAD_GRAYSCALE), self.label(image)
+        probs, label = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), self.label(image)
+        if probs is None:
+            raise UserError(f'{path} is missing or no image: score the run again')
         if probs.shape != label.shape:
             raise UserError(
                 f'{path} and the label of {image} differ in size: score the run again on this data'
             )
-        return np.asarray(probs > 255 * member.threshold)
+        return np.asarray((probs > 255 * member.threshold) & (label != IGNORED))
 
     def scene(self, image: str) -> list[Picture]:
-        """Both dates and the label."""
+        """Both dates and the label, grey where it is ignored."""
+        paths = self.test_set.get_data_info(self.pairs[image])['img_path']
         dates = [
-            Picture(caption, _url(_read(self.files[name][image], cv2.IMREAD_COLOR), '.jpg'))
-            for name, caption in (('A', 'date 1'), ('B', 'date 2'))
+            Picture(f'date {date}', _url(read_image(path), '.jpg')) for date, path in enumerate(paths, 1)
         ]
-        return [*dates, Picture('label', _url(self.label(image) * np.uint8(255), '.png'))]
+        grey = np.array([0, 255, *[128] * 254], np.uint8)
+        return [*dates, Picture('label', _url(grey[self.label(image)], '.png'))]
 
     def errors(self, member: _Member, image: str) -> Picture:
         """What a method found, missed and invented."""
-        tp, fp, fn, _ = member.counts[image]
-        score = f'F1 {200 * tp / (2 * tp + fp + fn):.1f}' if tp + fp + fn else 'nothing to find'
+        counts = member.counts[image]
+        score = f'F1 {100 * counts.f1:.1f}' if counts.tp + counts.fp + counts.fn else 'nothing to find'
         return Picture(
             f'{member.method}: {score}',
-            _url(draw_errors(self.mask(member, image), self.label(image)), '.png'),
+            _url(draw_errors(self.mask(member, image), self.label(image) == 1), '.png'),
         )
 
 
-def _member(folder: Path, records: Records, cell: Cell, method: str) -> _Member | None:
-    """The first seed of a method whose probabilities are in the folder of the block's runs; None without one."""
-    results = [row for row in records.results if row['split'] == 'test' and row['method'] == method]
-    for row in sorted(results, key=lambda one: int(one['seed'])):
-        probs = folder / method / f'seed{row["seed"]}' / 'probs' / cell.test_set
-        if cell_of(row) == cell and probs.is_dir():
-            counts = {
-                one['image']: (int(one['tp']), int(one['fp']), int(one['fn']), int(one['tn']))
-                for one in records.images
-                if (one['method'], one['seed']) == (method, row['seed']) and cell_of(one) == cell
-            }
-            return _Member(method, float(row['threshold']), probs, counts)
+def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
+    """The first seed of a method whose probabilities and config are there; None without one."""
+    thresholds = {
+        run_of(row).seed: float(row['threshold'])
+        for row in records.results
+        if (row['split'], row['method']) == ('test', method) and cell_of(row) == cell
+    }
+    for run in runs:
+        folder = out / run.folder
+        probs = folder / 'probs' / cell.test_set
+        if (
+            run.method.name == method
+            and run.seed in thresholds
+            and probs.is_dir()
+            and (folder / 'config.py').is_file()
+        ):
+            counts = records.counts.get(cell, {}).get(method, {}).get(run.seed, {})
+            return _Member(method, thresholds[run.seed], folder, probs, counts)
     return None
 
 
-def _worst(member: _Member, images: set[str]) -> list[tuple[str, str]]:
+def _worst(member: _Member, images: Mapping[str, int]) -> list[tuple[str, str]]:
     """Names of the images with changes that a method does worst on, and of the one with most false alarms."""
-
-    def f1(image: str) -> float:
-        tp, fp, fn, _ = member.counts[image]
-        return 2 * tp / (2 * tp + fp + fn)
-
-    known = sorted(images & set(member.counts))
-    changed = [image for image in known if member.counts[image][0] + member.counts[image][2]]
-    picks = {image: f'F1 {100 * f1(image):.1f}' for image in sorted(changed, key=f1)[:WORST]}
-    alarmed = max(known, key=lambda image: member.counts[image][1], default=None)
-    if alarmed is not None and member.counts[alarmed][1]:
-        most = f'most false alarms, {member.counts[alarmed][1]:,} pixels'
+    known = {image: member.counts[image] for image in sorted(images.keys() & member.counts.keys())}
+    changed = [image for image, counts in known.items() if counts.tp + counts.fn]
+    picks = {
+        image: f'F1 {100 * known[image].f1:.1f}'
+        for image in sorted(changed, key=lambda image: known[image].f1)[:WORST]
+    }
+    alarmed = max(known, key=lambda image: known[image].fp, default=None)
+    if alarmed is not None and known[alarmed].fp:
+        most = f'most false alarms, {known[alarmed].fp:,} pixels'
         picks[alarmed] = f'{picks[alarmed]}, {most}' if alarmed in picks else most
     return list(picks.items())
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Images of a folder and below, by name without suffix."""
-    return {
-        path.relative_to(folder).with_suffix('').as_posix(): path
-        for path in sorted(folder.rglob('*'))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    }
-
-
-def _read(path: Path, mode: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), mode)
-    if image is None:
-        raise UserError(f'{path} is missing or no image: score the run again on this data')
-    return np.asarray(image, np.uint8)
 
 
 def _url(image: NDArray[np.uint8], suffix: str) -> str:

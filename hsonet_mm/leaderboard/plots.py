@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from hsonet_mm.leaderboard.board import Record, Records, number
+from hsonet_mm.leaderboard.board import Records, number
 from hsonet_mm.leaderboard.canvas import INK, log_axis, new_axes, to_svg
-from hsonet_mm.leaderboard.summary import Row, Spread
+from hsonet_mm.leaderboard.records import Row
+from hsonet_mm.leaderboard.summary import Spread, Standing
 
 __all__ = ['cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
 
@@ -38,10 +39,11 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     }
 
 
-def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str | None:
+def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -> str | None:
     """F1 against a cost, with the standard deviation over seeds where there is one.
 
-    The dotted line joins the methods that no other one beats in both.
+    The dotted line joins the methods that no other one beats in both; there is none over latencies that were
+    measured on different devices.
 
     Args:
         rows: Of one table.
@@ -62,12 +64,14 @@ def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str
     if not points:
         return None
     figure, axes = new_axes(label, 'F1 of "changed", %')
-    front, best = [], -math.inf
-    for x, y in sorted(points.values(), key=lambda point: (point[0].mean, -point[1].mean)):
-        if y.mean > best:
-            front.append((x.mean, y.mean))
-            best = y.mean
-    axes.plot(*zip(*front, strict=True), ':', color=INK, linewidth=1, alpha=0.6, zorder=1)
+    devices = {device for row in rows if row.method in points for device in row.timed_on}
+    if cost != 'latency_ms' or len(devices) < 2:
+        front, best = [], -math.inf
+        for x, y in sorted(points.values(), key=lambda point: (point[0].mean, -point[1].mean)):
+            if y.mean > best:
+                front.append((x.mean, y.mean))
+                best = y.mean
+        axes.plot(*zip(*front, strict=True), ':', color=INK, linewidth=1, alpha=0.6, zorder=1)
     for method, (x, y) in points.items():
         colour, marker = looks[method]
         axes.errorbar(x.mean, y.mean, y.std, x.std, fmt='none', ecolor=colour, elinewidth=1, capsize=3)
@@ -76,7 +80,9 @@ def cost_plot(rows: Sequence[Row], cost: str, looks: Mapping[str, Style]) -> str
     return to_svg(figure, axes, f'F1 against {label}')
 
 
-def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
+def pr_plot(
+    records: Records, protocol: str, rows: Sequence[Standing], looks: Mapping[str, Style]
+) -> str | None:
     """Precision over recall: a thick line for the mean over seeds at one threshold, a thin one for every seed.
 
     An open mark stands at threshold 0.5, a filled one at the threshold chosen on val (means over seeds).
@@ -126,8 +132,8 @@ def pr_plot(records: Records, protocol: str, rows: Sequence[Row], looks: Mapping
     return to_svg(figure, axes, 'precision-recall curves')
 
 
-def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Style]) -> str | None:
-    """F1 on the validation split over the training: thick the mean, thin the seeds.
+def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str, Style]) -> str | None:
+    """F1 on the validation split over the training, each at its best threshold: thick the mean, thin the seeds.
 
     Args:
         records: Of one block and data set.
@@ -137,10 +143,10 @@ def training_plot(records: Records, rows: Sequence[Row], looks: Mapping[str, Sty
     Returns:
         SVG, or None if no validation was logged.
     """
-    series = {row.method: _series(records, row.method, 'val_f1') for row in rows}
+    series = {row.method: _series(records, row.method, 'val_best_f1') for row in rows}
     if not any(series.values()):
         return None
-    figure, axes = new_axes('iteration', 'F1 of "changed" on val, %')
+    figure, axes = new_axes('iteration', 'best F1 of "changed" on val, %')
     for method, seeds in series.items():
         if seeds:
             colour, marker = looks[method]
@@ -163,12 +169,15 @@ def gradient_plot(records: Records, method: str) -> str | None:
         method: The method.
 
     Returns:
-        SVG, or None if the method logged no shares, because its loss is another one.
+        SVG, or None if the method logged no shares, because its loss is another one, or its seeds did at different
+        iterations.
     """
     logged = {name: _series(records, method, name) for name in SHARES}
     if not all(logged.values()):
         return None
     means = [_mean_curve(seeds) for seeds in logged.values()]
+    if not all(map(len, means)):
+        return None
     steps = means[0][:, 0]
     figure, axes = new_axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
     axes.stackplot(
@@ -184,22 +193,22 @@ def _series(records: Records, method: str, column: str) -> list[Any]:
     """Iteration and value of every seed that logged the column, each (points, 2); of an iteration the last."""
     seeds: dict[str, dict[int, float]] = {}
     for row in records.training:
-        value = number(row[column])
+        value = number(row.get(column, ''))
         if value is not None and row['method'] == method:
             seeds.setdefault(row['seed'], {})[int(float(row['iteration']))] = value
     return [np.array(sorted(points.items())) for points in seeds.values()]
 
 
 def _mean_curve(seeds: Sequence[Any]) -> Any:
-    """Mean of curves at the positions (first column) that all of them have."""
+    """Mean of curves at the positions (first column) that all of them have; empty if there is none."""
     positions = set.intersection(*(set(points[:, 0]) for points in seeds))
     return np.mean(
         [[point for point in points if point[0] in positions] for points in seeds], axis=0
-    ).reshape(len(positions), -1)
+    ).reshape(len(positions), seeds[0].shape[1])
 
 
 def _operating_point(
-    results: Sequence[Record], protocol: str, method: str, rule: str
+    results: Sequence[Row], protocol: str, method: str, rule: str
 ) -> tuple[float, float] | None:
     """Mean recall and precision of a method, in percent."""
     points = [

@@ -30,7 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *('split', 'protocol', 'threshold_rule', 'threshold', 'weights'),
         *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa', 'images', 'pixels'),
         *('parameters', 'macs', 'iterations', 'best_iteration', 'train_seconds', 'harness_seconds'),
-        *('latency_ms', 'throughput', 'peak_memory_mib', 'device', 'commit', 'config_hash'),
+        *('latency_ms', 'throughput', 'peak_memory_mib', 'timed_on', 'device', 'commit', 'config_hash'),
         *('scored_at', 'status'),
     ),
     'images': (*KEYS, 'protocol', 'threshold_rule', 'image', *COUNTS, 'scored_at'),
@@ -42,7 +42,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     'training': (
         *KEYS,
         *('iteration', 'loss', 'eo_zeta', 'eo_Z'),
-        *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background', 'val_f1', 'scored_at'),
+        *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
+        *('val_f1', 'val_best_f1', 'scored_at'),
     ),
 }
 """Columns of every table; the file of table ``results`` is ``results.csv``."""

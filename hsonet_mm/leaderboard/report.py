@@ -1,6 +1,5 @@
 """The report of a leaderboard: one page, a Markdown file and a table, rebuilt from its CSVs in seconds."""
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,20 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
-from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.canvas import MISSING
-from hsonet_mm.leaderboard.exports import APART, markdown, table_csv
+from hsonet_mm.leaderboard.exports import markdown, table_csv
 from hsonet_mm.leaderboard.gallery import gallery
 from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
 from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
-from hsonet_mm.leaderboard.summary import Row, summarise
+from hsonet_mm.leaderboard.summary import Standing, summarise
 
 __all__ = ['write_report']
 
 TEMPLATE = Path(__file__).with_name('page.html.j2')
-Tables = Mapping[Cell, list[Row]]
+Tables = Mapping[Cell, list[Standing]]
 
 
 def write_report(out: Path, pictures: bool = True) -> Path:
@@ -45,40 +43,39 @@ def write_report(out: Path, pictures: bool = True) -> Path:
         UserError: if the folder holds no leaderboard, one of its files is broken, or jinja2 or matplotlib is
             missing.
     """
-    spec, records = read_spec(out / 'spec.yaml'), read_records(out)
+    spec = read_spec(out / 'spec.yaml')
+    records = read_records(out, spec)
     tables = summarise(spec, records)
     sections = [_section(out, spec, records, cells, pictures) for cells in _sections(tables)]
-    blocks = _blocks(spec, sections)
+    blocks, facts = _blocks(spec, sections), _facts(spec, records)
     page = _environment().from_string(TEMPLATE.read_text(encoding='utf-8'))
     text = page.render(
         style=STYLE,
         spec=spec,
         spec_text=spec.path.read_text(encoding='utf-8'),
-        apart=APART,
-        facts=_facts(records),
+        wording=wording,
+        facts=facts,
         blocks=blocks,
         failures=records.failures,
         published=published_table(spec, sections),
         colours=COLOURS,
-        resamples=f'{RESAMPLES:,}',
-        pictures=pictures,
     )
-    write_text(out / 'report.md', markdown(spec, records, blocks))
+    write_text(out / 'report.md', markdown(spec, facts, blocks, records.failures))
     write_text(out / 'summary.csv', table_csv(tables))
     write_text(out / 'index.html', text)
     return out / 'index.html'
 
 
-def _sections(tables: Tables) -> list[dict[Cell, list[Row]]]:
+def _sections(tables: Tables) -> list[dict[Cell, list[Standing]]]:
     """The tables that belong together: of one block, data set and test set."""
-    groups: dict[tuple[str, str, str], dict[Cell, list[Row]]] = {}
+    groups: dict[tuple[str, str, str], dict[Cell, list[Standing]]] = {}
     for cell, rows in tables.items():
         groups.setdefault(cell[:3], {})[cell] = rows
     return list(groups.values())
 
 
 def _section(
-    out: Path, spec: Spec, records: Records, cells: Mapping[Cell, list[Row]], pictures: bool
+    out: Path, spec: Spec, records: Records, cells: Mapping[Cell, list[Standing]], pictures: bool
 ) -> dict[str, Any]:
     """All that the page shows of one block, data set and test set."""
     order = [(protocol, rule) for protocol in wording.PROTOCOLS for rule in ('val', 'half')]
@@ -89,11 +86,11 @@ def _section(
     )
     cell, rows = next(iter(cells.items()))
     methods = [row.method for row in rows]
-    block = next((block for block in spec.blocks if block.name == cell.block), None)
-    reference = block.reference if block else ''
-    named = [method.name for method in block.methods] if block else []
-    looks = styles(dict.fromkeys([*named, *sorted(methods)]))
+    block = next(block for block in spec.blocks if block.name == cell.block)
+    looks = styles(method.name for method in block.methods)
     mine = records.of(cell)
+    alike = _alike(mine, cells)
+    shown = {one: cells[one] for one in cells if one not in alike}
     home = cell.test_set == cell.data_set
     where = (
         f'trained and tested on {cell.data_set}'
@@ -106,13 +103,15 @@ def _section(
         'how': wording.table_name(cell),
         'rows': rows,
         'scale': _scale(rows),
-        'images': max((row.comparison.images for row in rows if row.comparison), default=0),
-        'said': wording.said(rows, reference, mine.changed_share(cell)),
-        'tables': [(wording.table_name(one), one_rows, _scale(one_rows)) for one, one_rows in cells.items()],
+        'images': max(map(len, mine.truths(cell)), default=0),
+        'said': wording.said(rows, block.reference, mine.changed_share(cell)),
+        'warnings': wording.warnings(mine, cells),
+        'tables': [(wording.table_name(one), one_rows, _scale(one_rows)) for one, one_rows in shown.items()],
+        'alike': wording.alike(alike),
         'variants': [
-            (method, [_f1(one_rows, method) for one_rows in cells.values()]) for method in methods
+            (method, [row for one_rows in shown.values() for row in one_rows if row.method == method])
+            for method in methods
         ],
-        'rescored': max((row.scorings for row in rows), default=0),
         'plots': [plot for cost in ('macs', 'latency_ms') if (plot := cost_plot(rows, cost, looks))],
         'pr': pr_plot(mine, cell.protocol, rows, looks),
         'breakdown': breakdown_tables(mine, methods, cell.threshold_rule),
@@ -125,42 +124,55 @@ def _section(
     }  # fmt: skip
 
 
-def _blocks(spec: Spec, sections: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sections by block; a block without a run is there too."""
-    references = {block.name: block.reference for block in spec.blocks}
-    blocks: dict[str, list[dict[str, Any]]] = {name: [] for name in references}
-    for section in sections:
-        blocks.setdefault(section['cell'].block, []).append(section)
+def _alike(records: Records, cells: Iterable[Cell]) -> list[Cell]:
+    """The tables whose every count is that of whole images, as where no image is larger than a tile."""
+    counts = records.counts
     return [
-        {'name': name, 'reference': references.get(name, ''), 'sections': parts}
-        for name, parts in blocks.items()
+        cell
+        for cell in cells
+        if cell.protocol != 'whole'
+        and cell in counts
+        and counts[cell] == counts.get(cell._replace(protocol='whole'))
     ]
 
 
-def _scale(rows: Iterable[Row]) -> float:
-    """The largest distance from 0 of any interval, for drawing them to one scale."""
-    ends = [abs(end) for row in rows if row.comparison for end in (row.comparison.low, row.comparison.high)]
-    return max((end for end in ends if not math.isnan(end)), default=0) or 1.0
+def _blocks(spec: Spec, sections: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sections by block, and the data sets of which it has none yet."""
+    blocks = []
+    for block in spec.blocks:
+        mine = [section for section in sections if section['cell'].block == block.name]
+        begun = {section['cell'].data_set for section in mine}
+        pending = [name for name in spec.data if name not in begun]
+        blocks.append(
+            {'name': block.name, 'reference': block.reference, 'sections': mine, 'pending': pending}
+        )
+    return blocks
 
 
-def _f1(rows: Iterable[Row], method: str) -> Row | None:
-    return next((row for row in rows if row.method == method), None)
+def _scale(rows: Iterable[Standing]) -> float:
+    """The largest distance from 0 of any interval over images, for drawing them to one scale."""
+    intervals = [row.comparison.over_images for row in rows if row.comparison]
+    return max((abs(end) for one in intervals if one for end in one), default=0) or 1.0
 
 
-def _facts(records: Records) -> list[tuple[str, str]]:
-    """What the figures come from, as name and value."""
-    runs = {(row['block'], row['method'], row['data_set'], row['seed']) for row in records.results}
-    facts = [('runs', f'{len(runs)} with a result, {len(records.failures)} failed')]
-    for name, column in (
-        ('iterations of a training', 'iterations'),
-        ('device', 'device'),
-        ('commit', 'commit'),
-    ):
-        values = list(dict.fromkeys(row[column] for row in records.results if row[column]))
-        if values:
-            facts.append((name, ', '.join(values)))
-    last = max((row['scored_at'] for row in records.results), default='')
-    return [*facts, ('last scored', last)] if last else facts
+def _facts(spec: Spec, records: Records) -> list[tuple[str, str]]:
+    """What the figures come from, as name and value; what is not known is left out."""
+    results = records.results
+    facts = {
+        'runs': wording.progress(spec, records),
+        'left out': wording.left_out(records),
+        'iterations of a training': str(spec.iterations),
+        'device': _each(row['device'] for row in results),
+        'timed on': _each(row.get('timed_on', '') for row in results),
+        'commit': _each(row['commit'] for row in results),
+        'last scored': max((row['scored_at'] for row in results), default=''),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _each(values: Iterable[str]) -> str:
+    """What there is, each once."""
+    return ', '.join(filter(None, dict.fromkeys(values)))
 
 
 def _environment() -> Any:
@@ -178,6 +190,7 @@ def _environment() -> Any:
         'interval': wording.interval,
         'seeds': wording.seeds,
         'mean': wording.mean,
-        'isnan': math.isnan,
+        'test_scored': wording.test_scored,
+        'shade': lambda comparison: comparison.verdict.replace(' ', '-'),
     }
     return environment

@@ -109,6 +109,10 @@ class Spec:
     cross_test: bool
     blocks: tuple[Block, ...]
 
+    def test_sets(self, data_set: str) -> tuple[str, ...]:
+        """Names of the data sets on whose test splits a training on ``data_set`` is scored."""
+        return tuple(self.data) if self.cross_test else (data_set,)
+
     def runs(
         self,
         seeds: Sequence[int] | None = None,

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hsonet_mm.leaderboard.board import Cell, Record, Records, cell_of, number, run_of
-from hsonet_mm.leaderboard.bootstrap import Comparison, common_images, paired_bootstrap
+from hsonet_mm.leaderboard.board import Cell, Records, cell_of, number, run_of
+from hsonet_mm.leaderboard.comparison import Comparison, compare
+from hsonet_mm.leaderboard.records import Row
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['COSTS', 'FIGURES', 'Row', 'Spread', 'summarise']
+__all__ = ['COSTS', 'FIGURES', 'Spread', 'Standing', 'summarise']
 
 FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
 COSTS = (
@@ -27,18 +28,20 @@ class Spread(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class Standing:
     """One method in one table.
 
     Attributes:
         cell: The table.
         method: The method.
-        weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
+        planned: Number of seeds of the spec.
         seeds: Seeds with a result, ascending.
-        failed: Seeds without one.
-        figures: Fractions by name, see FIGURES, and ``threshold``; empty if all seeds failed.
+        failed: Seeds whose run failed, ascending.
+        weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
+        figures: Fractions by name, see FIGURES, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing.
-        device: Where it was measured.
+        device: Where it was trained and scored.
+        timed_on: Devices that its latency and throughput were measured on.
         comparison: Difference to the reference; None for the reference itself and where one of the two has
             no counts.
         is_reference: Whether it is the reference of its block.
@@ -47,57 +50,46 @@ class Row:
 
     cell: Cell
     method: str
-    weights: str = ''
+    planned: int
     seeds: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
+    weights: str = ''
     figures: dict[str, Spread] = field(default_factory=dict)
     costs: dict[str, Spread] = field(default_factory=dict)
     device: str = ''
+    timed_on: tuple[str, ...] = ()
     comparison: Comparison | None = None
     is_reference: bool = False
     scorings: int = 0
 
 
-def summarise(spec: Spec, records: Records) -> dict[Cell, list[Row]]:
+def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
     """The tables of the leaderboard: one a block, data set, test set, protocol and threshold rule.
 
     Args:
-        spec: Names the references.
+        spec: Names the methods, which are all in every table of their block, and the references.
         records: The newest scorings.
 
     Returns:
-        Rows by table, best mean F1 first, methods without a result last. Blocks are in the order of the spec;
-        a method is compared with the reference of its own block only.
+        Standings by table, best mean F1 first, methods without a result last. Tables are in the order of the
+        blocks of the spec; a method is compared with the reference of its own block only.
     """
-    tests = [row for row in records.results if row['split'] == 'test']
-    by_cell: dict[Cell, dict[str, list[Record]]] = {}
-    for row in tests:
-        by_cell.setdefault(cell_of(row), {}).setdefault(row['method'], []).append(row)
-    failed: dict[tuple[str, str], dict[str, list[int]]] = {}
+    scored: dict[Cell, dict[str, list[Row]]] = {}
+    for row in records.results:
+        if row['split'] == 'test':
+            scored.setdefault(cell_of(row), {}).setdefault(row['method'], []).append(row)
     for failure in records.failures:
-        block, method, data_set, seed = failure.run
-        failed.setdefault((block, data_set), {}).setdefault(method, []).append(seed)
-    for block, data_set in failed:
-        if not any((cell.block, cell.data_set) == (block, data_set) for cell in by_cell):
-            by_cell[Cell(block, data_set, data_set, 'whole', 'val')] = {}
-    references = {block.name: block.reference for block in spec.blocks}
-    order = [*references]
-    cells = sorted(by_cell, key=lambda cell: order.index(cell.block) if cell.block in order else len(order))
+        run = failure.run
+        scored.setdefault(Cell(run.block, run.data_set, run.data_set, 'whole', 'val'), {})
     tables = {}
-    for cell in cells:
-        methods, losses = by_cell[cell], failed.get((cell.block, cell.data_set), {})
-        rows = [
-            _row(
-                references.get(cell.block),
-                records,
-                cell,
-                method,
-                methods.get(method, ()),
-                losses.get(method, ()),
-            )
-            for method in dict.fromkeys([*methods, *losses])
-        ]
-        tables[cell] = sorted(rows, key=_rank)
+    for block in spec.blocks:
+        for cell, rows in scored.items():
+            if cell.block == block.name:
+                standings = [
+                    _standing(spec, records, cell, method.name, block.reference, rows.get(method.name, ()))
+                    for method in block.methods
+                ]
+                tables[cell] = sorted(standings, key=_rank)
     return tables
 
 
@@ -107,44 +99,37 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _rank(row: Row) -> tuple[float, str]:
-    return (-row.figures['f1'].mean if row.figures else math.inf, row.method)
+def _rank(standing: Standing) -> float:
+    return -standing.figures['f1'].mean if standing.figures else math.inf
 
 
-def _row(
-    reference: str | None,
-    records: Records,
-    cell: Cell,
-    method: str,
-    rows: Sequence[Record],
-    failed: Sequence[int],
-) -> Row:
+def _standing(
+    spec: Spec, records: Records, cell: Cell, method: str, reference: str, rows: Sequence[Row]
+) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
     runs = [run_of(row) for row in rows]
-    return Row(
+    failed = [one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)]
+    counts = records.counts.get(cell, {})
+    return Standing(
         cell=cell,
         method=method,
-        weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
+        planned=len(spec.seeds),
         seeds=tuple(sorted(run.seed for run in runs)),
-        failed=tuple(sorted(set(failed))),
+        failed=tuple(sorted(failed)),
+        weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
         figures=_spreads(rows, (*FIGURES, 'threshold')),
         costs=_spreads(rows, COSTS),
         device=', '.join(sorted({row['device'] for row in rows} - {''})),
-        comparison=None if method == reference else _compare(records, cell, method, reference),
+        timed_on=tuple(sorted({row.get('timed_on') or row['device'] for row in rows} - {''})),
+        comparison=compare(counts[method], counts[reference])
+        if method != reference and {method, reference} <= counts.keys()
+        else None,
         is_reference=method == reference,
-        scorings=max((records.scorings.get((run, cell.test_set), 0) for run in runs), default=0),
+        scorings=max((records.scorings[run, cell.test_set] for run in runs), default=0),
     )
 
 
-def _spreads(rows: Sequence[Record], names: Iterable[str]) -> dict[str, Spread]:
+def _spreads(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Spread]:
     columns = {name: [number(row[name]) for row in rows] for name in names}
     known = {name: [value for value in values if value is not None] for name, values in columns.items()}
     return {name: spread(values) for name, values in known.items() if values}
-
-
-def _compare(records: Records, cell: Cell, method: str, reference: str | None) -> Comparison | None:
-    counts = records.counts.get(cell, {})
-    if reference not in counts or method not in counts:
-        return None
-    ours, theirs, _ = common_images(counts[method], counts[reference])
-    return paired_bootstrap(ours, theirs)

@@ -1,30 +1,61 @@
 """Figures as text, and what a table says in plain words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hsonet_mm.leaderboard.board import Cell
-from hsonet_mm.leaderboard.bootstrap import Comparison
-from hsonet_mm.leaderboard.summary import Row, Spread
+from hsonet_mm.leaderboard.board import Cell, Records
+from hsonet_mm.leaderboard.bootstrap import RESAMPLES
+from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
+from hsonet_mm.leaderboard.spec import Spec
+from hsonet_mm.leaderboard.summary import Spread, Standing
 
 __all__ = [
+    'APART',
+    'CHOSEN',
+    'COVERED',
     'NONE',
     'PROTOCOLS',
-    'THRESHOLDS',
+    'alike',
     'difference',
     'interval',
+    'left_out',
     'mean',
     'percent',
+    'progress',
     'quantity',
     'said',
     'seeds',
     'table_name',
+    'test_scored',
+    'warnings',
 ]
 
 NONE = '\N{EN DASH}'
 """Stands for what there is not."""
 PROTOCOLS = {'whole': 'whole images', 'tiles_256': '256 tiles'}
 THRESHOLDS = {'half': 'threshold 0.5', 'val': 'threshold chosen on val'}
+FEW = 30
+"""Percentile intervals of fewer images are somewhat too narrow."""
+
+APART = (
+    'Rows with ImageNet weights and rows from scratch stand in different blocks and are never compared: '
+    'pre-training alone is worth several points.'
+)
+COVERED = (
+    'Points of F1 to the reference of the block, on the seeds and the test images that both have, with two 95 % '
+    'intervals. Over images, for these very trainings: a paired bootstrap, which draws the test images with '
+    f'replacement {RESAMPLES:,} times, the same for both methods and all their seeds. Over trainings, for these very '
+    'images: Welch\'s t interval of the F1s of the seeds. "Better" and "worse" mean that both leave out 0; "in '
+    'these runs" that only the one over images does, or that there is one seed, so that another training may turn it '
+    'round. Of twenty comparisons of equal methods, at most about one is expected to be called better or worse. '
+    'Neither interval covers another data set, or that images of one place resemble each other, or that many methods '
+    f'are compared; that over fewer than {FEW} images is somewhat too narrow.'
+)
+CHOSEN = (
+    'The checkpoint of a training: highest F1 on validation at the threshold that is best there. The threshold "chosen '
+    'on val": highest F1 on whole images of the validation split of the data that was trained on; it is chosen once '
+    'a training and used for every protocol and every test set. The test splits have no say in either.'
+)
 
 
 def table_name(cell: Cell) -> str:
@@ -46,73 +77,133 @@ def quantity(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
     return f'{value.mean * factor:,.{digits}f} ± {std}'
 
 
-def difference(comparison: Comparison) -> str:
-    """Points of F1, with a sign."""
-    return _signed(comparison.difference)
+def difference(row: Standing) -> str:
+    """Points of F1 to the reference, with a sign, and of which seeds if not of all."""
+    comparison = row.comparison
+    if row.is_reference:
+        return 'reference'
+    if comparison is None or math.isnan(comparison.difference):
+        return NONE
+    seeds = f' ({_common(comparison)})' if len(comparison.seeds) < row.planned else ''
+    return f'{_signed(comparison.difference)}{seeds}'
 
 
-def interval(comparison: Comparison) -> str:
-    """Both ends in points of F1; says so if there is none."""
-    if math.isnan(comparison.low):
-        return 'fewer than two images in common'
-    return f'{_signed(comparison.low)} to {_signed(comparison.high)}'
+def interval(comparison: Comparison | None, kind: str) -> str:
+    """Both ends in points of F1; says so if there is none.
+
+    Args:
+        comparison: Nothing is said where there is none.
+        kind: ``images`` or ``trainings``.
+    """
+    if comparison is None:
+        return ''
+    if not comparison.seeds:
+        return 'no seed in common'
+    ends: Interval | None = getattr(comparison, f'over_{kind}')
+    if ends is None:
+        return 'fewer than two images in common' if kind == 'images' else 'one seed'
+    return f'{_signed(ends.low)} to {_signed(ends.high)}'
 
 
-def mean(row: Row, cost: str, factor: float = 1.0, digits: int = 1) -> str:
+def mean(row: Standing, cost: str, factor: float = 1.0, digits: int = 1) -> str:
     """A cost whose spread over seeds does not matter, times a factor; a dash for what was not measured."""
     value = row.costs.get(cost)
     return NONE if value is None else f'{value.mean * factor:,.{digits}f}'
 
 
-def seeds(row: Row) -> str:
-    """How many trainings stand behind a row."""
-    if not row.failed:
-        return str(len(row.seeds))
-    if not row.seeds:
-        return f'all {len(row.failed)} failed' if len(row.failed) > 1 else 'failed'
-    return f'{len(row.seeds)}, {len(row.failed)} failed'
+def seeds(row: Standing) -> str:
+    """How many of the planned trainings stand behind a row, and how many failed."""
+    if not row.seeds and not row.failed:
+        return 'no run yet'
+    if len(row.failed) == row.planned:
+        return 'failed' if row.planned == 1 else f'all {row.planned} failed'
+    return f'{_done(row)}, {len(row.failed)} failed' if row.failed else _done(row)
 
 
-def said(rows: Sequence[Row], reference: str, changed_share: float | None) -> str:
+def test_scored(row: Standing) -> str:
+    """How often a run of a row was scored on the test split."""
+    return f'{row.scorings} \N{MULTIPLICATION SIGN}' if row.scorings else NONE
+
+
+def progress(spec: Spec, records: Records) -> str:
+    """How much of the spec has a result."""
+    total = sum(1 for _ in spec.runs())
+    done = len({(row['block'], row['method'], row['data_set'], row['seed']) for row in records.results})
+    failed = f', {len(records.failures)} failed' if records.failures else ''
+    return f'{done} of {total} runs have a result{failed}'
+
+
+def left_out(records: Records) -> str:
+    """How many scorings are part of no table, and why; empty if there is none."""
+    return ', '.join(
+        f'{count} scoring{"" if count == 1 else "s"} {why}' for why, count in records.left_out.items()
+    )
+
+
+def alike(cells: Sequence[Cell]) -> str:
+    """Which tables are left out because they equal those of whole images; empty if none is."""
+    names = '; '.join(map(table_name, cells))
+    return f'Left out, as every count equals that of whole images: {names}.' if names else ''
+
+
+def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> list[str]:
+    """What spoils the tables of one block, data set and test set."""
+    found = []
+    if any(len(records.truths(cell)) > 1 for cell in tables):
+        found.append(
+            'Not all runs of this table were scored on the same test images and labels: their figures are not alike; '
+            'differences are of the images in common.'
+        )
+    scorings = max((row.scorings for rows in tables.values() for row in rows), default=0)
+    if scorings > 1:
+        found.append(f'Runs of this table were scored on the test split up to {scorings} times.')
+    return found
+
+
+def said(rows: Sequence[Standing], reference: str, changed_share: float | None) -> str:
     """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess.
+
+    It begins with "So far" where runs of the table are missing.
 
     Args:
         rows: Of one table, best first.
         reference: Of its block.
         changed_share: Share of the pixels of the test images that are changed, if it is known.
     """
-    return ' '.join(filter(None, [_verdict(rows, reference), _verdicts(rows), _guess(rows, changed_share)]))
+    verdict = _verdict(rows, reference)
+    if any(len(row.seeds) + len(row.failed) < row.planned for row in rows):
+        verdict = f'So far {verdict[0].lower()}{verdict[1:]}'
+    return ' '.join(filter(None, [verdict, _verdicts(rows), _guess(rows, changed_share)]))
 
 
-def _verdict(rows: Sequence[Row], reference: str) -> str:
+def _verdict(rows: Sequence[Standing], reference: str) -> str:
     """Who is best, by how much against the reference, and whether that is decided."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'
     best = scored[0]
     name = f'the reference {best.method}' if best.is_reference else best.method
-    count = len(best.seeds)
-    score = f'F1 {percent(best.figures["f1"])} ({count} seed{"" if count == 1 else "s"})'
+    score = f'F1 {percent(best.figures["f1"])} ({_done(best)} seed{"" if best.planned == 1 else "s"})'
     if len(scored) == 1:
         return f'Only {name} has a result: {score}. There is nothing to compare it with.'
     if not any(row.is_reference for row in scored):
         return f'Best is {name}: {score}. The reference {reference} has no result, so no difference is told.'
     other = scored[1] if best.is_reference else best
     subject = f'Next is {other.method}, which' if best.is_reference else 'It'
-    return f'Best is {name}: {score}. {subject} {_against(other, scored, reference)}'
+    base = 'it' if best.is_reference else f'the reference {reference}'
+    return f'Best is {name}: {score}. {subject} {_against(other, base, len(scored) - 1)}'
 
 
-def _verdicts(rows: Sequence[Row]) -> str:
+def _verdicts(rows: Sequence[Standing]) -> str:
     """How many methods are better and worse than the reference; empty where fewer than two are compared."""
     found = [row.comparison.verdict for row in rows if row.comparison]
     if len(found) < 2:
         return ''
-    counts = {word: found.count(word) for word in ('better', 'worse', 'not decided')}
-    parts = [f'{count} {word}' for word, count in counts.items() if count]
+    parts = [f'{count} {word}' for word in VERDICTS if (count := found.count(word))]
     return f'Against the reference, of {len(found)} methods: {", ".join(parts)}.'
 
 
-def _guess(rows: Sequence[Row], changed_share: float | None) -> str:
+def _guess(rows: Sequence[Standing], changed_share: float | None) -> str:
     """The score of a map that calls everything changed, and who does not exceed it."""
     if not changed_share:
         return ''
@@ -122,36 +213,36 @@ def _guess(rows: Sequence[Row], changed_share: float | None) -> str:
     return f'{text}; not above it: {", ".join(below)}.' if below else f'{text}.'
 
 
-def _against(row: Row, rows: Sequence[Row], reference: str) -> str:
-    """The rest of a sentence: how a method does against the reference."""
+def _against(row: Standing, base: str, rivals: int) -> str:
+    """The rest of a sentence: how the best of some methods does against the reference."""
     comparison = row.comparison
     if comparison is None:
-        return f'cannot be compared with the reference {reference}: there are no counts by image.'
+        return f'cannot be compared with {base}: there are no counts by image.'
+    if not comparison.seeds:
+        return f'cannot be compared with {base}: they have no seed in common.'
+    if not comparison.images:
+        return f'cannot be compared with {base}: they have no image in common.'
     points = abs(100 * comparison.difference)
     where = 'above' if comparison.difference >= 0 else 'below'
-    text = (
-        f'scores {points:.2f} points {where} {"it" if rows[0].is_reference else f"the reference {reference}"}'
-    )
-    if math.isnan(comparison.low):
+    on = f' on {_common(comparison)}' if len(comparison.seeds) < row.planned else ''
+    text = f'scores {points:.2f} points {where} {base}{on}'
+    if comparison.over_images is None:
         return f'{text}; with fewer than two images in common that cannot be decided.'
-    word = 'decided' if comparison.decided else 'not decided'
-    return f'{text}, 95 % interval {interval(comparison)}: {word} on these images.{_caution(row, rows)}'
+    trainings = interval(comparison, 'trainings') if comparison.over_trainings else 'unknown with one seed'
+    text += f', 95 % interval {interval(comparison, "images")} over images, {trainings} over trainings: '
+    limits = [f'not corrected for the choice of the best among {rivals}'] if rivals > 1 else []
+    if comparison.images < FEW:
+        limits.append(f'over {comparison.images} images somewhat too narrow')
+    return f'{text}{comparison.verdict}.' + (f' The intervals are {", and ".join(limits)}.' if limits else '')
 
 
-def _caution(row: Row, rows: Sequence[Row]) -> str:
-    """What the seeds say to a difference that the images decide."""
-    assert row.comparison
-    base = next(one for one in rows if one.is_reference)
-    spreads = [(one.figures['f1'].std, len(one.seeds)) for one in (row, base)]
-    if any(std is None for std, _ in spreads):
-        return ' With one seed nothing is known of how much another training would change it.'
-    error = math.sqrt(sum(std**2 / count for std, count in spreads if std is not None))
-    if row.comparison.decided and 2 * error >= abs(row.comparison.difference):
-        return (
-            f' But it also varies from training to training (standard error over the seeds {100 * error:.2f} '
-            'points): more seeds are needed.'
-        )
-    return ''
+def _common(comparison: Comparison) -> str:
+    return f'seed{"" if len(comparison.seeds) == 1 else "s"} {", ".join(map(str, comparison.seeds))}'
+
+
+def _done(row: Standing) -> str:
+    """Number of seeds with a result, and of how many if of more."""
+    return f'{len(row.seeds)}' if len(row.seeds) == row.planned else f'{len(row.seeds)} of {row.planned}'
 
 
 def _signed(value: float) -> str:

@@ -1,0 +1,123 @@
+"""Is the difference of two methods decided? Both the test images and the trainings have a say."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from hsonet_mm.leaderboard.bootstrap import RESAMPLES, Counts, common_images, f1_of, paired_bootstrap
+
+__all__ = ['DECIDED', 'LEVEL', 'VERDICTS', 'Comparison', 'Interval', 'compare', 'welch']
+
+LEVEL = 0.95
+DECIDED = ('better', 'worse')
+HERE = ' in these runs'
+VERDICTS = (*DECIDED, *(f'{word}{HERE}' for word in DECIDED), 'not decided')
+
+
+class Interval(NamedTuple):
+    """An interval of a difference."""
+
+    low: float
+    high: float
+
+    @property
+    def side(self) -> int:
+        """1 if it lies above 0, -1 if below, else 0."""
+        return (self.low > 0) - (self.high < 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference of F1 between a method and the reference.
+
+    Attributes:
+        difference: F1 of the method minus F1 of the reference, each the mean over ``seeds``, on the images that
+            all of these trainings were scored on; NaN without a seed or an image.
+        over_images: 95 % interval for other test images, of these very trainings: percentiles of a paired
+            bootstrap. None with fewer than two images.
+        over_trainings: 95 % interval for other trainings, on these very images: Welch's. None with fewer than two
+            seeds.
+        share_above: Share of the resamples of the images in which the method is strictly better; NaN without.
+        images: Number of the images.
+        seeds: Seeds that both were trained with, ascending; no others are compared.
+    """
+
+    difference: float
+    over_images: Interval | None
+    over_trainings: Interval | None
+    share_above: float
+    images: int
+    seeds: tuple[int, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS.
+
+        ``better`` or ``worse`` where both intervals leave out 0 on the same side; with `` in these runs`` behind it
+        where the one over images alone does, so that another training may turn it round; else ``not decided``.
+        """
+        side = self.over_images.side if self.over_images else 0
+        if not side:
+            return 'not decided'
+        word = 'better' if side > 0 else 'worse'
+        decided = self.over_trainings is not None and self.over_trainings.side == side
+        return word if decided else f'{word}{HERE}'
+
+
+def compare(method: Counts, reference: Counts, resamples: int = RESAMPLES) -> Comparison:
+    """Compare two methods on the seeds and the images that both have.
+
+    Args:
+        method: Counts of the method.
+        reference: Counts of the reference.
+        resamples: Of the bootstrap.
+    """
+    seeds = tuple(sorted(method.keys() & reference.keys()))
+    ours, theirs, images = common_images(
+        {seed: method[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}
+    )
+    if not images:
+        return Comparison(math.nan, None, None, math.nan, 0, seeds)
+    f1, base = f1_of(ours.sum(1)), f1_of(theirs.sum(1))
+    over_images, share_above = None, math.nan
+    if len(images) > 1:
+        gaps = paired_bootstrap(ours, theirs, resamples)
+        over_images = Interval(*np.quantile(gaps, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist())
+        share_above = float((gaps > 0).mean())
+    return Comparison(
+        difference=float(f1.mean() - base.mean()),
+        over_images=over_images,
+        over_trainings=welch(f1, base) if len(seeds) > 1 else None,
+        share_above=share_above,
+        images=len(images),
+        seeds=seeds,
+    )
+
+
+def welch(method: NDArray[np.float64], reference: NDArray[np.float64], level: float = LEVEL) -> Interval:
+    """Welch's t interval of the difference of two means; spreads may differ.
+
+    Args:
+        method: F1 of every seed, each an independent training.
+        reference: The same of the reference.
+        level: Of the interval, in (0, 1).
+
+    Shapes:
+        ``method``: (seeds,), at least 2. ``reference``: (seeds of the reference,), at least 2.
+
+    References:
+        Welch, The generalization of "Student's" problem when several different population variances are
+        involved, Biometrika 34, 1947.
+    """
+    gap = float(method.mean() - reference.mean())
+    parts = [(one.var(ddof=1) / len(one), len(one) - 1) for one in (method, reference)]
+    error = sum(part for part, _ in parts)
+    if not error:  # no training differs from another: t is 0 / 0
+        return Interval(gap, gap)
+    freedom = error**2 / sum(part**2 / degrees for part, degrees in parts)
+    reach = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(error))
+    return Interval(gap - reach, gap + reach)
