@@ -106,7 +106,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
     members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
     if not members:
         return Gallery(
-            [], [], f'the folders probs/{cell.test_set} of the runs and their configs are not there'
+            [], [], f'the folders probs/{cell.test_set} of the runs are not there, or no config.py of theirs'
         )
     try:
         painter = _Painter(members[0].folder / 'config.py', spec.data[cell.test_set])

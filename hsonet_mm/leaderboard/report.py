@@ -109,8 +109,9 @@ def _section(
         'tables': [(wording.table_name(one), one_rows, _scale(one_rows)) for one, one_rows in shown.items()],
         'alike': wording.alike(alike),
         'variants': [
-            (method, [row for one_rows in shown.values() for row in one_rows if row.method == method])
-            for method in methods
+            (row.method, [one for one_rows in shown.values() for one in one_rows if one.method == row.method])
+            for row in rows
+            if row.figures
         ],
         'plots': [plot for cost in ('macs', 'latency_ms') if (plot := cost_plot(rows, cost, looks))],
         'pr': pr_plot(mine, cell.protocol, rows, looks),
