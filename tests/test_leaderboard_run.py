@@ -34,6 +34,7 @@ from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.change_metric import ChangeMetric
 from hsonet_mm.leaderboard import cost, plan, records
 from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, _as_python, alone, write_job
@@ -379,9 +380,28 @@ def test_training_is_logged(board):
     assert all(float(row['loss']) > 0 for row in rows)
     assert rows[0]['eo_zeta'] == '1.0'
     assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
-    best = max(float(row['val_f1']) for row in rows if row['val_f1'])
-    val = rows_of(board[0], 'results', method='tiny', data_set='houses', split='val', threshold_rule='half')
-    assert float(val[0]['f1']) == pytest.approx(best, abs=1e-4)
+    assert [bool(row['val_best_f1']) for row in rows] == [False, True, False, True]
+    best = max((row for row in rows if row['val_f1']), key=lambda row: float(row['val_best_f1']))
+    for rule, column in (('half', 'val_f1'), ('val', 'val_best_f1')):
+        (val,) = rows_of(
+            board[0], 'results', method='tiny', data_set='houses', split='val', threshold_rule=rule
+        )
+        assert val['best_iteration'] == best['iteration']
+        assert float(val['f1']) == pytest.approx(float(best[column]), abs=1e-4)
+
+
+@pytest.mark.parametrize(('best_f1', 'iteration'), [((0.25, 0.5), '4'), ((0.5, 0.25), '2')])
+def test_checkpoint_is_chosen_at_the_best_threshold(write_spec, tmp_path, monkeypatch, best_f1, iteration):
+    """At 0.5, where both validations have F1 0, the first one would always win."""
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    figures = iter([{'f1': 0.0, 'best_f1': best} for best in best_f1])
+    monkeypatch.setattr(ChangeMetric, 'compute_metrics', lambda *_: next(figures))
+    assert execute_here(job) == 0
+    (row, *_) = records.read_parts(job.parent, 'results')
+    assert row['best_iteration'] == iteration
+    validations = [row for row in records.read_parts(job.parent, 'training') if row['val_f1']]
+    assert [float(row['val_f1']) for row in validations] == [0, 0]
+    assert [float(row['val_best_f1']) for row in validations] == list(best_f1)
 
 
 def test_report_takes_the_tables(board):
@@ -539,7 +559,7 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, mon
     assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
     assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
     (result, *_) = records.read_parts(job.parent, 'results')
-    best = max(rows, key=lambda row: float(row['val_f1'] or -1))
+    best = max(rows, key=lambda row: float(row['val_best_f1'] or -1))
     assert result['best_iteration'] == best['iteration']
     assert float(result['train_seconds']) > before
     assert (job.parent / 'parts').is_dir()
@@ -803,7 +823,7 @@ def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
     for one in ready.values():
         assert one.config.train_cfg.max_iters == spec.iterations
         assert one.config.param_scheduler[-1].end == spec.iterations
-        assert one.config.default_hooks.checkpoint.save_best == 'changed/f1'
+        assert one.config.default_hooks.checkpoint.save_best == 'changed/best_f1'
 
 
 def test_recipes_differ_in_the_learning_rates(repo):
@@ -898,13 +918,13 @@ def test_other_tables_are_left_alone(tmp_path):
 def test_log_of_a_killed_training_is_read(tmp_path):
     for name, lines in {
         '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
-        '2': '{"changed/f1": 0.5, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
+        '2': '{"changed/f1": 0.5, "changed/best_f1": 0.75, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
     }.items():
         (tmp_path / name / 'vis_data').mkdir(parents=True)
         (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
     assert runs.training_log(tmp_path) == [
         {'iteration': 1, 'loss': 3},
-        {'iteration': 2, 'loss': 2, 'val_f1': 0.5},
+        {'iteration': 2, 'loss': 2, 'val_f1': 0.5, 'val_best_f1': 0.75},
         {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
     ]
 

@@ -25,6 +25,9 @@ NOT_HASHED = {
 """Keys of a config, at any depth, that do not change the result, or have a column of their own."""
 NEEDED = (*LOADERS, 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'default_hooks')
 """What a recipe must hold beside ``protocols.whole``."""
+SELECTED_BY = 'changed/best_f1'
+"""The figure of a validation by which the checkpoint is chosen: F1 at the best threshold, as methods are ranked at the
+threshold of val. At 0.5, networks that are not calibrated yet all have 0, and the first checkpoint would win."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _contender(spec: Spec, block: Block, method: Method) -> Contender:
                 f'the options of {place} in {spec.path} do not fit ({error}): correct them'
             ) from error
     set_iterations(cfg, spec.iterations, spec.validations)
-    cfg.default_hooks.checkpoint.update(save_best='changed/f1', rule='greater', max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1)
     cfg.launcher, cfg.load_from = 'none', None
     _check_model(cfg, where, method)
     return Contender(cfg, _config_hash(cfg), 'ImageNet' if _names_weights(cfg.model) else 'none')

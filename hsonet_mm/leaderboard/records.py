@@ -17,13 +17,29 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 
-__all__ = ['COLUMNS', 'Row', 'gather', 'newest', 'now', 'read', 'read_parts', 'run_key', 'write_part']
+__all__ = [
+    'COLUMNS',
+    'LOGGED',
+    'Row',
+    'gather',
+    'newest',
+    'now',
+    'read',
+    'read_parts',
+    'run_key',
+    'write_part',
+]
 
 Row = dict[str, str]
 """A row as it is read: everything is text, and what is not known is empty."""
 
 KEYS = ('block', 'method', 'data_set', 'test_set', 'seed')
 COUNTS = ('tp', 'fp', 'fn', 'tn')
+LOGGED = (
+    *('loss', 'eo_zeta', 'eo_Z'),
+    *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
+)
+"""Columns of ``training`` that bear the names under which MMEngine logs them."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     'results': (
         *KEYS,
@@ -41,8 +57,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     'training': (
         *KEYS,
-        *('iteration', 'loss', 'eo_zeta', 'eo_Z'),
-        *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background', 'val_f1', 'scored_at'),
+        *('iteration', *LOGGED, 'val_f1', 'val_best_f1', 'scored_at'),
     ),
 }
 """Columns of every table; the file of table ``results`` is ``results.csv``."""

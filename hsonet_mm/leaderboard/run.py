@@ -119,7 +119,11 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
     Args:
         work_dir: Work dir of the training.
     """
-    names = {'changed/f1': 'val_f1', **{name: name for name in records.COLUMNS['training'][6:-2]}}
+    names = {
+        'changed/f1': 'val_f1',
+        'changed/best_f1': 'val_best_f1',
+        **{name: name for name in records.LOGGED},
+    }
     rows: dict[int, dict[str, Any]] = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in _whole_lines(path):
