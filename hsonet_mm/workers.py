@@ -217,7 +217,9 @@ class _Ray:
         resources = ray.cluster_resources()
         gpus = int(resources.get('GPU', 0))
         self.workers = workers or gpus or sum(node['Alive'] for node in ray.nodes())
-        cores = max(1, int(resources.get('CPU', 1)) // self.workers)  # Ray sets OMP_NUM_THREADS to it
+        largest = max(int(node['Resources'].get('CPU', 0)) for node in ray.nodes() if node['Alive'])
+        share = min(largest, int(resources.get('CPU', 1)) // self.workers)
+        cores = max(1, share)  # Ray sets OMP_NUM_THREADS to it
         self.task = ray.remote(num_cpus=cores, num_gpus=1 if gpus else 0, max_retries=0)(launch)
         self.task = self.task.options(scheduling_strategy='SPREAD')
         self.running: set[Any] = set()

@@ -104,7 +104,7 @@ class Fake:
             'macs': 10**9 * cost, 'iterations': 300, 'best_iteration': 200, 'train_seconds': 60 * cost + seed,
             'harness_seconds': 1, 'latency_ms': 5 * cost + seed / 10, 'throughput': 200 / cost,
             'peak_memory_mib': 500, 'timed_on': 'CPU, 1 thread', 'device': 'CPU, 2 threads', 'commit': 'abc1234',
-            'config_hash': self.config_hash, 'status': 'ok',
+            'data_hash': 'd07', 'config_hash': self.config_hash, 'status': 'ok',
         }  # fmt: skip
         probs = {name: self.predict(name, rng, skill) for name in self.labels}
         for protocol in ('whole', 'tiles_256'):
@@ -1134,6 +1134,15 @@ def test_a_row_is_of_one_config(tmp_path):
     assert left(tmp_path) == '4 scorings of another config'
 
 
+def test_openings_without_a_row_are_counted(tmp_path):
+    fake = small(tmp_path)
+    for row in fake.tables['results']:
+        row['openings'] = 3 if row['split'] == 'test' else ''
+    text = write_report(fake.write()).read_text()
+    assert tables_of(fake)[CELL][0].scorings == 3
+    assert 'scored on the test split up to 3 times' in text
+
+
 def test_a_table_is_of_one_number_of_iterations(tmp_path):
     fake = small(tmp_path, ('hsonet_lite', 'tinycd'), (0, 1))
     for row in fake.tables['results']:
@@ -1157,19 +1166,22 @@ def test_no_seed_in_common_is_told(tmp_path):
     assert line[3:5] == [wording.NONE, 'no seed in common']
 
 
-@pytest.mark.parametrize('alter', ['image', 'label'])
+@pytest.mark.parametrize('alter', ['image', 'label', 'hash'])
 def test_runs_of_different_test_sets_are_told(tmp_path, alter):
     fake = small(tmp_path, ('hsonet_lite', 'tinycd'), (0, 1))
-    warning = 'Not all runs of this table were scored on the same test images and labels'
+    warning = 'Not all runs of this table are of the same files of the test set'
     assert warning not in write_report(fake.write()).read_text()
     mine = [row for row in fake.tables['images'] if (row['method'], row['seed']) == ('tinycd', 1)]
     for row in mine:
         if row['image'] == 'pair_03':
-            row |= {'image': 'pair_99'} if alter == 'image' else {'fn': row['fn'] + 7}
+            row |= {'image': {'image': 'pair_99'}, 'label': {'fn': row['fn'] + 7}, 'hash': {}}[alter]
+    for row in fake.tables['results']:
+        if (alter, row['method'], row['seed']) == ('hash', 'tinycd', 1):
+            row['data_hash'] = 'other'
     text = write_report(fake.write()).read_text()
     assert f'<p class="bad">{warning}' in text
     assert f'**{warning}' in (tmp_path / 'report.md').read_text()
-    assert 'would score F1' not in text  # there is no one share of changed pixels
+    assert ('would score F1' in text) == (alter == 'hash')  # else there is no one share of changed pixels
     (row,) = (row for row in tables_of(fake)[CELL] if row.method == 'tinycd')
     assert row.comparison.images == (3 if alter == 'image' else 4)
 

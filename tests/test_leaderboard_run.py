@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,13 +35,15 @@ from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.change_metric import ChangeMetric
 from hsonet_mm.leaderboard import cost, plan, records
 from hsonet_mm.leaderboard import run as runs
-from hsonet_mm.leaderboard.job import Job, _as_python, alone, write_job
+from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.registry import MODELS
 
+MODULE = 'hsonet_mm.leaderboard.run'
 SWITCH = {'broken': True}
 
 
@@ -69,8 +72,10 @@ def execute_here(job):
 
 
 def launch_here(job, module, env, processes):
-    assert module == 'hsonet_mm.leaderboard.run'
     del env, processes
+    if module == 'hsonet_mm.leaderboard.cost':
+        return cost.main([job])
+    assert module == MODULE
     return execute_here(job)
 
 
@@ -88,7 +93,8 @@ def in_process(monkeypatch):
     started = []
 
     def launch(job, module, env, processes):
-        started.append(Path(job))
+        if module == MODULE:
+            started.append(Path(job))
         return launch_here(job, module, env, processes)
 
     monkeypatch.setattr(workers, 'launch', launch)
@@ -257,6 +263,14 @@ def test_what_a_run_cost(board, repo):
     if head.returncode == 0:
         assert one['commit'].rstrip('+') == head.stdout.strip()
     assert len({row['config_hash'] for row in rows}) == 1  # neither seed nor data set are part of it
+    # the model is measured once, apart from its runs, which copy the figures
+    measured = json.loads((board[0] / 'costs' / f'{one["config_hash"]}.json').read_text())
+    assert set(measured) == {'parameters', 'macs', 'latency_ms', 'throughput', 'timed_on'}
+    assert all(row[name] == str(value) for row in rows for name, value in measured.items())
+    assert one['timed_on'] == one['device'] == cost.device_name()
+    assert len(list((board[0] / 'costs').glob('*.json'))) == 2
+    assert board[2].index(next(line for line in board[2] if line.endswith(': started'))) == 3
+    assert sum(bool(re.match(r'cost of From scratch, 4 / tiny: measured \(', line)) for line in board[2]) == 1
 
 
 def best_checkpoint(out):
@@ -379,9 +393,28 @@ def test_training_is_logged(board):
     assert all(float(row['loss']) > 0 for row in rows)
     assert rows[0]['eo_zeta'] == '1.0'
     assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
-    best = max(float(row['val_f1']) for row in rows if row['val_f1'])
-    val = rows_of(board[0], 'results', method='tiny', data_set='houses', split='val', threshold_rule='half')
-    assert float(val[0]['f1']) == pytest.approx(best, abs=1e-4)
+    assert [bool(row['val_best_f1']) for row in rows] == [False, True, False, True]
+    best = max((row for row in rows if row['val_f1']), key=lambda row: float(row['val_best_f1']))
+    for rule, column in (('half', 'val_f1'), ('val', 'val_best_f1')):
+        (val,) = rows_of(
+            board[0], 'results', method='tiny', data_set='houses', split='val', threshold_rule=rule
+        )
+        assert val['best_iteration'] == best['iteration']
+        assert float(val['f1']) == pytest.approx(float(best[column]), abs=1e-4)
+
+
+@pytest.mark.parametrize(('best_f1', 'iteration'), [((0.25, 0.5), '4'), ((0.5, 0.25), '2')])
+def test_checkpoint_is_chosen_at_the_best_threshold(write_spec, tmp_path, monkeypatch, best_f1, iteration):
+    """At 0.5, where both validations have F1 0, the first one would always win."""
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    figures = iter([{'f1': 0.0, 'best_f1': best} for best in best_f1])
+    monkeypatch.setattr(ChangeMetric, 'compute_metrics', lambda *_: next(figures))
+    assert execute_here(job) == 0
+    (row, *_) = records.read_parts(job.parent, 'results')
+    assert row['best_iteration'] == iteration
+    validations = [row for row in records.read_parts(job.parent, 'training') if row['val_f1']]
+    assert [float(row['val_f1']) for row in validations] == [0, 0]
+    assert [float(row['val_best_f1']) for row in validations] == list(best_f1)
 
 
 def test_report_takes_the_tables(board):
@@ -392,6 +425,18 @@ def test_report_takes_the_tables(board):
     text = report.write_report(board[0], pictures=False).read_text(encoding='utf-8')
     assert 'tiny' in text
     assert 'gone wrong' in text
+
+
+def test_data_are_named_and_openings_counted(board):
+    """Every row tells which files it is of, and a row of test how often the run opened that split."""
+    rows = rows_of(board[0], 'results', status='ok')
+    hashes = {(row['test_set'], row['data_hash']) for row in rows}
+    assert len(hashes) == len({data_hash for _, data_hash in hashes}) == 2
+    assert all(re.fullmatch('[0-9a-f]{12}', data_hash) for _, data_hash in hashes)
+    assert {(row['split'], row['openings']) for row in rows} == {('val', ''), ('test', '1')}
+    for row in rows_of(board[0], 'results', method='broken'):
+        assert (row['data_set'], row['data_hash']) in hashes
+        assert row['openings'] == ''
 
 
 # --- doing it again
@@ -458,6 +503,142 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
     assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
 
 
+def test_test_set_that_lacks_is_scored_without_training(
+    write_spec, hsonet, in_process, tmp_path, monkeypatch
+):
+    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', cross_test=False)
+    only = ('--methods', 'tiny', '--data', 'houses')
+    assert leaderboard(hsonet, spec, out, *only)[0] == 0
+    first = records.read(out / 'results.csv')
+    checkpoint = best_checkpoint(out)
+    before = checkpoint.stat()
+    assert not (checkpoint.parent / 'last_checkpoint').exists()  # what it names is gone
+
+    write_spec(spec, cross_test=True)
+    assert '1 runs, 0 of them done before' in leaderboard(hsonet, spec, out, *only, '--dry-run')[1]
+    monkeypatch.setattr(runs, '_commit', lambda: 'later')
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, 'train', None)  # nothing is trained
+        assert leaderboard(hsonet, spec, out, *only)[0] == 0
+    assert len(in_process) == 2
+    after = best_checkpoint(out).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+    rows = records.read(out / 'results.csv')
+    assert rows[: len(first)] == first
+    new = records.newest(rows)
+    assert new == rows[len(first) :]
+    again = [row for row in new if row['test_set'] == 'houses']
+    varies = ('openings', 'harness_seconds', 'commit', 'scored_at')
+    assert [{**row, **dict.fromkeys(varies)} for row in again] == [
+        {**row, **dict.fromkeys(varies)} for row in first
+    ]
+    assert {row['commit'] for row in new} == {f'{first[0]["commit"]}, scored by later'}
+    test = [row for row in new if row['split'] == 'test']
+    assert {(row['test_set'], row['protocol'], row['openings']) for row in test} == {
+        ('houses', 'whole', '2'), ('houses', 'tiles_256', '2'), ('demo', 'whole', '1'), ('demo', 'tiles_256', '1'),
+    }  # fmt: skip
+    scorings = {row['scored_at'] for row in rows if (row['split'], row['test_set']) == ('test', 'houses')}
+    assert len(scorings) == 2
+    training = records.newest(records.read(out / 'training.csv'))
+    assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
+
+    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
+    write_spec(spec, cross_test=False)  # less is wanted than is there
+    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
+    assert len(in_process) == 2
+
+    best_checkpoint(out).unlink()
+    (out / 'results.csv').unlink()
+    shutil.rmtree(run_folder(out) / 'parts')
+    assert leaderboard(hsonet, spec, out, *only)[0] == 0  # trained from the start
+    assert {row['commit'] for row in records.read(out / 'results.csv')} == {'later'}
+
+
+def test_other_files_are_trained_on_anew(write_spec, hsonet, in_process, tmp_path, tiny_data):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    moved = tmp_path / 'moved'
+    shutil.copytree(tiny_data, moved)
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    spec.write_text(spec.read_text().replace(str(tiny_data), str(moved)))
+    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]  # the files are the same
+
+    for folder in ('A', 'B', 'label'):
+        (moved / 'train' / folder / '3.png').unlink()
+    (run_folder(out) / 'left_over').touch()
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    assert len(in_process) == 2
+    assert not (run_folder(out) / 'left_over').exists()
+    rows = records.read(out / 'results.csv')
+    assert len({row['data_hash'] for row in rows}) == 2
+    assert len({row['config_hash'] for row in rows}) == 1
+    assert len(list((out / 'costs').glob('*.json'))) == 1  # nothing new to measure
+
+
+def test_cost_that_cannot_be_measured_loses_no_run(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+
+    def launch(job, module, *more):
+        return 1 if module == 'hsonet_mm.leaderboard.cost' else launch_here(job, module, *more)
+
+    monkeypatch.setattr(workers, 'launch', launch)
+    code, stdout, _ = leaderboard(hsonet, spec, out)
+    assert code == 0
+    assert f'cost of From scratch, 4 / tiny: not known, see {out / "costs/log.txt"} (' in stdout
+    rows = rows_of(out, 'results', status='ok')
+    assert {(row['latency_ms'], row['parameters'], row['timed_on']) for row in rows} == {('', '', '')}
+    assert in_process == []
+
+
+def test_commit_is_read_before_the_training(write_spec, tmp_path, monkeypatch):
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    head, original = ['old'], runs.train
+
+    def train(cfg):
+        head[0] = 'made meanwhile'
+        return original(cfg)
+
+    monkeypatch.setattr(runs, '_commit', lambda: head[0])
+    monkeypatch.setattr(runs, 'train', train)
+    assert execute_here(job) == 0
+    assert {row['commit'] for row in records.read_parts(job.parent, 'results')} == {'old'}
+
+
+def test_opening_counts_without_a_row(write_spec, tmp_path, monkeypatch):
+    """A run that fails behind it has looked all the same; what it trained is not trained again."""
+    from hsonet_mm.leaderboard import scoring
+
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, 'write_png', lambda *_: 1 / 0)
+        assert execute_here(job) == runs.FAILED
+    monkeypatch.setattr(runs, 'train', None)
+    assert execute_here(job) == 0
+    failed, *rows = records.read_parts(job.parent, 'results')
+    assert failed['status'] == 'failed: ZeroDivisionError: division by zero'
+    assert {row['openings'] for row in rows if row['split'] == 'test'} == {'2'}
+
+
+def test_figures_outlive_a_crash_behind_them(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    monkeypatch.setattr(
+        workers, 'launch', lambda *args: launch_here(*args) or (-signal.SIGSEGV if args[1] == MODULE else 0)
+    )
+    code, stdout, _ = leaderboard(hsonet, spec, out)
+    assert code == 0
+    assert re.search(r'val; the figures are whole, but then the process ended with code -11 \(', stdout)
+    assert '1 runs in' in stdout
+    assert {row['status'] for row in records.read(out / 'results.csv')} == {'ok'}
+    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]
+    assert in_process == []
+
+
+def test_checkpoints_that_cannot_be_removed_fail_no_run(tmp_path):
+    (tmp_path / 'iter_2.pth').mkdir()
+    runs._forget_checkpoints(tmp_path)
+    assert (tmp_path / 'iter_2.pth').exists()
+
+
 def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', cross_test=False)
     content = yaml.safe_load(spec.read_text())
@@ -497,7 +678,7 @@ def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monke
 def first_job(spec_path, out):
     spec = read_spec(spec_path)
     (run, *_) = spec.runs()
-    return write_job(spec, run, contenders(spec)[run.block.name, run.method.name], out)
+    return write_job(spec, run, contenders(spec)[run.key[:2]], {}, out)
 
 
 def test_one_process_a_run(write_spec, hsonet, in_process, tmp_path, capsys):
@@ -539,7 +720,7 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, mon
     assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
     assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
     (result, *_) = records.read_parts(job.parent, 'results')
-    best = max(rows, key=lambda row: float(row['val_f1'] or -1))
+    best = max(rows, key=lambda row: float(row['val_best_f1'] or -1))
     assert result['best_iteration'] == best['iteration']
     assert float(result['train_seconds']) > before
     assert (job.parent / 'parts').is_dir()
@@ -803,7 +984,7 @@ def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
     for one in ready.values():
         assert one.config.train_cfg.max_iters == spec.iterations
         assert one.config.param_scheduler[-1].end == spec.iterations
-        assert one.config.default_hooks.checkpoint.save_best == 'changed/f1'
+        assert one.config.default_hooks.checkpoint.save_best == 'changed/best_f1'
 
 
 def test_recipes_differ_in_the_learning_rates(repo):
@@ -834,13 +1015,13 @@ def test_config_file_of_a_run_is_the_config(board):
     """It is laid out by Python instead of MMEngine, which takes a second, and nothing may be lost."""
     text = (run_folder(board[0]) / 'config.py').read_text()
     cfg = Config.fromfile(run_folder(board[0]) / 'config.py')
-    assert _as_python(cfg) == text
+    assert as_python(cfg) == text
     assert cfg.randomness.seed == 3
     assert cfg.model.decode_head.prior == 0.3
     assert cfg.optim_wrapper.optimizer.lr == 3e-3
     assert isinstance(cfg.protocols.tiles_256.crop_size, tuple)
     job = Job.read(run_folder(board[0]) / 'run.json')
-    assert job.key == {'block': 'From scratch, 4', 'method': 'tiny', 'data_set': 'houses', 'seed': 3}
+    assert job.key == records.RunKey(block='From scratch, 4', method='tiny', data_set='houses', seed=3)
     assert plan._config_hash(cfg) == job.config_hash
 
 
@@ -888,6 +1069,21 @@ def test_tables_are_appended_to(tmp_path):
         records.write_part(folder, records.now(), {'results': [row_of(unknown=1)]})
 
 
+def test_table_of_an_older_version_is_read(tmp_path):
+    """It lacks columns, which are empty; the next scoring adds them."""
+    old = {name: '' for name in records.COLUMNS['results'] if name not in ('timed_on', 'data_hash')}
+    with (tmp_path / 'results.csv').open('w', encoding='utf-8', newline='') as file:
+        writer = csv.DictWriter(file, old)
+        writer.writeheader()
+        writer.writerow({**old, **row_of(), 'scored_at': '2030-01-01T00:00:00.000Z'})
+    records.write_part(
+        tmp_path / 'runs/d/b/a/seed1', '2030-01-02T00:00:00.000Z', {'results': [row_of(seed=1, timed_on='x')]}
+    )
+    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['']
+    records.gather(tmp_path)
+    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['', 'x']
+
+
 def test_other_tables_are_left_alone(tmp_path):
     (tmp_path / 'results.csv').write_text('name,price\nbread,3\n')
     with pytest.raises(UserError, match=r'results\.csv is no table of a leaderboard'):
@@ -898,13 +1094,13 @@ def test_other_tables_are_left_alone(tmp_path):
 def test_log_of_a_killed_training_is_read(tmp_path):
     for name, lines in {
         '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
-        '2': '{"changed/f1": 0.5, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
+        '2': '{"changed/f1": 0.5, "changed/best_f1": 0.75, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
     }.items():
         (tmp_path / name / 'vis_data').mkdir(parents=True)
         (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
     assert runs.training_log(tmp_path) == [
         {'iteration': 1, 'loss': 3},
-        {'iteration': 2, 'loss': 2, 'val_f1': 0.5},
+        {'iteration': 2, 'loss': 2, 'val_f1': 0.5, 'val_best_f1': 0.75},
         {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
     ]
 
@@ -929,9 +1125,20 @@ def test_gpu_is_waited_for_and_named(monkeypatch):
     assert cost.device_name() == 'A GPU'
 
 
-# --- workers
+def test_processor_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    for threads, words in ((1, '1 thread'), (3, '3 threads')):
+        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+        name = cost.device_name().removesuffix(f', {words}')
+        assert name != cost.device_name()
+        assert not Path('/proc/cpuinfo').exists() or name in Path('/proc/cpuinfo').read_text()
+    monkeypatch.setattr(Path, 'exists', lambda _: False)
+    monkeypatch.setattr(cost.platform, 'processor', lambda: '')
+    monkeypatch.setattr(cost.platform, 'machine', lambda: 'sparc')
+    assert cost.device_name() == 'sparc, 3 threads'
 
-MODULE = 'hsonet_mm.leaderboard.run'
+
+# --- workers
 
 
 @pytest.fixture
@@ -1038,7 +1245,10 @@ def test_ray_cluster_of_two_workers(write_spec, hsonet, tmp_path, tool_env, monk
     code, stdout, stderr = leaderboard(hsonet, spec, out, '--engine', 'ray', '--workers', 2)
     assert code == 0, stderr
     assert stdout.index('seed 4: started') < stdout.index('changed F1')  # both at a time
-    assert {row['seed'] for row in rows_of(out, 'results', status='ok')} == {'3', '4'}
+    rows = rows_of(out, 'results', status='ok')
+    assert {row['seed'] for row in rows} == {'3', '4'}
+    (latency,) = {row['latency_ms'] for row in rows}  # measured by a process that Ray started, too
+    assert float(latency) > 0
     assert '1 runs' not in stdout
 
 

@@ -11,19 +11,10 @@ from typing import NamedTuple
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard.bootstrap import Counts
-from hsonet_mm.leaderboard.records import Row, newest, read
+from hsonet_mm.leaderboard.records import Row, RunKey, newest, read, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Cell', 'Failure', 'Records', 'RunKey', 'cell_of', 'number', 'read_records', 'run_of']
-
-
-class RunKey(NamedTuple):
-    """One training."""
-
-    block: str
-    method: str
-    data_set: str
-    seed: int
+__all__ = ['Cell', 'Failure', 'Records', 'cell_of', 'number', 'read_records']
 
 
 class Cell(NamedTuple):
@@ -60,7 +51,7 @@ class Records:
         breakdown: Counts a group of objects or pixels.
         training: What the trainings logged.
         failures: Runs whose newest result is a failure.
-        scorings: How often a run was scored on a test split, whatever its config.
+        scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.
     """
 
@@ -137,11 +128,9 @@ def read_records(out: Path, spec: Spec) -> Records:
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')
-    planned = {
-        (RunKey(**run.key), test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)
-    }
+    planned = {(run.key, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
     results = read(out / 'results.csv')
-    named = [row for row in results if (run_of(row), row['test_set']) in planned]
+    named = [row for row in results if (run_key(row), row['test_set']) in planned]
     trained = [row for row in named if number(row['iterations']) == spec.iterations]
     configs = {
         _contender(row): row['config_hash'] for row in sorted(trained, key=lambda row: row['scored_at'])
@@ -156,7 +145,7 @@ def read_records(out: Path, spec: Spec) -> Records:
         return tuple(
             row
             for row in read(out / f'{name}.csv')
-            if (run_of(row), row['test_set'] or row['data_set'], row['scored_at']) in kept
+            if (run_key(row), row['test_set'] or row['data_set'], row['scored_at']) in kept
         )
 
     reasons = (
@@ -165,6 +154,10 @@ def read_records(out: Path, spec: Spec) -> Records:
         ('of another config', trained, current),
     )
     tested = [row for row in results if (row['split'], row['status']) == ('test', 'ok')]
+    scorings = Counter(scoring[:2] for scoring in _scorings(tested))
+    for row in tested:  # openings that gave no figures are known to later rows alone
+        test = run_key(row), row['test_set']
+        scorings[test] = max(scorings[test], int(row['openings'] or 0))
     return Records(
         results=tuple(good),
         images=belonging('images'),
@@ -172,11 +165,11 @@ def read_records(out: Path, spec: Spec) -> Records:
         breakdown=belonging('breakdown'),
         training=belonging('training'),
         failures=tuple(
-            Failure(run_of(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
+            Failure(run_key(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
             for row in last
             if row['status'] != 'ok'
         ),
-        scorings=Counter(scoring[:2] for scoring in _scorings(tested)),
+        scorings=scorings,
         left_out={why: gone for why, one, rest in reasons if (gone := len(_scorings(one) - _scorings(rest)))},
     )
 
@@ -184,11 +177,6 @@ def read_records(out: Path, spec: Spec) -> Records:
 def cell_of(row: Row) -> Cell:
     """The table that a line belongs to."""
     return Cell(row['block'], row['data_set'], row['test_set'], row['protocol'], row['threshold_rule'])
-
-
-def run_of(row: Row) -> RunKey:
-    """The run that a line belongs to."""
-    return RunKey(row['block'], row['method'], row['data_set'], int(row['seed']))
 
 
 def number(text: str) -> float | None:
@@ -209,4 +197,4 @@ def _contender(row: Row) -> tuple[str, str]:
 
 def _scorings(rows: Iterable[Row]) -> set[tuple[RunKey, str, str]]:
     """Run, test set and time of the scorings that lines belong to."""
-    return {(run_of(row), row['test_set'], row['scored_at']) for row in rows}
+    return {(run_key(row), row['test_set'], row['scored_at']) for row in rows}

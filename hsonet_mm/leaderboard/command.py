@@ -1,20 +1,26 @@
-"""``hsonet leaderboard``: train and score what is missing of a spec, then write the report."""
+"""``hsonet leaderboard``: train and score what is missing of a spec, then write the report.
+
+What the models cost is measured first, one at a time, so the machine should be idle then.
+"""
 
 import argparse
+import json
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes
+from hsonet_mm.files import write_bytes, write_text
 from hsonet_mm.leaderboard import records
-from hsonet_mm.leaderboard.job import Job, write_job
+from hsonet_mm.leaderboard.job import Job, as_python, write_job
 from hsonet_mm.leaderboard.plan import Contender, contenders
-from hsonet_mm.leaderboard.run import BUSY, FAILED, failure
+from hsonet_mm.leaderboard.run import BUSY, failure
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.workers import ENGINES, Event, run_jobs
@@ -54,15 +60,17 @@ def run(args: argparse.Namespace) -> int:
         _copy_spec(spec, out)
     else:
         ready = contenders(spec)
-        todo = _missing(out, runs, ready)
+        todo = _missing(out, spec, runs, ready)
         print(f'{len(runs)} runs, {len(runs) - len(todo)} of them done before', flush=True)
         if args.dry_run:
             for one in runs:
                 print(f'  {"to do" if one in todo else "done "}  {one}')
             return 0
         _copy_spec(spec, out)
-        jobs = {write_job(spec, one, ready[one.block.name, one.method.name], out): one for one in todo}
-        failed = _execute(args, jobs, gpus)
+        with _ended_politely():
+            costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus)
+            jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
+            failed = _execute(args, jobs, gpus)
     records.gather(out)
     from hsonet_mm.leaderboard.report import write_report  # Matplotlib takes a second to import
 
@@ -89,19 +97,27 @@ def _gpus(args: argparse.Namespace) -> list[int]:
     return gpus
 
 
-def _missing(out: Path, runs: Iterable[Run], ready: dict[tuple[str, str], Contender]) -> list[Run]:
-    """The runs whose last scoring is not there, failed, or is of another config."""
-    runs = list(runs)
+def _missing(
+    out: Path, spec: Spec, runs: Sequence[Run], ready: Mapping[tuple[str, str], Contender]
+) -> list[Run]:
+    """The runs whose newest scoring failed, or lacks a test set or protocol with this config on these files."""
     rows = records.read(out / 'results.csv')
     rows += [row for one in runs for row in records.read_parts(out / one.folder, 'results')]
-    done = {
-        (*records.run_key(row), row['config_hash']) for row in records.newest(rows) if row['status'] == 'ok'
-    }
-    return [
-        one
-        for one in runs
-        if (*records.run_key(one.key), ready[one.block.name, one.method.name].config_hash) not in done
-    ]
+    there = defaultdict(set)
+    for row in records.newest(rows):
+        if row['status'] == 'ok':
+            scored = (row['config_hash'], row['test_set'], row['data_hash'], row['protocol'])
+            there[records.run_key(row)].add(scored)
+
+    def wanted(one: Run) -> set[tuple[str, ...]]:
+        contender = ready[one.key[:2]]
+        return {
+            (contender.config_hash, test_set, contender.data_hashes[test_set], protocol)
+            for test_set in spec.test_sets(one.data_set)
+            for protocol in contender.config.protocols
+        }
+
+    return [one for one in runs if not wanted(one) <= there[one.key]]
 
 
 def _copy_spec(spec: Spec, out: Path) -> None:
@@ -110,24 +126,44 @@ def _copy_spec(spec: Spec, out: Path) -> None:
         write_bytes(out / 'spec.yaml', spec.path.read_bytes())
 
 
+def _costs(
+    args: argparse.Namespace, contenders: Mapping[tuple[str, str], Contender], gpus: Sequence[int]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What each model costs, measured alone where it was not before; empty where that fails, which loses no run."""
+    configs = {key: args.out / 'costs' / f'{one.config_hash}.py' for key, one in contenders.items()}
+    new = {path: key for key, path in configs.items() if not path.with_suffix('.json').exists()}
+    for path, key in new.items():
+        write_text(path, as_python(contenders[key].config))
+    events = run_jobs(list(new), 'hsonet_mm.leaderboard.cost', args.engine, 1, gpus, args.ray_address)
+    with closing(events):
+        for event in events:
+            if event.code is not None:
+                there = event.job.with_suffix('.json').exists()
+                words = 'measured' if there else f'not known, see {event.job.with_name("log.txt")}'
+                print(f'cost of {" / ".join(new[event.job])}: {words} ({event.seconds:.0f} s)', flush=True)
+    files = {key: path.with_suffix('.json') for key, path in configs.items()}
+    return {key: json.loads(file.read_text()) if file.exists() else {} for key, file in files.items()}
+
+
 def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int]) -> list[Run]:
     """Execute runs, with a line for each that starts or ends; returns those that failed."""
     start = time.monotonic()
     numbers = {job: number for number, job in enumerate(jobs, 1)}
+    before = {job: _last_scoring(job.parent) for job in jobs}
     failed = []
     events = run_jobs(
         list(jobs), 'hsonet_mm.leaderboard.run', args.engine, args.workers, gpus, args.ray_address
     )
-    with _ended_politely(), closing(events):
+    with closing(events):
         for event in events:
             name = f'[{numbers[event.job]}/{len(jobs)}] {jobs[event.job]}'
             if event.code is None:
                 print(f'{name}: started', flush=True)
                 continue
-            problem = _problem(event)
-            if problem:
+            ok, words = _outcome(event, before[event.job])
+            if not ok:
                 failed.append(jobs[event.job])
-            print(f'{name}: {problem or _score(event)} ({event.seconds:.0f} s)', flush=True)
+            print(f'{name}: {words} ({event.seconds:.0f} s)', flush=True)
             records.gather(args.out)
     if jobs:
         print(f'{len(jobs)} runs in {time.monotonic() - start:.0f} s, {len(failed)} failed')
@@ -136,34 +172,41 @@ def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int
     return failed
 
 
-def _problem(event: Event) -> str:
-    """Why a run failed, or nothing; a process that could not write its row any more gets one here."""
+def _outcome(event: Event, before: str) -> tuple[bool, str]:
+    """Whether a run gave figures, and what to say of it; a process that wrote no row gets one here.
+
+    Args:
+        event: The end of its process.
+        before: Time of its last scoring before.
+    """
     folder = event.job.parent
-    if event.code == 0:
-        return ''
-    if event.code == FAILED:
-        return records.read_parts(folder, 'results')[-1]['status']
     if event.code == BUSY:
-        return f'failed: another process works on {folder}'
+        return False, f'failed: another process works on {folder}'
     if event.error:
         sentence = event.error
     elif event.code in (-signal.SIGKILL, -signal.SIGTERM):
         sentence = f'the process was ended by {signal.Signals(-event.code).name}, perhaps for want of memory'
     else:
         sentence = f'the process ended with code {event.code}'
-    rows = failure(Job.read(event.job), sentence)
-    records.write_part(folder, records.now(), rows)
-    return rows['results'][0]['status']
+    if _last_scoring(folder) == before:
+        records.write_part(folder, records.now(), failure(Job.read(event.job), sentence))
+    rows = records.newest(records.read_parts(folder, 'results'))
+    if rows[0]['status'] != 'ok':
+        return False, rows[0]['status']
+    return True, _score(rows) + (f'; the figures are whole, but then {sentence}' if event.code else '')
 
 
-def _score(event: Event) -> str:
+def _last_scoring(folder: Path) -> str:
+    """Time of the last scoring of a run, failures included; empty where there is none."""
+    return max((row['scored_at'] for row in records.read_parts(folder, 'results')), default='')
+
+
+def _score(rows: Sequence[records.Row]) -> str:
     """The figures of a run in a few words."""
-    job = Job.read(event.job)
-    rows = records.newest(records.read_parts(event.job.parent, 'results'))
     f1 = {
         row['threshold_rule']: float(row['f1'])
         for row in rows
-        if (row['split'], row['protocol'], row['test_set']) == ('test', 'whole', job.data_set)
+        if (row['split'], row['protocol'], row['test_set']) == ('test', 'whole', row['data_set'])
     }
     return f'changed F1 {f1["half"]:.4f}, {f1["val"]:.4f} at the threshold of val'
 

@@ -1,19 +1,29 @@
-"""What a model costs: size, time of a prediction, memory of its training."""
+"""What a model costs: size, time of a prediction, memory of its training.
 
+``python -m hsonet_mm.leaderboard.cost CONFIG.py`` measures a model with random weights, and writes ``CONFIG.json``
+beside the config. Size and time belong to a method and a device, not to a run: measured within runs that share a
+machine, the times of one network differed by a half.
+"""
+
+import argparse
 import platform
+import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from mmseg.structures import SegDataSample
 
-from hsonet_mm.evaluation.model_size import macs, parameters
+from hsonet_mm.evaluation.model_size import build_untrained, macs, parameters
+from hsonet_mm.files import write_json
 
-__all__ = ['device_name', 'measure', 'peak_memory']
+__all__ = ['device_name', 'main', 'measure', 'peak_memory']
 
 SIZE = 256
 """Pixels on a side of the images that a prediction is timed on."""
@@ -24,13 +34,23 @@ SECONDS = 1.0
 REPEATS = (3, 50)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the model of a config, and write what it costs; returns 0."""
+    parser = argparse.ArgumentParser(description='What a model costs.')
+    parser.add_argument('config', type=Path, metavar='CONFIG.py')
+    parser.add_argument('--started', type=float, help='when the process was started; not used')
+    config = parser.parse_args(argv).config
+    figures = measure(build_untrained(config).to(get_device()))
+    write_json(config.with_suffix('.json'), {**figures, 'timed_on': device_name()})
+    return 0
+
+
 def measure(model: Any) -> dict[str, float]:
     """Size and speed of a model.
 
     A prediction is what a user waits for: 8-bit images in the main memory are normalised, go through the network,
     and become a change map of their size. Its time is the median of the repeats after a warm-up; a GPU is waited
-    for before either reading of the clock. Runs that share a machine slow each other down: for times that can be
-    compared, execute one at a time.
+    for before either reading of the clock.
 
     Args:
         model: A change detector on its device; left in evaluation mode, and in mode ``whole``.
@@ -65,7 +85,11 @@ def device_name() -> str:
     """What the figures were measured on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f'{platform.machine()} CPU x {torch.get_num_threads()}'
+    cpuinfo = Path('/proc/cpuinfo')
+    name = re.search(r'^model name\s*: (.+)$', cpuinfo.read_text() if cpuinfo.exists() else '', re.M)
+    cpu = name[1] if name else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f'{cpu}, {threads} thread{"s" * (threads > 1)}'
 
 
 def _seconds(model: Any, batch: int) -> float:
@@ -94,3 +118,7 @@ def _timed(function: Callable[[], None]) -> float:
     function()
     synchronise()
     return time.perf_counter() - start
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -17,7 +17,8 @@ from hsonet_mm.demo.page import draw_errors
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.images import read_image
-from hsonet_mm.leaderboard.board import Cell, Records, cell_of, run_of
+from hsonet_mm.leaderboard.board import Cell, Records, cell_of
+from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
 
@@ -231,7 +232,7 @@ class _Painter:
 def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
     """The first seed of a method whose probabilities and config are there; None without one."""
     thresholds = {
-        run_of(row).seed: float(row['threshold'])
+        run_key(row).seed: float(row['threshold'])
         for row in records.results
         if (row['split'], row['method']) == ('test', method) and cell_of(row) == cell
     }

@@ -4,7 +4,7 @@ import copy
 import json
 import pprint
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from hsonet_mm.apis.config import LOADERS
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender
+from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Run, Spec
 
-__all__ = ['Job', 'alone', 'write_job']
+__all__ = ['Job', 'alone', 'as_python', 'write_job']
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Job:
         weights: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
         config_hash: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
         test_sets: Roots of the data sets to test on by name, as written in the spec.
+        data_hashes: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
+        cost: What the model costs, as :mod:`hsonet_mm.leaderboard.cost` wrote it; empty where it is not known.
     """
 
     block: str
@@ -44,6 +47,8 @@ class Job:
     weights: str
     config_hash: str
     test_sets: dict[str, str]
+    data_hashes: dict[str, str]
+    cost: dict[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> 'Job':
@@ -51,15 +56,15 @@ class Job:
         return cls(**json.loads(path.read_text(encoding='utf-8')))
 
     @property
-    def key(self) -> dict[str, Any]:
-        """What tells the run from the others, as columns of the tables."""
-        return {name: getattr(self, name) for name in ('block', 'method', 'data_set', 'seed')}
+    def key(self) -> RunKey:
+        """What tells the run from the others."""
+        return RunKey(self.block, self.method, self.data_set, self.seed)
 
 
-def write_job(spec: Spec, run: Run, contender: Contender, out: Path) -> Path:
+def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any], out: Path) -> Path:
     """Make the folder of a run, with ``config.py`` and ``run.json``.
 
-    What another config left there is removed, but for the rows of its scorings.
+    What a training by another config, or on other files, left there is removed, but for the rows of its scorings.
 
     Returns:
         The path of ``run.json``.
@@ -67,13 +72,14 @@ def write_job(spec: Spec, run: Run, contender: Contender, out: Path) -> Path:
     Raises:
         UserError: if another process works on the run.
     """
-    tests = spec.data if spec.cross_test else {run.data_set: spec.data[run.data_set]}
     job = Job(
-        **run.key,
+        **run.key._asdict(),
         iterations=spec.iterations,
         weights=contender.weights,
         config_hash=contender.config_hash,
-        test_sets=dict(tests),
+        test_sets=dict(spec.test_sets(run.data_set)),
+        data_hashes=dict(contender.data_hashes),
+        cost=dict(cost),
     )
     cfg = copy.deepcopy(contender.config)
     cfg.setdefault('randomness', {})['seed'] = run.seed
@@ -85,9 +91,11 @@ def write_job(spec: Spec, run: Run, contender: Contender, out: Path) -> Path:
     path = folder / 'run.json'
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        if path.exists() and Job.read(path).config_hash != job.config_hash:
+        if path.exists() and _training(json.loads(path.read_text(encoding='utf-8'))) != _training(
+            asdict(job)
+        ):
             _clear(folder)
-        write_text(folder / 'config.py', _as_python(cfg))
+        write_text(folder / 'config.py', as_python(cfg))
         write_json(path, asdict(job))
     return path
 
@@ -109,12 +117,17 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _as_python(cfg: Config) -> str:
+def as_python(cfg: Config) -> str:
     """The config as a file; MMEngine's own way of it takes a second to lay it out."""
-    lines = ['"""One run of a leaderboard; train it alone with: hsonet train FILE."""\n']
+    lines = ['"""Written by hsonet leaderboard; train it alone with: hsonet train FILE."""\n']
     for key, value in cfg.to_dict().items():
         lines.append(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}')
     return '\n'.join(lines) + '\n'
+
+
+def _training(job: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a training depends on, of a ``run.json`` that may be of an older version."""
+    return job['config_hash'], job.get('data_hashes', {}).get(job['data_set'])
 
 
 def _clear(folder: Path) -> None:

@@ -3,8 +3,10 @@
 import copy
 import hashlib
 import json
+import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ NOT_HASHED = {
 """Keys of a config, at any depth, that do not change the result, or have a column of their own."""
 NEEDED = (*LOADERS, 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'default_hooks')
 """What a recipe must hold beside ``protocols.whole``."""
+SELECTED_BY = 'changed/best_f1'
+"""The figure of a validation by which the checkpoint is chosen: F1 at the best threshold, as methods are ranked at the
+threshold of val. At 0.5, networks that are not calibrated yet all have 0, and the first checkpoint would win."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,14 @@ class Contender:
         config: The whole config, but for data roots, seed and work dir.
         config_hash: First 12 digits of its SHA-256, see NOT_HASHED.
         weights: What the model starts from: ``ImageNet`` where its config names pre-trained weights, else ``none``.
+        data_hashes: Of every data set by name, the first 12 digits of the SHA-256 of what its splits are: which files,
+            by their names below the root and their sizes.
     """
 
     config: Config
     config_hash: str
     weights: str
+    data_hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
@@ -68,8 +76,9 @@ def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
             )
     for block in spec.blocks:
         cfg = made[block.name, block.methods[0].name].config
-        for name, root in spec.data.items():
-            _check_data(spec, cfg, name, root)
+        hashes = {name: _data_hash(spec, cfg, name, root) for name, root in spec.data.items()}
+        for method in block.methods:
+            made[block.name, method.name] = replace(made[block.name, method.name], data_hashes=hashes)
     return made
 
 
@@ -93,7 +102,7 @@ def _contender(spec: Spec, block: Block, method: Method) -> Contender:
                 f'the options of {place} in {spec.path} do not fit ({error}): correct them'
             ) from error
     set_iterations(cfg, spec.iterations, spec.validations)
-    cfg.default_hooks.checkpoint.update(save_best='changed/f1', rule='greater', max_keep_ckpts=1)
+    cfg.default_hooks.checkpoint.update(save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1)
     cfg.launcher, cfg.load_from = 'none', None
     _check_model(cfg, where, method)
     return Contender(cfg, _config_hash(cfg), 'ImageNet' if _names_weights(cfg.model) else 'none')
@@ -123,7 +132,7 @@ def _check_model(cfg: Config, where: str, method: Method) -> None:
         ) from error
 
 
-def _check_data(spec: Spec, cfg: Config, name: str, root: str) -> None:
+def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
     try:
         folder = Path(expand_variables(root))
     except UserError:
@@ -133,13 +142,18 @@ def _check_data(spec: Spec, cfg: Config, name: str, root: str) -> None:
         ) from None
     if not folder.is_dir():
         raise UserError(f'the data root {folder} of {name} in {spec.path} does not exist: correct it')
+    files = []
     for loader in LOADERS:
         dataset = copy.deepcopy(cfg[loader].dataset)
         dataset.update(data_root=root, pipeline=[], lazy_init=False)
         try:
-            DATASETS.build(dataset)
+            built = DATASETS.build(dataset)
         except UserError as error:
             raise UserError(f'data set {name} of {spec.path}: {error}') from error
+        for pair in map(built.get_data_info, range(len(built))):
+            for path in map(Path, (*pair['img_path'], pair['seg_map_path'])):
+                files.append((loader, os.path.relpath(path, folder), path.stat().st_size))
+    return _digits(files)
 
 
 def _names_weights(node: Any) -> bool:
@@ -156,7 +170,11 @@ def _names_weights(node: Any) -> bool:
 
 
 def _config_hash(cfg: Config) -> str:
-    text = json.dumps(_relevant(cfg.to_dict()), sort_keys=True, default=repr)
+    return _digits(_relevant(cfg.to_dict()))
+
+
+def _digits(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -193,7 +193,7 @@ def _series(records: Records, method: str, column: str) -> list[Any]:
     """Iteration and value of every seed that logged the column, each (points, 2); of an iteration the last."""
     seeds: dict[str, dict[int, float]] = {}
     for row in records.training:
-        value = number(row.get(column, ''))
+        value = number(row[column])
         if value is not None and row['method'] == method:
             seeds.setdefault(row['seed'], {})[int(float(row['iteration']))] = value
     return [np.array(sorted(points.items())) for points in seeds.values()]

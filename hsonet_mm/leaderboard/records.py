@@ -12,26 +12,45 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 
-__all__ = ['COLUMNS', 'Row', 'gather', 'newest', 'now', 'read', 'read_parts', 'run_key', 'write_part']
+__all__ = [
+    'COLUMNS',
+    'LOGGED',
+    'Row',
+    'RunKey',
+    'gather',
+    'newest',
+    'note_opening',
+    'now',
+    'openings',
+    'read',
+    'read_parts',
+    'run_key',
+    'write_part',
+]
 
 Row = dict[str, str]
 """A row as it is read: everything is text, and what is not known is empty."""
 
 KEYS = ('block', 'method', 'data_set', 'test_set', 'seed')
 COUNTS = ('tp', 'fp', 'fn', 'tn')
+LOGGED = (
+    *('loss', 'eo_zeta', 'eo_Z'),
+    *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
+)
+"""Columns of ``training`` that bear the names under which MMEngine logs them."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     'results': (
         *KEYS,
         *('split', 'protocol', 'threshold_rule', 'threshold', 'weights'),
-        *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa', 'images', 'pixels'),
+        *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa', 'images', 'openings', 'pixels'),
         *('parameters', 'macs', 'iterations', 'best_iteration', 'train_seconds', 'harness_seconds'),
-        *('latency_ms', 'throughput', 'peak_memory_mib', 'timed_on', 'device', 'commit', 'config_hash'),
-        *('scored_at', 'status'),
+        *('latency_ms', 'throughput', 'peak_memory_mib', 'timed_on', 'device', 'commit'),
+        *('data_hash', 'config_hash', 'scored_at', 'status'),
     ),
     'images': (*KEYS, 'protocol', 'threshold_rule', 'image', *COUNTS, 'scored_at'),
     'curves': (*KEYS, 'protocol', 'threshold', *COUNTS, 'scored_at'),
@@ -41,12 +60,25 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     'training': (
         *KEYS,
-        *('iteration', 'loss', 'eo_zeta', 'eo_Z'),
-        *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
-        *('val_f1', 'val_best_f1', 'scored_at'),
+        *('iteration', *LOGGED, 'val_f1', 'val_best_f1', 'scored_at'),
     ),
 }
-"""Columns of every table; the file of table ``results`` is ``results.csv``."""
+"""Columns of every table; the file of table ``results`` is ``results.csv``.
+
+A row of val names the data set that the run was trained on as its test set. ``openings``: how often the run has opened
+that test split, this time included; also without a row, where it failed behind. ``timed_on``: the device of
+``latency_ms`` and ``throughput``, which are measured apart from the run; ``device``: the one of the run.
+``data_hash``: the files of the test set, see :class:`hsonet_mm.leaderboard.plan.Contender`.
+"""
+
+
+class RunKey(NamedTuple):
+    """What tells a run from the others, as columns of the tables."""
+
+    block: str
+    method: str
+    data_set: str
+    seed: int
 
 
 def now() -> str:
@@ -54,13 +86,13 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
 
 
-def run_key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells the run of a row from the others."""
-    return tuple(str(row[name]) for name in ('block', 'method', 'data_set', 'seed'))
+def run_key(row: Mapping[str, Any]) -> RunKey:
+    """The run of a row."""
+    return RunKey(row['block'], row['method'], row['data_set'], int(row['seed']))
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV file, none if it does not exist.
+    """The rows of a CSV file, none if it does not exist; a column that an older version did not write is empty.
 
     Raises:
         UserError: if it is no table of a leaderboard.
@@ -71,13 +103,14 @@ def read(path: Path) -> list[Row]:
         rows = list(csv.DictReader(file, restval=''))
     if rows and not rows[0].keys() >= {*KEYS, 'scored_at'}:
         raise UserError(f'{path} is no table of a leaderboard: move it away, or give another folder')
-    return rows
+    empty = dict.fromkeys(COLUMNS.get(path.stem, ()), '')
+    return [{**empty, **row} for row in rows]
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The rows of the last scoring of every run, in their order; of ``results`` it may be a failure."""
     rows = list(rows)
-    last: dict[tuple[str, ...], str] = {}
+    last: dict[RunKey, str] = {}
     for row in rows:
         key = run_key(row)
         last[key] = max(last.get(key, ''), row['scored_at'])
@@ -104,6 +137,23 @@ def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mappi
 def read_parts(folder: Path, table: str) -> list[Row]:
     """The rows of one run's scorings, oldest first."""
     return [row for path in sorted(folder.glob(f'parts/[0-9]*/{table}.csv')) for row in read(path)]
+
+
+def note_opening(folder: Path, test_set: str) -> None:
+    """Note that a run is about to open a test split, so that it counts whatever comes of it.
+
+    Args:
+        folder: Folder of the run.
+        test_set: Name of the data set.
+    """
+    notes = folder / 'parts' / 'opened' / test_set
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / now().replace(':', '')).touch()
+
+
+def openings(folder: Path, test_set: str) -> int:
+    """How often a run has opened a test split; arguments as of :func:`note_opening`."""
+    return len(list(folder.glob(f'parts/opened/{test_set}/*')))
 
 
 def gather(out: Path) -> None:

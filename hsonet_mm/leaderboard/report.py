@@ -164,7 +164,7 @@ def _facts(spec: Spec, records: Records) -> list[tuple[str, str]]:
         'left out': wording.left_out(records),
         'iterations of a training': str(spec.iterations),
         'device': _each(row['device'] for row in results),
-        'timed on': _each(row.get('timed_on', '') for row in results),
+        'timed on': _each(row['timed_on'] for row in results),
         'commit': _each(row['commit'] for row in results),
         'last scored': max((row['scored_at'] for row in results), default=''),
     }

@@ -1,12 +1,13 @@
-"""One run of a leaderboard in a process of its own: train, score, measure, and write the rows.
+"""One run of a leaderboard in a process of its own: train, score, and write the rows.
 
 ``python -m hsonet_mm.leaderboard.run RUN.json``, with what :func:`hsonet_mm.leaderboard.job.write_job` wrote. It goes
-on from the latest checkpoint, if there is one. Whatever ends the run, short of a kill, becomes a row.
+on from the latest checkpoint, if there is one; what is trained already is only scored. Whatever ends the run, short of
+a kill, becomes a row.
 
 Its time has three parts. ``train_seconds``: the training as MMEngine runs it, with loading of data, validations and
 checkpoints; over all processes, if it was resumed. Scoring: val and test splits are predicted and counted; this is
 evaluation, which any study pays for. ``harness_seconds``: everything else from the start of this process to the row,
-such as imports, building the model, measuring its cost and reading the log; this is what the harness costs.
+such as imports, building the model and reading the log; this is what the harness costs.
 """
 
 import argparse
@@ -15,18 +16,20 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from hsonet_mm import __version__
 from hsonet_mm.apis.checkpoints import load_weights
+from hsonet_mm.apis.config import build_runner
 from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_json
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone
 from hsonet_mm.leaderboard.resuming import ResumptionHook
@@ -42,6 +45,8 @@ BUSY = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Execute a run; returns the exit code."""
+    commit = _commit()  # at once: the checkout may change while this process trains
+    here = {'device': cost.device_name(), 'commit': commit}
     parser = argparse.ArgumentParser(description='One run of a leaderboard.')
     parser.add_argument('job', type=Path, metavar='RUN.json')
     parser.add_argument('--started', type=float, default=time.time(), help='when the process was started')
@@ -50,27 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with alone(folder):
             try:
-                tables = execute(job, folder, args.started)
+                tables = execute(job, folder, args.started, here)
             except Exception as error:
                 traceback.print_exc()
                 sentence = explain(error) or f'{type(error).__name__}: {error}'
-                records.write_part(folder, records.now(), failure(job, sentence))
+                records.write_part(folder, records.now(), failure(job, sentence, here))
                 return FAILED
             records.write_part(folder, records.now(), tables)
-            _forget_checkpoints(folder / 'work_dir')
             return 0
     except UserError as error:
         print(error, file=sys.stderr)
         return BUSY
 
 
-def execute(job: Job, folder: Path, started: float) -> Tables:
-    """Train, score and measure.
+def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> Tables:
+    """Train, unless that was done before, and score.
 
     Args:
         job: What to do.
         folder: Folder of the run, with ``config.py``.
         started: Time of day, in seconds, when the process was started.
+        here: Device and commit of this process.
 
     Returns:
         The rows of all tables.
@@ -79,38 +84,35 @@ def execute(job: Job, folder: Path, started: float) -> Tables:
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
     cfg.setdefault('custom_hooks', []).append({'type': 'hsonet_mm.ResumptionHook'})
-    runner = train(cfg)
-    (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
-    train_seconds, spent = clock.seconds, clock.seconds_here
-    memory = cost.peak_memory()
-
-    model, best = _best(runner)
+    model, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
     tables = score(model, cfg, job.test_sets, folder)
     spent += time.perf_counter() - start
 
-    facts = {
-        **_facts(job),
-        **cost.measure(model),
-        'best_iteration': int(best.stem.rsplit('_', 1)[1]),
-        'train_seconds': round(train_seconds, 3),
-        'peak_memory_mib': round(memory, 1),
-    }
     tables['training'] = training_log(folder / 'work_dir')
+    facts = {**_facts(job), **job.cost, **trained, 'status': 'ok'}
+    if trained['commit'] != here['commit']:
+        facts['commit'] += f', scored by {here["commit"]}'
     facts['harness_seconds'] = round(time.time() - started - spent, 3)
-    tables['results'] = [{**facts, 'test_set': job.data_set, **row} for row in tables['results']]
-    return {name: [{**job.key, **row} for row in rows] for name, rows in tables.items()}
+    for row in tables['results']:
+        test_set = row.setdefault('test_set', job.data_set)
+        row.update(facts, data_hash=job.data_hashes[test_set])
+        if row['split'] == 'test':
+            row['openings'] = records.openings(folder, test_set)
+    return {name: [{**job.key._asdict(), **row} for row in rows] for name, rows in tables.items()}
 
 
-def failure(job: Job, sentence: str) -> Tables:
+def failure(job: Job, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
     """The row of a run that failed.
 
     Args:
         job: The run.
         sentence: Why.
+        here: Device and commit of the process that executed it, where it can still tell.
     """
     status = f'failed: {" ".join(sentence.split())}'
-    return {'results': [{**job.key, 'test_set': job.data_set, **_facts(job), 'status': status}]}
+    row = {**job.key._asdict(), 'test_set': job.data_set, **_facts(job), **(here or {}), 'status': status}
+    return {'results': [row]}
 
 
 def training_log(work_dir: Path) -> list[dict[str, Any]]:
@@ -119,7 +121,11 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
     Args:
         work_dir: Work dir of the training.
     """
-    names = {'changed/f1': 'val_f1', **{name: name for name in records.COLUMNS['training'][6:-2]}}
+    names = {
+        'changed/f1': 'val_f1',
+        'changed/best_f1': 'val_best_f1',
+        **{name: name for name in records.LOGGED},
+    }
     rows: dict[int, dict[str, Any]] = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in _whole_lines(path):
@@ -136,12 +142,37 @@ def _whole_lines(path: Path) -> Iterable[str]:
     )
 
 
-def _best(runner: Runner) -> tuple[Any, Path]:
-    """The model with the weights of the best validation, and the file that they are from."""
-    path = Path(runner.message_hub.get_info('best_ckpt'))
-    path = Path(runner.work_dir) / path.name  # where it was saved may have been another place
-    load_weights(runner.model, path)
-    return runner.model, path
+def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
+    """Train, or find what an earlier process has trained to the end.
+
+    Args:
+        cfg: What to train.
+        note: JSON file of what a finished training leaves beside its best checkpoint.
+        here: Device and commit of this process.
+
+    Returns:
+        The model with the weights of the best validation; columns of ``results``; seconds of training in this process.
+    """
+    work_dir, spent = Path(cfg.work_dir), 0.0
+    left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
+    if left and (work_dir / left['checkpoint']).exists():
+        runner = build_runner(cfg)
+    else:
+        runner = train(cfg)
+        (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
+        spent = clock.seconds_here
+        best = Path(runner.message_hub.get_info('best_ckpt'))
+        left = {
+            'checkpoint': best.name,  # where it was saved may have been another place
+            'train_seconds': round(clock.seconds, 3),
+            'peak_memory_mib': round(cost.peak_memory(), 1),
+            **here,
+        }
+        write_json(note, left)
+        _forget_checkpoints(work_dir)
+    checkpoint = work_dir / left.pop('checkpoint')
+    load_weights(runner.model, checkpoint)
+    return runner.model, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
 
 
 def _facts(job: Job) -> dict[str, Any]:
@@ -149,10 +180,8 @@ def _facts(job: Job) -> dict[str, Any]:
     return {
         'weights': job.weights,
         'iterations': job.iterations,
+        'data_hash': job.data_hashes[job.data_set],
         'config_hash': job.config_hash,
-        'device': cost.device_name(),
-        'commit': _commit(),
-        'status': 'ok',
     }
 
 
@@ -172,9 +201,10 @@ def _commit() -> str:
 
 
 def _forget_checkpoints(work_dir: Path) -> None:
-    """Keep the weights of the best validation alone; nothing will be resumed."""
-    for path in work_dir.glob('iter_*.pth'):
-        path.unlink()
+    """Keep the weights of the best validation alone, for nothing will be resumed; no harm if others stay."""
+    with suppress(OSError):
+        for path in (work_dir / 'last_checkpoint', *work_dir.glob('iter_*.pth')):
+            path.unlink(missing_ok=True)
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ from hsonet_mm.evaluation.breakdown import Group, breakdown, sum_groups
 from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
 from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups, read_objects
+from hsonet_mm.leaderboard.records import note_opening
 
 __all__ = ['Prediction', 'predict', 'score']
 
@@ -57,7 +58,8 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
         model: The change detector with the weights to score.
         cfg: Its config, with loaders, protocols, and the data root of its own data set.
         test_sets: Roots of the data sets to test on by name.
-        folder: Where the probabilities of the test pairs go: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
+        folder: Folder of the run, where the openings of test splits are noted, and the probabilities of the test
+            pairs go: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
 
     Returns:
         Rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run. Rows
@@ -76,6 +78,7 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
     for test_set, root in test_sets.items():
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.data_root = root
+        note_opening(folder, test_set)
         for protocol, test_cfg in cfg.protocols.items():
             model.test_cfg = test_cfg
             tally = _Tally(thresholds, folder / 'probs' / test_set if protocol == 'whole' else None)

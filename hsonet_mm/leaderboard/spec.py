@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard.records import RunKey
 
 __all__ = ['Block', 'Method', 'Run', 'Spec']
 
@@ -67,14 +68,9 @@ class Run:
     seed: int
 
     @property
-    def key(self) -> dict[str, Any]:
-        """What tells the run from the others, as columns of the tables."""
-        return {
-            'block': self.block.name,
-            'method': self.method.name,
-            'data_set': self.data_set,
-            'seed': self.seed,
-        }
+    def key(self) -> RunKey:
+        """What tells the run from the others."""
+        return RunKey(self.block.name, self.method.name, self.data_set, self.seed)
 
     @property
     def folder(self) -> Path:
@@ -109,9 +105,9 @@ class Spec:
     cross_test: bool
     blocks: tuple[Block, ...]
 
-    def test_sets(self, data_set: str) -> tuple[str, ...]:
-        """Names of the data sets on whose test splits a training on ``data_set`` is scored."""
-        return tuple(self.data) if self.cross_test else (data_set,)
+    def test_sets(self, data_set: str) -> Mapping[str, str]:
+        """Roots of the data sets, by name, that what was trained on one of them is tested on."""
+        return self.data if self.cross_test else {data_set: self.data[data_set]}
 
     def runs(
         self,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hsonet_mm.leaderboard.board import Cell, Records, cell_of, number, run_of
+from hsonet_mm.leaderboard.board import Cell, Records, cell_of, number
 from hsonet_mm.leaderboard.comparison import Comparison, compare
-from hsonet_mm.leaderboard.records import Row
+from hsonet_mm.leaderboard.records import Row, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['COSTS', 'FIGURES', 'Spread', 'Standing', 'summarise']
@@ -107,7 +107,7 @@ def _standing(
     spec: Spec, records: Records, cell: Cell, method: str, reference: str, rows: Sequence[Row]
 ) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
-    runs = [run_of(row) for row in rows]
+    runs = [run_key(row) for row in rows]
     failed = [one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)]
     counts = records.counts.get(cell, {})
     return Standing(
@@ -120,7 +120,7 @@ def _standing(
         figures=_spreads(rows, (*FIGURES, 'threshold')),
         costs=_spreads(rows, COSTS),
         device=', '.join(sorted({row['device'] for row in rows} - {''})),
-        timed_on=tuple(sorted({row.get('timed_on') or row['device'] for row in rows} - {''})),
+        timed_on=tuple(sorted({row['timed_on'] or row['device'] for row in rows} - {''})),
         comparison=compare(counts[method], counts[reference])
         if method != reference and {method, reference} <= counts.keys()
         else None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from hsonet_mm.leaderboard.board import Cell, Records
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
+from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import Spread, Standing
 
@@ -128,7 +129,7 @@ def test_scored(row: Standing) -> str:
 def progress(spec: Spec, records: Records) -> str:
     """How much of the spec has a result."""
     total = sum(1 for _ in spec.runs())
-    done = len({(row['block'], row['method'], row['data_set'], row['seed']) for row in records.results})
+    done = len({run_key(row) for row in records.results})
     failed = f', {len(records.failures)} failed' if records.failures else ''
     return f'{done} of {total} runs have a result{failed}'
 
@@ -147,12 +148,18 @@ def alike(cells: Sequence[Cell]) -> str:
 
 
 def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> list[str]:
-    """What spoils the tables of one block, data set and test set."""
+    """What spoils the tables of one block, data set and test set.
+
+    Args:
+        records: Of these tables alone.
+        tables: The tables.
+    """
     found = []
-    if any(len(records.truths(cell)) > 1 for cell in tables):
+    files = {row['data_hash'] for row in records.results if row['split'] == 'test'} - {''}
+    if len(files) > 1 or any(len(records.truths(cell)) > 1 for cell in tables):
         found.append(
-            'Not all runs of this table were scored on the same test images and labels: their figures are not alike; '
-            'differences are of the images in common.'
+            'Not all runs of this table are of the same files of the test set: their figures are not alike; '
+            'differences are of the test images in common.'
         )
     scorings = max((row.scorings for rows in tables.values() for row in rows), default=0)
     if scorings > 1:
