@@ -982,7 +982,7 @@ def test_one_method_and_one_seed(tmp_path):
 def test_one_seed_decides_nothing(tmp_path):
     out = small(tmp_path, ('hsonet_lite', 'tinycd')).write()
     text = write_report(out).read_text()
-    assert 'unknown with one seed over trainings: worse in these runs.' in text
+    assert 'unknown over trainings (one seed): worse in these runs.' in text
     assert 'class="verdict worse"' not in text
     (line,) = (line for line in Page(out / 'index.html').score_tables()[0] if line[0] == 'tinycd')
     assert line[6:8] == ['one seed', 'worse in these runs']
@@ -1329,7 +1329,7 @@ UP, DOWN, WIDE = (0.01, 0.03), (-0.03, -0.01), (-0.05, 0.09)
              ' interval +1.00 to +3.00 over images, +0.50 to +4.00 over trainings: better.'],
         ),
         (rows_of(0.02, UP, WIDE), ['\N{MINUS SIGN}5.00 to +9.00 over trainings: better in these runs.']),
-        (rows_of(0.02, UP), [' on seed 1, 95 %', 'unknown with one seed over trainings: better in these runs.']),
+        (rows_of(0.02, UP), [' on seed 1, 95 %', 'unknown over trainings (one seed): better in these runs.']),
         (rows_of(0.02, WIDE, UP), [': not decided.']),
         (
             rows_of(-0.02, DOWN, DOWN, first='hsonet_lite'),

@@ -235,8 +235,13 @@ def _against(row: Standing, base: str, rivals: int) -> str:
     text = f'scores {points:.2f} points {where} {base}{on}'
     if comparison.over_images is None:
         return f'{text}; with fewer than two images in common that cannot be decided.'
-    trainings = interval(comparison, 'trainings') if comparison.over_trainings else 'unknown with one seed'
-    text += f', 95 % interval {interval(comparison, "images")} over images, {trainings} over trainings: '
+    known = comparison.over_trainings is not None
+    trainings = (
+        f'{interval(comparison, "trainings")} over trainings'
+        if known
+        else 'unknown over trainings (one seed)'
+    )
+    text += f', 95 % interval {interval(comparison, "images")} over images, {trainings}: '
     limits = [f'not corrected for the choice of the best among {rivals}'] if rivals > 1 else []
     if comparison.images < FEW:
         limits.append(f'over {comparison.images} images somewhat too narrow')
