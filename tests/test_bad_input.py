@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 import urllib.request
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from mmengine.config import Config
 
 from hsonet_mm.apis.train import train
 from hsonet_mm.datasets import MultiImgLoadAnnotations
+from hsonet_mm.engine import FiniteLossHook
+from hsonet_mm.errors import UserError
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
 
@@ -457,6 +460,31 @@ def test_nan_in_the_loss(config, refuse, tiny_data):
         'train', path, naming=['at iteration 2:', tiny_data / 'train/A', 'learning rate', '--resume']
     )
     assert sentence.count('.png') == 2
+
+
+class Counted(torch.Tensor):
+    """A number that counts how often somebody looks at one like it, for which a GPU would be waited for."""
+
+    looks = 0
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.looks += func in (torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__bool__)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf])
+def test_finite_losses_cost_one_look(bad):
+    hook, runner = FiniteLossHook(), SimpleNamespace(iter=4)
+    batch = {'data_samples': [SimpleNamespace(img_path=['a.png', 'b.png'])]}
+    outputs = {'loss_a': 1.0, 'acc': torch.tensor(torch.nan)}
+    outputs |= {f'loss_{name}': torch.tensor(2.0).as_subclass(Counted).requires_grad_() for name in 'bcd'}
+    Counted.looks = 0
+    hook.after_train_iter(runner, 4, batch, outputs)
+    assert Counted.looks == 1
+    outputs |= {'loss_b': torch.tensor(torch.inf), 'loss_d': torch.tensor(bad)}
+    with pytest.raises(UserError, match=r'^loss_b is inf at iteration 5: look at the batch a\.png'):
+        hook.after_train_iter(runner, 4, batch, outputs)
 
 
 def test_nan_in_the_weights_is_never_saved(config, refuse):
