@@ -399,6 +399,44 @@ def test_options_that_do_not_fit(config, refuse):
 
 
 @pytest.mark.parametrize(
+    'key',
+    [
+        'model.decode_head.foo',
+        'train_dataloader.foo',
+        'train_dataloader.dataset.foo',
+        'train_dataloader.dataset.pipeline.2.foo',
+        'train_cfg.foo',
+        'optim_wrapper.optimizer.foo',
+        'param_scheduler.0.foo',
+        'val_dataloader.foo',
+        'val_evaluator.foo',
+    ],
+)
+def test_unknown_argument_of_a_component(key, config, refuse):
+    path = config()
+    refuse(
+        'train', path, '--cfg-options', f'{key}=3', naming=[path, 'cannot be built', "'foo'", 'correct it']
+    )
+
+
+def test_unknown_argument_in_test(config, refuse, checkpoint):
+    path = config()
+    options = ('--cfg-options', 'test_dataloader.dataset.foo=3')
+    refuse('test', path, checkpoint, *options, naming=[path, 'cannot be built', "'foo'", 'correct it'])
+
+
+def test_best_of_a_figure_that_is_not_reported(config, refuse):
+    path = config({'train_cfg.val_interval': 1, 'default_hooks.checkpoint.save_best': 'changed/f2'})
+    naming = [
+        path,
+        "'changed/f2'",
+        'default_hooks.checkpoint.save_best to one of changed/precision',
+        'changed/f1',
+    ]
+    assert 'time' not in refuse('train', path, naming=naming)
+
+
+@pytest.mark.parametrize(
     ('changes', 'naming'),
     [
         ({'num_classes': 5, 'out_channels': 5}, ['num_classes is 5', '2 classes', 'set num_classes=2']),
