@@ -205,7 +205,7 @@ def test_labels_of_many_classes(data, config, refuse):
         config(),
         '--data-root',
         data,
-        naming=[data / 'train/label', '0 to 6', 'write 0 for unchanged'],
+        naming=[data / 'train/label', '0, 1, 2, 3, 4 and more up to 6', 'write 0 for unchanged'],
     )
 
 
@@ -425,15 +425,15 @@ def test_unknown_argument_in_test(config, refuse, checkpoint):
     refuse('test', path, checkpoint, *options, naming=[path, 'cannot be built', "'foo'", 'correct it'])
 
 
-def test_best_of_a_figure_that_is_not_reported(config, refuse):
+def test_best_of_a_figure_that_is_not_reported(config, hsonet, tmp_path):
     path = config({'train_cfg.val_interval': 1, 'default_hooks.checkpoint.save_best': 'changed/f2'})
-    naming = [
-        path,
-        "'changed/f2'",
-        'default_hooks.checkpoint.save_best to one of changed/precision',
-        'changed/f1',
-    ]
-    assert 'time' not in refuse('train', path, naming=naming)
+    code, _, stderr = hsonet('train', path, '--work-dir', tmp_path / 'work')
+    assert code == 2
+    (sentence,) = stderr.splitlines()
+    assert sentence.startswith(f"error: the config {path} keeps the checkpoint with the best 'changed/f2'")
+    figures = sentence.rsplit('default_hooks.checkpoint.save_best to one of ')[1].split(', ')
+    assert {'changed/f1', 'changed/iou'} < set(figures)
+    assert all(figure.startswith('changed/') for figure in figures)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         ours[0]['out_file'] = str(args.out)
     scores = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
     if args.out is not None and not ours:
-        write_json(args.out, scores)
+        write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
     if 'changed/f1' in scores:
         print(f'changed F1 {scores["changed/f1"]:.4f}')
     else:
