@@ -93,7 +93,7 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def evaluators(cfg: Config, split: str) -> list[dict[str, Any]]:
+def evaluators(cfg: Config, split: str) -> list[Any]:
     """The evaluators of a split, ``'val'`` or ``'test'``, however many the config names."""
     found = cfg.get(f'{split}_evaluator') or []
     return found if isinstance(found, list) else [found]

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if one.get('type') in ('ChangeMetric', 'hsonet_mm.ChangeMetric')
     ]
     if args.out is not None and ours:
-        ours[0]['out_file'] = str(args.out)
+        ours[0].out_file = str(args.out)
     scores = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
     if args.out is not None and not ours:
         write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
