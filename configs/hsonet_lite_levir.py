@@ -18,6 +18,7 @@ train_dataloader.num_workers = 2
 val_dataloader.num_workers = 1
 test_dataloader.num_workers = 1
 
+# MMEngine heeds norm_decay_mult and bias_decay_mult only where no custom key matches: the backbone's norms do decay.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),

@@ -104,14 +104,19 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         return str(error).rsplit('UserError: ', 1)[-1].strip()
     if sys.modules.get('torch') is None:
         return None
+    from hsonet_mm.apis.config import built_wrongly
     from hsonet_mm.models.backbones.weights import explain_load_error
 
+    name = f'the config {config}' if config else 'the config'
     unknown = re.search(r'([\w.\-]+) is not in the ([\w.\-]+::)?[\w \-]+ registry', str(error))
     if isinstance(error, KeyError) and unknown:
         return (
-            f"the config {config or ''} names the type '{unknown[1]}', which is not registered: "
+            f"{name} names the type '{unknown[1]}', which is not registered: "
             'correct the name or add its package to custom_imports'
         )
     if weights := explain_load_error(error):
         return str(weights)
+    if built_wrongly(error):
+        reason = str(error.args[0] if error.args else type(error).__name__).strip().splitlines()[0]
+        return f'{name} cannot be built ({reason}): correct it'
     return explain(error.__cause__, config) if error.__cause__ is not None else None

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['IMAGE_SUFFIXES', 'decode', 'read_image', 'size']
+__all__ = ['IMAGE_SUFFIXES', 'decode', 'read_image', 'read_rgb', 'size']
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 """The suffixes that count as an image when none is asked for, in small letters."""
 
 _EIGHT_BIT_MODES = ('1', 'L', 'P', 'RGB', 'LA', 'PA', 'RGBA')
+_TIFF_BANDS = 277
 
 
 def _read_bytes(path: str) -> bytes:
@@ -30,22 +31,33 @@ def decode(path: str, read: Callable[[str], bytes] = _read_bytes) -> Image.Image
         read: How to get its content.
 
     Raises:
-        UserError: if the file does not exist, is no image, is cut off or has colours of 16 bits.
+        UserError: if the file does not exist, is no image, is cut off, has colours of 16 bits or more bands than
+            Pillow shows.
     """
     try:
         image = Image.open(io.BytesIO(read(path)))
         # Pillow reduces colours of 16 bits to 8 without a word; before loading, the raw mode still tells.
         reduced = image.mode in _EIGHT_BIT_MODES and any(';16' in str(tile[3]) for tile in image.tile)
+        bands = getattr(image, 'tag_v2', {}).get(
+            _TIFF_BANDS, 1
+        )  # of a TIFF, Pillow drops the fourth just as quietly
         image.load()
     except FileNotFoundError:
         raise UserError(f'{path} does not exist: put it back or remove the other files of the pair') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f'{path} has more than {limit} pixels: cut it into parts first') from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        unknown = isinstance(error, UnidentifiedImageError)  # whose text names an address in memory
+        reason = 'it is damaged, or of a type that is not known' if unknown else error
         raise UserError(
-            f'{path} cannot be read as an image ({error}): replace it by an intact 8-bit image '
+            f'{path} cannot be read as an image ({reason}): replace it by an intact 8-bit image '
             f'(png, jpg, tif or bmp) with one or three bands'
         ) from None
     if reduced:
         raise _too_deep(path, '16 bits a band')
+    if bands > len(image.getbands()):
+        raise _too_deep(path, f'{bands} bands')
     return image
 
 
@@ -54,7 +66,7 @@ def _too_deep(path: str, what: str) -> UserError:
     return UserError(f'{path} has {what}: convert it to an 8-bit image with one or three bands')
 
 
-def read_image(path: str, read: Callable[[str], bytes] = _read_bytes) -> NDArray[np.uint8]:
+def read_rgb(path: str, read: Callable[[str], bytes] = _read_bytes) -> Image.Image:
     """Read an image of one or three bands.
 
     Args:
@@ -62,8 +74,7 @@ def read_image(path: str, read: Callable[[str], bytes] = _read_bytes) -> NDArray
         read: How to get its content.
 
     Returns:
-        Array of shape (H, W, 3) in the order blue, green, red; a grey image is repeated. An alpha band is
-        dropped if it is opaque everywhere.
+        Image of mode RGB; a grey image is repeated. An alpha band is dropped if it is opaque everywhere.
 
     Raises:
         UserError: if the file cannot be read, is cut off, has more than three bands or more than 8 bits a
@@ -74,7 +85,12 @@ def read_image(path: str, read: Callable[[str], bytes] = _read_bytes) -> NDArray
         raise _too_deep(path, f'pixels of type {image.mode}')
     if image.mode.endswith('A') and image.getchannel('A').getextrema() != (255, 255):
         raise _too_deep(path, 'an extra band that is not opaque everywhere')
-    red, green, blue = image.convert('RGB').split()
+    return image if image.mode == 'RGB' else image.convert('RGB')
+
+
+def read_image(path: str, read: Callable[[str], bytes] = _read_bytes) -> NDArray[np.uint8]:
+    """Read an image of one or three bands as OpenCV has it: like :func:`read_rgb`, but blue, green, red (H, W, 3)."""
+    red, green, blue = read_rgb(path, read).split()
     return np.array(Image.merge('RGB', (blue, green, red)))  # several times as fast as a turned copy in NumPy
 
 

@@ -75,6 +75,16 @@ def test_is_deterministic_in_eval_and_survives_a_round_trip(build):
             torch.testing.assert_close(whole[1:], one, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('variant', [0, 1, 2])
+def test_stochastic_depth_grows_linearly_to_its_rate(variant):
+    blocks = EfficientNetLite(variant, drop_path_rate=0.3).blocks
+    rates = [0.3 * number / (len(blocks) - 1) for number in range(len(blocks))]
+    for number, (block, rate) in enumerate(zip(blocks, rates, strict=True)):
+        drops = block.has_shortcut and number > 0
+        assert getattr(block.drop_path, 'drop_prob', 0.0) == pytest.approx(rate if drops else 0.0)
+    assert not blocks[-1].has_shortcut
+
+
 @pytest.mark.parametrize('build', SMALL)
 def test_out_indices_choose_levels(build):
     backbone = build(out_indices=(1, 3)).eval()

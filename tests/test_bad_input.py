@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 import urllib.request
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from mmengine.config import Config
 
 from hsonet_mm.apis.train import train
 from hsonet_mm.datasets import MultiImgLoadAnnotations
+from hsonet_mm.engine import FiniteLossHook
+from hsonet_mm.errors import UserError
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
 
@@ -202,7 +205,7 @@ def test_labels_of_many_classes(data, config, refuse):
         config(),
         '--data-root',
         data,
-        naming=[data / 'train/label', '0 to 6', 'write 0 for unchanged'],
+        naming=[data / 'train/label', '0, 1, 2, 3, 4 and more up to 6', 'write 0 for unchanged'],
     )
 
 
@@ -396,6 +399,44 @@ def test_options_that_do_not_fit(config, refuse):
 
 
 @pytest.mark.parametrize(
+    'key',
+    [
+        'model.decode_head.foo',
+        'train_dataloader.foo',
+        'train_dataloader.dataset.foo',
+        'train_dataloader.dataset.pipeline.2.foo',
+        'train_cfg.foo',
+        'optim_wrapper.optimizer.foo',
+        'param_scheduler.0.foo',
+        'val_dataloader.foo',
+        'val_evaluator.foo',
+    ],
+)
+def test_unknown_argument_of_a_component(key, config, refuse):
+    path = config()
+    refuse(
+        'train', path, '--cfg-options', f'{key}=3', naming=[path, 'cannot be built', "'foo'", 'correct it']
+    )
+
+
+def test_unknown_argument_in_test(config, refuse, checkpoint):
+    path = config()
+    options = ('--cfg-options', 'test_dataloader.dataset.foo=3')
+    refuse('test', path, checkpoint, *options, naming=[path, 'cannot be built', "'foo'", 'correct it'])
+
+
+def test_best_of_a_figure_that_is_not_reported(config, hsonet, tmp_path):
+    path = config({'train_cfg.val_interval': 1, 'default_hooks.checkpoint.save_best': 'changed/f2'})
+    code, _, stderr = hsonet('train', path, '--work-dir', tmp_path / 'work')
+    assert code == 2
+    (sentence,) = stderr.splitlines()
+    assert sentence.startswith(f"error: the config {path} keeps the checkpoint with the best 'changed/f2'")
+    figures = sentence.rsplit('default_hooks.checkpoint.save_best to one of ')[1].split(', ')
+    assert {'changed/f1', 'changed/iou'} < set(figures)
+    assert all(figure.startswith('changed/') for figure in figures)
+
+
+@pytest.mark.parametrize(
     ('changes', 'naming'),
     [
         ({'num_classes': 5, 'out_channels': 5}, ['num_classes is 5', '2 classes', 'set num_classes=2']),
@@ -457,6 +498,31 @@ def test_nan_in_the_loss(config, refuse, tiny_data):
         'train', path, naming=['at iteration 2:', tiny_data / 'train/A', 'learning rate', '--resume']
     )
     assert sentence.count('.png') == 2
+
+
+class Counted(torch.Tensor):
+    """A number that counts how often somebody looks at one like it, for which a GPU would be waited for."""
+
+    looks = 0
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.looks += func in (torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__bool__)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf])
+def test_finite_losses_cost_one_look(bad):
+    hook, runner = FiniteLossHook(), SimpleNamespace(iter=4)
+    batch = {'data_samples': [SimpleNamespace(img_path=['a.png', 'b.png'])]}
+    outputs = {'loss_a': 1.0, 'acc': torch.tensor(torch.nan)}
+    outputs |= {f'loss_{name}': torch.tensor(2.0).as_subclass(Counted).requires_grad_() for name in 'bcd'}
+    Counted.looks = 0
+    hook.after_train_iter(runner, 4, batch, outputs)
+    assert Counted.looks == 1
+    outputs |= {'loss_b': torch.tensor(torch.inf), 'loss_d': torch.tensor(bad)}
+    with pytest.raises(UserError, match=r'^loss_b is inf at iteration 5: look at the batch a\.png'):
+        hook.after_train_iter(runner, 4, batch, outputs)
 
 
 def test_nan_in_the_weights_is_never_saved(config, refuse):

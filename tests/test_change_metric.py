@@ -243,7 +243,7 @@ def test_json_and_table(tmp_path, capsys):
 def test_warns_when_no_label_is_changed(capsys):
     MMLogger.get_instance('test_warns', log_level='INFO')
     evaluate(ChangeMetric(), [sample(np.ones((2, 2)), np.array([[0, 255], [255, 0]]))])
-    assert 'to_binary' in capsys.readouterr().out
+    assert 'load them with hsonet_mm.MultiImgLoadAnnotations, or' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('threshold', [0, 1, -0.1, 1.5, float('nan')])

@@ -100,7 +100,7 @@ def test_missing_file(data, role):
 def test_truncated_file(data, role, kind):
     path = data / 'test' / role / '0.png'
     path.write_bytes(path.read_bytes()[:-60])
-    assert only(data, 'error', kind).startswith(f'test/{role}/0.png: cannot be read')
+    assert only(data, 'error', kind).startswith(f'test/{role}/0.png cannot be read')
 
 
 def test_other_size(data):
@@ -119,9 +119,9 @@ def test_crop_larger_than_an_image(data):
 
 def test_labels(data):
     save(data / 'train/label/1.png', np.full((128, 128), 120, np.uint8))
-    assert only(data, 'error', 'label').startswith('train/label/1.png: a change mask holds 0 and 1')
+    assert only(data, 'error', 'label').startswith('the label train/label/1.png holds the values 120: write')
     save(data / 'train/label/1.png', ground(1))
-    assert 'is a colour picture' in only(data, 'error', 'label')
+    assert 'is a colour image' in only(data, 'error', 'label')
     save(data / 'train/label/1.png', np.repeat(label_of(1)[..., None], 3, 2))
     assert 'train/label/1.png: is a mask of 3 bands' in only(data, 'warning', 'label bands')
     (data / 'train/label/1.png').unlink()

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 from importlib.util import find_spec
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from hsonet_mm.cli import COMMANDS, main
 
@@ -60,12 +62,39 @@ def test_train_says_where_everything_is(trained, checkpoint):
     done, config, work_dir = trained
     assert f'Trained 30 iterations; log and checkpoints are in {work_dir}' in done.stdout
     best = re.search(r'^Best on validation: (\S+) \(changed F1 \d\.\d{4}\)$', done.stdout, re.M)[1]
-    assert re.search(rf'^Test it: hsonet test {config} {best}$', done.stdout, re.M)
+    assert re.search(
+        rf'^Test it: hsonet test {config} {best} --work-dir {work_dir} --cfg-options train_cfg',
+        done.stdout,
+        re.M,
+    )
     assert torch.load(best, weights_only=True)['state_dict'].keys()
     saved = torch.load(checkpoint, weights_only=True)
     assert saved['meta']['seed'] == 7
     assert saved['meta']['iter'] == 30
     assert 'Traceback' not in done.stderr
+
+
+def test_train_repeats_the_options_that_the_test_needs(write_config, hsonet, tiny_data, tmp_path):
+    config = write_config(tmp_path / 'tiny.py', {'train_dataloader.dataset.data_root': 'nowhere'})
+    options = [
+        'train_cfg.max_iters=1',
+        'train_cfg.val_interval=1',
+        'model.decode_head.channels=8',
+        'custom=[a,"b c"]',
+    ]
+    args = ('--data-root', tiny_data, '--work-dir', tmp_path / 'my work', '--cfg-options', *options)
+    code, stdout, stderr = hsonet('train', config, *args)
+    assert code == 0, stderr
+    (command,) = re.findall(r'^Test it: hsonet (.*)$', stdout, re.M)
+    assert shlex.split(command)[3:7] == [
+        '--data-root',
+        str(tiny_data),
+        '--work-dir',
+        str(tmp_path / 'my work'),
+    ]
+    code, stdout, stderr = hsonet(*shlex.split(command))  # the head of eight channels would not fit else
+    assert code == 0, stderr
+    assert 0 <= printed_f1(stdout) <= 1
 
 
 def test_log_holds_the_schedule(trained):
@@ -147,6 +176,61 @@ def test_threshold_from_validation(trained, checkpoint, hsonet, tmp_path):
     assert not list(tmp_path.rglob('*.pth'))
     shapes = [cv2.imread(str(path)).shape[:2] for path in sorted((tmp_path / 'show').rglob('*.png'))]
     assert shapes == [(80, 272), (64, 96)]
+
+
+@pytest.fixture(scope='module')
+def segmentation(tmp_path_factory, repo):
+    """The config for LoveDA with a small network, data and work dir: one of MMSegmentation's, without our protocols."""
+    folder = tmp_path_factory.mktemp('segmentation')
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val'):
+        for kind in ('img_dir', 'ann_dir'):
+            (folder / f'data/{kind}/{split}').mkdir(parents=True)
+        for name in ('0', '1'):
+            cv2.imwrite(
+                str(folder / f'data/img_dir/{split}/{name}.png'), rng.integers(0, 256, (64, 64, 3), np.uint8)
+            )
+            cv2.imwrite(
+                str(folder / f'data/ann_dir/{split}/{name}.png'), rng.integers(1, 8, (64, 64), np.uint8)
+            )
+    cfg = Config.fromfile(repo / 'configs/segmentation/fcn_r18_loveda_eoloss.py')
+    cfg.merge_from_dict({
+        'model.backbone.init_cfg': None, 'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8,
+        'model.data_preprocessor.size': (64, 64), 'model.decode_head.in_channels': 64, 'model.decode_head.channels': 8,
+        'train_dataloader.dataset.pipeline.2.crop_size': (64, 64), 'train_dataloader.batch_size': 2,
+        'train_cfg.max_iters': 2, 'train_cfg.val_interval': 1, 'default_hooks.checkpoint.interval': 1,
+        'default_hooks.logger.interval': 1,
+    })  # fmt: skip
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+    cfg.dump(folder / 'fcn.py')
+    return folder / 'fcn.py', folder / 'data', folder / 'work'
+
+
+def test_config_of_mmsegmentation(segmentation, hsonet, tmp_path):
+    config, data, work_dir = segmentation
+    tensorboard = ['--tensorboard'] if find_spec('tensorboard') else []
+    code, stdout, stderr = hsonet('train', config, '--data-root', data, '--work-dir', work_dir, *tensorboard)
+    assert code == 0, stderr
+    best, figure = re.search(r'^Best on validation: (\S+) \((.*)\)$', stdout, re.M).groups()
+    assert re.fullmatch(r'mIoU \d+\.\d{4}', figure)
+    assert len(list(work_dir.glob('*/vis_data/events.*'))) == len(tensorboard)
+    assert any(record.get('mIoU') is not None for record in scalars(work_dir))
+
+    out = tmp_path / 'scores.json'
+    tested = ('test', config, best, '--data-root', data, '--work-dir', tmp_path / 'work')
+    code, stdout, stderr = hsonet(*tested, '--out', out)
+    assert code == 0, stderr
+    scores = json.loads(out.read_text())
+    assert f'mIoU {scores["mIoU"]:.4f}' in stdout.splitlines()[-1]
+    for options, sentence in {
+        ('--protocol', 'tiles_256'): '--protocol tiles_256 is not in the config',
+        ('--threshold', 'val'): '--threshold val needs hsonet_mm.ChangeMetric',
+        ('--show-dir', tmp_path / 'show'): '--show-dir is for configs with a visualizer',
+    }.items():
+        code, _, stderr = hsonet(*tested, *options)
+        assert code == 2
+        assert f'error: {sentence}' in stderr
 
 
 def test_predict_tool_on_a_pair(trained, checkpoint, run_tool, tiny_data, tmp_path):

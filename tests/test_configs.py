@@ -123,7 +123,9 @@ SIBLINGS = {
     'hsonet_whu': DATA,
     'hsonet_sysu': DATA | PREFIXES - LABELS,
     'hsonet_r50_levir': CHANNELS | {'model.backbone.depth', 'model.backbone.init_cfg.checkpoint'},
-    'hsonet_levir_bce': {LOSS + key for key in ('type', 'gamma', 'schedule', 'form', 'use_sigmoid')},
+    'hsonet_levir_bce': {
+        LOSS + key for key in ('type', 'gamma', 'schedule', 'form', 'use_sigmoid', 'avg_non_ignore')
+    },
     'hsonet_levir_form_b': {LOSS + 'form'},
     'hsonet_levir_form_c': {LOSS + 'form'},
     'hsonet_levir_gamma0': {LOSS + 'gamma'},
@@ -135,12 +137,6 @@ SIBLINGS = {
     'hsonet_levir_no_association': {'model.decode_head.association'},
     'hsonet_levir_residual': {'model.decode_head.residual'},
     'hsonet_levir_shared_scene': {'model.decode_head.scale_aware'},
-    'hsonet_levir_fpn': {
-        'model.neck.scene_embedding',
-        'model.decode_head.association',
-        'model.decode_head.in_channels',
-        'model.decode_head.in_index',
-    },
 }
 
 
@@ -261,6 +257,22 @@ def test_trains_a_step_and_predicts(path, build, scope):
     assert result.seg_logits.data.isfinite().all()
     assert result.pred_sem_seg.data.shape == (1, 64, 64)
     assert set(result.pred_sem_seg.data.unique().tolist()) <= set(range(head.num_classes))
+
+
+@pytest.mark.usefixtures('half_way')
+def test_three_names_of_cross_entropy_are_one_training(scope):
+    torch.manual_seed(0)
+    label = torch.randint(0, 2, (2, 8, 8))
+    label[:, :3] = 255  # as rotation leaves it
+    logits = torch.randn(2, 1, 8, 8, requires_grad=True)
+    trained = []
+    for name in ('bce', 'gamma0', 'schedule_constant'):
+        cfg = Config.fromfile(CONFIGS / f'ablations/hsonet_levir_{name}.py')
+        scope(cfg)
+        loss = MODELS.build(cfg.model.decode_head.loss_decode)(logits, label, ignore_index=255)
+        trained.append([loss, *torch.autograd.grad(loss, logits)])
+    for other in trained[1:]:
+        torch.testing.assert_close(other, trained[0])
 
 
 @every_config

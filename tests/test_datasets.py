@@ -228,7 +228,10 @@ class TestLoadImages:
         deep_colours.write_bytes(png_16_bit_rgb())
         cmyk = tmp_path / 'cmyk.tif'
         Image.new('CMYK', SIZE[::-1]).save(cmyk)
+        hidden = tmp_path / 'hidden.tif'
+        Image.fromarray(photo()).convert('RGBX').save(hidden)  # Pillow shows three bands of four
         for path in (
+            hidden,
             save(alpha, tmp_path / 'alpha.png'),
             save(np.full(SIZE, 4000, np.uint16), tmp_path / 'deep_grey.tif'),
             save(np.full(SIZE, 0.5, np.float32), tmp_path / 'float.tif'),
@@ -336,13 +339,13 @@ class TestLoadLabels:
     def test_zero_one_and_255_need_a_decision(self, tmp_path):
         array = CHANGED.astype(np.uint8)
         array[-1] = 255
-        with pytest.raises(UserError, match=r'x.png holds 0, 1 and 255.*ignore_value=255'):
+        with pytest.raises(UserError, match=r'x.png holds 0, 1 and 255.*ignore_value'):
             label(save(array, tmp_path / 'x.png'))
 
     def test_not_a_change_label(self, tmp_path):
         grey, classes = photo()[..., 0], np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE) % 5
         for array in (grey, classes):
-            with pytest.raises(UserError, match=r'x.png holds .* values.*not just two'):
+            with pytest.raises(UserError, match=r'x.png holds the values 0, 1, 2, .*: write 0 for unchanged'):
                 label(save(array, tmp_path / 'x.png'))
         with pytest.raises(UserError, match=r'x.png is a colour image'):
             label(save(photo(), tmp_path / 'x.png'))

@@ -285,7 +285,7 @@ def test_open_detector(model, trained):
             open_detector(files)
     for options, name in (
         ({'device': 'cuda'}, '--device'),
-        ({'window': (64, 32)}, '--mode'),
+        ({'window': (64, 32)}, '--mode, --crop and --stride'),
         ({'cfg_options': {'a': 1}}, '--cfg-options'),
     ):
         with pytest.raises(UserError, match=f'leave out {name}'):

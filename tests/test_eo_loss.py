@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import pickle
+import re
 import threading
 
 import numpy as np
@@ -109,7 +110,7 @@ class TestOracle:
         loss, terms = eo_loss(pred, target, 0.4, Weighing(form), weight)
         value, weights, _, grad = oracle(pred, target, 0.4, form, weight=weight)
         close(loss, value)
-        close(terms.weights, weights)
+        close(terms.weights, weights * weight.numpy())
         close(gradient(loss, pred), grad)
 
     def test_a_weight_of_one_is_none(self):
@@ -309,6 +310,14 @@ class TestNumerics:
 
 
 class TestForms:
+    def test_b_does_not_see_the_hardness_of_the_foreground(self):
+        pred, target = make_batch(ignored=False)
+        terms = eo_loss(pred, target, 0.0, Weighing('B'))[1]
+        background = target == 0
+        hard = (terms.errors / terms.errors.max()) ** 2 * background
+        close(terms.normaliser, (background * terms.losses).sum() / (hard * terms.losses).sum())
+        close(terms.weights, torch.where(background, terms.normaliser * hard, 1))
+
     @pytest.mark.parametrize('channels', HEADS)
     def test_b_foreground_weighs_gain_times_c(self, channels):
         pred, target = make_batch(channels)
@@ -391,9 +400,11 @@ class TestCurriculum:
         assert easy[0] > easy[1] > easy[2]
         assert easy[2] < 0.05
 
-    def test_gradient_shares_are_those_of_the_gradient(self):
+    @pytest.mark.parametrize('weighted', [False, True])
+    def test_gradient_shares_are_those_of_the_gradient(self, weighted):
         pred, target = make_batch()
-        loss, terms = eo_loss(pred, target, 0.3)
+        weight = 1.0 + 9.0 * (target == 1) if weighted else None
+        loss, terms = eo_loss(pred, target, 0.3, weight=weight)
         pull = gradient(loss, pred)[:, 0].abs()
         hard = (target == 0) & (pred[:, 0] > 0)
         expected = [pull[m].sum() / pull.sum() for m in (target == 1, hard, (target == 0) & ~hard)]
@@ -441,10 +452,14 @@ class TestInputs:
 
     def test_other_devices_check_labels_without_waiting(self, monkeypatch):
         asserted = []
-        monkeypatch.setattr(torch, '_assert_async', asserted.append)
+        monkeypatch.setattr(torch, '_assert_async', lambda *args: asserted.append(args))
         ignored = functional_module._ignored(torch.zeros(1, 4, 4, dtype=torch.long, device='meta'), 255, 2)
         assert ignored.shape == (1, 4, 4)
-        assert len(asserted) == 1
+        ((_, sentence),) = asserted
+        assert re.search(r'^labels must be 0\.\.1 for this head.*label files', sentence)
+        monkeypatch.undo()
+        with pytest.raises(RuntimeError, match='labels must be'):
+            torch._assert_async(torch.tensor(False), sentence)
 
     @pytest.mark.parametrize(
         ('arguments', 'message'),
@@ -654,8 +669,15 @@ class TestLog:
 
     def test_two_losses_have_two_names(self, training):
         hub = training(0, 40)
-        EOLoss(loss_name='loss_aux')(*make_batch())
-        assert set(hub.log_scalars) == {f'train/aux_{key}' for key in self.KEYS}
+        for loss, seed in ((EOLoss(), 0), (EOLoss(loss_name='loss_aux_eo'), 1)):
+            pred, target = make_batch(seed=seed)
+            loss(pred, target)
+            shares = eo_loss(pred, target, 1.0)[1].gradient_shares()
+            logged = hub.get_scalar(f'train/{loss.loss_name[5:]}_grad_foreground').current()
+            assert logged == pytest.approx(float(shares['grad_foreground']))
+        assert set(hub.log_scalars) == {
+            f'train/{name}_{key}' for name in ('eo', 'aux_eo') for key in self.KEYS
+        }
 
 
 class TestModule:

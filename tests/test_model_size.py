@@ -199,8 +199,10 @@ def test_tool_prints_the_documented_table(repo, tool_env):
 @pytest.mark.usefixtures('weightless')
 def test_documented_sizes_are_measured(repo):
     text = (repo / 'docs' / 'sizes.md').read_text()
-    rows = re.findall(r'^\| (hsonet\w+) \| ([\d.]+) \| ([\d.]+) \|$', text, re.M)
-    assert len(rows) == 9
+    rows = re.findall(r'^\| ([a-z]\w+) \| ([\d.]+) \| ([\d.]+) \|$', text, re.M)
+    baselines = {path.stem for path in CONFIGS.glob('baselines/[a-z]*.py')}
+    assert len(rows) == 8 + len(baselines)
+    assert baselines < {name for name, _, _ in rows}
     for name, millions, gmacs in rows:
         (path,) = CONFIGS.rglob(f'{name}.py')
         model = build_untrained(path)
@@ -236,7 +238,7 @@ def test_benchmark_prints_the_price_of_eo_loss(run_tool):
     assert rows['BCE'][1] == rows['BCE'][3] == 1
     for ms, slower, mib, larger in rows.values():
         assert ms > 0
-        assert slower == pytest.approx(ms / rows['BCE'][0], abs=0.3)
+        assert slower == pytest.approx(ms / rows['BCE'][0], abs=0.3, rel=0.05)  # of rounded times
         assert larger == pytest.approx(mib / rows['BCE'][2], rel=0.1)
     # Time is left to a quiet machine; memory is the same in every run and at every size.
     for name in ('eo_loss, form A', 'EOLoss', 'EOLoss, logging'):

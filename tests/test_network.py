@@ -336,6 +336,12 @@ def test_head_as_written(fusion, fuse):
     torch.testing.assert_close(network(together(t1, t2)), expected)
 
 
+def test_diff_is_another_name_of_abs_diff():
+    (named, alias), levels = (head(fusion=name) for name in ('abs_diff', 'diff')), together(dates(), dates())
+    alias.load_state_dict(named.state_dict())
+    assert torch.equal(named(levels), alias(levels))
+
+
 def test_head_without_association():
     network, t1, t2 = head(association=False), dates(), dates()
     assert not any('association' in name for name in network.state_dict())
@@ -406,7 +412,7 @@ def test_head_batch_norm_sees_both_dates_as_one_batch():
 @pytest.mark.parametrize(
     ('settings', 'sentence'),
     [
-        ({'fusion': 'product'}, "one of diff, concat, both, not 'product'"),
+        ({'fusion': 'product'}, "one of abs_diff, diff, concat, both, not 'product'"),
         ({'in_channels': [8, 8, 8, 8]}, '4 pyramid levels and the scene embedding'),
         ({'in_channels': [8, 8, 8], 'association': False}, r'not \[8, 8, 8\]'),
         ({'detail': True}, 'must name the detail, 4 pyramid levels'),

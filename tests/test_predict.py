@@ -437,6 +437,36 @@ def test_command(models, folders, capsys):
     assert capsys.readouterr().err.count('\n') == 1
 
 
+@pytest.mark.parametrize(
+    ('options', 'window'),
+    [
+        ([], None),
+        (['--mode', 'whole'], 'whole'),
+        (['--mode', 'slide'], (256, 192)),
+        (['--crop', '320'], (320, 192)),
+        (['--stride', '64'], (256, 64)),
+    ],
+)
+def test_crop_and_stride_are_a_sliding_window(options, window, models, folders, monkeypatch):
+    opened = []
+
+    def stop(*_, **settings):
+        opened.append(settings['window'])
+        raise UserError('enough')
+
+    monkeypatch.setattr('hsonet_mm.apis.predict.open_detector', stop)
+    t1, t2, out = folders
+    assert main(['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out), *options]) == 2
+    assert opened == [window]
+
+
+def test_whole_images_have_no_window(models, folders, capsys):
+    t1, t2, out = folders
+    command = ['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out)]
+    assert main([*command, '--mode', 'whole', '--stride', '64']) == 2
+    assert capsys.readouterr().err.startswith('error: --crop and --stride are for --mode slide')
+
+
 def test_tool(models, folders):
     t1, t2, out = folders
     tool = pathlib.Path(__file__).parents[1] / 'tools' / 'predict.py'

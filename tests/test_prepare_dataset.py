@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hsonet_mm.cli import run_tool
+from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile
 from hsonet_mm.datasets.prepare import PrepareOptions, prepare_dataset
 from hsonet_mm.datasets.sources import Scene, Source
 from hsonet_mm.datasets.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
@@ -459,6 +460,54 @@ def test_faint_traces_are_no_change_and_jpeg_is_never_0_1(tmp_path):
     assert not read(tmp_path / 'out_j/train/label/y.png').any()
 
 
+@pytest.mark.parametrize('value', [76, 100, 127])
+def test_masks_with_other_values_are_not_erased(tmp_path, value):
+    rare = np.zeros((64, 64), np.uint8)
+    rare[:12, :12] = value  # 3.5 % of the pixels
+    with pytest.raises(UserError, match=rf'holds the values 0, {value}: .*--changed-values'):
+        prepared_label(tmp_path, lambda folder: save(folder / 'x.png', rare))
+    prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64, changed_values=(value,)))
+    assert np.array_equal(read(tmp_path / 'out/train/label/x.png') == 255, rare == value)
+
+
+def test_noisy_masks_and_splits_without_change_are_told(tmp_path, official):
+    warnings = prepare_dataset(official, tmp_path / 'clean', PrepareOptions(64))['warnings']
+    assert warnings == []
+    values = np.zeros((64, 64), np.uint8)
+    values[:6, :6] = 76  # 0.9 %: might be traces of compression
+    save(official / 'val/label/val_3.png', values)
+    warnings = prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))['warnings']
+    assert [text.split(':')[0] for text in warnings] == [
+        'val/label/val_3.png holds values between 0 and 255',
+        'val',
+    ]
+    assert warnings[1] == 'val: no mask has a changed pixel: check the masks'
+
+
+@pytest.mark.parametrize('mode', ['L', 'LA', 'I;16'])
+@pytest.mark.parametrize('suffix', ['.png', '.bmp', '.tif'])
+def test_what_training_reads_is_read_alike(tmp_path, mode, suffix):
+    if mode == 'I;16':
+        image = Image.fromarray(mask(3, high=1).astype(np.uint16))
+    else:
+        image = Image.fromarray(mask(3)).convert(mode)
+    add_scene(tmp_path / 's/train', 'x', 3)
+    for path in (tmp_path / 's/train').glob('*/x.png'):
+        path.unlink()
+    for role in ('A', 'B'):
+        save(tmp_path / 's/train' / role / f'x{suffix}', picture(4))
+    image.save(tmp_path / f's/train/label/x{suffix if suffix == ".tif" or mode == "L" else ".png"}')
+    prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
+    (sample,) = ChangeDataset(
+        data_root=str(tmp_path / 's'),
+        data_prefix={'img_path_from': 'train/A', 'img_path_to': 'train/B', 'seg_map_path': 'train/label'},
+        pipeline=[MultiImgLoadImageFromFile(), MultiImgLoadAnnotations()],
+    )
+    assert np.array_equal(sample['gt_seg_map'], mask(3) > 0)
+    assert np.array_equal(read(tmp_path / 'out/train/label/x.png') > 0, sample['gt_seg_map'])
+    assert np.array_equal(read(tmp_path / 'out/train/B/x.png'), sample['img'][1][..., ::-1])
+
+
 def test_changed_values_choose_classes(tmp_path):
     values = np.random.default_rng(0).integers(0, 6, (64, 64)).astype(np.uint8)
     label = prepared_label(tmp_path, lambda folder: save(folder / 'x.png', values), changed_values=(2, 5))
@@ -475,13 +524,17 @@ def grey_alpha(value):
         (
             'label',
             np.full((64, 64), 120, np.uint8),
-            r'label/x\.png: a change mask holds 0 and 1 or 0 and 255.*120',
+            r'label train/label/x\.png holds the values 120: write .*--changed-values',
         ),
-        ('label', np.arange(4096).reshape(64, 64).astype(np.uint8) % 5, 'mostly 0, 1, 2, 3, 4'),
-        ('label', np.maximum(mask(3), mask(30, high=1)), '0, 1 and 255'),
-        ('label', picture(3), r'label/x\.png: is a colour picture'),
-        ('A', grey_alpha(100), r'A/x\.png: has 4 bands \(RGBA\)'),
-        ('B', np.zeros((64, 64), np.uint16), r'B/x\.png: has 16 bits a band'),
+        (
+            'label',
+            np.arange(4096).reshape(64, 64).astype(np.uint8) % 5,
+            'holds the values 0, 1, 2, 3, 4: write 0',
+        ),
+        ('label', np.maximum(mask(3), mask(30, high=1)), 'holds 0, 1 and 255: .*--changed-values'),
+        ('label', picture(3), r'label/x\.png is a colour image'),
+        ('A', grey_alpha(100), r'A/x\.png has an extra band that is not opaque'),
+        ('B', np.zeros((64, 64), np.uint16), r'B/x\.png has pixels of type I;16'),
         ('B', picture(3, 64, 60), r'sizes of the pair differ \(A 64x64, B 60x64, label 64x64\)'),
         ('label', mask(3, 60, 64), r'sizes of the pair differ \(A 64x64, B 64x64, label 64x60\)'),
     ],
@@ -499,16 +552,16 @@ def test_16_bit_colour_and_additional_bands_are_noticed(tmp_path):
     add_scene(tmp_path / 's/train', 'x', 3)
     path = tmp_path / 's/train/A/x.png'
     cv2.imwrite(str(path), picture(3).astype(np.uint16) * 257)
-    with pytest.raises(UserError, match=r'A/x\.png: has 16 bits a band'):
+    with pytest.raises(UserError, match=r'A/x\.png has 16 bits a band'):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
     path.unlink()
     Image.fromarray(picture(3)).convert('RGBX').save(
         path.with_suffix('.tif')
     )  # Pillow shows three bands of four
-    with pytest.raises(UserError, match=r'A/x\.tif: has 4 bands'):
+    with pytest.raises(UserError, match=r'A/x\.tif has 4 bands'):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
     cv2.imwrite(str(path.with_suffix('.tif')), picture(3).astype(np.float32))
-    with pytest.raises(UserError, match=r'A/x\.tif: cannot be read'):
+    with pytest.raises(UserError, match=r'A/x\.tif cannot be read as an image \(it is damaged, or of a type'):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
 
 
@@ -530,7 +583,7 @@ def test_truncated_image_leaves_nothing_behind(tmp_path, official, suffix):
     image.save(path.with_suffix(suffix))
     data = path.with_suffix(suffix).read_bytes()
     path.with_suffix(suffix).write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=rf'val/A/val_3{suffix}: cannot be read'):
+    with pytest.raises(UserError, match=rf'val/A/val_3{suffix} cannot be read'):
         prepare_dataset(official, tmp_path / 'out', PrepareOptions(32))
     assert list(tmp_path.iterdir()) == [official]
 
@@ -596,7 +649,7 @@ def test_two_scenes_of_one_name_in_one_split(tmp_path):
 
 def test_unreadable_image_is_also_told_with_blocks(tmp_path, scenes):
     (scenes / 'A/place4.png').write_bytes(b'no image')
-    with pytest.raises(UserError, match=r'A/place4\.png: cannot be read'):
+    with pytest.raises(UserError, match=r'A/place4\.png cannot be read'):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(32, block=32))
 
 

@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in README.md and docs/, run as it is written there.
+"""Every command and every piece of Python in the blocks of README.md and docs/, run as it is written there.
 
 What a test cannot have stands in four tables, each entry with its reason; what is in none of them is run. A command
 that is added to a document is therefore run by the next test, or the test is red.
@@ -10,6 +10,7 @@ import runpy
 import shlex
 import shutil
 import sys
+from glob import glob
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -222,7 +223,8 @@ def shell(trained, done, hsonet, forget_runs, tool_env, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     def run(place, text):
-        program, *args = shlex.split(os.path.expandvars(text), comments=True)
+        program, *words = shlex.split(os.path.expandvars(text), comments=True)
+        args = [found for word in words for found in sorted(glob(word)) or [word]]  # noqa: PTH207 (most are no paths)
         if program == 'export':
             for assignment in args:
                 monkeypatch.setenv(*assignment.split('=', 1))

@@ -1,4 +1,7 @@
-"""Ablation of hsonet_levir.py: form B of EO-loss, one normaliser a class."""
+"""Ablation of hsonet_levir.py: form B of EO-loss, without emphasis (gain 1).
+
+Hardness and normaliser are those of the background; the foreground keeps its plain weights.
+"""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,7 @@
-"""Ablation of hsonet_levir.py: without the foreground-scene association."""
+"""Ablation of hsonet_levir.py: without the foreground-scene association, which is a plain FPN.
+
+Nothing else looks at the scene embedding, so leaving that out of the neck too would change nothing.
+"""
 
 from mmengine.config import read_base
 

@@ -6,4 +6,5 @@ with read_base():
     from .cpu import *
 
 optim_wrapper.optimizer.lr = 1e-3
+# MMEngine heeds norm_decay_mult and bias_decay_mult only where no custom key matches: norms and biases of backbones decay.
 optim_wrapper.paramwise_cfg.custom_keys = dict(backbone=dict(lr_mult=0.3))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.apis.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.apis.config import read_config
-from hsonet_mm.apis.detector import ChangeDetector, ChangeModel
+from hsonet_mm.apis.detector import ChangeDetector, ChangeModel, refuse_options
 from hsonet_mm.apis.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint.suffix == '.onnx':
         from hsonet_mm.apis.onnx_model import OnnxModel
 
+        refuse_options(args.checkpoint, {'--device': args.device})
         model = OnnxModel(args.checkpoint)
     else:
         from hsonet_mm.apis.torch_model import TorchModel

@@ -4,18 +4,19 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from hsonet_mm.errors import UserError
 
 __all__ = [
     'add_config_arguments',
     'apply_protocol',
-    'build_runner',
+    'built_wrongly',
+    'evaluators',
     'load_config',
     'read_config',
     'set_iterations',
@@ -92,23 +93,31 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def evaluators(cfg: Config, split: str) -> list[Any]:
+    """The evaluators of a split, ``'val'`` or ``'test'``, however many the config names."""
+    found = cfg.get(f'{split}_evaluator') or []
+    return found if isinstance(found, list) else [found]
+
+
 def apply_protocol(cfg: Config, name: str) -> None:
     """Score the test set by one of the config's named protocols.
+
+    In a config without protocols, as those of other projects, ``whole`` changes nothing.
 
     Raises:
         UserError: if the config names no such protocol.
     """
     protocols = cfg.get('protocols', {})
+    if name == 'whole' and not protocols:
+        return
     if name not in protocols:
         raise UserError(
             f'--protocol {name} is not in the config: choose one of {", ".join(protocols) or "none"}'
         )
     cfg.model.test_cfg = protocols[name]
-    for key in ('val_evaluator', 'test_evaluator'):
-        evaluators = cfg[key] if isinstance(cfg[key], list) else [cfg[key]]
-        for evaluator in evaluators:
-            if 'protocol' in evaluator:
-                evaluator.protocol = name
+    for evaluator in (*evaluators(cfg, 'val'), *evaluators(cfg, 'test')):
+        if 'protocol' in evaluator:
+            evaluator.protocol = name
 
 
 def set_iterations(cfg: Config, iterations: int, validations: int) -> None:
@@ -140,19 +149,20 @@ def set_iterations(cfg: Config, iterations: int, validations: int) -> None:
     cfg.default_hooks.logger.interval = min(cfg.default_hooks.logger.interval, iterations)
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build what runs a config: model, hooks and logs; data sets follow when they are needed.
+def built_wrongly(error: BaseException) -> bool:
+    """Whether MMEngine met an error while it built what a config describes, so that the config is to be corrected.
 
-    Raises:
-        UserError: if the config's values do not fit its components.
+    It builds model and hooks at once, data sets, optimiser and schedules when they are needed, and names neither the
+    config nor the component.
     """
-    try:
-        return Runner.from_cfg(cfg)
-    except UserError:
-        raise
-    except (TypeError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f'the config {cfg.filename} cannot be built ({reason}): correct it') from error
+    if not isinstance(error, (TypeError, ValueError, AssertionError, KeyError)):
+        return False
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(
+        frame.f_globals.get('__name__', '').startswith('mmengine.')
+        and frame.f_code.co_name.startswith(('build_', 'from_cfg'))
+        for frame in frames
+    )
 
 
 def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:

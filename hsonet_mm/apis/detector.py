@@ -18,7 +18,7 @@ from hsonet_mm.apis.calibration import (
 )
 from hsonet_mm.errors import UserError
 
-__all__ = ['ChangeDetector', 'Prediction', 'open_detector']
+__all__ = ['ChangeDetector', 'Prediction', 'open_detector', 'refuse_options']
 
 Image = NDArray[np.uint8] | str | Path
 """An image, (H, W, 3) BGR of 8 bits, or the path of its file."""
@@ -235,9 +235,8 @@ def open_detector(
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
     """
     if len(files) == 1 and Path(files[0]).suffix == '.onnx':
-        for option, value in (('--device', device), ('--cfg-options', cfg_options), ('--mode', window)):
-            if value not in (None, 'cpu', 'whole'):
-                raise UserError(f'{files[0]} runs as it was exported, on the CPU: leave out {option}')
+        slide = '--mode, --crop and --stride'
+        refuse_options(files[0], {'--device': device, '--cfg-options': cfg_options, slide: window})
         return ChangeDetector.from_onnx(files[0], threshold=threshold, threads=threads)
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'nothing'
@@ -245,6 +244,21 @@ def open_detector(
     return ChangeDetector.from_checkpoint(
         *files, device=device or 'cpu', threshold=threshold, cfg_options=cfg_options, window=window
     )
+
+
+def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
+    """Refuse the options that an exported model does not follow.
+
+    Args:
+        path: Its file.
+        options: Values by option, as a user types it.
+
+    Raises:
+        UserError: for a value that is not what an exported model does anyway.
+    """
+    for option, value in options.items():
+        if value not in (None, 'cpu', 'whole'):
+            raise UserError(f'{path} runs as it was exported, on the CPU: leave out {option}')
 
 
 def _read(image: Image) -> NDArray[np.uint8]:

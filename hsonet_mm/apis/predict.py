@@ -171,8 +171,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--mode', choices=['whole', 'slide'], help='whole images or sliding window [as in the config]'
     )
-    parser.add_argument('--crop', type=int, default=256, help='window of --mode slide in pixels [256]')
-    parser.add_argument('--stride', type=int, default=192, help='step of the window in pixels [192]')
+    parser.add_argument('--crop', type=int, help='window of --mode slide, which it implies, in pixels [256]')
+    parser.add_argument('--stride', type=int, help='step of the window in pixels [192]; implies --mode slide')
     parser.add_argument(
         '--cfg-options', nargs='+', action=_DictAction, help='key=value pairs that replace the config'
     )
@@ -190,12 +190,17 @@ def run(args: argparse.Namespace) -> int:
     if len(args.files) < 3:
         raise UserError('too few files: give config, checkpoint and two images, or model.onnx and two images')
     *model, t1, t2 = args.files
+    window: tuple[int, int] | str | None = args.mode
+    if args.mode == 'slide' or (args.crop, args.stride) != (None, None):
+        if args.mode == 'whole':
+            raise UserError('--crop and --stride are for --mode slide: leave them out for whole images')
+        window = (256 if args.crop is None else args.crop, 192 if args.stride is None else args.stride)
     detector = open_detector(
         model,
         device=args.device,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
-        window=(args.crop, args.stride) if args.mode == 'slide' else args.mode,
+        window=window,
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
     for sentence in summary.warnings:

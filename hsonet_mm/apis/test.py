@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import add_config_arguments, apply_protocol, build_runner, load_config
+from hsonet_mm.apis.config import add_config_arguments, apply_protocol, evaluators, load_config
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_json
 
 __all__ = ['add_arguments', 'evaluate', 'run']
 
@@ -17,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet test``."""
     add_config_arguments(parser)
     parser.add_argument('checkpoint', type=Path, help='checkpoint file')
-    parser.add_argument('--protocol', default='whole', help='test protocol of the config: whole, tiles_256')
+    parser.add_argument(
+        '--protocol', default='whole', help='test protocol of the config: whole, tiles_256 [whole]'
+    )
     parser.add_argument(
         '--threshold',
         default=None,
@@ -32,11 +36,20 @@ def run(args: argparse.Namespace) -> int:
     """Test as the command line says; returns the exit code."""
     cfg = load_config(args)
     apply_protocol(cfg, args.protocol)
-    if args.out is not None:
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        evaluators[0].out_file = str(args.out)
+    ours = [
+        one
+        for one in evaluators(cfg, 'test')
+        if one.get('type') in ('ChangeMetric', 'hsonet_mm.ChangeMetric')
+    ]
+    if args.out is not None and ours:
+        ours[0].out_file = str(args.out)
     scores = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
-    print(f'changed F1 {scores["changed/f1"]:.4f}')
+    if args.out is not None and not ours:
+        write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
+    if 'changed/f1' in scores:
+        print(f'changed F1 {scores["changed/f1"]:.4f}')
+    else:
+        print(', '.join(f'{name} {score:.4f}' for name, score in scores.items()))
     return 0
 
 
@@ -56,27 +69,39 @@ def evaluate(
         Scores by name, as the evaluators report them.
 
     Raises:
-        UserError: for a threshold outside (0, 1), or a checkpoint that does not fit.
+        UserError: for a threshold outside (0, 1) or that the config has no use for, pictures that it does not draw, or
+            a checkpoint that does not fit.
     """
     chosen = _parse_threshold(threshold)
     cfg.load_from, cfg.resume = None, False
     cfg.setdefault('default_hooks', {})['checkpoint'] = None  # nothing is trained, so nothing is saved
-    if show_dir is not None:
-        cfg.visualizer.vis_backends = [{'type': 'CDLocalVisBackend', 'save_dir': str(show_dir)}]
-    runner = build_runner(cfg)
+    if show_dir is not None and cfg.get('visualizer'):
+        local = 'CDLocalVisBackend' if cfg.visualizer.type == 'CDLocalVisualizer' else 'LocalVisBackend'
+        cfg.visualizer.vis_backends = [{'type': local, 'save_dir': str(show_dir)}]
+    runner = Runner.from_cfg(cfg)
+    drawing = [hook for hook in runner.hooks if hasattr(hook, 'draw')]
+    if show_dir is not None and not (drawing and cfg.get('visualizer')):
+        raise UserError(
+            f'--show-dir is for configs with a visualizer and a hook that draws, which {cfg.filename} lacks: '
+            'leave it out'
+        )
     model = getattr(runner.model, 'module', runner.model)
     load_weights(model, checkpoint)
     if chosen == 'val':
-        chosen = runner.val()['changed/best_threshold']
+        chosen = runner.val().get('changed/best_threshold')
+        if chosen is None:
+            raise UserError(
+                f'--threshold val needs hsonet_mm.ChangeMetric as val_evaluator, which {cfg.filename} lacks: '
+                'add it or give a number'
+            )
         runner.logger.info(f'Threshold chosen on the validation split: {chosen:.3f}')
     if chosen is not None:
         model.decode_head.threshold = chosen  # of the pictures
         for metric in runner.test_evaluator.metrics:  # counts, also of heads without a threshold
             metric.threshold = chosen
     if show_dir is not None:
-        for hook in runner.hooks:
-            if hasattr(hook, 'draw'):
-                hook.draw = True
+        for hook in drawing:
+            hook.draw = True
     return runner.test()
 
 

@@ -1,19 +1,25 @@
 """``hsonet train``: train a config."""
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import add_config_arguments, build_runner, load_config
+from hsonet_mm.apis.config import add_config_arguments, load_config
 from hsonet_mm.errors import UserError
 
 __all__ = ['add_arguments', 'run', 'train']
+
+FIGURES = {'changed/f1': 'changed F1'}
+"""What figures are called in the terminal, where not by their name in the log."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +50,31 @@ def train(cfg: Config) -> Runner:
     """Train a config.
 
     Raises:
-        UserError: if the head's classes are not those of the data set, or the checkpoint to go on from is
-            not one of this model.
+        UserError: if the head's classes are not those of the data set, the checkpoint to go on from is not one of
+            this model, or the best checkpoint is to be chosen by a figure that validation does not report.
     """
-    runner = build_runner(cfg)
+    runner = Runner.from_cfg(cfg)
     _check_optimizer(cfg)
     _check_classes(runner)
     _check_start(runner, cfg)
-    runner.train()
+    try:
+        runner.train()
+    except KeyError as error:
+        if error.args[0] not in _chosen_by(runner):
+            raise
+        figures = [name[4:] for name in runner.message_hub.log_scalars if name.startswith('val/')]
+        raise UserError(
+            f'the config {cfg.filename} keeps the checkpoint with the best {error.args[0]!r}, which validation does '
+            f'not report: set default_hooks.checkpoint.save_best to one of '
+            f'{", ".join(name for name in figures if not name.endswith("time"))}'
+        ) from error
     return runner
+
+
+def _chosen_by(runner: Runner) -> Sequence[str]:
+    """The figures by which the best checkpoint is chosen, mostly one."""
+    hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    return next((hook.key_indicators for hook in hooks if hook.save_best), ())
 
 
 def _check_optimizer(cfg: Config) -> None:
@@ -81,6 +103,16 @@ def _check_start(runner: Runner, cfg: Config) -> None:
         load_weights(getattr(runner.model, 'module', runner.model), path)
 
 
+def _test_command(args: argparse.Namespace, checkpoint: str) -> str:
+    """The command that tests a checkpoint, with the options of the training that it needs as well."""
+    command = ['hsonet', 'test', str(args.config), checkpoint]
+    for option, value in (('--data-root', args.data_root), ('--work-dir', args.work_dir)):
+        command += [option, str(value)] if value is not None else []
+    if args.cfg_options:
+        command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
+    return shlex.join(command)
+
+
 def _use_mixed_precision(cfg: Config) -> None:
     if not torch.cuda.is_available():
         raise UserError(
@@ -95,6 +127,8 @@ def _use_tensorboard(cfg: Config) -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         raise UserError('--tensorboard needs TensorBoard: pip install "hsonet_mm[tensorboard]"') from None
+    cfg.setdefault('visualizer', {'type': 'Visualizer'})
+    cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
     cfg.visualizer.vis_backends.append({'type': 'TensorboardVisBackend'})
 
 
@@ -103,6 +137,7 @@ def _summary(runner: Runner, args: argparse.Namespace) -> str:
     lines = [f'Trained {runner.iter} iterations; log and checkpoints are in {runner.work_dir}']
     if best:
         score = runner.message_hub.runtime_info.get('best_score')
-        lines.append(f'Best on validation: {best} (changed F1 {score:.4f})')
-        lines.append(f'Test it: hsonet test {args.config} {best}')
+        (figure,) = _chosen_by(runner)
+        lines.append(f'Best on validation: {best} ({FIGURES.get(figure, figure)} {score:.4f})')
+        lines.append(f'Test it: {_test_command(args, best)}')
     return '\n'.join(lines)

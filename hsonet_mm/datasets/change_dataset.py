@@ -60,6 +60,8 @@ class ChangeDataset(BaseSegDataset):
         img_suffix: What the names of the images end with, for instance ``'.png'``; by default any of
             :data:`IMAGE_SUFFIXES`, which may differ between the dates.
         seg_map_suffix: The same for the labels.
+        format_seg_map: For Open-CD's ``MultiImgLoadAnnotations``, which cuts labels at 128 where it is ``'to_binary'``;
+            :class:`hsonet_mm.MultiImgLoadAnnotations` tells from the file how a label is written and pays it no heed.
         data_root: The folder that holds the data set. ``${NAME}`` and ``${NAME:-default}`` stand for
             environment variables.
         data_prefix: The folders of the first date, the second date and the labels, relative to the data root.
@@ -85,7 +87,7 @@ class ChangeDataset(BaseSegDataset):
         ann_file: str = '',
         **kwargs: Any,
     ) -> None:
-        self.format_seg_map = format_seg_map  # read by Open-CD's MultiImgLoadAnnotations
+        self.format_seg_map = format_seg_map
         self.written_root = data_root
         super().__init__(
             img_suffix=img_suffix,

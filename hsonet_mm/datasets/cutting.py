@@ -34,7 +34,7 @@ class PrepareOptions:
         test: the same for test.
         seed: of the split and of the choice of empty tiles.
         max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
-        changed_values: label values that mean changed; empty: 0/1, 0/255 and noisy masks are told apart.
+        changed_values: label values that mean changed; empty: told from each mask.
         folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.datasets.sources.LAYOUTS`); empty:
             find out.
     """
@@ -228,5 +228,13 @@ class Cutter:
             told.append(
                 f'{first} is coded 0/1 but {second} 0/255: each was read by its own coding, look at both'
             )
+        if 'noisy' in self.codings:
+            told.append(
+                f'{self.codings["noisy"]} holds values between 0 and 255: it and its like were cut at 128, look at one'
+            )
+        for split in SPLITS:
+            changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
+            if changed and not any(changed):
+                told.append(f'{split}: no mask has a changed pixel: check the masks')
         told += [f'there is no {split} split' for split in SPLITS if split not in splits.values()]
         return told

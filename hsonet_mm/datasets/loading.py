@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm import images
 from hsonet_mm.errors import UserError
+from hsonet_mm.labels import find_changed, label_values
 from hsonet_mm.registry import TRANSFORMS
 
 __all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
@@ -42,10 +43,7 @@ def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[NDArray[np.uint8], bool]:
-    """Read the values of a label as they stand in the file.
-
-    A palette image gives its colours if these are grey and else its indices; a colour image its grey, if
-    the channels agree (in a JPEG: to 32 steps).
+    """Read the values of a label as they stand in the file, see :func:`~hsonet_mm.labels.label_values`.
 
     Args:
         path: The file.
@@ -59,27 +57,7 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[N
             0..255.
     """
     image = images.decode(path, _reader(backend_args))
-    jpeg = image.format == 'JPEG'
-    if image.mode in ('1', 'LA'):
-        image = image.convert('L')
-    values = np.asarray(image if image.mode not in ('P', 'PA', 'RGBA') else image.convert('RGB'))
-    if values.ndim == 3:
-        spread = int((values.max(axis=2) - values.min(axis=2)).max())
-        if spread <= (32 if jpeg else 0):
-            values = values[..., 1]
-        elif image.mode == 'P':
-            values = np.asarray(image)
-        else:
-            raise UserError(
-                f'the label {path} is a colour image: write it as a grey image with 0 for unchanged '
-                f'and 1 or 255 for changed'
-            )
-    if values.dtype != np.uint8 and not np.isin(values, range(256)).all():
-        raise UserError(
-            f'the label {path} holds values from {values.min():g} to {values.max():g}: '
-            f'write 0 for unchanged and 1 or 255 for changed'
-        )
-    return values.astype(np.uint8), jpeg
+    return label_values(image, path), image.format == 'JPEG'
 
 
 @TRANSFORMS.register_module()
@@ -119,10 +97,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
 class MultiImgLoadAnnotations(BaseTransform):
     """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored).
 
-    Files with 0 and 1, and files with 0 and 255, are taken as they are. Other values are cut at 128 if the
-    file looks like a binary mask with compression noise: at most 5 % of the pixels in 64..191, and, where
-    nothing reaches 128, at most 1 % of them above 1 (more would be a map of classes). A JPEG is never taken
-    as 0 and 1. The limits are our choice.
+    How "changed" is written is told from the file, see :func:`~hsonet_mm.labels.find_changed`.
 
     Required key: ``seg_map_path``. Added keys: ``gt_seg_map`` of shape (H, W), and its name in
     ``seg_fields``.
@@ -163,33 +138,13 @@ class MultiImgLoadAnnotations(BaseTransform):
         classes = np.arange(256, dtype=np.uint8)
         for old, new in (results.get('label_map') or {}).items():
             classes[old] = new
-        changed = self._changed(values, values[valid], path, jpeg)
+        cure = 'give MultiImgLoadAnnotations ignore_value, where one of them means "not labelled"'
+        changed, coding = find_changed(values, jpeg, path, cure, valid)
+        if coding == 'noisy':
+            self._report_noise(path)
         results['gt_seg_map'] = np.where(valid, classes[changed.astype(np.uint8)], np.uint8(255))
         results['seg_fields'].append('gt_seg_map')
         return results
-
-    def _changed(
-        self, values: NDArray[np.uint8], valid: NDArray[np.uint8], path: str, jpeg: bool
-    ) -> NDArray[np.bool_]:
-        """Tell from the valid values how "changed" is written, and find it."""
-        counts = np.bincount(valid, minlength=256)
-        present = set(np.flatnonzero(counts).tolist())
-        if present <= {0, 1} and not jpeg:
-            return values == 1
-        if present == {0, 1, 255} and not jpeg:
-            raise UserError(
-                f'the label {path} holds 0, 1 and 255: if 255 means "not labelled", give '
-                f'MultiImgLoadAnnotations ignore_value=255, else write 0 for unchanged and 1 for changed'
-            )
-        if not present <= {0, 255}:
-            between, low = counts[64:192].sum() / valid.size, counts[2:].sum() / valid.size
-            if between > 0.05 or (not counts[128:].any() and low > 0.01):
-                raise UserError(
-                    f'the label {path} holds {len(present)} values from {min(present)} to {max(present)}, '
-                    f'not just two: write 0 for unchanged and 1 or 255 for changed'
-                )
-            self._report_noise(path)
-        return values >= 128
 
     @classmethod
     def _report_noise(cls, path: str) -> None:

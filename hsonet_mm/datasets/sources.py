@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from hsonet_mm.datasets.rasters import IMAGE_SUFFIXES
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import IMAGE_SUFFIXES
 
 __all__ = ['LAYOUTS', 'ROLES', 'SPLITS', 'Scene', 'Source']
 
@@ -168,8 +168,8 @@ class Source:
         if not complete:
             raise UserError(
                 f'{self.path}: no image pairs found: expected {{train,val,test}}/{{A,B,label}} or A, B, '
-                'label with '
-                'png, jpg or tif files of equal names; name other folders with --a, --b and --label'
+                f'label with files of equal names ({", ".join(IMAGE_SUFFIXES)}); name other folders with --a, --b '
+                'and --label'
             )
         if len(complete) > 1:
             several = ' and '.join(repr(root or '.') for root in sorted(complete)[:2])

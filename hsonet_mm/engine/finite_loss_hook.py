@@ -25,15 +25,21 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Check the losses of the iteration.
+        """Check the losses of the iteration; their sum first, since every look at a number waits for the GPU.
 
         Raises:
             UserError: if one of them is not finite.
         """
         del batch_idx
-        for name, tensor in (outputs or {}).items():
-            value = float(tensor.detach() if isinstance(tensor, torch.Tensor) else tensor)
-            if 'loss' in name and not math.isfinite(value):
+        losses = {
+            name: loss.detach() if isinstance(loss, torch.Tensor) else loss
+            for name, loss in (outputs or {}).items()
+            if 'loss' in name
+        }
+        if math.isfinite(sum(losses.values())):
+            return
+        for name, loss in losses.items():
+            if not math.isfinite(value := float(loss)):
                 images = [sample.img_path[0] for sample in data_batch['data_samples']]
                 raise UserError(
                     f'{name} is {value} at iteration {runner.iter + 1}: look at the batch '

@@ -18,6 +18,11 @@ __all__ = ['ChangeMetric', 'change_probs', 'format_table']
 
 CURVE_STEP = 8
 """Every how many-th threshold of the sweep goes into the JSON file."""
+CURE = (
+    'load them with hsonet_mm.MultiImgLoadAnnotations, '
+    'or let a data set of Open-CD map them with format_seg_map="to_binary"'
+)
+"""What to do about labels of 0 and 255 that arrive as they are."""
 
 
 @METRICS.register_module()
@@ -96,7 +101,7 @@ class ChangeMetric(BaseMetric):
         if unknown.numel():
             raise UserError(
                 f'{_name(sample)}: the label holds the value {int(unknown[0])}, but change labels are 0, 1 '
-                f'and {self.ignore_index}; let the data set map 0/255 with format_seg_map="to_binary"'
+                f'and {self.ignore_index}; {CURE}'
             )
         probs = change_probs(sample['seg_logits']['data']).to(target.device)
         if probs.isnan().any():
@@ -136,8 +141,8 @@ class ChangeMetric(BaseMetric):
         report['counts'] = counts.counts()
         if counts.total and not counts.tp + counts.fn:
             logger.warning(
-                'no pixel of the labels is changed, so recall, F1 and IoU say nothing: if the labels are '
-                '0/255, the data set must map them with format_seg_map="to_binary"'
+                'no pixel of the labels is changed, so recall, F1 and IoU say nothing; if the labels are '
+                f'0/255, {CURE}'
             )
         logger.info('\n' + format_table(report))
         if self.out_file is not None:

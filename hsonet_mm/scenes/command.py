@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
-    model.add_argument('--tile', type=int, default=512, help='pixels that the model sees at once [512]')
+    tile_help = (
+        'pixels that the model sees at once [512]; HSONet, whose scene embedding averages over the tile, does as in '
+        'training where it has about the size of the training crops'
+    )
+    model.add_argument('--tile', type=int, default=512, help=tile_help)
     model.add_argument('--overlap', type=int, default=128, help='pixels that tiles share [128]')
     model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
     model.add_argument('--threads', type=int, help='threads of ONNX Runtime [all cores]')

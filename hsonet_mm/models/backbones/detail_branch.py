@@ -17,9 +17,10 @@ class DetailBranch(BaseModule):
     """Three dense convolutions that see the image at full size, for beside any backbone [choice].
 
     The finest stage of a backbone has stride 4: outlines and small targets are lost there. Its first convolutions,
-    often depthwise, also learn slowly without pre-training. The branch has stride 2 and costs little, since it is
-    shallow and narrow. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and :class:`FSAssociationHead` take its
-    output where they are told ``detail=True``.
+    often depthwise, also learn slowly without pre-training. The branch has stride 2. It is shallow and narrow, but
+    works on large maps: with the refinement in the head, HSONet-lite has 0.05 M parameters more with it and 3.71 GMACs
+    instead of 2.67. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and :class:`FSAssociationHead` take its output
+    where they are told ``detail=True``.
 
     Args:
         channels: channels of the output; even.

@@ -120,7 +120,8 @@ class EfficientNetLite(BaseModule):
         norm_eval: keep the batch norms on their running statistics in training.
         frozen_stages: what not to train, counted as in MMSegmentation's ResNet: -1 nothing, 0 the stem,
             n >= 1 also everything up to the n-th level.
-        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+        drop_path_rate: stochastic depth at the last block, in [0, 1); over the blocks it grows linearly from 0. Blocks
+            without a shortcut, as the last one, drop nothing.
         init_cfg: initialisation of MMEngine; without it a random one for rectifiers.
 
     Shapes:
@@ -156,7 +157,7 @@ class EfficientNetLite(BaseModule):
         width, depth = _SCALES[str(variant)]
 
         repeats = [_repeats(n, depth if 0 < i < 6 else 1.0) for i, (*_, n) in enumerate(_STAGES)]
-        total = sum(repeats)
+        last = sum(repeats) - 1
         self.conv_stem = _SameConv2d(3, 32, 3, stride=2)
         self.bn0 = _norm(32)
         blocks: list[_InvertedResidual] = []
@@ -165,7 +166,7 @@ class EfficientNetLite(BaseModule):
         for (expansion, kernel, stride, channels, _), n in zip(_STAGES, repeats, strict=True):
             out_channels = _channels(channels, width)
             for i in range(n):
-                rate = drop_path_rate * len(blocks) / total
+                rate = drop_path_rate * len(blocks) / last
                 blocks.append(
                     _InvertedResidual(
                         in_channels, out_channels, expansion, kernel, stride if i == 0 else 1, rate

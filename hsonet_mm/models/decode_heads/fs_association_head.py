@@ -6,24 +6,30 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
+from hsonet_mm.models.decode_heads.change_head import ChangeHead
 from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation, split_dates
 from hsonet_mm.registry import MODELS
 
 __all__ = ['FUSIONS', 'FSAssociationHead']
 
+
+def _abs_diff(d1: Tensor, d2: Tensor) -> Tensor:
+    return (d1 - d2).abs()
+
+
 FUSIONS: dict[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
-    'diff': (1, lambda d1, d2: (d1 - d2).abs()),
+    'abs_diff': (1, _abs_diff),
+    'diff': (1, _abs_diff),  # the name that it has in older configs
     'concat': (2, lambda d1, d2: torch.cat([d1, d2], dim=1)),
-    'both': (2, lambda d1, d2: torch.cat([(d1 - d2).abs(), d1 + d2], dim=1)),
+    'both': (2, lambda d1, d2: torch.cat([_abs_diff(d1, d2), d1 + d2], dim=1)),
 }
 """How the decoded dates become one: factor on the channels, function."""
 
 
 @MODELS.register_module()
-class FSAssociationHead(BaseDecodeHead):
+class FSAssociationHead(ChangeHead):
     r"""Association, light-weight decoder and change classifier of HSONet.
 
     Each date, with shared weights: :math:`D = \mathrm{decode}(\mathrm{associate}(P_2..P_5, g))`; then the classifier
@@ -33,9 +39,9 @@ class FSAssociationHead(BaseDecodeHead):
     With ``detail`` the fused dates are brought to the size of :class:`DetailBranch`'s maps, which are fused alike, and
     two convolutions refine them before they are classified [choice].
 
-    With ``diff`` and ``both`` the head does not know the order of the dates; with ``diff`` two equal images give a
-    constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so that
-    its batch norms see both dates together.
+    With ``abs_diff`` and ``both`` the head does not know the order of the dates; with ``abs_diff`` two equal images
+    give a constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so
+    that its batch norms see both dates together.
 
     Args:
         in_channels: channels *per date* of the detail if there is one, of the pyramid levels, finest first, and of the
@@ -46,7 +52,8 @@ class FSAssociationHead(BaseDecodeHead):
         association: switch of the association (ablation).
         scale_aware: one scene projection a level, or a shared one.
         residual: FarSeg++'s residual form of the association.
-        fusion: ``diff``, ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
+        fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]). ``diff`` is another name of
+            ``abs_diff`` here, while the policy ``diff`` of :class:`VFPN` keeps the sign.
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
         num_levels: levels of the pyramid.
@@ -73,7 +80,7 @@ class FSAssociationHead(BaseDecodeHead):
         association: bool = True,
         scale_aware: bool = True,
         residual: bool = False,
-        fusion: str = 'diff',
+        fusion: str = 'abs_diff',
         prior: float = 0.02,
         num_levels: int = 4,
         detail: bool = False,
@@ -127,13 +134,6 @@ class FSAssociationHead(BaseDecodeHead):
             fused = F.interpolate(fused, detail.shape[2:], mode='bilinear', align_corners=self.align_corners)
             fused = self.refinement(torch.cat([fused, self.fuse(*split_dates(detail))], dim=1))
         return self.cls_seg(fused)
-
-    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
-        """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""
-        losses = super().loss_by_feat(seg_logits, batch_data_samples)
-        if self.out_channels == 1:
-            losses.pop('acc_seg', None)
-        return losses
 
     def _selected(self, inputs: Sequence[Tensor]) -> list[tuple[Tensor, int]]:
         return list(zip(self._transform_inputs(inputs), self.in_channels, strict=True))

@@ -6,17 +6,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.models.decode_heads.change_head import ChangeHead
 from hsonet_mm.registry import MODELS
 
 __all__ = ['UNetHead']
 
 
 @MODELS.register_module()
-class UNetHead(BaseDecodeHead):
+class UNetHead(ChangeHead):
     """U-Net decoder and classifier over the features that any neck fused.
 
     From the coarsest level on, each block upsamples by nearest neighbours to the next finer level, concatenates that
@@ -84,10 +84,3 @@ class UNetHead(BaseDecodeHead):
                 x = F.interpolate(x, scale_factor=2)
             x = block(x)
         return self.cls_seg(x)
-
-    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
-        """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""
-        losses = super().loss_by_feat(seg_logits, batch_data_samples)
-        if self.out_channels == 1:
-            losses.pop('acc_seg', None)
-        return losses

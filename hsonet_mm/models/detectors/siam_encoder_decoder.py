@@ -21,7 +21,8 @@ __all__ = ['SiamEncoderDecoder']
 class SiamEncoderDecoder(HostDetector):
     """Open-CD's ``SiamEncoderDecoder`` that can send both dates through the backbone as one batch, and keep detail.
 
-    Everything else, the state dict included, is the host's; ``type='SiamEncoderDecoder'`` works in its place.
+    Everything else is the host's; without ``detail`` the state dict too, and ``type='SiamEncoderDecoder'`` works in its
+    place.
 
     Args:
         batch_dates: run the backbone once on 2N images instead of twice on N [choice]. In evaluation the result is

@@ -18,7 +18,8 @@ class SceneAssociation(BaseModule):
 
     for every pyramid level i, with content encoder :math:`\psi` and feature re-encoder :math:`\phi`, each
     ReLU(BN(conv1x1)). That a relation to the scene reinforces the features is the paper's [paper]; the equations are
-    FarSeg's [code]. Given g it is pointwise in space.
+    FarSeg's [code]. The scene g of :class:`VFPN` and its projections s_i (``scene_encoders``) are the "multi-scale"
+    scene embedding [paper]. Given g it is pointwise in space.
 
     Args:
         in_channels: channels d of each pyramid level.

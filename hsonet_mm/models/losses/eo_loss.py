@@ -35,10 +35,11 @@ class EOLoss(nn.Module):
         schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (plain cross entropy).
         schedule_fraction: share of the training after which zeta is 0, in (0, 1]; FarSeg's is 1/6.
         form: ``A`` [code], ``B`` or ``C`` [choice], see :class:`~hsonet_mm.models.losses.functional.Weighing`.
-        foreground_gain: form B only: weight of the foreground at the start, annealed to 1.
-        top_share: form C only: share of the pixels that count as hard.
+        foreground_gain: form B only: weight of the foreground at the start, annealed to 1; 1 emphasises nothing.
+        top_share: form C only: share of the pixels with a loss above 0 that count as hard.
         loss_weight: factor on the loss.
-        loss_name: its name in the log; must begin with ``loss`` to be optimised.
+        loss_name: its name in the log; must begin with ``loss`` to be optimised. Two of one name, as in a main and an
+            auxiliary head, overwrite each other's scalars: name the second one ``loss_aux_eo``.
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.

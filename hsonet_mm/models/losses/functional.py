@@ -30,11 +30,12 @@ class Weighing:
     """How hardness turns into weights.
 
     Args:
-        form: ``A`` one normaliser for all pixels [code]; ``B`` one normaliser a class, with the foreground kept at
-            its plain weights and emphasised early by `foreground_gain` [choice]; ``C`` as A with h = 1 on the
-            `top_share` largest losses and 0 elsewhere [choice, after the paper's "distribution of the loss values"].
+        form: ``A`` weighs all pixels by their hardness under one normaliser [code]; ``B`` the background alone, under a
+            normaliser of its own, while all foreground has one weight, `foreground_gain` early and 1 late, before all
+            are scaled to keep the value [choice]; ``C`` as A with h = 1 on the `top_share` largest losses and 0
+            elsewhere [choice, after the paper's "distribution of the loss values"].
         gamma: focusing exponent of the hardness, >= 0; 0 gives plain weights. Unused by form C.
-        foreground_gain: form B only, kappa > 0: weight of the foreground at zeta = 1, annealed to 1.
+        foreground_gain: form B only, > 0: weight of the foreground at zeta = 1, annealed to 1; 1 emphasises nothing.
         top_share: form C only, share of the pixels with a loss above 0 that count as hard, in (0, 1]; each rank of
             a distributed training takes its own.
     """
@@ -59,8 +60,8 @@ class EOTerms(NamedTuple):
     """What an EO-loss consists of; every entry is detached.
 
     Args:
-        weights: w of every pixel, shape of the label; 0 where ignored.
-        losses: l of every pixel, 0 where ignored.
+        weights: w of every pixel, times its pixel weight if there are such; shape of the label, 0 where ignored.
+        losses: l of every pixel, times its pixel weight if there are such; 0 where ignored.
         errors: e of every pixel, 0 where ignored.
         foreground: whether the label is a foreground class.
         normaliser: Z (form B: that of the background), a 0-d tensor.
@@ -232,13 +233,14 @@ def eo_loss(
 
             valid = torch.tensor(target.numel()) if ignored is None else (~ignored).count_nonzero()
             scale = _world_size() / _over_ranks(valid).clamp_min(1).to(losses.dtype)
-            per_pixel = weights if weight is None else weights * weight
+            value = _dot(weights, losses) * scale
+            if weight is not None:
+                weights.mul_(weight)
             if classes == 2:
-                gradient = slope.mul_(errors).mul_(per_pixel).mul_(scale)
+                gradient = slope.mul_(errors).mul_(weights).mul_(scale)
             else:
                 gradient = log_probs.exp_().scatter_add_(1, index, -torch.ones_like(losses).unsqueeze(1))
-                gradient.mul_(per_pixel.unsqueeze(1)).mul_(scale)
-            value = _dot(weights, losses) * scale
+                gradient.mul_(weights.unsqueeze(1)).mul_(scale)
         loss: Tensor = _Attach.apply(logits, value, gradient)  # type: ignore[no-untyped-call]
         return loss, EOTerms(weights, losses, errors, foreground, normaliser)
 
@@ -272,13 +274,12 @@ def _ignored(target: Tensor, ignore_index: int, classes: int) -> Tensor | None:
             return None
     ignored = target == ignore_index
     known = ((target >= 0) & (target < classes)) | ignored
+    wanted = f'labels must be 0..{classes - 1} for this head'
+    cure = 'check num_classes of the head and the label files (0/1 or 0/255 for binary change)'
     if not on_cpu:
-        torch._assert_async(known.all())
+        torch._assert_async(known.all(), f'{wanted}, but another occurs: {cure}')
     elif not known.all():
-        raise UserError(
-            f'labels must be 0..{classes - 1} for this head, but {int(target[~known][0])} occurs: '
-            'check num_classes of the head and the label files (0/1 or 0/255 for binary change)'
-        )
+        raise UserError(f'{wanted}, but {int(target[~known][0])} occurs: {cure}')
     return ignored
 
 

@@ -33,7 +33,9 @@ class VFPN(FPN):
 
     with 1x1 convolutions L, 3x3 convolutions O and nearest upsampling; g describes the scene around. Then the dates are
     fused level by level. That each branch is an FPN with a scene embedding is the paper's [paper]; its form is
-    FarSeg's [code]; keys of the state dict are those of MMSegmentation's FPN, as in Open-CD's ``FarSegFPN``.
+    FarSeg's [code]. The "multi-scale" scene embedding [paper] is g and its projections, one a level, which are the
+    ``scene_encoders`` of :class:`SceneAssociation`. Keys of the state dict are those of MMSegmentation's FPN, as in
+    Open-CD's ``FarSegFPN``.
 
     The scene embedding averages over the whole input, so it depends on its size: test windows of about the size of
     the training crops see the embeddings that were trained; whole images see smoother ones.
@@ -43,7 +45,7 @@ class VFPN(FPN):
         out_channels: width d of the pyramid.
         scene_embedding: whether g is appended to the output.
         policy: fusion of the dates: ``concat`` (what :class:`FSAssociationHead` takes apart again), ``sum``, ``diff``
-            (t2 - t1) or ``abs_diff``.
+            (t2 - t1, with its sign; the fusion ``diff`` of :class:`FSAssociationHead` has none) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
         detail: the first feature map is that of :class:`DetailBranch`; it passes the pyramid by and is fused alike.
