@@ -238,7 +238,9 @@ def test_benchmark_prints_the_price_of_eo_loss(run_tool):
     assert rows['BCE'][1] == rows['BCE'][3] == 1
     for ms, slower, mib, larger in rows.values():
         assert ms > 0
-        assert slower == pytest.approx(ms / rows['BCE'][0], abs=0.3, rel=0.05)  # of rounded times
+        half = 0.005  # all figures are rounded to hundredths
+        bce = rows['BCE'][0]
+        assert (ms - half) / (bce + half) - half <= slower <= (ms + half) / (bce - half) + half
         assert larger == pytest.approx(mib / rows['BCE'][2], rel=0.1)
     # Time is left to a quiet machine; memory is the same in every run and at every size.
     for name in ('eo_loss, form A', 'EOLoss', 'EOLoss, logging'):
