@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from hsonet_mm import __version__
 from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import build_runner
 from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
 from hsonet_mm.errors import UserError
@@ -156,7 +156,7 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
     work_dir, spent = Path(cfg.work_dir), 0.0
     left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
     if left and (work_dir / left['checkpoint']).exists():
-        runner = build_runner(cfg)
+        runner = Runner.from_cfg(cfg)
     else:
         runner = train(cfg)
         (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
