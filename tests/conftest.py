@@ -28,7 +28,7 @@ TINY = {
         'stem_channels': 8,
         'norm_cfg': {'type': 'BN', 'requires_grad': True},
     },
-    'model.detail.channels': 8,
+    'model.detail.channels': [8],
     'model.neck.in_channels': [8, 16, 32, 64],
     'model.neck.out_channels': 16,
     'model.decode_head.in_channels': [8, 16, 16, 16, 16, 64],

@@ -415,7 +415,7 @@ def test_head_batch_norm_sees_both_dates_as_one_batch():
         ({'fusion': 'product'}, "one of abs_diff, diff, concat, both, not 'product'"),
         ({'in_channels': [8, 8, 8, 8]}, '4 pyramid levels and the scene embedding'),
         ({'in_channels': [8, 8, 8], 'association': False}, r'not \[8, 8, 8\]'),
-        ({'detail': True}, 'must name the detail, 4 pyramid levels'),
+        ({'detail': 2}, 'must name 2 maps of detail, 4 pyramid levels'),
     ],
 )
 def test_head_refuses(settings, sentence):
@@ -426,72 +426,99 @@ def test_head_refuses(settings, sentence):
 # --- detail
 
 
+DETAIL = [6, 4, 10]
+
+
 def with_detail(**kwargs):
-    return head(in_channels=[6, 8, 8, 8, 8, 12], detail=True, **kwargs)
+    return head(in_channels=[*DETAIL, 8, 8, 8, 8, 12], detail=3, **kwargs)
+
+
+def detail_maps(size=(64, 64), n=2):
+    """What the branch of detail makes of one date."""
+    return [
+        torch.randn(n, c, *(math.ceil(side / 2 ** (k + 1)) for side in size)) for k, c in enumerate(DETAIL)
+    ]
 
 
 def detailed_dates(size=(64, 64), n=2):
     """What the head takes of one date, detail first."""
-    return [torch.randn(n, 6, *(math.ceil(side / 2) for side in size)), *dates(size, n)]
+    return [*detail_maps(size, n), *dates(size, n)]
 
 
 @pytest.mark.parametrize('size', SIZES)
-def test_detail_branch_halves_and_sees_four_pixels_around(size):
-    branch = unlike_new(DetailBranch(channels=6))
-    x = torch.randn(2, 3, *size)
-    detail = branch(x)
-    assert detail.shape == (2, 6, *(math.ceil(side / 2) for side in size))
+def test_detail_branch_halves_again_and_again(size):
+    branch = unlike_new(DetailBranch(channels=DETAIL))
+    maps = branch(torch.randn(2, 3, *size))
+    assert [x.shape for x in maps] == [x.shape for x in detail_maps(size)]
+
+
+def test_detail_branch_sees_four_pixels_around_at_its_finest():
+    branch = unlike_new(DetailBranch(channels=DETAIL))
+    x = torch.randn(2, 3, 64, 64)
     other = x.clone()
     other[..., 20, 20] += 9
-    rows, columns = (branch(other) != detail).any(dim=1)[0].nonzero().T
+    rows, columns = (branch(other)[0] != branch(x)[0]).any(dim=1)[0].nonzero().T
     # pixel 20 by those before and at the stride to 9..11, by the one behind it 1 further: 16 to 24
     assert {*rows.tolist()} == {*columns.tolist()} == {8, 9, 10, 11, 12}
 
 
 def test_detail_branch_refuses_odd_channels():
-    with pytest.raises(ValueError, match='even, not 7'):
-        DetailBranch(channels=7)
+    with pytest.raises(ValueError, match='even number, not 7'):
+        DetailBranch(channels=[7, 8])
 
 
 @pytest.mark.parametrize('size', SIZES)
 def test_vfpn_lets_detail_pass_by(size):
-    neck, plain = vfpn(detail=True), vfpn()
+    neck, plain = vfpn(detail=3), vfpn()
     plain.load_state_dict(neck.state_dict())
-    d1, d2 = torch.randn(2, 2, 6, *size)
+    d1, d2 = detail_maps(size), detail_maps(size)
     t1, t2 = pyramid(STAGES, size), pyramid(STAGES, size)
-    detail, *rest = neck([d1, *t1], [d2, *t2])
-    assert torch.equal(detail, torch.cat([d1, d2], dim=1))
-    for ours, expected in zip(rest, plain(t1, t2), strict=True):
-        assert torch.equal(ours, expected)
-    both = vfpn(detail=True, batch_dates=True)
+    fused = neck([*d1, *t1], [*d2, *t2])
+    expected = [*(torch.cat(pair, dim=1) for pair in zip(d1, d2, strict=True)), *plain(t1, t2)]
+    for ours, other in zip(fused, expected, strict=True):
+        assert torch.equal(ours, other)
+    both = vfpn(detail=3, batch_dates=True)
     both.load_state_dict(neck.state_dict())
-    for ours, expected in zip(both([d1, *t1], [d2, *t2]), [detail, *rest], strict=True):
-        torch.testing.assert_close(ours, expected)
+    for ours, other in zip(both([*d1, *t1], [*d2, *t2]), expected, strict=True):
+        torch.testing.assert_close(ours, other)
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('fusion', ['diff', 'concat', 'both'])
+@pytest.mark.parametrize('fusion', ['abs_diff', 'concat', 'both'])
 def test_detail_refines_the_fused_dates(fusion, size):
     network = with_detail(fusion=fusion)
     t1, t2 = detailed_dates(size), detailed_dates(size)
 
     def decode(date):
-        _, *levels, g = date
+        *levels, g = date[3:]
         return network.decoder(network.association(levels, g))
 
-    q = F.interpolate(network.fuse(decode(t1), decode(t2)), t1[0].shape[2:], mode='bilinear')
-    for block in network.refinement:
-        q = encode(block, torch.cat([q, network.fuse(t1[0], t2[0])], dim=1) if q.shape[1] != 6 else q)
+    def up(x, like):
+        return F.interpolate(x, like.shape[2:], mode='bilinear')
+
+    context = network.fuse(decode(t1), decode(t2))
+    d2, d4, d8 = (network.fuse(*pair) for pair in zip(t1[:3], t2[:3], strict=True))
+    eighth, quarter = network.refinement.coarser
+    x = encode(eighth, d8)
+    x = encode(quarter, torch.cat([d4, up(x, d4)], dim=1))
+    x = torch.cat([d2, up(x, d2), up(context, d2)], dim=1)
+    for block in network.refinement.finest:
+        x = encode(block, x)
     logits = network(together(t1, t2))
     assert logits.shape == (2, 1, *t1[0].shape[2:])
-    torch.testing.assert_close(logits, network.conv_seg(q), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits, network.conv_seg(x), rtol=1e-4, atol=1e-5)
+
+
+def test_one_map_of_detail_is_enough():
+    network = head(in_channels=[6, 8, 8, 8, 8, 12], detail=1)
+    t1, t2 = ([detail_maps()[0], *dates()] for _ in range(2))
+    assert network(together(t1, t2)).shape == (2, 1, 32, 32)
 
 
 def test_detail_leaves_the_promises_of_the_head():
-    network, t1, t2 = with_detail(), detailed_dates(), detailed_dates()
+    network, t1, t2 = with_detail(), detailed_dates((256, 256)), detailed_dates((256, 256))
     assert torch.equal(network(together(t1, t2)), network(together(t2, t1)))
-    same = network(together(t1, t1))
-    inner = same[..., 2:-2, 2:-2]
+    inner = network(together(t1, t1))[..., 24:-24, 24:-24]  # the frame feels the padding of the convolutions
     torch.testing.assert_close(inner, inner[:1, :, :1, :1].expand_as(inner))
     network.init_weights()
     for module in network.modules():
@@ -504,8 +531,8 @@ def test_detail_without_association():
     network = with_detail(association=False)
     t1, t2 = detailed_dates(), detailed_dates()
     network(together(t1, t2))
-    assert head(association=False, detail=True, in_channels=[6, 8, 8, 8, 8])(together(t1[:5], t2[:5])).shape == (
-        2, 1, 32, 32)  # fmt: skip
+    no_scene = head(association=False, detail=3, in_channels=[*DETAIL, 8, 8, 8, 8])
+    assert no_scene(together(t1[:-1], t2[:-1])).shape == (2, 1, 32, 32)
 
 
 def test_head_needs_both_dates():
@@ -585,9 +612,9 @@ def detailed(**kwargs):
     """What makes the tiny HSONet keep detail."""
     tiny = settings()
     return {
-        'detail': {'type': 'hsonet_mm.DetailBranch', 'channels': 6},
-        'neck': {**tiny['neck'], 'detail': True},
-        'decode_head': {**tiny['decode_head'], 'in_channels': [6, 8, 8, 8, 8, 64], 'detail': True},
+        'detail': {'type': 'hsonet_mm.DetailBranch', 'channels': [6, 4]},
+        'neck': {**tiny['neck'], 'detail': 2},
+        'decode_head': {**tiny['decode_head'], 'in_channels': [6, 4, 8, 8, 8, 8, 64], 'detail': 2},
         **kwargs,
     }
 

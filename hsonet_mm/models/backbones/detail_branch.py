@@ -1,5 +1,7 @@
-"""A branch of fine detail beside a backbone."""
+"""A branch of detail beside a backbone."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,46 +16,54 @@ __all__ = ['DetailBranch']
 
 @MODELS.register_module()
 class DetailBranch(BaseModule):
-    """Three dense convolutions that see the image at full size, for beside any backbone [choice].
+    """Dense 3x3 convolutions that begin at the full size of the image, for beside any backbone [choice].
 
-    The finest stage of a backbone has stride 4: outlines and small targets are lost there. Its first convolutions,
-    often depthwise, also learn slowly without pre-training. The branch has stride 2. It is shallow and narrow, but
-    works on large maps: with the refinement in the head, HSONet-lite has 0.05 M parameters more with it and 3.71 GMACs
-    instead of 2.67. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and :class:`FSAssociationHead` take its output
-    where they are told ``detail=True``.
+    The finest stage of a backbone has stride 4: outlines and small targets are lost there. The convolutions of a small
+    backbone, often depthwise, also learn slowly without pre-training. The branch is one convolution at stride 1 and two
+    for each stride that follows, 2, 4 and so on. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and
+    :class:`FSAssociationHead` take its maps where ``detail`` tells them how many there are.
 
     Args:
-        channels: channels of the output; even.
+        channels: channels of the maps, finest first; half of the first, which is even, is the width at stride 1.
         in_channels: bands of an image.
         norm_cfg: normalisation; batch norm unless given.
         init_cfg: initialisation of MMEngine.
 
     Shapes:
-        (N, in_channels, H, W) to (N, channels, ceil(H / 2), ceil(W / 2)).
+        (N, in_channels, H, W) to a tuple of (N, channels[k], ceil(H / 2^(k + 1)), ceil(W / 2^(k + 1))).
 
     Raises:
-        ValueError: for an odd number of channels.
+        ValueError: for an odd number of channels of the first map.
     """
 
     def __init__(
         self,
-        channels: int = 32,
+        channels: Sequence[int] = (32,),
         in_channels: int = 3,
         norm_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if channels % 2:
-            raise ValueError(f'channels must be even, not {channels}')
+        if channels[0] % 2:
+            raise ValueError(f'channels must begin with an even number, not {channels[0]}')
         norm_cfg = norm_cfg or dict(type='BN')
-        self.convs = nn.Sequential(
-            ConvModule(in_channels, channels // 2, 3, padding=1, norm_cfg=norm_cfg),
-            ConvModule(channels // 2, channels, 3, stride=2, padding=1, norm_cfg=norm_cfg),
-            ConvModule(channels, channels, 3, padding=1, norm_cfg=norm_cfg),
+        widths = [channels[0] // 2, *channels]
+        self.stem = ConvModule(in_channels, widths[0], 3, padding=1, norm_cfg=norm_cfg)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                ConvModule(width, wider, 3, stride=2, padding=1, norm_cfg=norm_cfg),
+                ConvModule(wider, wider, 3, padding=1, norm_cfg=norm_cfg),
+            )
+            for width, wider in pairwise(widths)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The detail of an image."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The detail of an image, finest first."""
         if x.device.type == 'cpu':  # faster there, as in EfficientNetLite
             x = x.contiguous(memory_format=torch.channels_last)
-        return self.convs(x)
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from hsonet_mm.models.decode_heads.change_head import ChangeHead
-from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation, split_dates
+from hsonet_mm.models.layers import DetailDecoder, PyramidDecoder, SceneAssociation, split_dates
 from hsonet_mm.registry import MODELS
 
 __all__ = ['FUSIONS', 'FSAssociationHead']
@@ -36,15 +34,15 @@ class FSAssociationHead(ChangeHead):
     on the fused dates, :math:`q = |D_1 - D_2|` by default. Association and a light-weight dual-branch decoder are the
     paper's [paper], their form is FarSeg's [code], fusion and classifier are ours [choice].
 
-    With ``detail`` the fused dates are brought to the size of :class:`DetailBranch`'s maps, which are fused alike, and
-    two convolutions refine them before they are classified [choice].
+    With ``detail`` the maps of :class:`DetailBranch` are fused alike, and a :class:`DetailDecoder` refines the fused
+    dates by them before they are classified [choice].
 
     With ``abs_diff`` and ``both`` the head does not know the order of the dates; with ``abs_diff`` two equal images
     give a constant map (with ``detail`` but for its outermost pixels). Both dates go through the head as one batch, so
     that its batch norms see both dates together.
 
     Args:
-        in_channels: channels *per date* of the detail if there is one, of the pyramid levels, finest first, and of the
+        in_channels: channels *per date* of the maps of detail, of the pyramid levels, both finest first, and of the
             scene embedding. The inputs have twice as many: :class:`VFPN` with ``policy='concat'``. Without association
             the scene may be left out.
         channels: channels of the decoder.
@@ -57,7 +55,7 @@ class FSAssociationHead(ChangeHead):
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
         num_levels: levels of the pyramid.
-        detail: the first input is the detail of :class:`DetailBranch`.
+        detail: so many maps of :class:`DetailBranch` come first.
         **kwargs: of MMSegmentation's ``BaseDecodeHead``; set ``out_channels=1`` and ``threshold`` for the one-logit
             form of HSONet. ``loss_decode`` is EO-loss unless given.
 
@@ -83,7 +81,7 @@ class FSAssociationHead(ChangeHead):
         fusion: str = 'abs_diff',
         prior: float = 0.02,
         num_levels: int = 4,
-        detail: bool = False,
+        detail: int = 0,
         **kwargs: Any,
     ) -> None:
         if fusion not in FUSIONS:
@@ -91,7 +89,7 @@ class FSAssociationHead(ChangeHead):
         levels = list(in_channels[detail:])
         if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
             raise ValueError(
-                f'in_channels must name {"the detail, " * detail}{num_levels} pyramid levels and the scene embedding, '
+                f'in_channels must name {detail} maps of detail, {num_levels} pyramid levels and the scene embedding, '
                 f'not {list(in_channels)}'
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
@@ -112,27 +110,23 @@ class FSAssociationHead(ChangeHead):
             levels = [association_channels] * num_levels
         self.num_levels = num_levels
         self.decoder = PyramidDecoder(levels, channels, self.norm_cfg, self.align_corners)
-        width, self.refinement = factor * channels, None
+        self.detail, width, self.refinement = detail, factor * channels, None
         if detail:
-            fused, width = width + factor * in_channels[0], in_channels[0]
-            self.refinement = nn.Sequential(
-                ConvModule(fused, width, 3, padding=1, norm_cfg=self.norm_cfg),
-                ConvModule(width, width, 3, padding=1, norm_cfg=self.norm_cfg),
-            )
+            fused = [factor * c for c in in_channels[:detail]]
+            self.refinement = DetailDecoder(fused, width, channels, self.norm_cfg, self.align_corners)
+            width = fused[0]
         self.conv_seg = nn.Conv2d(width, self.out_channels, kernel_size=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
         levels = [self._dates_as_batch(x, c) for x, c in self._selected(inputs)]
-        if self.refinement is not None:
-            detail = levels.pop(0)
+        detail, levels = levels[: self.detail], levels[self.detail :]
         scene = levels.pop() if len(levels) > self.num_levels else None
         if self.association is not None:
             levels = self.association(levels, scene)
         fused = self.fuse(*split_dates(self.decoder(levels)))
         if self.refinement is not None:
-            fused = F.interpolate(fused, detail.shape[2:], mode='bilinear', align_corners=self.align_corners)
-            fused = self.refinement(torch.cat([fused, self.fuse(*split_dates(detail))], dim=1))
+            fused = self.refinement([self.fuse(*split_dates(x)) for x in detail], fused)
         return self.cls_seg(fused)
 
     def _selected(self, inputs: Sequence[Tensor]) -> list[tuple[Tensor, int]]:

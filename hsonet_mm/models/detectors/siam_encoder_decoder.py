@@ -28,7 +28,7 @@ class SiamEncoderDecoder(HostDetector):
         batch_dates: run the backbone once on 2N images instead of twice on N [choice]. In evaluation the result is
             the same. In training, batch norm then takes its statistics over both dates together: one estimate from
             twice the pixels, but a colour shift between the dates is no longer normalised away date by date.
-        detail: config of a :class:`DetailBranch`, whose output goes to the neck before the levels of the backbone.
+        detail: config of a :class:`DetailBranch`, whose maps go to the neck before the levels of the backbone.
         **kwargs: of the host's detector.
     """
 
@@ -56,4 +56,4 @@ class SiamEncoderDecoder(HostDetector):
     def _levels(self, x: Tensor) -> tuple[Tensor, ...]:
         """The detail, if there is a branch for it, then the levels of the backbone."""
         levels = tuple(self.backbone(x))
-        return levels if self.detail is None else (self.detail(x), *levels)
+        return levels if self.detail is None else (*self.detail(x), *levels)

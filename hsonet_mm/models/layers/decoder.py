@@ -1,4 +1,4 @@
-"""The light-weight decoder that brings a pyramid to one map."""
+"""The light-weight decoder that brings a pyramid to one map, and the one that refines it with detail."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-__all__ = ['PyramidDecoder']
+__all__ = ['DetailDecoder', 'PyramidDecoder']
 
 
 class PyramidDecoder(BaseModule):
@@ -57,3 +57,59 @@ class PyramidDecoder(BaseModule):
                     x = F.interpolate(x, size=size, mode='bilinear', align_corners=self.align_corners)
             decoded.append(x)
         return torch.stack(decoded).mean(dim=0)
+
+
+class DetailDecoder(BaseModule):
+    """A map refined by maps of detail, as in the way back of a U-Net [choice].
+
+    From the coarsest detail to the finest: what was decoded so far is upsampled bilinearly, joined to the detail, and
+    goes through a block of 3x3 convolution, batch norm and ReLU. The map to refine is joined at the finest detail,
+    where there are two blocks.
+
+    Args:
+        in_channels: channels of each map of detail, finest first.
+        context_channels: channels of the map to refine.
+        channels: channels of the blocks; those at the finest detail have as many as it.
+        norm_cfg: normalisation of the blocks.
+        align_corners: of the bilinear upsampling.
+
+    Shapes:
+        detail (N, in_channels[k], H_k, W_k), context (N, context_channels, h, w) of any size, to
+        (N, in_channels[0], H_0, W_0).
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        context_channels: int,
+        channels: int,
+        norm_cfg: dict | None = None,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.align_corners = align_corners
+
+        def block(width: int, out: int) -> ConvModule:
+            return ConvModule(width, out, 3, padding=1, norm_cfg=norm_cfg)
+
+        finest, *coarser = in_channels
+        blocks, below = [], 0
+        for width in reversed(coarser):
+            blocks.append(block(width + below, channels))
+            below = channels
+        self.coarser = nn.ModuleList(blocks)  # coarsest first
+        self.finest = nn.Sequential(block(finest + below + context_channels, finest), block(finest, finest))
+
+    def forward(self, detail: Sequence[Tensor], context: Tensor) -> Tensor:
+        """Refine the context by the detail, finest first."""
+        finest, *coarser = detail
+        below: list[Tensor] = []
+        for x, block in zip(reversed(coarser), self.coarser, strict=True):
+            below = [block(self._joined(x, below))]
+        return self.finest(self._joined(finest, [*below, context]))
+
+    def _joined(self, x: Tensor, others: Sequence[Tensor]) -> Tensor:
+        size = x.shape[2:]
+        resized = (F.interpolate(y, size, mode='bilinear', align_corners=self.align_corners) for y in others)
+        return torch.cat([x, *resized], dim=1)

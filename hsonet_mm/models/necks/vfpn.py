@@ -48,13 +48,13 @@ class VFPN(FPN):
             (t2 - t1, with its sign; the fusion ``diff`` of :class:`FSAssociationHead` has none) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
-        detail: the first feature map is that of :class:`DetailBranch`; it passes the pyramid by and is fused alike.
+        detail: so many maps of :class:`DetailBranch` come first; they pass the pyramid by and are fused alike.
         **kwargs: of MMSegmentation's FPN, such as ``norm_cfg``.
 
     Shapes:
         feats_t1, feats_t2: C_k of (N, in_channels[k], H_k, W_k) each. Returns a flat tuple, finest level first:
         (N, d', H_k, W_k) for every level, then (N, in_channels[-1]', 1, 1), where ' doubles for ``concat``. With
-        ``detail`` both dates begin with a map of its own size, and so does what is returned.
+        ``detail`` both dates begin with maps of their own sizes, and so does what is returned.
 
     Raises:
         ValueError: for an unknown policy.
@@ -70,7 +70,7 @@ class VFPN(FPN):
         scene_embedding: bool = True,
         policy: str = 'concat',
         batch_dates: bool = False,
-        detail: bool = False,
+        detail: int = 0,
         **kwargs: Any,
     ) -> None:
         if policy not in FUSIONS:
@@ -93,6 +93,5 @@ class VFPN(FPN):
 
     def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Pyramid levels, after the detail and before the scene embedding if there are such, of one date."""
-        passed, stages = (tuple(feats[:1]), tuple(feats[1:])) if self.detail else ((), tuple(feats))
-        levels = (*passed, *super().forward(stages))
+        levels = (*feats[: self.detail], *super().forward(tuple(feats[self.detail :])))
         return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels
