@@ -123,6 +123,15 @@ def _forget_runs(cls=ManagerMixin):
         _forget_runs(subclass)
 
 
+@pytest.fixture(autouse=True)
+def _default_scope_of_its_own():
+    """The default scope of MMEngine that a test sets does not reach the next one."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(scope='session')
 def forget_runs():
     """A function to call before a run in this process."""
