@@ -124,12 +124,9 @@ def _forget_runs(cls=ManagerMixin):
 
 
 @pytest.fixture(autouse=True)
-def _default_scope_of_its_own():
-    """The default scope of MMEngine that a test sets does not reach the next one."""
-    before = dict(DefaultScope._instance_dict)
-    yield
+def _no_default_scope():
+    """No test finds the default scope of MMEngine that an earlier test or fixture has set."""
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS, DefaultScope, init_default_scope
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
@@ -170,11 +170,8 @@ def test_survives_a_round_trip(path, tmp_path):
 
 @pytest.fixture
 def scope():
-    """A function that makes the default scope of a config the current one, and forgets it afterwards."""
-    before = dict(DefaultScope._instance_dict)
-    yield lambda cfg: init_default_scope(cfg.default_scope)
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    """A function that makes the default scope of a config the current one."""
+    return lambda cfg: init_default_scope(cfg.default_scope)
 
 
 @pytest.fixture
