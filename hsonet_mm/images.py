@@ -38,9 +38,8 @@ def decode(path: str, read: Callable[[str], bytes] = _read_bytes) -> Image.Image
         image = Image.open(io.BytesIO(read(path)))
         # Pillow reduces colours of 16 bits to 8 without a word; before loading, the raw mode still tells.
         reduced = image.mode in _EIGHT_BIT_MODES and any(';16' in str(tile[3]) for tile in image.tile)
-        bands = getattr(image, 'tag_v2', {}).get(
-            _TIFF_BANDS, 1
-        )  # of a TIFF, Pillow drops the fourth just as quietly
+        # Of a TIFF it drops the fourth band just as quietly.
+        bands = getattr(image, 'tag_v2', {}).get(_TIFF_BANDS, 1)
         image.load()
     except FileNotFoundError:
         raise UserError(f'{path} does not exist: put it back or remove the other files of the pair') from None

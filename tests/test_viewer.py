@@ -616,6 +616,7 @@ class Browser:
         os.close(command_read)
         os.close(answer_write)
         self._buffer, self._sent, self._session, self.errors = b'', 0, None, []
+        self._loads = 0
         target = self.send('Target.createTarget', url='about:blank')['targetId']
         self._session = self.send('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
         for domain in ('Page', 'Runtime', 'Log', 'Network'):
@@ -639,22 +640,26 @@ class Browser:
             message['sessionId'] = self._session
         os.write(self._write, json.dumps(message).encode() + b'\0')
         deadline = time.monotonic() + 60
-        while True:
-            while b'\0' not in self._buffer:
-                assert select.select([self._read], [], [], deadline - time.monotonic())[0], (
-                    f'no answer to {method}'
-                )
-                data = os.read(self._read, 1 << 20)
-                assert data, 'Chromium ended'
-                self._buffer += data
-            line, _, self._buffer = self._buffer.partition(b'\0')
-            answer = json.loads(line)
-            self._note(answer.get('method'), answer.get('params', {}))
-            if answer.get('id') == self._sent:
-                assert 'error' not in answer, answer
-                return answer['result']
+        while (answer := self._receive(deadline, method)).get('id') != self._sent:
+            pass
+        assert 'error' not in answer, answer
+        return answer['result']
+
+    def _receive(self, deadline, method):
+        while b'\0' not in self._buffer:
+            assert select.select([self._read], [], [], max(deadline - time.monotonic(), 0))[0], (
+                f'no answer to {method}'
+            )
+            data = os.read(self._read, 1 << 20)
+            assert data, 'Chromium ended'
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b'\0')
+        message = json.loads(line)
+        self._note(message.get('method'), message.get('params', {}))
+        return message
 
     def _note(self, event, params):
+        self._loads += event == 'Page.loadEventFired'
         if event == 'Runtime.exceptionThrown':
             self.errors.append(params['exceptionDetails'])
         elif (
@@ -680,8 +685,17 @@ class Browser:
             time.sleep(0.03)
 
     def open(self, path):
-        self.send('Page.navigate', url=path.resolve().as_uri())
-        self.wait("document.readyState === 'complete'")
+        self._load('Page.navigate', url=path.resolve().as_uri())
+
+    def reload(self):
+        self._load('Page.reload')
+
+    def _load(self, method, **params):
+        # By the event, not by document.readyState: that of the page that is left may still say "complete", or vanish.
+        loads, deadline = self._loads, time.monotonic() + 60
+        self.send(method, **params)
+        while self._loads == loads:
+            self._receive(deadline, method)
 
     def resize(self, width, height):
         self.send(
@@ -856,8 +870,7 @@ class TestPage:
     def test_zooming_loads_finer_tiles(self):
         level = "Number(document.getElementById('stage').dataset.level)"
         self.browser.resize(400, 500)
-        self.browser.js('location.reload()')
-        self.browser.wait("document.readyState === 'complete'")
+        self.browser.reload()
         self.ready()
         loaded = "performance.getEntriesByType('resource').map((entry) => entry.name.split('/tiles/')[1])"
         coarse = self.browser.js(level)
