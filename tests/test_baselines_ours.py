@@ -1,5 +1,6 @@
 """USSFC-Net and the plain Siamese U-Net: sizes, layers by formula, masks, and a step of training."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,9 @@ def test_size_of_ussfc_net_is_the_published_one():
 def test_two_steps_train_every_parameter(name):
     model = build(name).train()
     data = model.data_preprocessor(batch(64, 96), training=True)
+    changed = torch.stack([sample.gt_sem_seg.data for sample in data['data_samples']]).float()
+    start = model.decode_head.conv_seg.bias.detach().expand_as(changed)
+    blind = F.binary_cross_entropy_with_logits(start, changed)  # of a network that knows nothing
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(2):  # two, for a ResNet starts with closed residual branches
@@ -92,9 +96,7 @@ def test_two_steps_train_every_parameter(name):
         losses[-1].backward()
         assert all(p.grad.isfinite().all() for p in model.parameters())
         optimiser.step()
-    assert losses[0].item() == pytest.approx(
-        0.7, abs=0.3
-    )  # binary cross entropy of a network that knows nothing
+    assert losses[0].item() == pytest.approx(blind.item(), abs=0.3)
     assert losses[1] < losses[0]
     assert untrained(model) == []
 
@@ -337,6 +339,16 @@ def test_unet_head_takes_odd_sizes_and_a_skip_for_every_block(blocks, size):
     network = head(decoder_channels=blocks)
     assert network(levels(15, 23)).shape == (2, 1, *size)
     assert network.channels == blocks[-1]
+
+
+@pytest.mark.parametrize('name', ['unet_lite0', 'unet_r18'])
+def test_unet_starts_from_the_prior_of_hsonet(name):
+    unet = build(name).decode_head
+    hsonet = MODELS.build(Config.fromfile(CONFIGS.parent / 'hsonet_lite_levir.py').model.decode_head)
+    for network in (unet, hsonet):
+        network.init_weights()
+        assert network.conv_seg.weight.std().item() == pytest.approx(0.01, rel=0.6)
+    assert unet.conv_seg.bias.item() == hsonet.conv_seg.bias.item() == pytest.approx(math.log(0.02 / 0.98))
 
 
 def test_unet_head_refuses_fewer_blocks_than_skips():

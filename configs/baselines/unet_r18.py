@@ -15,6 +15,7 @@ model.decode_head = dict(
     num_classes=2,
     out_channels=1,
     threshold=0.5,
+    prior=0.02,  # the start of HSONet's classifier
     norm_cfg=dict(type='BN', requires_grad=True),
     align_corners=False,
     loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))

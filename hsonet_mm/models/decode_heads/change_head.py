@@ -1,5 +1,7 @@
 """What the decode heads of this package share."""
 
+from typing import Any
+
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
@@ -7,7 +9,23 @@ __all__ = ['ChangeHead']
 
 
 class ChangeHead(BaseDecodeHead):
-    """MMSegmentation's decode head without a figure that misleads with one logit for two classes."""
+    """MMSegmentation's decode head, with a start and figures that suit a rare class and one logit for two classes.
+
+    Without the prior a one-logit head may settle where it never calls anything changed: the many unchanged pixels drive
+    all weights of its small, mostly random classifier below zero first, and behind a ReLU no logit exceeds the bias
+    then (docs/results.md, the plain U-Net) [choice].
+
+    Args:
+        prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
+            has no effect.
+        **kwargs: of ``BaseDecodeHead``.
+    """
+
+    def __init__(self, *, prior: float = 0.02, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
+        )
+        super().__init__(**kwargs)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""

@@ -52,12 +52,10 @@ class FSAssociationHead(ChangeHead):
         residual: FarSeg++'s residual form of the association.
         fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]). ``diff`` is another name of
             ``abs_diff`` here, while the policy ``diff`` of :class:`VFPN` keeps the sign.
-        prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
-            has no effect.
         num_levels: levels of the pyramid.
         detail: so many maps of :class:`DetailBranch` come first.
-        **kwargs: of MMSegmentation's ``BaseDecodeHead``; set ``out_channels=1`` and ``threshold`` for the one-logit
-            form of HSONet. ``loss_decode`` is EO-loss unless given.
+        **kwargs: of :class:`ChangeHead`; set ``out_channels=1`` and ``threshold`` for the one-logit form of HSONet.
+            ``loss_decode`` is EO-loss unless given.
 
     Shapes:
         inputs: flat tuple of (N, 2 in_channels[i], H_i, W_i), scene (N, 2 in_channels[-1], 1, 1). Returns logits
@@ -79,7 +77,6 @@ class FSAssociationHead(ChangeHead):
         scale_aware: bool = True,
         residual: bool = False,
         fusion: str = 'abs_diff',
-        prior: float = 0.02,
         num_levels: int = 4,
         detail: int = 0,
         **kwargs: Any,
@@ -94,9 +91,6 @@ class FSAssociationHead(ChangeHead):
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('loss_decode', dict(type='hsonet_mm.EOLoss'))
-        kwargs.setdefault(
-            'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
-        )
         super().__init__(
             in_channels=list(in_channels), channels=channels, input_transform='multiple_select', **kwargs
         )

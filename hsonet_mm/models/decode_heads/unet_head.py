@@ -27,7 +27,7 @@ class UNetHead(ChangeHead):
     Args:
         in_channels: channels of the fused levels, finest first.
         decoder_channels: channels of the blocks, coarsest first.
-        **kwargs: of MMSegmentation's ``BaseDecodeHead``, but for ``channels``, which are those of the last block; set
+        **kwargs: of :class:`ChangeHead`, but for ``channels``, which are those of the last block; set
             ``out_channels=1`` and ``threshold`` for the one-logit form.
 
     Shapes:
