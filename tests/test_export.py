@@ -302,6 +302,7 @@ def test_no_torch_in_what_runs_exported_models(repo):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize('name', ['hsonet_lite_levir.py', 'hsonet_levir.py'])
 def test_shipped_configs(name, repo, tmp_path):
     """Random weights of the whole network; kernels stay constant, which ONNX Runtime needs to be fast."""
