@@ -1,4 +1,4 @@
-"""HSONet-lite on the data of ``hsonet demo``: 128 x 128 crops, 800 iterations, minutes on two CPU cores.
+"""HSONet-lite on the data of ``hsonet demo``: 128 x 128 crops, 700 iterations, minutes on two CPU cores.
 
 Validation chooses the checkpoint; the learning rate is zero at the end, so that short runs end settled.
 """
@@ -32,8 +32,8 @@ train_dataloader.dataset.pipeline = train_pipeline
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
-    dict(type='PolyLR', power=1.0, begin=50, end=800, eta_min=0.0, by_epoch=False),
+    dict(type='PolyLR', power=1.0, begin=50, end=700, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=200)
-default_hooks.checkpoint.interval = 200
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=700, val_interval=175)
+default_hooks.checkpoint.interval = 175
 default_hooks.checkpoint.max_keep_ckpts = 1
