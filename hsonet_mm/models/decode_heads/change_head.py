@@ -12,8 +12,8 @@ class ChangeHead(BaseDecodeHead):
     """MMSegmentation's decode head, with a start and figures that suit a rare class and one logit for two classes.
 
     Without the prior a one-logit head may settle where it never calls anything changed: the many unchanged pixels drive
-    all weights of its small, mostly random classifier below zero first, and behind a ReLU no logit exceeds the bias
-    then (docs/results.md, the plain U-Net) [choice].
+    all weights of the small classifier below zero first, and behind a ReLU no logit exceeds the bias then, as the
+    plain U-Net in docs/results.md showed [choice].
 
     Args:
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
