@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from importlib.util import find_spec
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -92,9 +93,13 @@ def test_train_repeats_the_options_that_the_test_needs(write_config, hsonet, tin
         '--work-dir',
         str(tmp_path / 'my work'),
     ]
-    code, stdout, stderr = hsonet(*shlex.split(command))  # the head of eight channels would not fit else
+    code, tested, stderr = hsonet(*shlex.split(command))  # the head of eight channels would not fit else
     assert code == 0, stderr
-    assert 0 <= printed_f1(stdout) <= 1
+    assert 0 <= printed_f1(tested) <= 1
+    (command,) = re.findall(r'^Choose its threshold on validation: hsonet (.*)$', stdout, re.M)
+    code, stdout, stderr = hsonet(*shlex.split(command))
+    assert code == 0, stderr
+    assert Path(f'{shlex.split(command)[2]}.calibration.json').is_file()
 
 
 def test_log_holds_the_schedule(trained):

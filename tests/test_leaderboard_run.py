@@ -31,6 +31,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from hsonet_mm import workers
 from hsonet_mm.apis.checkpoints import load_weights
 from hsonet_mm.apis.config import set_iterations
+from hsonet_mm.apis.detector import ChangeDetector
 from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
@@ -385,6 +386,10 @@ def test_threshold_is_chosen_on_val(board, tiny_data):
     assert float(val['f1']) == pytest.approx(f1_score(labels, probs > threshold, zero_division=0), abs=2e-3)
     assert float(val['f1']) >= max(scores.values()) - 2e-3
     assert (val['images'], val['pixels'], val['test_set']) == ('2', str(2 * 64 * 64), 'houses')
+    folder = run_folder(out)
+    (checkpoint,) = (folder / 'work_dir').glob('best_*.pth')
+    detector = ChangeDetector.from_checkpoint(folder / 'config.py', checkpoint)
+    assert detector.threshold == threshold
 
 
 def test_training_is_logged(board):

@@ -103,10 +103,11 @@ def _check_start(runner: Runner, cfg: Config) -> None:
         load_weights(getattr(runner.model, 'module', runner.model), path)
 
 
-def _test_command(args: argparse.Namespace, checkpoint: str) -> str:
-    """The command that tests a checkpoint, with the options of the training that it needs as well."""
-    command = ['hsonet', 'test', str(args.config), checkpoint]
-    for option, value in (('--data-root', args.data_root), ('--work-dir', args.work_dir)):
+def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
+    """The command that tests or calibrates a checkpoint, with the options of the training that it needs as well."""
+    command = ['hsonet', tool, str(args.config), checkpoint]
+    options = {'--data-root': args.data_root, '--work-dir': args.work_dir if tool == 'test' else None}
+    for option, value in options.items():
         command += [option, str(value)] if value is not None else []
     if args.cfg_options:
         command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
@@ -139,5 +140,7 @@ def _summary(runner: Runner, args: argparse.Namespace) -> str:
         score = runner.message_hub.runtime_info.get('best_score')
         (figure,) = _chosen_by(runner)
         lines.append(f'Best on validation: {best} ({FIGURES.get(figure, figure)} {score:.4f})')
-        lines.append(f'Test it: {_test_command(args, best)}')
+        lines.append(f'Test it: {_next_command("test", args, best)}')
+        if figure in FIGURES:
+            lines.append(f'Choose its threshold on validation: {_next_command("calibrate", args, best)}')
     return '\n'.join(lines)

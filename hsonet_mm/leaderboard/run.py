@@ -25,6 +25,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hsonet_mm import __version__
+from hsonet_mm.apis.calibration import Calibration, write_calibration
 from hsonet_mm.apis.checkpoints import load_weights
 from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
@@ -84,10 +85,11 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
     cfg.setdefault('custom_hooks', []).append({'type': 'hsonet_mm.ResumptionHook'})
-    model, trained, spent = _train(cfg, folder / 'trained.json', here)
+    model, checkpoint, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
     tables = score(model, cfg, job.test_sets, folder)
     spent += time.perf_counter() - start
+    _keep_threshold(checkpoint, tables['results'])
 
     tables['training'] = training_log(folder / 'work_dir')
     facts = {**_facts(job), **job.cost, **trained, 'status': 'ok'}
@@ -142,7 +144,7 @@ def _whole_lines(path: Path) -> Iterable[str]:
     )
 
 
-def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
+def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path, dict[str, Any], float]:
     """Train, or find what an earlier process has trained to the end.
 
     Args:
@@ -151,7 +153,8 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
         here: Device and commit of this process.
 
     Returns:
-        The model with the weights of the best validation; columns of ``results``; seconds of training in this process.
+        The model with the weights of the best validation; their checkpoint; columns of ``results``; seconds of
+        training in this process.
     """
     work_dir, spent = Path(cfg.work_dir), 0.0
     left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
@@ -172,7 +175,14 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
         _forget_checkpoints(work_dir)
     checkpoint = work_dir / left.pop('checkpoint')
     load_weights(runner.model, checkpoint)
-    return runner.model, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
+    return runner.model, checkpoint, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
+
+
+def _keep_threshold(checkpoint: Path, results: Iterable[Mapping[str, Any]]) -> None:
+    """Lay the threshold chosen on val beside the checkpoint, where predictions find it; no temperature is fitted."""
+    (val,) = (row for row in results if (row['split'], row['threshold_rule']) == ('val', 'val'))
+    report = {'split': 'validation', 'f1': val['f1'], 'model': checkpoint.name}
+    write_calibration(checkpoint, Calibration(temperature=1.0, threshold=val['threshold']), report)
 
 
 def _facts(job: Job) -> dict[str, Any]:
