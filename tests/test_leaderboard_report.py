@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import math
 import re
 import shutil
@@ -173,6 +174,7 @@ class Fake:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), (255 * one).round().astype(np.uint8))
                 (path.parents[2] / 'config.py').write_text(CONFIG)
+                (path.parents[2] / 'run.json').write_text(json.dumps({'config_hash': self.config_hash}))
 
     def predict(self, name, rng, skill):
         label = self.labels[name].astype(np.float32)
@@ -231,9 +233,11 @@ class Fake:
         facts = {'iterations': 300, 'config_hash': self.config_hash}
         self.add('results', key, test_set=self.data_set, status=f'failed: {sentence}', **facts)
 
-    def drop(self, method):
+    def drop(self, method, *seeds):
         for name, rows in self.tables.items():
-            self.tables[name] = [row for row in rows if row['method'] != method]
+            self.tables[name] = [
+                row for row in rows if row['method'] != method or (seeds and row['seed'] not in seeds)
+            ]
 
     def write(self):
         for name, rows in self.tables.items():
@@ -277,6 +281,7 @@ def board(tmp_path_factory):
     fake.run(
         'from scratch', 'ussfc_net', 1, 0.3, scored_at=T2
     )  # the same run, scored again with other figures
+    fake.drop('tinycd', 2)
     fake.fail('from scratch', 'tinycd', 2, 'the loss is <NaN> | stop')
     fake.write()
     write_report(fake.out)
@@ -914,6 +919,16 @@ def test_page_says_why_pictures_are_missing(board, tmp_path):
     assert 'cannot be read as an image' in missing(data={'demo': str(tmp_path)}).missing
 
 
+def test_pictures_of_another_training_are_left_out(board, tmp_path):
+    shutil.copytree(board.out / 'runs', tmp_path / 'runs')
+    for path in tmp_path.glob('runs/*/*/tinycd/*/run.json'):
+        path.write_text(json.dumps({'config_hash': 'of another one'}))
+    rows = tables_of(board)[CELL]
+    shown = pictures.gallery(tmp_path, spec_of(board), records_of(board).of(CELL), CELL, rows)
+    everything = pictures.gallery(board.out, spec_of(board), records_of(board).of(CELL), CELL, rows)
+    assert {method for method, _ in everything.worst} - {method for method, _ in shown.worst} == {'tinycd'}
+
+
 def test_pictures_show_what_was_scored(board, tmp_path):
     """Labels of 0 and 1, with pixels that are ignored, in folders that the config of the run names."""
     spec, records = spec_of(board), records_of(board)
@@ -1035,18 +1050,20 @@ def test_a_lost_reference_is_named(tmp_path):
     assert 'The reference hsonet_lite has no result, so no difference is told' in text
 
 
-def test_a_run_that_recovered_has_not_failed(tmp_path):
+def test_a_run_that_recovered_has_not_failed_and_a_later_failure_hides_no_figures(tmp_path):
     fake = small(tmp_path)
     fake.fail('from scratch', 'hsonet_lite', 0, 'killed', scored_at='2025-12-31T00:00:00.000Z')
     fake.write()
     records = records_of(fake)
     assert records.failures == ()
-    assert records.results
+    rows = records.results
+    assert rows
     fake.fail('from scratch', 'hsonet_lite', 0, '', scored_at=T2)
     fake.write()
     records = records_of(fake)
     assert [failure.sentence for failure in records.failures] == ['no reason was given']
-    assert records.results == records.images == records.training == ()
+    assert len(records.results) == len(rows)
+    assert 'no reason was given' in write_report(fake.out).read_text()
 
 
 def left(out):
@@ -1132,6 +1149,20 @@ def test_a_row_is_of_one_config(tmp_path):
     (row,) = (row for row in tables_of(fake)[CELL] if row.method == 'hsonet_lite')
     assert (row.seeds, row.failed, row.figures) == ((), (0,), {})
     assert left(tmp_path) == '4 scorings of another config'
+
+
+def test_rows_of_a_config_out_of_date_are_left_out(tmp_path):
+    """What is ranked together was trained by the configs of one start, whatever else is there."""
+    fake = small(tmp_path, ('hsonet_lite', 'tinycd'), (0,))
+    hashes = {'from scratch': {'hsonet_lite': 'f00', 'tinycd': 'new'}}
+    (tmp_path / 'configs.json').write_text(json.dumps(hashes))
+    write_report(fake.write())
+    rows = {row.method: row for row in tables_of(fake)[CELL]}
+    assert (rows['hsonet_lite'].seeds, rows['tinycd'].seeds) == ((0,), ())
+    assert left(tmp_path) == '1 scoring of another config'
+    (tmp_path / 'configs.json').write_text('[1')
+    with pytest.raises(UserError, match=r'configs\.json is damaged'):
+        write_report(fake.out)
 
 
 def test_openings_without_a_row_are_counted(tmp_path):

@@ -42,6 +42,7 @@ from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
 
 MODULE = 'hsonet_mm.leaderboard.run'
@@ -441,7 +442,7 @@ def test_data_are_named_and_openings_counted(board):
     assert {(row['split'], row['openings']) for row in rows} == {('val', ''), ('test', '1')}
     for row in rows_of(board[0], 'results', method='broken'):
         assert (row['data_set'], row['data_hash']) in hashes
-        assert row['openings'] == ''
+        assert row['openings'] == '0'
 
 
 # --- doing it again
@@ -483,7 +484,7 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     assert leaderboard(hsonet, spec, out)[0] == 0
     folder = run_folder(out)
-    (folder / 'left_over').write_text('of the old config')
+    (folder / 'work_dir' / 'left_over').write_text('of the old config')
     first = (out / 'results.csv').read_text()
     content = yaml.safe_load(spec.read_text())
 
@@ -495,7 +496,7 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
     spec.write_text(yaml.safe_dump(content))
     assert leaderboard(hsonet, spec, out)[0] == 0
     assert in_process == [folder / 'run.json'] * 2
-    assert not (folder / 'left_over').exists()
+    assert not (folder / 'work_dir' / 'left_over').exists()
     assert Config.fromfile(folder / 'config.py').optim_wrapper.optimizer.lr == 1e-4
     second = (out / 'results.csv').read_text()
     assert second.startswith(first)
@@ -506,6 +507,72 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
     assert records.newest(rows) == rows[6:]
     training = records.newest(records.read(out / 'training.csv'))
     assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
+
+
+def test_nothing_is_removed_before_its_run_begins(write_spec, tmp_path):
+    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
+    job = first_job(spec, tmp_path / 'out')
+    assert execute_here(job) == 0
+    assert list(job.parent.glob('work_dir/best_*.pth'))
+    left_over = job.parent / 'work_dir' / 'left_over'
+    left_over.touch()
+    content = yaml.safe_load(spec.read_text())
+    content['blocks']['From scratch, 4']['options']['optim_wrapper.optimizer.lr'] = 1e-4
+    spec.write_text(yaml.safe_dump(content))
+    first_job(spec, tmp_path / 'out')
+    assert left_over.exists()
+    assert execute_here(job) == 0
+    assert not left_over.exists()
+
+
+def test_spec_that_would_lose_figures_is_refused(board, write_spec, hsonet, in_process, tmp_path):
+    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
+    out = tmp_path / 'out'
+    out.mkdir()
+    for name in ('results.csv', 'spec.yaml'):
+        (out / name).write_bytes((board[0] / name).read_bytes())
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for args in ([], ['--report-only']):
+        code, _, stderr = leaderboard(hsonet, spec, out, *args)
+        assert code == 2
+        assert 'holds the leaderboard of another spec' in stderr
+        assert f'delete {out / "spec.yaml"}' in stderr
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert in_process == []
+
+
+def test_a_folder_of_something_else_is_left_alone(write_spec, hsonet, tmp_path):
+    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
+    (tmp_path / 'site').mkdir()
+    (tmp_path / 'site/index.html').write_text('mine')
+    code, _, stderr = leaderboard(hsonet, spec, tmp_path / 'site', '--report-only')
+    assert (code, 'holds no leaderboard' in stderr) == (2, True)
+    assert [path.name for path in (tmp_path / 'site').iterdir()] == ['index.html']
+
+
+def test_only_what_is_run_is_checked(write_spec, hsonet, tmp_path):
+    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
+    content = yaml.safe_load(spec.read_text())
+    content['data']['mars'] = 'nowhere'
+    block = content['blocks']['From scratch, 4']
+    block['methods']['other'] = {
+        **block['methods']['tiny'],
+        'options': {'model.backbone.colour': 'red'},
+    }
+    spec.write_text(yaml.safe_dump(content))
+    assert leaderboard(hsonet, spec, tmp_path / 'out', '--dry-run')[0] == 2
+    args = ('--methods', 'tiny', '--data', 'houses', '--dry-run')
+    code, stdout, stderr = leaderboard(hsonet, spec, tmp_path / 'out', *args)
+    assert code == 0, stderr
+    assert stdout.startswith('1 runs')
+
+
+def test_weights_by_default_are_weights(write_spec, tmp_path, monkeypatch):
+    """Some networks load ImageNet weights unless their config says that they shall not."""
+    spec = read_spec(one_method(write_spec(tmp_path / 'spec.yaml')))
+    assert {one.weights for one in contenders(spec).values()} == {'none'}
+    monkeypatch.setattr(FSAssociationHead, 'pretrained', True, raising=False)
+    assert {one.weights for one in contenders(spec).values()} == {'ImageNet'}
 
 
 def test_test_set_that_lacks_is_scored_without_training(
@@ -570,10 +637,10 @@ def test_other_files_are_trained_on_anew(write_spec, hsonet, in_process, tmp_pat
 
     for folder in ('A', 'B', 'label'):
         (moved / 'train' / folder / '3.png').unlink()
-    (run_folder(out) / 'left_over').touch()
+    (run_folder(out) / 'work_dir' / 'left_over').touch()
     assert leaderboard(hsonet, spec, out)[0] == 0
     assert len(in_process) == 2
-    assert not (run_folder(out) / 'left_over').exists()
+    assert not (run_folder(out) / 'work_dir' / 'left_over').exists()
     rows = records.read(out / 'results.csv')
     assert len({row['data_hash'] for row in rows}) == 2
     assert len({row['config_hash'] for row in rows}) == 1
@@ -686,17 +753,18 @@ def first_job(spec_path, out):
     return write_job(spec, run, contenders(spec)[run.key[:2]], {}, out)
 
 
-def test_one_process_a_run(write_spec, hsonet, in_process, tmp_path, capsys):
+@pytest.mark.usefixtures('in_process')
+def test_one_process_a_run(write_spec, hsonet, tmp_path, capsys):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     job = first_job(spec, out)
     with alone(job.parent):
         assert execute_here(job) == runs.BUSY
         assert 'another process works on' in capsys.readouterr().err
         assert not (job.parent / 'parts').exists()
-        code, _, stderr = leaderboard(hsonet, spec, out)
-        assert code == 2
-        assert 'another process works on' in stderr
-    assert in_process == []
+        code, stdout, _ = leaderboard(hsonet, spec, out)
+        assert code == 1
+        assert 'failed: another process works on' in stdout
+        assert not (job.parent / 'parts').exists()
 
 
 def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, monkeypatch):
@@ -887,6 +955,9 @@ def test_spec_with_a_mistake(tmp_path, changes, sentence):
         ('seeds: [0', 'cannot be read'),
         ('title: a\ntitle: b\n', 'title is there twice, line 2'),
         ('', 'the file is no mapping'),
+        ('? [a, b]\n: c', 'a key is no text, line 1'),
+        ('title: {{ x }}', 'a key is no text, line 1'),
+        ('title: 2020-13-45', 'cannot be read'),
     ],
 )
 def test_spec_that_is_no_yaml(tmp_path, text, sentence):
@@ -957,7 +1028,7 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
         (['--gpus', '0', '--engine', 'ray'], 'Ray finds the GPUs'),
         (['--seeds', 9], '--seeds 9 is no seed'),
         (['--data', 'mars'], '--data mars is no data set'),
-        (['--report-only'], 'does not exist'),
+        (['--report-only'], 'holds no leaderboard'),
     ],
 )
 def test_options_that_do_not_fit(write_spec, hsonet, tmp_path, args, sentence):
@@ -1058,7 +1129,9 @@ def test_tables_are_appended_to(tmp_path):
     records.write_part(folder, '2030-01-03T00:00:00.000Z', {'results': [row_of(f1=0.25, status='a, "b"')]})
     other = tmp_path / 'runs/d/b/c/seed1'
     records.write_part(
-        other, '2030-01-01T00:00:00.000Z', {'results': [row_of('c', 1)], 'images': [row_of('c', 1)]}
+        other,
+        '2030-01-01T00:00:00.000Z',
+        {'results': [row_of('c', 1)], 'images': [row_of('c', 1, tp=1, fp=2, fn=3, tn=4)]},
     )
     (folder / 'parts/.half').mkdir()
     (folder / 'parts/.half/results.csv').write_text('block,met')
@@ -1072,6 +1145,42 @@ def test_tables_are_appended_to(tmp_path):
     assert len(records.read(tmp_path / 'images.csv')) == 1
     with pytest.raises(ValueError, match='unknown'):
         records.write_part(folder, records.now(), {'results': [row_of(unknown=1)]})
+
+
+def scored(tmp_path):
+    """A folder with one scoring, gathered; the path of its table of images."""
+    counts = {'tp': 1, 'fp': 2, 'fn': 3, 'tn': 4}
+    images = [row_of(image=name, **counts) for name in 'abc']
+    part = {'results': [row_of(f1=0.5, status='ok')], 'images': images}
+    records.write_part(tmp_path / 'runs/d/b/a/seed0', '2030-01-01T00:00:00.000Z', part)
+    records.gather(tmp_path)
+    return tmp_path / 'images.csv'
+
+
+def test_lines_that_were_cut_off_are_gathered_again(tmp_path):
+    path = scored(tmp_path)
+    whole = path.read_text()
+    path.write_text(''.join(whole.splitlines(keepends=True)[:-1]))
+    records.gather(tmp_path)
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ('damage', 'sentence'),
+    [
+        (lambda text: text[:-40], 'is damaged at line 4'),
+        (lambda text: text.replace('d,d,0', 'd,d,zero', 1), 'is damaged at line 2'),
+        (lambda text: text.replace(',1,2,3,4', ',1,2,much,4'), 'is damaged at line 2'),
+        (lambda text: text.replace(',4,2030', ',4,5,2030', 1), 'is damaged at line 2'),
+        (lambda text: text.replace('scored_at', 'scored_at,more', 1), 'is no table of a leaderboard'),
+        (lambda text: text.replace('b,a', 'b,\udcff', 1), 'is no table of a leaderboard'),
+    ],
+)
+def test_damaged_table_is_named(tmp_path, damage, sentence):
+    path = scored(tmp_path)
+    path.write_bytes(damage(path.read_text()).encode(errors='surrogateescape'))
+    with pytest.raises(UserError, match=sentence):
+        records.gather(tmp_path)
 
 
 def test_table_of_an_older_version_is_read(tmp_path):

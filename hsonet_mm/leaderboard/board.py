@@ -1,5 +1,6 @@
 """The CSVs of a leaderboard as its report reads them: the newest scoring of every run that the spec names."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +12,10 @@ from typing import NamedTuple
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard.bootstrap import Counts
-from hsonet_mm.leaderboard.records import Row, RunKey, newest, read, run_key
+from hsonet_mm.leaderboard.records import Row, RunKey, newest, newest_figures, read, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Cell', 'Failure', 'Records', 'cell_of', 'number', 'read_records']
+__all__ = ['Cell', 'Failure', 'Records', 'cell_of', 'number', 'read_configs', 'read_records']
 
 
 class Cell(NamedTuple):
@@ -42,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Records:
-    """The CSVs of a leaderboard, cut to the newest scoring of every run.
+    """The CSVs of a leaderboard, cut to the newest scoring of every run on every test set.
 
     Attributes:
         results: Scores, one a run, test set, split, protocol and threshold rule.
@@ -50,7 +51,7 @@ class Records:
         curves: Counts a threshold.
         breakdown: Counts a group of objects or pixels.
         training: What the trainings logged.
-        failures: Runs whose newest result is a failure.
+        failures: Runs whose newest result is a failure; figures of an earlier one count still.
         scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.
     """
@@ -114,10 +115,11 @@ class Records:
 
 
 def read_records(out: Path, spec: Spec) -> Records:
-    """Read the CSVs of a leaderboard; of every run the newest scoring counts.
+    """Read the CSVs of a leaderboard; of every run the newest scoring that gave figures counts.
 
-    Runs and test sets that the spec does not name are left out, scorings after another number of iterations too.
-    All scorings of a method in a block are of one config, that of its newest.
+    Runs and test sets that the spec does not name are left out, scorings after another number of iterations too, and
+    those of another config than ``configs.json`` names for the method. Where it names none, all scorings of a method
+    are of one config, that of its newest.
 
     Args:
         out: The folder; a CSV that is missing there counts as empty, but for ``results.csv``.
@@ -134,10 +136,9 @@ def read_records(out: Path, spec: Spec) -> Records:
     trained = [row for row in named if number(row['iterations']) == spec.iterations]
     configs = {
         _contender(row): row['config_hash'] for row in sorted(trained, key=lambda row: row['scored_at'])
-    }
+    } | read_configs(out)
     current = [row for row in trained if row['config_hash'] == configs[_contender(row)]]
-    last = newest(current)
-    good = [row for row in last if row['status'] == 'ok']
+    good = newest_figures(current)
     kept = _scorings(good)
 
     def belonging(name: str) -> tuple[Row, ...]:
@@ -155,7 +156,7 @@ def read_records(out: Path, spec: Spec) -> Records:
     )
     tested = [row for row in results if (row['split'], row['status']) == ('test', 'ok')]
     scorings = Counter(scoring[:2] for scoring in _scorings(tested))
-    for row in tested:  # openings that gave no figures are known to later rows alone
+    for row in results:  # openings that gave no figures are known to their count alone
         test = run_key(row), row['test_set']
         scorings[test] = max(scorings[test], int(row['openings'] or 0))
     return Records(
@@ -166,12 +167,28 @@ def read_records(out: Path, spec: Spec) -> Records:
         training=belonging('training'),
         failures=tuple(
             Failure(run_key(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
-            for row in last
+            for row in newest(current)
             if row['status'] != 'ok'
         ),
         scorings=scorings,
         left_out={why: gone for why, one, rest in reasons if (gone := len(_scorings(one) - _scorings(rest)))},
     )
+
+
+def read_configs(out: Path) -> dict[tuple[str, str], str]:
+    """The hash of the config of every block and method as the leaderboard was last started; none if it never was.
+
+    Raises:
+        UserError: if ``configs.json`` is damaged.
+    """
+    path = out / 'configs.json'
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return {(block, name): one for block, methods in content.items() for name, one in methods.items()}
+    except (ValueError, AttributeError):
+        raise UserError(f'{path} is damaged: delete it, and start the leaderboard again') from None
 
 
 def cell_of(row: Row) -> Cell:

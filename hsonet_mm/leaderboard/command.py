@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes, write_text
+from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard import records
 from hsonet_mm.leaderboard.job import Job, as_python, write_job
 from hsonet_mm.leaderboard.plan import Contender, contenders
@@ -53,20 +53,19 @@ def run(args: argparse.Namespace) -> int:
     runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[Run] = []
     if args.report_only:
-        if not out.is_dir():
-            raise UserError(
-                f'{out} does not exist: give the folder of a leaderboard, or leave --report-only out'
-            )
-        _copy_spec(spec, out)
+        if not (out / 'results.csv').is_file() and not (out / 'runs').is_dir():
+            raise UserError(f'{out} holds no leaderboard: give the folder of one, or leave --report-only out')
+        _keep_spec(spec, out)
     else:
-        ready = contenders(spec)
+        ready = contenders(spec, runs)
         todo = _missing(out, spec, runs, ready)
         print(f'{len(runs)} runs, {len(runs) - len(todo)} of them done before', flush=True)
         if args.dry_run:
             for one in runs:
                 print(f'  {"to do" if one in todo else "done "}  {one}')
             return 0
-        _copy_spec(spec, out)
+        _keep_spec(spec, out)
+        _keep_configs(ready, out)
         with _ended_politely():
             costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus)
             jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
@@ -120,10 +119,34 @@ def _missing(
     return [one for one in runs if not wanted(one) <= there[one.key]]
 
 
-def _copy_spec(spec: Spec, out: Path) -> None:
-    """Keep the spec with the figures; the report reads it there."""
-    if spec.path.resolve() != (out / 'spec.yaml').resolve():
-        write_bytes(out / 'spec.yaml', spec.path.read_bytes())
+def _keep_spec(spec: Spec, out: Path) -> None:
+    """Keep the spec with the figures; the report reads it there.
+
+    Raises:
+        UserError: if figures are there of runs that the spec kept so far names and this one does not.
+    """
+    kept = out / 'spec.yaml'
+    if spec.path.resolve() == kept.resolve():
+        return
+    if kept.is_file():
+        there = {records.run_key(row) for row in records.read(out / 'results.csv') if row['status'] == 'ok'}
+        lost = (there & {one.key for one in read_spec(kept).runs()}) - {one.key for one in spec.runs()}
+        if lost:
+            raise UserError(
+                f'{out} holds the leaderboard of another spec, with runs that {spec.path} lacks, such as '
+                f'{" / ".join(map(str, min(lost)))}: give another --out, take a part of one spec '
+                f'with --data, --methods and --seeds, or delete {kept} to go on by {spec.path}'
+            )
+    text, note = spec.path.read_text(encoding='utf-8'), '# A copy; the paths of configs are relative to'
+    write_text(kept, text if text.startswith(note) else f'{note} {spec.path.as_posix()}\n{text}')
+
+
+def _keep_configs(ready: Mapping[tuple[str, str], Contender], out: Path) -> None:
+    """Keep the hashes of all configs, so that the report compares no rows of a config that is out of date."""
+    hashes: dict[str, dict[str, str]] = {}
+    for (block, method), one in ready.items():
+        hashes.setdefault(block, {})[method] = one.config_hash
+    write_json(out / 'configs.json', hashes)
 
 
 def _costs(
@@ -189,7 +212,7 @@ def _outcome(event: Event, before: str) -> tuple[bool, str]:
     else:
         sentence = f'the process ended with code {event.code}'
     if _last_scoring(folder) == before:
-        records.write_part(folder, records.now(), failure(Job.read(event.job), sentence))
+        records.write_part(folder, records.now(), failure(Job.read(event.job), folder, sentence))
     rows = records.newest(records.read_parts(folder, 'results'))
     if rows[0]['status'] != 'ok':
         return False, rows[0]['status']

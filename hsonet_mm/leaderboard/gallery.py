@@ -1,6 +1,7 @@
 """The pictures of the report: each method's worst test images, and those that the methods disputed most."""
 
 import base64
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -230,9 +231,9 @@ class _Painter:
 
 
 def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
-    """The first seed of a method whose probabilities and config are there; None without one."""
-    thresholds = {
-        run_key(row).seed: float(row['threshold'])
+    """The first seed of a method whose folder holds the probabilities of what was scored; None without one."""
+    scored = {
+        run_key(row).seed: row
         for row in records.results
         if (row['split'], row['method']) == ('test', method) and cell_of(row) == cell
     }
@@ -241,12 +242,14 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
         probs = folder / 'probs' / cell.test_set
         if (
             run.method.name == method
-            and run.seed in thresholds
+            and run.seed in scored
             and probs.is_dir()
-            and (folder / 'config.py').is_file()
+            and (folder / 'run.json').is_file()
+            and json.loads((folder / 'run.json').read_text())['config_hash']
+            == scored[run.seed]['config_hash']
         ):
             counts = records.counts.get(cell, {}).get(method, {}).get(run.seed, {})
-            return _Member(method, thresholds[run.seed], folder, probs, counts)
+            return _Member(method, float(scored[run.seed]['threshold']), folder, probs, counts)
     return None
 
 

@@ -5,7 +5,7 @@ import json
 import pprint
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hsonet_mm.leaderboard.plan import Contender
 from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Run, Spec
 
-__all__ = ['Job', 'alone', 'as_python', 'write_job']
+__all__ = ['Job', 'alone', 'as_python', 'take_over', 'write_job']
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,10 @@ class Job:
 def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any], out: Path) -> Path:
     """Make the folder of a run, with ``config.py`` and ``run.json``.
 
-    What a training by another config, or on other files, left there is removed, but for the rows of its scorings.
+    Where another process works on the run, they stay as they are.
 
     Returns:
         The path of ``run.json``.
-
-    Raises:
-        UserError: if another process works on the run.
     """
     job = Job(
         **run.key._asdict(),
@@ -90,14 +87,24 @@ def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any
     cfg.work_dir = str(folder / 'work_dir')
     path = folder / 'run.json'
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        if path.exists() and _training(json.loads(path.read_text(encoding='utf-8'))) != _training(
-            asdict(job)
-        ):
-            _clear(folder)
+    with suppress(UserError), alone(folder):  # if it is not, its process will say so
         write_text(folder / 'config.py', as_python(cfg))
         write_json(path, asdict(job))
     return path
+
+
+def take_over(folder: Path, job: Job) -> None:
+    """Make what lies in the folder of a run the job's own.
+
+    What a training by another config, or on other files, left there is removed, but for the rows of its scorings.
+    This is done when the run begins, so that a leaderboard that is stopped before loses nothing.
+    """
+    note, mine = folder / 'trains.json', [job.config_hash, job.data_hashes[job.data_set]]
+    if not note.exists() or json.loads(note.read_text(encoding='utf-8')) != mine:
+        for left in filter(Path.exists, (folder / 'work_dir', folder / 'probs')):
+            shutil.rmtree(left)
+        (folder / 'trained.json').unlink(missing_ok=True)
+        write_json(note, mine)
 
 
 @contextmanager
@@ -123,18 +130,3 @@ def as_python(cfg: Config) -> str:
     for key, value in cfg.to_dict().items():
         lines.append(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}')
     return '\n'.join(lines) + '\n'
-
-
-def _training(job: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a training depends on, of a ``run.json`` that may be of an older version."""
-    return job['config_hash'], job.get('data_hashes', {}).get(job['data_set'])
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name in ('parts', 'lock'):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -5,18 +5,19 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from torch import nn
 
 from hsonet_mm.apis.config import LOADERS, set_iterations
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard.spec import Block, Method, Spec
+from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
 
 __all__ = ['Contender', 'contenders']
 
@@ -39,7 +40,8 @@ class Contender:
     Attributes:
         config: The whole config, but for data roots, seed and work dir.
         config_hash: First 12 digits of its SHA-256, see NOT_HASHED.
-        weights: What the model starts from: ``ImageNet`` where its config names pre-trained weights, else ``none``.
+        weights: What the model starts from: ``ImageNet`` where one of its parts, by config or by default, has
+            pre-trained weights, else ``none``.
         data_hashes: Of every data set by name, the first 12 digits of the SHA-256 of what its splits are: which files,
             by their names below the root and their sizes.
     """
@@ -50,22 +52,36 @@ class Contender:
     data_hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
-    """Check everything that a spec names, and make the config of every method.
+def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
+    """Make the config of every method of a spec, and check everything that runs need.
 
-    Configs are read, models are built without loading weights, the files of all splits are listed.
+    All configs are read. The models of the runs are built without loading weights, and the files of all splits that
+    they use are listed.
+
+    Args:
+        spec: The spec.
+        runs: What is to be run of it; everything unless given.
 
     Returns:
-        Contenders by block and method.
+        Contenders by block and method, also of methods that are not to be run.
 
     Raises:
         UserError: for the first mistake that is found.
     """
+    runs = list(spec.runs() if runs is None else runs)
+    wanted = {run.key[:2] for run in runs}
+    roots = {name: root for run in runs for name, root in spec.test_sets(run.data_set).items()}
     made: dict[tuple[str, str], Contender] = {}
     for block in spec.blocks:
         for method in block.methods:
-            made[block.name, method.name] = _contender(spec, block, method)
-        kinds = {method.name: made[block.name, method.name].weights for method in block.methods}
+            made[block.name, method.name] = _contender(
+                spec, block, method, (block.name, method.name) in wanted
+            )
+        kinds = {  # a model that is not built may have weights that its config does not name
+            name: one.weights
+            for (of, name), one in made.items()
+            if of == block.name and ((of, name) in wanted or one.weights == 'ImageNet')
+        }
         if len(set(kinds.values())) > 1:
             one, other = (
                 next(name for name in kinds if kinds[name] == kind) for kind in ('ImageNet', 'none')
@@ -76,13 +92,13 @@ def contenders(spec: Spec) -> dict[tuple[str, str], Contender]:
             )
     for block in spec.blocks:
         cfg = made[block.name, block.methods[0].name].config
-        hashes = {name: _data_hash(spec, cfg, name, root) for name, root in spec.data.items()}
+        hashes = {name: _data_hash(spec, cfg, name, root) for name, root in roots.items()}
         for method in block.methods:
             made[block.name, method.name] = replace(made[block.name, method.name], data_hashes=hashes)
     return made
 
 
-def _contender(spec: Spec, block: Block, method: Method) -> Contender:
+def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Contender:
     where = f'method {method.name!r} of block {block.name!r}'
     cfg = _read(block.recipe, f'the recipe of block {block.name!r}')
     if missing := [key for key in NEEDED if key not in cfg]:
@@ -104,8 +120,10 @@ def _contender(spec: Spec, block: Block, method: Method) -> Contender:
     set_iterations(cfg, spec.iterations, spec.validations)
     cfg.default_hooks.checkpoint.update(save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1)
     cfg.launcher, cfg.load_from = 'none', None
-    _check_model(cfg, where, method)
-    return Contender(cfg, _config_hash(cfg), 'ImageNet' if _names_weights(cfg.model) else 'none')
+    weights = _names_weights(cfg.model)
+    if wanted:
+        weights |= _starts_from_weights(_built(cfg, where, method))
+    return Contender(cfg, _config_hash(cfg), 'ImageNet' if weights else 'none')
 
 
 def _read(path: Path, what: str) -> Config:
@@ -118,12 +136,12 @@ def _read(path: Path, what: str) -> Config:
         raise UserError(f'{path}, {what}, cannot be read ({reason}): correct it') from error
 
 
-def _check_model(cfg: Config, where: str, method: Method) -> None:
+def _built(cfg: Config, where: str, method: Method) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'opencd'))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # the run itself tells them, in its log
-            MODELS.build(copy.deepcopy(cfg.model))
+            return MODELS.build(copy.deepcopy(cfg.model))
     except Exception as error:  # of any component
         text = ' '.join(str(error.args[0] if error.args else error).split()) or type(error).__name__
         reason = text.split('. ')[0]  # MMEngine goes on with advice
@@ -167,6 +185,16 @@ def _names_weights(node: Any) -> bool:
             return True
         node = list(node.values())
     return isinstance(node, (list, tuple)) and any(map(_names_weights, node))
+
+
+def _starts_from_weights(model: nn.Module) -> bool:
+    """Whether a part of a built model would load pre-trained weights, perhaps by default."""
+    return any(
+        _names_weights(
+            {'init_cfg': getattr(part, 'init_cfg', None), 'pretrained': getattr(part, 'pretrained', None)}
+        )
+        for part in model.modules()
+    )
 
 
 def _config_hash(cfg: Config) -> str:

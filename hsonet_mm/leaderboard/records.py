@@ -1,4 +1,4 @@
-"""The tables of a leaderboard as CSV files: tidy, UTF-8, appended to and never rewritten.
+"""The tables of a leaderboard as CSV files: tidy, UTF-8, only ever added to.
 
 Every scoring of a run writes its rows into the run's own folder, under ``parts/<scored_at>``, in one step: two
 processes or machines never write one file. :func:`gather` appends what is new to the files of the output folder. A
@@ -8,7 +8,9 @@ run that is trained again keeps its old rows; :func:`newest` tells what counts.
 import csv
 import io
 import os
+import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +26,7 @@ __all__ = [
     'RunKey',
     'gather',
     'newest',
+    'newest_figures',
     'note_opening',
     'now',
     'openings',
@@ -68,8 +71,19 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 A row of val names the data set that the run was trained on as its test set. ``openings``: how often the run has opened
 that test split, this time included; also without a row, where it failed behind. ``timed_on``: the device of
 ``latency_ms`` and ``throughput``, which are measured apart from the run; ``device``: the one of the run.
-``data_hash``: the files of the test set, see :class:`hsonet_mm.leaderboard.plan.Contender`.
+``data_hash``: names and sizes of the files of the test set's data set, all its splits, see
+:class:`hsonet_mm.leaderboard.plan.Contender`.
 """
+
+
+_WHOLE = {
+    'seed': re.compile(r'-?\d+'),
+    'scored_at': re.compile(r'\d{4}-\d\d-\d\dT[\d:.]+Z'),
+    **dict.fromkeys((*COUNTS, 'called'), re.compile(r'\d+')),
+    **dict.fromkeys(('openings', 'objects', 'hits'), re.compile(r'\d*')),
+}
+"""What these columns hold where a row is whole."""
+_CURE = 'delete it, and run the leaderboard again, which gathers it from the folders of its runs'
 
 
 class RunKey(NamedTuple):
@@ -95,15 +109,23 @@ def read(path: Path) -> list[Row]:
     """The rows of a CSV file, none if it does not exist; a column that an older version did not write is empty.
 
     Raises:
-        UserError: if it is no table of a leaderboard.
+        UserError: if it is no table of a leaderboard, or one of its lines is damaged.
     """
     if not path.is_file():
         return []
-    with path.open(encoding='utf-8', newline='') as file:
-        rows = list(csv.DictReader(file, restval=''))
-    if rows and not rows[0].keys() >= {*KEYS, 'scored_at'}:
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            table = csv.DictReader(file, restval='')
+            rows = list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f'{path} is no table of a leaderboard ({error}): {_CURE}') from None
+    columns = COLUMNS.get(path.stem, ())
+    if rows and not {*KEYS, 'scored_at'} <= set(table.fieldnames or ()) <= {*columns, *KEYS, 'scored_at'}:
         raise UserError(f'{path} is no table of a leaderboard: move it away, or give another folder')
-    empty = dict.fromkeys(COLUMNS.get(path.stem, ()), '')
+    for line, row in enumerate(rows, 2):
+        if None in row or not all(_WHOLE[name].fullmatch(row[name]) for name in _WHOLE.keys() & row.keys()):
+            raise UserError(f'{path} is damaged at line {line}: {_CURE}')
+    empty = dict.fromkeys(columns, '')
     return [{**empty, **row} for row in rows]
 
 
@@ -115,6 +137,19 @@ def newest(rows: Iterable[Row]) -> list[Row]:
         key = run_key(row)
         last[key] = max(last.get(key, ''), row['scored_at'])
     return [row for row in rows if row['scored_at'] == last[run_key(row)]]
+
+
+def newest_figures(rows: Iterable[Row]) -> list[Row]:
+    """The rows of ``results`` with figures, of every run, split and test set those of the last scoring with any."""
+    good = [row for row in rows if row['status'] == 'ok']
+    last: dict[tuple[RunKey, str, str], str] = {}
+    for row in good:
+        last[_scored(row)] = max(last.get(_scored(row), ''), row['scored_at'])
+    return [row for row in good if row['scored_at'] == last[_scored(row)]]
+
+
+def _scored(row: Row) -> tuple[RunKey, str, str]:
+    return run_key(row), row['split'], row['test_set']
 
 
 def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -157,20 +192,22 @@ def openings(folder: Path, test_set: str) -> int:
 
 
 def gather(out: Path) -> None:
-    """Append the scorings that the tables of the output folder lack, and replace each file in one step."""
+    """Append the scorings that the tables of the output folder lack or hold cut off; each file is replaced at once."""
     folders = sorted(path.parent for path in out.glob('runs/*/*/*/*/parts'))
     for name, columns in COLUMNS.items():
         path = out / f'{name}.csv'
         rows = read(path)
-        known = {(*run_key(row), row['scored_at']) for row in rows}
-        new = [
-            row
-            for folder in folders
-            for row in read_parts(folder, name)
-            if (*run_key(row), row['scored_at']) not in known
-        ]
-        if new or not path.exists():
-            write_text(path, _text(columns, [*rows, *sorted(new, key=lambda row: row['scored_at'])]))
+        known = Counter(map(_scoring, rows))
+        parts = [row for folder in folders for row in read_parts(folder, name)]
+        lacking = {one for one, count in Counter(map(_scoring, parts)).items() if known[one] < count}
+        if lacking or not path.exists():
+            old = [row for row in rows if _scoring(row) not in lacking]
+            new = sorted((row for row in parts if _scoring(row) in lacking), key=lambda row: row['scored_at'])
+            write_text(path, _text(columns, [*old, *new]))
+
+
+def _scoring(row: Row) -> tuple[RunKey, str]:
+    return run_key(row), row['scored_at']
 
 
 def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -32,7 +32,7 @@ from hsonet_mm.cli import explain
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
 from hsonet_mm.leaderboard import cost, records
-from hsonet_mm.leaderboard.job import Job, alone
+from hsonet_mm.leaderboard.job import Job, alone, take_over
 from hsonet_mm.leaderboard.resuming import ResumptionHook
 from hsonet_mm.leaderboard.scoring import Tables, score
 
@@ -56,11 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with alone(folder):
             try:
+                take_over(folder, job)
                 tables = execute(job, folder, args.started, here)
             except Exception as error:
                 traceback.print_exc()
                 sentence = explain(error) or f'{type(error).__name__}: {error}'
-                records.write_part(folder, records.now(), failure(job, sentence, here))
+                records.write_part(folder, records.now(), failure(job, folder, sentence, here))
                 return FAILED
             records.write_part(folder, records.now(), tables)
             return 0
@@ -84,7 +85,7 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
-    cfg.setdefault('custom_hooks', []).append({'type': 'hsonet_mm.ResumptionHook'})
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), {'type': 'hsonet_mm.ResumptionHook'}]
     model, checkpoint, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
     tables = score(model, cfg, job.test_sets, folder)
@@ -104,17 +105,29 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     return {name: [{**job.key._asdict(), **row} for row in rows] for name, rows in tables.items()}
 
 
-def failure(job: Job, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
-    """The row of a run that failed.
+def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
+    """The rows of a run that failed: one, and one more for each other test split that it has opened all the same.
 
     Args:
         job: The run.
+        folder: Folder of the run.
         sentence: Why.
         here: Device and commit of the process that executed it, where it can still tell.
     """
-    status = f'failed: {" ".join(sentence.split())}'
-    row = {**job.key._asdict(), 'test_set': job.data_set, **_facts(job), **(here or {}), 'status': status}
-    return {'results': [row]}
+    facts = {
+        **job.key._asdict(),
+        **_facts(job),
+        **(here or {}),
+        'status': f'failed: {" ".join(sentence.split())}',
+    }
+    opened = {test_set: records.openings(folder, test_set) for test_set in job.test_sets}
+    return {
+        'results': [
+            {**facts, 'test_set': test_set, 'openings': times}
+            for test_set, times in opened.items()
+            if times or test_set == job.data_set
+        ]
+    }
 
 
 def training_log(work_dir: Path) -> list[dict[str, Any]]:

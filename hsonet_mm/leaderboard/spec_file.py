@@ -37,6 +37,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem='a key is no text', problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f'{key.value} is there twice', problem_mark=key.start_mark)
             seen.add(key.value)
@@ -54,7 +56,7 @@ class _Reader:
     def spec(self) -> Spec:
         try:
             content = yaml.load(self.path.read_text(encoding='utf-8'), _Loader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # of dates that there are not, and of what is no UTF-8
             mark = getattr(error, 'problem_mark', None)
             line = f', line {mark.line + 1}' if mark else ''
             self.fail(f'cannot be read ({getattr(error, "problem", None) or error}{line})')

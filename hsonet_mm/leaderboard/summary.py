@@ -36,7 +36,7 @@ class Standing:
         method: The method.
         planned: Number of seeds of the spec.
         seeds: Seeds with a result, ascending.
-        failed: Seeds whose run failed, ascending.
+        failed: Seeds whose run failed and has no earlier result, ascending.
         weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
         figures: Fractions by name, see FIGURES, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing.
@@ -108,14 +108,14 @@ def _standing(
 ) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
     runs = [run_key(row) for row in rows]
-    failed = [one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)]
+    failed = {one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)}
     counts = records.counts.get(cell, {})
     return Standing(
         cell=cell,
         method=method,
         planned=len(spec.seeds),
         seeds=tuple(sorted(run.seed for run in runs)),
-        failed=tuple(sorted(failed)),
+        failed=tuple(sorted(failed - {run.seed for run in runs})),
         weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
         figures=_spreads(rows, (*FIGURES, 'threshold')),
         costs=_spreads(rows, COSTS),
