@@ -20,7 +20,7 @@ from hsonet_mm.models.layers import SSFC, CMConv, MSDConvSSFC
 
 CONFIGS = Path(__file__).parent.parent / 'configs' / 'baselines'
 SIZES = {
-    'ussfc_net': (1_518_977, 3_090_153_472),
+    'ussfc_net': (1_518_977, 3_090_153_472),  # as published: 1,518,977 parameters, 3.090 GMACs
     'ussfc_net_psconv': (1_518_977, 3_090_153_472),
     'unet_lite0': (6_248_657, 3_664_216_064),
     'unet_r18': (16_282_673, 8_837_398_528),
@@ -72,11 +72,6 @@ def test_size(name):
     with torch.device('meta'):
         model = build_untrained(CONFIGS / f'{name}.py')
     assert (parameters(model), macs(model)) == SIZES[name]
-
-
-def test_size_of_ussfc_net_is_the_published_one():
-    assert SIZES['ussfc_net'][0] == 1_518_977
-    assert SIZES['ussfc_net'][1] == pytest.approx(3.090e9, rel=1e-3)
 
 
 @every_config

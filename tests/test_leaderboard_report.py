@@ -27,13 +27,14 @@ from hsonet_mm.leaderboard import wording
 from hsonet_mm.leaderboard.board import Cell, read_records
 from hsonet_mm.leaderboard.bootstrap import common_images, f1_of, paired_bootstrap
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
+from hsonet_mm.leaderboard.canvas import log_ticks
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval, compare, welch
 from hsonet_mm.leaderboard.plots import cost_plot, styles
-from hsonet_mm.leaderboard.published import read_published
+from hsonet_mm.leaderboard.published import FILE, read_published
 from hsonet_mm.leaderboard.records import COLUMNS, read
 from hsonet_mm.leaderboard.report import write_report
 from hsonet_mm.leaderboard.spec_file import read_spec
-from hsonet_mm.leaderboard.summary import Spread, Standing, summarise
+from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Spread, Standing, summarise
 
 T1, T2 = '2026-01-01T10:00:00.000Z', '2026-01-02T10:00:00.000Z'
 SKILLS = {'hsonet_lite': 1.0, 'ussfc_net': 0.75, 'tinycd': 0.5}
@@ -103,8 +104,8 @@ class Fake:
         common = {
             'weights': 'ImageNet' if 'ImageNet' in block else 'none', 'parameters': 500_000 * cost,
             'macs': 10**9 * cost, 'iterations': 300, 'best_iteration': 200, 'train_seconds': 60 * cost + seed,
-            'harness_seconds': 1, 'latency_ms': 5 * cost + seed / 10, 'throughput': 200 / cost,
-            'peak_memory_mib': 500, 'timed_on': 'CPU, 1 thread', 'device': 'CPU, 2 threads', 'commit': 'abc1234',
+            'harness_seconds': 1, 'latency_ms': 5.25 * cost, 'throughput': 200 / cost,
+            'peak_memory_mib': 500 + seed, 'timed_on': 'CPU, 1 thread', 'device': 'CPU, 2 threads', 'commit': 'abc1234',
             'data_hash': 'd07', 'config_hash': self.config_hash, 'status': 'ok',
         }  # fmt: skip
         probs = {name: self.predict(name, rng, skill) for name in self.labels}
@@ -559,21 +560,14 @@ def test_rows_equal_the_results_file(board):
             assert row.seeds == tuple(
                 int(line['seed']) for line in sorted(lines, key=lambda line: line['seed'])
             )
-            for name in (
-                'precision',
-                'recall',
-                'f1',
-                'iou',
-                'oa',
-                'kappa',
-                'threshold',
-                'latency_ms',
-                'macs',
-            ):
+            for name in (*FIGURES, 'threshold', *COSTS):
                 values = [float(line[name]) for line in lines]
                 found = (row.figures | row.costs)[name]
                 assert found.mean == pytest.approx(statistics.mean(values))
-                assert found.std == pytest.approx(statistics.stdev(values))
+                if name in ('parameters', 'macs', 'iterations', 'latency_ms', 'throughput'):
+                    assert found == (values[0], None)
+                else:
+                    assert found.std == pytest.approx(statistics.stdev(values))
             assert row.scorings == (2 if row.method == 'ussfc_net' else 1)
             assert row.is_reference == (row.method == 'hsonet_lite')
 
@@ -714,6 +708,10 @@ def markdown_tables(text):
         yield heads, lines
 
 
+def score_tables(text):
+    return [(heads, lines) for heads, lines in markdown_tables(text) if 'verdict' in heads]
+
+
 def test_markdown_says_what_its_figures_are_of(board):
     text = (board.out / 'report.md').read_text()
     for fact in ('runs: 14 of 15 runs have a result, 1 failed', 'iterations of a training: 300',
@@ -749,19 +747,97 @@ def test_markdown_and_csv_hold_the_same_rows(board):
             assert line['common_seeds'] == str(len(row.comparison.seeds))
     for block in ('from scratch', 'ImageNet weights'):
         assert f'## Block: {block} (reference hsonet\\_lite)' in markdown
-    written = list(markdown_tables(markdown))
+    written = score_tables(markdown)
     assert len(written) == len(tables)
-    for index, (heads, lines) in enumerate(written):
-        for line, row in zip(lines, shown_tables(board)[index], strict=True):
+    for (heads, lines), rows in zip(written, shown_tables(board), strict=True):
+        for line, row in zip(lines, rows, strict=True):
             shown = dict(zip(heads, line, strict=True))
             check_cells(shown, row)
-            assert ('GMACs' in heads) == (index % 4 == 0)  # once in a section
-            if index % 4 == 0:
-                assert shown['GMACs'] == f'{row.costs["macs"].mean / 1e9:.2f}'
-                assert shown['M parameters'] == f'{row.costs["parameters"].mean / 1e6:.2f}'
-                assert shown['latency ms'] == f'{row.costs["latency_ms"].mean:.1f}'
-                assert shown['timed on'] == 'CPU, 1 thread'
-                assert shown['test scored'] == f'{row.scorings} \N{MULTIPLICATION SIGN}'
+            assert shown['test scored'] == f'{row.scorings} \N{MULTIPLICATION SIGN}'
+
+
+def cost_tables(board):
+    """Heads and lines of the tables of costs: those of the page, and those of the Markdown file."""
+    page = [(table[0], table[1:]) for table in Page(board.out / 'index.html').tables if 'GMACs' in table[0]]
+    written = markdown_tables((board.out / 'report.md').read_text())
+    return page, [(heads, lines) for heads, lines in written if 'GMACs' in heads]
+
+
+def test_costs_that_are_measured_once_have_no_spread(board):
+    tables = cost_tables(board)
+    for (heads, lines), rows in zip(tables[0], shown_tables(board)[::4], strict=True):
+        for line, row in zip(lines, rows, strict=True):
+            shown = dict(zip(heads, line, strict=True))
+            cost = row.costs['macs'].mean / 1e9  # how the figures are made up
+            assert shown['M parameters'] == f'{cost / 2:.3f}'
+            assert shown['GMACs'] == f'{cost:.3f}'
+            assert shown['latency, ms'] == f'{5.25 * cost:.1f}'
+            assert shown['pairs a second'] == f'{200 / cost:.1f}'
+            for head, name, unit, digits in (
+                ('training, min', 'train_seconds', 60, 1), ('peak memory, MiB', 'peak_memory_mib', 1, 0),
+            ):  # fmt: skip
+                values = [
+                    {'train_seconds': 60 * cost, 'peak_memory_mib': 500}[name] + seed for seed in row.seeds
+                ]
+                mean, std = statistics.mean(values) / unit, statistics.stdev(values) / unit
+                assert std > 0
+                assert shown[head] == f'{mean:.{digits}f} ± {std:.{digits}f}'
+            assert (shown['timed on'], shown['device']) == ('CPU, 1 thread', 'CPU, 2 threads')
+    for (heads, lines), (page_heads, page_lines) in zip(*tables[::-1], strict=True):
+        assert heads == [head for head in page_heads if head != 'F1']
+        assert lines == [line[:1] + line[2:] for line in page_lines]
+    for line in csv.DictReader(io.StringIO((board.out / 'summary.csv').read_text())):
+        assert line['latency_ms_mean']
+        assert line['latency_ms_std'] == line['throughput_std'] == line['macs_std'] == ''
+        assert float(line['train_seconds_std']) > 0
+
+
+def test_latencies_that_differ_between_seeds_have_a_spread(tmp_path):
+    fake = small(tmp_path, seeds=(0, 1))
+    for row in fake.tables['results']:
+        row |= {'latency_ms': 10, 'timed_on': 'a GPU'} if row['seed'] else {'latency_ms': 12}
+    write_report(fake.write())
+    for ((heads, (line,)),) in cost_tables(fake):
+        shown = dict(zip(heads, line, strict=True))
+        assert shown['latency, ms'] == '11.0 ± 1.4'
+        assert shown['timed on'] == 'CPU, 1 thread, a GPU'
+        assert '±' not in shown['GMACs'] + shown['pairs a second']
+
+
+def test_markdown_shows_where_methods_fail_as_the_page_does(board):
+    page = Page(board.out / 'index.html').tables
+    written = list(markdown_tables((board.out / 'report.md').read_text()))
+    text = (board.out / 'report.md').read_text()
+    found = 0
+    for cell, methods in (
+        (CELL, SKILLS),
+        (CELL._replace(block='ImageNet weights'), ['hsonet_lite', 'unet_r18']),
+    ):
+        rows = tables_of(board)[cell]
+        for table in breakdown_tables(records_of(board).of(cell), [row.method for row in rows], 'val'):
+            assert {name for name, _ in table.rows} == set(methods)
+            assert f'\n{table.title}. {table.note}'.replace('<', '\\<') in text
+            heads = [
+                'method',
+                *(f'{group} ({amount})' if amount else group for group, amount in table.groups),
+            ]
+            lines = []
+            for name, shares in table.rows:
+                cells = [
+                    '\N{EN DASH}'
+                    if share.value is None
+                    else f'{share.value * (1 if table.counted else 100):.1f}'
+                    for share in shares
+                ]
+                pixels = ['' if share.pixels is None else f' {100 * share.pixels:.1f}' for share in shares]
+                lines.append([name, *map(''.join, zip(cells, pixels, strict=True))])
+            assert lines in [shown[1:] for shown in page]
+            assert (heads, lines) in [
+                (names, [[cell.replace('(', '').replace(')', '') for cell in line] for line in shown])
+                for names, shown in written
+            ]
+            found += 1
+    assert found == 8
 
 
 def test_two_builds_are_equal(board):
@@ -820,23 +896,51 @@ def test_breakdown_equals_the_counts(board):
 def test_published_figures_stand_apart_with_their_notes(board):
     text = (board.out / 'index.html').read_text()
     assert 'Not comparable with ours' in text
-    assert '91.04 (P 89.7, R 92.42)' in text
+    assert '91.04 (P 89.70, R 92.42)' in text
     assert 'Best epoch chosen on the test set' in text
     assert text.index('id="failed"') < text.index('91.04 (P')  # not in a table of ours
 
 
+def test_published_figures_keep_their_digits(board):
+    page = Page(board.out / 'index.html')
+    (heads, *shown) = next(table for table in page.tables if 'published, other protocols' in table[0])[1:]
+    own = len(heads) - 4
+    with FILE.open(encoding='utf-8', newline='') as file:
+        stated = list(csv.DictReader(file))
+    lines = {line[0]: dict(zip(heads[own:], line[2 + own :], strict=True)) for line in shown}
+    for row in stated:
+        cell = lines[row['method']][row['data_set']]
+        figures = [row[name] for name in ('f1_low', 'f1_high', 'precision', 'recall', 'iou_low')]
+        assert set(re.findall(r'\d+\.\d+', cell)) == set(figures) - {''}
+    assert lines['tinycd']['SYSU-CD'].startswith('81.0 ')
+    (_, written) = next(
+        (heads, lines)
+        for heads, lines in markdown_tables((board.out / 'report.md').read_text())
+        if 'LEVIR-CD' in heads
+    )
+    assert [[re.sub(r' \((\d+)\)$', r' \1', cell) for cell in line] for line in written] == shown
+    notes = re.findall(r'<li id="n\d+">(.*?)</li>', (board.out / 'index.html').read_text())
+    text = (board.out / 'report.md').read_text()
+    for number, note in enumerate(notes, 1):
+        assert f'\n{number}. {note}\n' in text
+
+
 def test_published_figures_are_consistent():
     entries = read_published()
-    assert len({(entry.method, entry.data_set) for entry in entries}) == len(entries) >= 45
+    assert len({(entry.method, entry.data_set) for entry in entries}) == len(entries) == 44
     for entry in entries:
-        assert 0 < entry.f1[0] <= entry.f1[1] < 100
-        assert entry.protocol
-        assert entry.source
-        if entry.iou:  # IoU = F1 / (2 - F1)
-            assert entry.iou[0] == pytest.approx(100 * entry.f1[0] / (200 - entry.f1[0]), abs=0.15)
+        low, high = map(float, entry.f1)
+        assert 0 < low <= high < 100
+        assert ('differs between the papers' in entry.protocol) == (low < high)
+        assert 'as the paper' not in entry.protocol
+        assert re.search(r' et al\.| and .*, .*20\d\d', entry.source), 'a paper, by its authors'
+        if entry.iou[0]:  # IoU = F1 / (2 - F1)
+            assert float(entry.iou[0]) == pytest.approx(100 * low / (200 - low), abs=0.15)
         if entry.precision:
-            harmonic = 2 * entry.precision * entry.recall / (entry.precision + entry.recall)
-            assert entry.f1[0] == pytest.approx(harmonic, abs=0.01)
+            precision, recall = float(entry.precision), float(entry.recall)
+            assert low == pytest.approx(2 * precision * recall / (precision + recall), abs=0.01)
+        start = {'tinycd': 'ImageNet weights', 'bit_r18': 'ImageNet weights', 'fc_ef': 'from scratch'}
+        assert start.get(entry.method, '') in entry.protocol
     (ussfc,) = (entry for entry in entries if (entry.method, entry.data_set) == ('ussfc_net', 'LEVIR-CD'))
     for trap in ('test set', 'swaps precision and recall', '6,912 of 43,200'):
         assert trap in ussfc.footnote
@@ -1090,7 +1194,7 @@ def test_a_part_of_a_board_says_so(tmp_path):
     assert '- runs: 5 of 9 runs have a result\n' in markdown
     for one in (text, markdown):
         assert 'So far best is the reference' in one
-    (heads, first), *others = markdown_tables(markdown)
+    (heads, first), *others = score_tables(markdown)
     assert dict(zip(heads, first[-1], strict=True))['seeds'] == 'no run yet'
     assert all(line[0] != 'ussfc\\_net' for _, lines in others for line in lines)
     assert left(tmp_path) is None
@@ -1227,8 +1331,7 @@ def test_tiles_that_score_as_whole_images_are_left_out(tmp_path):
         fake.tables[name] = [*whole, *(row | {'protocol': 'tiles_256'} for row in whole)]
     text = write_report(fake.write()).read_text()
     assert len(Page(tmp_path / 'index.html').score_tables()) == 2
-    written = list(markdown_tables((tmp_path / 'report.md').read_text()))
-    assert len(written) == 2
+    assert len(score_tables((tmp_path / 'report.md').read_text())) == 2
     sentence = (
         'Left out, as every count equals that of whole images: 256 tiles, threshold chosen on val; 256 tiles'
     )
@@ -1441,3 +1544,53 @@ def test_plots_follow_the_page_and_show_what_is_there(board):
         assert all(f'>{method}<' in plot for plot in plots[:4])
     looks = styles(f'method {index}' for index in range(56))
     assert len(set(looks.values())) == 56
+
+
+@pytest.mark.parametrize(
+    ('low', 'high', 'ticks'),
+    [
+        (100, 176, [100, 120, 140, 160]),
+        (3, 5, [3, 4, 5]),
+        (0.9, 80, [1, 3, 10, 30]),
+        (2, 50, [2, 5, 10, 20, 50]),
+        (10, 70, [10, 20, 30, 50, 70]),
+        (0.06, 0.07, [0.06, 0.065, 0.07]),
+        (0.8, 2000, [1, 10, 100, 1000]),
+    ],
+)
+def test_ticks_of_an_axis(low, high, ticks):
+    assert log_ticks(low, high) == ticks
+
+
+def test_every_axis_has_a_few_ticks():
+    rng = np.random.default_rng(8)
+    for _ in range(2000):
+        low = 10 ** rng.uniform(-3, 6)
+        high = low * 1.2 * 10 ** rng.uniform(0, rng.choice([0.5, 2, 7]))
+        ticks = log_ticks(low, high)
+        assert 3 <= len(ticks) <= 9
+        assert low <= ticks[0] < ticks[-1] <= high
+        assert ticks == sorted(set(ticks))
+        assert len({f'{tick:g}' for tick in ticks}) == len(ticks)  # no two look alike
+
+
+@pytest.mark.parametrize(
+    ('latencies', 'ticks'),
+    [
+        ((100, 118, 176), ['100', '120', '140', '160', '180']),
+        ((3, 5), ['3', '4', '5']),
+        ((0.9, 80), ['1', '3', '10', '30', '100']),
+        ((7, 7.0001), ['6.5', '7', '7.5']),
+        ((12,), ['10', '20', '50', '100']),
+    ],
+)
+def test_latency_plot_has_readable_ticks(latencies, ticks):
+    rows = [
+        Standing(
+            CELL, f'm{index}', 1, figures={'f1': Spread(0.5, None)}, costs={'latency_ms': Spread(one, None)}
+        )
+        for index, one in enumerate(latencies)
+    ]
+    plot = cost_plot(rows, 'latency_ms', styles(row.method for row in rows))
+    axis = plot[: plot.index('>latency of a pair')]
+    assert re.findall(r'<text[^>]*>([\d.]+)</text>', axis) == ticks

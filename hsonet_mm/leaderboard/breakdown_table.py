@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hsonet_mm.leaderboard.board import Records
 from hsonet_mm.leaderboard.records import Row
+from hsonet_mm.leaderboard.wording import NONE
 
 __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 
@@ -45,6 +46,17 @@ class BreakdownTable:
     counted: bool
     groups: list[tuple[str, str]]
     rows: list[tuple[str, list[Share]]]
+
+    def texts(self, share: Share) -> tuple[str, str]:
+        """A cell: its value, in percent if it is a share, a dash if there is none; the pixels in percent, if any."""
+        value = NONE if share.value is None else f'{share.value if self.counted else 100 * share.value:.1f}'
+        return value, '' if share.pixels is None else f'{100 * share.pixels:.1f}'
+
+    @property
+    def legend(self) -> str:
+        """How to read its cells."""
+        second = any(share.pixels is not None for _, shares in self.rows for share in shares)
+        return f'{self.note} Second figure: share of the pixels.' if second else self.note
 
 
 TABLES = (

@@ -3,15 +3,12 @@
 import io
 import math
 import re
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from hsonet_mm.errors import UserError
 
-__all__ = ['INK', 'MISSING', 'log_axis', 'new_axes', 'to_svg']
+__all__ = ['INK', 'MISSING', 'log_axis', 'log_ticks', 'new_axes', 'to_svg']
 
 MISSING = (
     'the report needs {name}, which is not installed: pip install "hsonet_mm[leaderboard]" brings it along'
@@ -19,6 +16,8 @@ MISSING = (
 
 INK = '#123456'
 """Stands for the text colour of the page, and is replaced by it."""
+DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7))
+"""Ticks of a decade, from few to many."""
 
 
 def new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> tuple[Any, Any]:
@@ -43,16 +42,43 @@ def new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9))
     return figure, axes
 
 
-def log_axis(axes: Any, values: Sequence[float]) -> None:
-    """A logarithmic x axis with plain numbers on it."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+def log_axis(axes: Any) -> None:
+    """A logarithmic x axis with plain numbers on it, for what is drawn so far."""
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
     axes.set_xscale('log')
-    decades = math.log10(max(values) / min(values))
-    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0))
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    low, high = axes.get_xlim()
+    middle = math.sqrt(low * high)
+    low, high = min(low, middle / 1.1), max(high, middle * 1.1)  # values nearly alike do not fill the axis
+    axes.set_xlim(low, high)
+    axes.set_xticks(log_ticks(low, high))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Three to nine round numbers for a logarithmic axis: of each decade the same, or evenly spaced on a short one.
+
+    Args:
+        low: Where the axis begins, above 0.
+        high: Where it ends, at least a fifth above ``low`` and below 10^9 times it.
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in DECADES:
+        ticks = [float(f'{step}e{decade}') for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) > 3:
+            return ticks
+    for decade in reversed(range(decades[0] - 2, decades[-1])):
+        for step in (5, 2, 1):
+            size = float(f'{step}e{decade}')
+            ticks = [
+                float(f'{step * n}e{decade}')
+                for n in range(math.ceil(low / size), math.floor(high / size) + 1)
+            ]
+            if len(ticks) > 2:
+                return ticks
+    raise AssertionError(f'no ticks from {low} to {high}')
 
 
 def to_svg(figure: Any, axes: Any, alt: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from hsonet_mm.leaderboard import wording
 from hsonet_mm.leaderboard.board import Cell, Failure
+from hsonet_mm.leaderboard.breakdown_table import BreakdownTable
+from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Standing
 
@@ -37,33 +39,71 @@ def markdown(
             lines += [f'### {_plain(section["where"])}', '', _plain(section['said']), '']
             lines += [line for note in section['warnings'] for line in (f'**{_plain(note)}**', '')]
             for index, (name, rows, _) in enumerate(section['tables']):
-                lines += [f'{_plain(name)}:', '', *_markdown_table(rows, brief=index > 0), '']
+                lines += [f'{_plain(name)}:', '', *_scores(rows, brief=index > 0), '']
             lines += [_plain(section['alike']), ''] if section['alike'] else []
+            lines += ['Cost:', '', *_costs(section['rows']), ''] if section['home'] else []
+            lines += [f'Where the methods fail ({section["how"]}):', ''] if section['breakdown'] else []
+            for table in section['breakdown']:
+                lines += [f'{_plain(table.title)}. {_plain(table.legend)}', '', *_breakdown(table), '']
         lines += [f'No run yet: trained on {_plain(name)}.\n' for name in block['pending']]
     if failures:
         lines += ['## Failed runs', '']
         lines += [f'- {_plain(" / ".join(map(str, one.run)))}: {_plain(one.sentence)}' for one in failures]
         lines.append('')
+    lines += _published(published_table(spec, [one for block in blocks for one in block['sections']]))
     return '\n'.join(lines)
 
 
-def _markdown_table(rows: Iterable[Standing], brief: bool) -> list[str]:
-    """One table; a brief one is without the costs, which are those of another, and without the empty rows."""
+def _scores(rows: Iterable[Standing], brief: bool) -> list[str]:
+    """One table; a brief one is without the rows that have no figures."""
     heads = ['method', 'weights', 'seeds', 'P', 'R', 'F1', 'IoU', 'OA', 'kappa', 'threshold']
-    heads += ['difference', '95 % over images', '95 % over trainings', 'verdict']
-    heads += ['M parameters', 'GMACs', 'latency ms', 'timed on', 'test scored'] if not brief else []
-    lines = [f'| {" | ".join(heads)} |', '|' + '---|' * len(heads)]
+    heads += ['difference', '95 % over images', '95 % over trainings', 'verdict', 'test scored']
+    lines = []
     for row in (row for row in rows if row.figures or not brief):
         cells = [row.method, row.weights or wording.NONE, wording.seeds(row)]
         cells += [wording.percent(row.figures.get(name)) for name in FIGURES]
         cells += [wording.quantity(row.figures.get('threshold'), 1, 3), wording.difference(row)]
         cells += [wording.interval(row.comparison, kind) for kind in ('images', 'trainings')]
-        cells += [row.comparison.verdict if row.comparison else '']
-        if not brief:
-            cells += [wording.mean(row, 'parameters', 1e-6, 2), wording.mean(row, 'macs', 1e-9, 2)]
-            cells += [wording.mean(row, 'latency_ms'), ', '.join(row.timed_on), wording.test_scored(row)]
-        lines.append(f'| {" | ".join(map(_plain, cells))} |')
-    return lines
+        lines.append([*cells, row.comparison.verdict if row.comparison else '', wording.test_scored(row)])
+    return _table(heads, lines)
+
+
+def _costs(rows: Iterable[Standing]) -> list[str]:
+    lines = [
+        [row.method, *wording.costs(row), ', '.join(row.timed_on) or wording.NONE, row.device or wording.NONE]
+        for row in rows
+        if row.figures
+    ]
+    return _table(['method', *wording.COSTS, 'timed on', 'device'], lines)
+
+
+def _breakdown(table: BreakdownTable) -> list[str]:
+    """One table of failures; the second figure of a cell stands in brackets."""
+    heads = [f'{group} ({amount})' if amount else group for group, amount in table.groups]
+    lines = [
+        [method, *(f'{text} ({small})' if small else text for text, small in map(table.texts, shares))]
+        for method, shares in table.rows
+    ]
+    return _table(['method', *(head.replace('_', ' ') for head in heads)], lines)
+
+
+def _published(found: Mapping[str, Any]) -> list[str]:
+    """The published figures beside ours, with their numbered notes."""
+    heads = ['method', 'name', *(f'here: {head}' for head in found['heads']), *found['data_sets']]
+    lines = [
+        [method, name, *(wording.percent(value) if value else '' for value in ours)]
+        + [f'{text} ({note})' if note else text for text, note in cells]
+        for method, name, ours, cells in found['rows']
+    ]
+    notes = [f'{number}. {_plain(note)}' for number, note in enumerate(found['notes'], 1)]
+    title = ['## Published figures beside ours', '', f'**{wording.PUBLISHED[0]}** {wording.PUBLISHED[1]}']
+    return [*title, '', *_table(heads, lines), '', *notes, '']
+
+
+def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
+    """A table whose text is plain."""
+    cells = (f'| {" | ".join(map(_plain, line))} |' for line in (heads, *lines))
+    return [next(cells), '|' + '---|' * len(heads), *cells]
 
 
 def _plain(text: str) -> str:

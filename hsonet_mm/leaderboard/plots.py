@@ -76,7 +76,7 @@ def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -
         colour, marker = looks[method]
         axes.errorbar(x.mean, y.mean, y.std, x.std, fmt='none', ecolor=colour, elinewidth=1, capsize=3)
         axes.plot(x.mean, y.mean, marker, color=colour, markersize=7, label=method)
-    log_axis(axes, [x.mean for x, _ in points.values()])
+    log_axis(axes)
     return to_svg(figure, axes, f'F1 against {label}')
 
 

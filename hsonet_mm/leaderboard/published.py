@@ -16,16 +16,16 @@ FILE = Path(__file__).with_name('published.csv')
 
 @dataclass(frozen=True)
 class Published:
-    """One published result of class "changed", in percent; a range where papers differ.
+    """One published result of class "changed", in percent, as the text of the file; a range where papers differ.
 
     Attributes:
         method: Key as in the spec files of the leaderboard, for instance ``ussfc_net``.
         name: Name as in the paper.
         data_set: Name of the public data set.
-        precision: Precision, where stated.
-        recall: Recall, where stated.
+        precision: Precision; empty where not stated.
+        recall: Recall; empty where not stated.
         f1: Lowest and highest F1, equal where there is one.
-        iou: Lowest and highest IoU, where stated.
+        iou: Lowest and highest IoU; both empty where not stated.
         protocol: Split, tiles and pre-training, as far as they are known.
         source: The paper.
         footnote: What to know before it is quoted; may be empty.
@@ -34,10 +34,10 @@ class Published:
     method: str
     name: str
     data_set: str
-    precision: float | None
-    recall: float | None
-    f1: tuple[float, float]
-    iou: tuple[float, float] | None
+    precision: str
+    recall: str
+    f1: tuple[str, str]
+    iou: tuple[str, str]
     protocol: str
     source: str
     footnote: str
@@ -51,18 +51,14 @@ def read_published() -> tuple[Published, ...]:
 
 
 def _published(row: dict[str, str]) -> Published:
-    def number(name: str) -> float | None:
-        return float(row[name]) if row[name] else None
-
-    low, high = number('iou_low'), number('iou_high')
     return Published(
         method=row['method'],
         name=row['name'],
         data_set=row['data_set'],
-        precision=number('precision'),
-        recall=number('recall'),
-        f1=(float(row['f1_low']), float(row['f1_high'])),
-        iou=None if low is None or high is None else (low, high),
+        precision=row['precision'],
+        recall=row['recall'],
+        f1=(row['f1_low'], row['f1_high']),
+        iou=(row['iou_low'], row['iou_high']),
         protocol=row['protocol'],
         source=row['source'],
         footnote=row['footnote'],
@@ -108,10 +104,10 @@ def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[s
 def _quote(entry: Published) -> str:
     """A published figure with as many digits as it was stated with."""
     low, high = entry.f1
-    text = f'{low:g}' if low == high else f'{low:g} to {high:g}'
-    if entry.precision is not None and entry.recall is not None:
-        text += f' (P {entry.precision:g}, R {entry.recall:g})'
-    return text if entry.iou is None else f'{text}, IoU {entry.iou[0]:g}'
+    text = low if low == high else f'{low} to {high}'
+    if entry.precision and entry.recall:
+        text += f' (P {entry.precision}, R {entry.recall})'
+    return f'{text}, IoU {entry.iou[0]}' if entry.iou[0] else text
 
 
 def _note(entry: Published) -> str:

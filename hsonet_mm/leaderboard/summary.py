@@ -11,17 +11,19 @@ from hsonet_mm.leaderboard.comparison import Comparison, compare
 from hsonet_mm.leaderboard.records import Row, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['COSTS', 'FIGURES', 'Spread', 'Standing', 'summarise']
+__all__ = ['COSTS', 'FIGURES', 'ONCE', 'Spread', 'Standing', 'summarise']
 
 FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
 COSTS = (
     'parameters', 'macs', 'iterations', 'train_seconds', 'harness_seconds', 'latency_ms', 'throughput',
     'peak_memory_mib',
 )  # fmt: skip
+ONCE = ('parameters', 'macs', 'iterations', 'latency_ms', 'throughput')
+"""Costs of a method, not of a training: known once, and copied to the row of every seed."""
 
 
 class Spread(NamedTuple):
-    """Mean and sample standard deviation over seeds; the latter is None for one seed."""
+    """Mean and sample standard deviation over seeds; the latter is None for one seed, and for what is known once."""
 
     mean: float
     std: float | None
@@ -39,7 +41,8 @@ class Standing:
         failed: Seeds whose run failed and has no earlier result, ascending.
         weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
         figures: Fractions by name, see FIGURES, and ``threshold``; empty without a result.
-        costs: See COSTS; those that were not measured are missing.
+        costs: See COSTS; those that were not measured are missing. Those of ONCE have a standard deviation only
+            where the rows of the seeds differ, as after a measurement on another machine.
         device: Where it was trained and scored.
         timed_on: Devices that its latency and throughput were measured on.
         comparison: Difference to the reference; None for the reference itself and where one of the two has
@@ -132,4 +135,8 @@ def _standing(
 def _spreads(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Spread]:
     columns = {name: [number(row[name]) for row in rows] for name in names}
     known = {name: [value for value in values if value is not None] for name, values in columns.items()}
-    return {name: spread(values) for name, values in known.items() if values}
+    return {
+        name: Spread(values[0], None) if name in ONCE and len(set(values)) == 1 else spread(values)
+        for name, values in known.items()
+        if values
+    }

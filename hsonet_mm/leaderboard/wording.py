@@ -8,15 +8,18 @@ from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
 from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Spec
-from hsonet_mm.leaderboard.summary import Spread, Standing
+from hsonet_mm.leaderboard.summary import ONCE, Spread, Standing
 
 __all__ = [
     'APART',
     'CHOSEN',
+    'COSTS',
     'COVERED',
     'NONE',
     'PROTOCOLS',
+    'PUBLISHED',
     'alike',
+    'costs',
     'difference',
     'interval',
     'left_out',
@@ -57,6 +60,22 @@ CHOSEN = (
     'on val": highest F1 on whole images of the validation split of the data that was trained on; it is chosen once '
     'a training and used for every protocol and every test set. The test splits have no say in either.'
 )
+
+PUBLISHED = (
+    'Not comparable with ours, and often not with each other:',
+    'splits, tiles, budgets, pre-training and selection differ. F1 of "changed" in percent as it is stated; a range '
+    'where papers state different figures.',
+)
+COSTS = {
+    'M parameters': ('parameters', 1e-6, 3),
+    'GMACs': ('macs', 1e-9, 3),
+    'latency, ms': ('latency_ms', 1, 1),
+    'pairs a second': ('throughput', 1, 1),
+    'peak memory, MiB': ('peak_memory_mib', 1, 0),
+    'training, min': ('train_seconds', 1 / 60, 1),
+    'harness, min': ('harness_seconds', 1 / 60, 2),
+}
+"""Columns of a table of costs: which cost, times what, with how many digits."""
 
 
 def table_name(cell: Cell) -> str:
@@ -107,9 +126,14 @@ def interval(comparison: Comparison | None, kind: str) -> str:
 
 
 def mean(row: Standing, cost: str, factor: float = 1.0, digits: int = 1) -> str:
-    """A cost whose spread over seeds does not matter, times a factor; a dash for what was not measured."""
+    """A cost that has no spread over seeds, times a factor; a dash for what was not measured."""
     value = row.costs.get(cost)
     return NONE if value is None else f'{value.mean * factor:,.{digits}f}'
+
+
+def costs(row: Standing) -> list[str]:
+    """What a method costs, in the order of COSTS; one number where it was measured once."""
+    return [_cost(row, *how) for how in COSTS.values()]
 
 
 def seeds(row: Standing) -> str:
@@ -246,6 +270,12 @@ def _against(row: Standing, base: str, rivals: int) -> str:
     if comparison.images < FEW:
         limits.append(f'over {comparison.images} images somewhat too narrow')
     return f'{text}{comparison.verdict}.' + (f' The intervals are {", and ".join(limits)}.' if limits else '')
+
+
+def _cost(row: Standing, name: str, factor: float, digits: int) -> str:
+    value = row.costs.get(name)
+    once = name in ONCE and value is not None and value.std is None
+    return mean(row, name, factor, digits) if once else quantity(value, factor, digits)
 
 
 def _common(comparison: Comparison) -> str:
