@@ -29,8 +29,10 @@ lint: $(VENV)/.installed
 check: $(VENV)/.installed
 	$(PYTEST_ENV) $(VENV)/bin/python -m pytest -n 2 --dist loadfile --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90
 
-# The harness from end to end: three methods, two seeds, a few iterations on demo data.
+# The harness from end to end: three methods, two seeds, a few iterations on demo data. What an earlier call left would
+# count as done.
 leaderboard-smoke: $(VENV)/.installed
+	rm -rf leaderboard_smoke
 	$(VENV)/bin/hsonet demo --data-only --pairs 16 4 8 --out leaderboard_smoke
 	DEMO_CD_ROOT=leaderboard_smoke/data $(VENV)/bin/hsonet leaderboard configs/leaderboard/smoke.yaml --out leaderboard_smoke --workers 2
 
@@ -39,9 +41,13 @@ leaderboard-smoke: $(VENV)/.installed
 test-original: $(ORIGINAL)/.installed
 	$(PYTEST_ENV) $(ORIGINAL)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-# The drop-in claims against real Open-CD: name a python that can `import opencd`.
-test-opencd:
+# The drop-in claims against real Open-CD: name a python that can `import opencd`. Then Open-CD's own configs of the
+# baselines where it is not installed; they are read from OPENCD_ROOT or the folder above the package.
+OPENCD_FOLDER = from importlib.util import find_spec; from pathlib import Path; print(Path(find_spec("opencd").origin).parents[1])
+test-opencd: $(VENV)/.installed
 	$(OPENCD_PYTHON) -m pytest -m opencd tests
+	$(PYTEST_ENV) OPENCD_ROOT="$${OPENCD_ROOT:-$$($(OPENCD_PYTHON) -c '$(OPENCD_FOLDER)')}" PYTHONPATH= \
+		$(VENV)/bin/python -m pytest -m opencd_configs tests
 
 # Exported models where nothing else is installed.
 test-torchless: $(VENV)/.installed $(TORCHLESS)/.installed

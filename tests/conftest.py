@@ -1,5 +1,6 @@
-"""Shared fixtures: a tiny data set, a tiny HSONet, and ways to run the command line."""
+"""Shared fixtures: a tiny data set, a tiny HSONet, ways to run the command line, and Open-CD's configs."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -84,6 +85,21 @@ def write_split(folder, pairs):
 def repo():
     """The folder of the project."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def opencd_configs():
+    """The configs of Open-CD: of the checkout in the variable OPENCD_ROOT, or above a package that can be imported."""
+    root = os.environ.get('OPENCD_ROOT')
+    if root:
+        if not (Path(root) / 'configs').is_dir():
+            pytest.fail(f'OPENCD_ROOT={root} has no configs/: set it to a checkout of Open-CD')
+        return Path(root) / 'configs'
+    spec = importlib.util.find_spec('opencd')
+    configs = spec and Path(spec.origin).parents[1] / 'configs'
+    if not configs or not configs.is_dir():
+        pytest.skip('no checkout of Open-CD: set OPENCD_ROOT to one')
+    return configs
 
 
 @pytest.fixture(scope='session')

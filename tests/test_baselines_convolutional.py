@@ -1,8 +1,4 @@
-"""FC-EF, FC-Siam-diff, FC-Siam-conc, SNUNet and TinyCD: sizes, training, Open-CD's configs and Open-CD's outputs.
-
-Open-CD's configs are read from a checkout: the one in the environment variable OPENCD_ROOT, or the folder above an
-installed Open-CD.
-"""
+"""FC-EF, FC-Siam-diff, FC-Siam-conc, SNUNet and TinyCD: sizes, training, Open-CD's configs and Open-CD's outputs."""
 
 import os
 import urllib.error
@@ -60,17 +56,9 @@ def name(request):
 
 
 @pytest.fixture
-def published(name):
+def published(name, opencd_configs):
     """Open-CD's own config of the method."""
-    root = os.environ.get('OPENCD_ROOT')
-    if root is None and compat.OPENCD_AVAILABLE:
-        import opencd
-
-        root = Path(opencd.__file__).parents[1]
-    file = Path(root or 'no checkout') / 'configs' / METHODS[name][0]
-    if not file.is_file():
-        pytest.skip('no checkout of Open-CD: set OPENCD_ROOT to one')
-    return Config.fromfile(file)
+    return Config.fromfile(opencd_configs / METHODS[name][0])
 
 
 def make_batch(size=64):
@@ -274,15 +262,19 @@ def test_tinycd_freezes_its_encoder():
 # Beside Open-CD -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.opencd_configs
 def test_opencds_config_builds_and_trains_unchanged(name, published):
     """With Open-CD's optimiser too; what it would download comes later, when a run starts."""
     model = build(published.model)
     assert all(type(part).__module__.startswith('hsonet_mm.') for part in (model, model.backbone))
     assert parameters(model) == METHODS[name][1]
+    before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     losses = model.train_step(make_batch(), build_optim_wrapper(model, published.optim_wrapper))
     assert torch.isfinite(losses['loss'])
+    assert not [key for key, weight in model.named_parameters() if torch.equal(weight, before[key])]
 
 
+@pytest.mark.opencd_configs
 def test_our_config_is_opencds(name, published):
     """The same fields but for the qualified names and TinyCD's download."""
     ours, theirs = model_config(name).to_dict(), published.model.to_dict()

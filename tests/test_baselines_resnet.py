@@ -1,8 +1,6 @@
 """BIT, ChangerEx and Siamese FarSeg with ResNet-18: size, shape, Open-CD's configs, training, and Open-CD's numbers."""
 
 import copy
-import importlib.util
-import os
 import random
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
@@ -53,21 +52,6 @@ def _scope(request, monkeypatch):
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope='session')
-def opencd_configs():
-    """The folder of Open-CD's configs, as in test_opencd.py; Open-CD itself need not be importable."""
-    root = os.environ.get('OPENCD_ROOT')
-    if not root:
-        spec = importlib.util.find_spec('opencd')
-        if spec is None:
-            pytest.skip('no checkout of Open-CD: set OPENCD_ROOT to one')
-        root = Path(spec.origin).parents[1]
-    configs = Path(root) / 'configs'
-    if not configs.is_dir():
-        pytest.skip(f'{root} has no configs/: set OPENCD_ROOT to a checkout of Open-CD')
-    return configs
-
-
 def config(name):
     return Config.fromfile(CONFIGS / f'{name}.py').model
 
@@ -109,9 +93,10 @@ def test_configs_take_imagenet_weights_and_plain_batch_norm(name):
     assert 'SyncBN' not in cfg.pretty_text
 
 
+@pytest.mark.opencd_configs
 @pytest.mark.parametrize('name', OPENCD_CONFIGS)
-def test_config_of_opencd_builds_unchanged(opencd_configs, name):
-    """Nothing is downloaded: weights are only loaded by ``init_weights``."""
+def test_config_of_opencd_builds_and_trains_unchanged(opencd_configs, name):
+    """With Open-CD's optimiser too. Nothing is downloaded: weights are only loaded by ``init_weights``."""
     cfg = Config.fromfile(opencd_configs / name)
     model = registry.MODELS.build(cfg.model)
     assert type(model).__module__ == 'hsonet_mm.opencd_lite.detectors'
@@ -123,7 +108,15 @@ def test_config_of_opencd_builds_unchanged(opencd_configs, name):
     for step in cfg.train_dataloader.dataset.pipeline:
         assert registry.TRANSFORMS.build(step) is not None
 
+    model.train()
+    before = {key: weight.detach().clone() for key, weight in model.named_parameters()}
+    pairs = {'inputs': list(torch.randint(0, 256, (2, 6, 64, 96))), 'data_samples': [truth(64, 96)] * 2}
+    losses = model.train_step(pairs, build_optim_wrapper(model, cfg.optim_wrapper))
+    assert torch.isfinite(losses['loss'])
+    assert not [key for key, weight in model.named_parameters() if torch.equal(weight, before[key])]
 
+
+@pytest.mark.opencd_configs
 def test_configs_of_ours_are_those_of_opencd(opencd_configs):
     """Up to batch norm, which is not synchronised, where the ImageNet weights are named, and FarSeg's Dice loss."""
 

@@ -1,5 +1,6 @@
 """The command line from end to end: every tool as a subprocess, every option in this process."""
 
+import argparse
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from hsonet_mm.apis.config import add_config_arguments, load_config
 from hsonet_mm.cli import COMMANDS, main
 
 EO_SCALARS = {'eo_zeta', 'eo_Z', 'eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'}
@@ -285,6 +287,17 @@ def test_seed_decides(write_config, hsonet, tmp_path):
         losses[run] = [record['loss'] for record in scalars(tmp_path / run) if 'loss' in record]
     assert losses['first'] == losses['second']
     assert losses['first'] != losses['other']
+
+
+def test_seed_goes_into_a_config_without_one(tmp_path):
+    config = tmp_path / 'bare.py'
+    config.write_text('train_cfg = dict(max_iters=1)')
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    assert load_config(parser.parse_args([str(config), '--seed', '7'])).randomness == {'seed': 7}
+    config.write_text('randomness = dict(seed=1, deterministic=True)')
+    cfg = load_config(parser.parse_args([str(config), '--seed', '7']))
+    assert cfg.randomness == {'seed': 7, 'deterministic': True}
 
 
 def test_work_dir_has_the_configs_name(write_config, hsonet, tmp_path, monkeypatch):

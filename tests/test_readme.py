@@ -49,6 +49,7 @@ NOT_RUN = [
     (r'^torchrun ', 'test_training.py trains in two processes'),
     (r'^python tools/\w+\.py /path/to/hsonet_mm/', "Open-CD's own tools; test_opencd.py runs them"),
     (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
+    (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
     (r'^_base_ = ', 'inherits a config of Open-CD; test_opencd.py does so'),
     (

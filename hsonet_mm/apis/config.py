@@ -87,7 +87,7 @@ def load_config(args: argparse.Namespace) -> Config:
             if cfg.get(loader) is not None:
                 cfg[loader].dataset.data_root = args.data_root
     if args.seed is not None:
-        cfg.setdefault('randomness', {})['seed'] = args.seed
+        cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
     _set_up_processes(cfg, args)
     return cfg

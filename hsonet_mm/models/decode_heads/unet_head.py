@@ -39,7 +39,8 @@ class UNetHead(ChangeHead):
 
     References:
         U-Net, arXiv 1505.04597; A Change Detection Reality Check, arXiv 2402.06994, for the Siamese form with
-        concatenated dates as a baseline.
+        concatenated dates as a baseline. Checked against its layers written out one by one, for equal weights; the
+        sizes of its configs are counted once and fixed by tests, no other implementation was compared.
     """
 
     def __init__(

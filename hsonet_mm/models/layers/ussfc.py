@@ -1,7 +1,10 @@
 """The convolution of USSFC-Net: cheap features at three scales, weighed without parameters.
 
 T. Lei et al., *Ultralightweight Spatial-Spectral Feature Cooperation Network for Change Detection in Remote Sensing
-Images*, TGRS 2023. CMConv stands on PSConv (D. Li et al., ECCV 2020, arXiv 2007.06191).
+Images*, TGRS 2023. CMConv stands on PSConv (D. Li et al., ECCV 2020, arXiv 2007.06191). Checked layer by
+layer against the formulas written out (SSFC pixel by pixel, CMConv as plain convolutions, masked weights by place and
+number), and as parts of :class:`~hsonet_mm.models.backbones.USSFCNet` against the size of the authors' network,
+1,518,977 parameters and 3.090 GMACs.
 """
 
 import torch

@@ -15,6 +15,8 @@ __all__ = ['IdentityHead']
 class IdentityHead(BaseDecodeHead):
     """Losses and prediction on the backbone's output as it is; a head without weights, as Open-CD's of this name.
 
+    Checked against Open-CD 1.1.0 as the end of TinyCD: state-dict keys are its own, logits are equal for equal weights.
+
     Args:
         init_cfg: Not needed, there are no weights.
         **kwargs: Of MMSegmentation's ``BaseDecodeHead``, except ``channels``.

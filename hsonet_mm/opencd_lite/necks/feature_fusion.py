@@ -23,6 +23,9 @@ _POLICIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class FeatureFusionNeck(BaseModule):
     """Fuse the features of two dates level by level, as Open-CD's neck of this name.
 
+    Checked against Open-CD 1.1.0 with ``'concat'``, in BIT and a small Siamese network: outputs and losses are equal
+    for equal weights; the other policies are checked by hand-computed values.
+
     Args:
         policy: ``'concat'`` of the channels, ``'sum'``, ``'diff'`` (second minus first) or ``'abs_diff'``.
         in_channels: Not used, accepted for Open-CD's configs.
