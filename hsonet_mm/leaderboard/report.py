@@ -190,7 +190,6 @@ def _environment() -> Any:
         'difference': wording.difference,
         'interval': wording.interval,
         'seeds': wording.seeds,
-        'mean': wording.mean,
         'test_scored': wording.test_scored,
         'shade': lambda comparison: comparison.verdict.replace(' ', '-'),
     }
