@@ -1486,6 +1486,7 @@ def test_verdict_in_words(rows, said):
 def test_numbers_in_words():
     assert wording.percent(Spread(0.8421, 0.0035)) == '84.21 ± 0.35'
     assert wording.percent(Spread(0.8421, None)) == '84.21 ± \N{EN DASH}'
+    assert wording.percent(Spread(-1e-9, None)) == '0.00 ± \N{EN DASH}'
     assert wording.percent(None) == wording.NONE
     assert wording.difference(rows_of(-0.000001, (0, 0), (0, 0))[0]) == '0.00'
     assert wording.difference(rows_of(-0.01, DOWN)[0]) == '\N{MINUS SIGN}1.00 (seed 1)'

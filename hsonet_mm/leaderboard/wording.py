@@ -94,7 +94,8 @@ def quantity(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
     if value is None:
         return NONE
     std = NONE if value.std is None else f'{value.std * factor:.{digits}f}'
-    return f'{value.mean * factor:,.{digits}f} ± {std}'
+    mean = round(value.mean * factor, digits) + 0.0  # of a negative zero, a zero
+    return f'{mean:,.{digits}f} ± {std}'
 
 
 def difference(row: Standing) -> str:
