@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import io
 import json
 import math
@@ -11,6 +12,7 @@ import statistics
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,7 +26,7 @@ from hsonet_mm.evaluation.breakdown import breakdown, sum_groups
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard import gallery as pictures
 from hsonet_mm.leaderboard import wording
-from hsonet_mm.leaderboard.board import Cell, read_records
+from hsonet_mm.leaderboard.board import Cell, cell_of, read_records
 from hsonet_mm.leaderboard.bootstrap import common_images, f1_of, paired_bootstrap
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.canvas import log_ticks
@@ -312,6 +314,7 @@ def tables_of(fake):
 
 TABLE = {'split': 'test', 'protocol': 'whole', 'threshold_rule': 'val'}
 CELL = Cell('from scratch', 'demo', 'demo', 'whole', 'val')
+BOARDS = Path(__file__).parents[1] / 'docs/leaderboards'
 
 
 class Page(HTMLParser):
@@ -1267,6 +1270,26 @@ def test_rows_of_a_config_out_of_date_are_left_out(tmp_path):
     (tmp_path / 'configs.json').write_text('[1')
     with pytest.raises(UserError, match=r'configs\.json is damaged'):
         write_report(fake.out)
+
+
+@pytest.mark.parametrize('name', sorted(path.name for path in BOARDS.iterdir() if path.is_dir()))
+def test_board_in_the_documents_is_whole(name, tmp_path):
+    """It belongs to a spec that is shipped, and its intervals can be made again: the counts give the scores."""
+    folder = BOARDS / name
+    shutil.copy(folder / 'results.csv', tmp_path)
+    (tmp_path / 'images.csv').write_bytes(gzip.decompress((folder / 'images.csv.gz').read_bytes()))
+    shipped = BOARDS.parents[1] / f'configs/leaderboard/{name}.yaml'
+    assert (folder / 'spec.yaml').read_text().endswith(shipped.read_text())
+    records = read_records(tmp_path, read_spec(shipped))
+    tested = [row for row in records.results if row['split'] == 'test']
+    assert tested
+    for row in tested:
+        images = records.counts[cell_of(row)][row['method']][int(row['seed'])].values()
+        assert sum(images, Confusion()).f1 == pytest.approx(float(row['f1']))
+    with (folder / 'summary.csv').open(newline='') as file:
+        assert {row['method'] for row in csv.DictReader(file) if row['f1_mean']} == {
+            row['method'] for row in tested
+        }
 
 
 def test_openings_without_a_row_are_counted(tmp_path):
