@@ -140,7 +140,7 @@ def write_spec(write_config, tiny_data, tmp_path_factory):
         'validations': 2,
         'seeds': [3],
         'data': {'houses': str(tiny_data), 'demo': str(folder / 'demo')},
-        'cross_test': True,
+        'also_test': {'houses': str(tiny_data), 'demo': str(folder / 'demo')},
         'blocks': {
             'From scratch, 4': {
                 'reference': 'tiny',
@@ -165,7 +165,7 @@ def one_method(path):
     """The same spec with the method that works on one data set."""
     spec = yaml.safe_load(path.read_text())
     del spec['blocks']['From scratch, 4']['methods']['broken'], spec['data']['demo']
-    path.write_text(yaml.safe_dump({**spec, 'cross_test': False}, sort_keys=False))
+    path.write_text(yaml.safe_dump({**spec, 'also_test': {}}, sort_keys=False))
     return path
 
 
@@ -578,7 +578,7 @@ def test_weights_by_default_are_weights(write_spec, tmp_path, monkeypatch):
 def test_test_set_that_lacks_is_scored_without_training(
     write_spec, hsonet, in_process, tmp_path, monkeypatch
 ):
-    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', cross_test=False)
+    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', also_test={})
     only = ('--methods', 'tiny', '--data', 'houses')
     assert leaderboard(hsonet, spec, out, *only)[0] == 0
     first = records.read(out / 'results.csv')
@@ -586,7 +586,7 @@ def test_test_set_that_lacks_is_scored_without_training(
     before = checkpoint.stat()
     assert not (checkpoint.parent / 'last_checkpoint').exists()  # what it names is gone
 
-    write_spec(spec, cross_test=True)
+    write_spec(spec)
     assert '1 runs, 0 of them done before' in leaderboard(hsonet, spec, out, *only, '--dry-run')[1]
     monkeypatch.setattr(runs, '_commit', lambda: 'later')
     with monkeypatch.context() as patch:
@@ -616,7 +616,7 @@ def test_test_set_that_lacks_is_scored_without_training(
     assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
 
     assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
-    write_spec(spec, cross_test=False)  # less is wanted than is there
+    write_spec(spec, also_test={})  # less is wanted than is there
     assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
     assert len(in_process) == 2
 
@@ -712,7 +712,7 @@ def test_checkpoints_that_cannot_be_removed_fail_no_run(tmp_path):
 
 
 def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monkeypatch):
-    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', cross_test=False)
+    out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', also_test={})
     content = yaml.safe_load(spec.read_text())
     del content['data']['demo']
     spec.write_text(yaml.safe_dump(content))
@@ -875,7 +875,7 @@ def test_spec_says_what_it_says(tmp_path):
     block = {**BLOCK, 'recipe': 'other.py', 'options': {'a.b': None}}
     path.write_text(yaml.safe_dump({**SPEC, 'blocks': {'One, two!': block, 'x': BLOCK}, 'validations': None}))
     spec = read_spec(path)
-    assert (spec.validations, spec.cross_test, spec.seeds) == (1, False, (0, 1))
+    assert (spec.validations, spec.also_test, spec.seeds) == (1, {}, (0, 1))
     assert [block.slug for block in spec.blocks] == ['one-two', 'x']
     assert [block.recipe.name for block in spec.blocks] == ['other.py', 'r.py']
     assert spec.blocks[0].options == {'a.b': None}
@@ -896,11 +896,16 @@ def test_spec_says_what_it_says(tmp_path):
 
 def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp_path):
     path = tmp_path / 'spec.yaml'
-    path.write_text(yaml.safe_dump({**SPEC, 'data': {'d': 'here', 'e': 'there'}, 'cross_test': True}))
+    tested = {'e': 'there', 'f': 'far'}
+    path.write_text(yaml.safe_dump({**SPEC, 'data': {'d': 'here', 'e': 'there'}, 'also_test': tested}))
     spec = read_spec(path)
     assert len(list(spec.runs())) == 2 * len(list(spec.runs(data=['e'])))
     assert {run.data_set for run in spec.runs(data=['e'])} == {'e'}
     assert list(spec.data) == ['d', 'e']
+    assert spec.test_sets('d') == {'d': 'here', **tested}
+    assert spec.test_sets('e') == tested
+    with pytest.raises(UserError, match=r'--data f is no data set of .*: choose among d, e'):
+        list(spec.runs(data=['f']))
 
 
 @pytest.mark.parametrize(
@@ -918,6 +923,10 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'data': {}}, 'data is empty'),
         ({'data': {'a/b': 'root'}}, "'a/b' in data is no name"),
         ({'data': {'d': 3}}, 'the data root of d is 3'),
+        ({'also_test': True}, 'also_test of the file is True: give a mapping'),
+        ({'also_test': {'a/b': 'root'}}, "'a/b' in also_test is no name"),
+        ({'also_test': {'e': ''}}, "the data root of e is ''"),
+        ({'data': {'d': 'x'}, 'also_test': {'d': 'y'}}, 'd has one root in data and another in also_test'),
         ({'blocks': {}}, 'blocks is empty'),
         ({'blocks': {'x': 'y'}}, "block 'x' is no mapping: give the keys reference, methods"),
         ({'blocks': {'x': {'reference': 'a'}}}, "block 'x' lacks methods"),

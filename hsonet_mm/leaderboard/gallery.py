@@ -111,7 +111,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
             [], [], f'the folders probs/{cell.test_set} of the runs are not there, or no config.py of theirs'
         )
     try:
-        painter = _Painter(members[0].folder / 'config.py', spec.data[cell.test_set])
+        painter = _Painter(members[0].folder / 'config.py', spec.test_sets(cell.data_set)[cell.test_set])
         disputed = [
             Scene(
                 image,

@@ -91,8 +91,9 @@ class Spec:
         iterations: Iterations of every training.
         validations: Validations of every training, evenly spaced, the last at the end.
         seeds: Seeds of the trainings of each method on each data set.
-        data: Roots of the data sets by name, as written: environment variables are not expanded.
-        cross_test: Whether each checkpoint is scored on the test splits of all data sets.
+        data: Roots of the data sets that methods are trained on, and tested on, by name, as written: environment
+            variables are not expanded.
+        also_test: Roots, likewise, of the data sets that every checkpoint is tested on as well.
         blocks: The blocks in the order of the report.
     """
 
@@ -102,12 +103,12 @@ class Spec:
     validations: int
     seeds: tuple[int, ...]
     data: Mapping[str, str]
-    cross_test: bool
+    also_test: Mapping[str, str]
     blocks: tuple[Block, ...]
 
     def test_sets(self, data_set: str) -> Mapping[str, str]:
         """Roots of the data sets, by name, that what was trained on one of them is tested on."""
-        return self.data if self.cross_test else {data_set: self.data[data_set]}
+        return {data_set: self.data[data_set], **self.also_test}
 
     def runs(
         self,

@@ -68,7 +68,7 @@ class _Reader:
             'data': dict,
             'blocks': dict,
         }
-        optional = {'validations': int, 'cross_test': bool}
+        optional = {'validations': int, 'also_test': dict}
         top = self.mapping(content, 'the file', required, optional)
         iterations, validations = top['iterations'], top.get('validations', 1)
         for name, value in (('iterations', iterations), ('validations', validations)):
@@ -90,8 +90,7 @@ class _Reader:
             iterations,
             validations,
             self.seeds(top['seeds']),
-            self.data(top['data']),
-            top.get('cross_test', False),
+            *self.data(top['data'], top.get('also_test', {})),
             blocks,
         )
 
@@ -102,12 +101,15 @@ class _Reader:
             self.fail(f'seeds is {values}', 'give each seed once')
         return tuple(values)
 
-    def data(self, node: dict[Any, Any]) -> dict[str, str]:
-        roots = dict(self.named(node, 'data', NAME))
-        for name, root in roots.items():
+    def data(self, trained: dict[Any, Any], tested: dict[Any, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        data = dict(self.named(trained, 'data', NAME))
+        also_test = dict(self.named(tested, 'also_test', NAME, empty=True))
+        for name, root in (*data.items(), *also_test.items()):
             if not isinstance(root, str) or not root:
                 self.fail(f'the data root of {name} is {root!r}', 'give the folder that holds the data set')
-        return roots
+            if data.get(name, root) != root:
+                self.fail(f'{name} has one root in data and another in also_test', 'rename one')
+        return data, also_test
 
     def block(self, name: str, node: Any, recipe: Path) -> Block:
         where = f'block {name!r}'
