@@ -37,7 +37,7 @@ from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
-from hsonet_mm.leaderboard import cost, plan, records
+from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
@@ -375,6 +375,36 @@ def test_scores_are_those_of_scikit_learn(board, tiny_data):
     ]
 
 
+def test_tiles_of_small_images_are_the_whole_images(write_spec, tmp_path, monkeypatch):
+    """The demo's pairs have 96 pixels and are predicted once, those of the houses up to 272 and are cut too."""
+    passes, predict = [], scoring.predict
+
+    def watched(model, loader):
+        passes.append((Path(loader['dataset']['data_root']).name, model.test_cfg.mode))
+        return predict(model, loader)
+
+    monkeypatch.setattr(scoring, 'predict', watched)
+    job = first_job(write_spec(tmp_path / 'spec.yaml'), tmp_path / 'out')
+    assert execute_here(job) == 0
+    assert passes == [('tiny', 'whole'), ('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
+    for table in ('results', 'images', 'curves'):
+        rows = [row for row in records.read_parts(job.parent, table) if row['test_set'] == 'demo']
+        whole, tiles = (
+            [{**row, 'protocol': ''} for row in rows if row['protocol'] == protocol]
+            for protocol in ('whole', 'tiles_256')
+        )
+        assert whole == tiles != []
+
+    model, cfg = best_model(tmp_path / 'out'), Config.fromfile(job.parent / 'config.py')
+    cfg.test_dataloader.dataset.data_root = Job.read(job).test_sets['demo']
+    probs = {}
+    for name, test_cfg in cfg.protocols.items():
+        model.test_cfg = test_cfg
+        probs[name] = [one.probs for one in predict(model, cfg.test_dataloader)]
+    assert len(probs['whole']) == 2
+    torch.testing.assert_close(probs['whole'], probs['tiles_256'], rtol=0, atol=0)
+
+
 def test_threshold_is_chosen_on_val(board, tiny_data):
     out = board[0]
     pairs = list(predict_split(out, tiny_data, 'val'))
@@ -678,8 +708,6 @@ def test_commit_is_read_before_the_training(write_spec, tmp_path, monkeypatch):
 
 def test_opening_counts_without_a_row(write_spec, tmp_path, monkeypatch):
     """A run that fails behind it has looked all the same; what it trained is not trained again."""
-    from hsonet_mm.leaderboard import scoring
-
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     with monkeypatch.context() as patch:
         patch.setattr(scoring, 'write_png', lambda *_: 1 / 0)
@@ -850,8 +878,6 @@ def test_test_split_is_opened_last(write_spec, tmp_path, monkeypatch):
 
 
 def test_prediction_of_nan_fails(write_spec, tmp_path, monkeypatch):
-    from hsonet_mm.leaderboard import scoring
-
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     monkeypatch.setattr(scoring, 'change_probs', lambda logits: logits[0] * np.nan)
     assert execute_here(job) == runs.FAILED

@@ -1,7 +1,8 @@
 """The scores of a checkpoint, as rows of the tables.
 
 The threshold is chosen on val and fixed before the test split is opened. Each test split is then predicted once a
-protocol, and every figure comes from these probabilities.
+protocol, and every figure comes from these probabilities. Tiles of a split whose images are no larger than one are its
+whole images, which are not predicted again.
 """
 
 import copy
@@ -79,11 +80,11 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.data_root = root
         note_opening(folder, test_set)
+        whole = _tally(model, cfg.protocols.whole, loader, thresholds, folder / 'probs' / test_set)
         for protocol, test_cfg in cfg.protocols.items():
-            model.test_cfg = test_cfg
-            tally = _Tally(thresholds, folder / 'probs' / test_set if protocol == 'whole' else None)
-            count, curve = _curve(tally.watch(predict(model, loader)))
-            for name, rows in tally.tables(protocol, count, curve).items():
+            same = protocol == 'whole' or whole.fits(test_cfg)
+            tally = whole if same else _tally(model, test_cfg, loader, thresholds)
+            for name, rows in tally.tables(protocol).items():
                 tables[name] += [{'test_set': test_set, **row} for row in rows]
     return tables
 
@@ -128,6 +129,20 @@ def _result(
     return {**row, **counts.figures(), 'images': images, 'pixels': counts.total}
 
 
+def _tally(
+    model: Any,
+    test_cfg: Mapping[str, Any],
+    loader: Mapping[str, Any],
+    thresholds: Mapping[str, float],
+    probs: Path | None = None,
+) -> '_Tally':
+    """Predict a test split under one protocol and count; see :class:`_Tally`."""
+    model.test_cfg = test_cfg
+    tally = _Tally(thresholds, probs)
+    tally.pairs, tally.curve = _curve(tally.watch(predict(model, loader)))
+    return tally
+
+
 class _Tally:
     """Counts the predictions of one test split under one protocol as they pass.
 
@@ -136,9 +151,13 @@ class _Tally:
         probs: Folder for the probabilities, where they are to be written; only then errors are broken down.
     """
 
+    pairs: int
+    curve: Sweep
+
     def __init__(self, thresholds: Mapping[str, float], probs: Path | None) -> None:
         self.thresholds = thresholds
         self.probs = probs
+        self.size: tuple[int, ...] = (0, 0)
         self.images: list[dict[str, Any]] = []
         self.sums: dict[str, Confusion] = dict.fromkeys(thresholds, Confusion())
         self.groups: dict[str, list[Group]] = {rule: [] for rule in thresholds}
@@ -146,6 +165,7 @@ class _Tally:
     def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Count what passes."""
         for one in predictions:
+            self.size = tuple(map(max, self.size, one.probs.shape))
             for rule, threshold in self.thresholds.items():
                 pred = one.probs > threshold
                 counts = confusion(pred, one.target)
@@ -157,22 +177,28 @@ class _Tally:
                 write_png(self.probs / f'{one.image}.png', (255 * one.probs).round().byte().numpy())
             yield one
 
-    def tables(self, protocol: str, images: int, curve: Sweep) -> Tables:
-        """The rows of what passed."""
-        points = list(zip(curve.thresholds, curve.confusions, strict=True))[CURVE_STEP - 1 :: CURVE_STEP]
+    def fits(self, test_cfg: Mapping[str, Any]) -> bool:
+        """Whether no pair that passed is larger than one tile of a protocol."""
+        crop = test_cfg.get('crop_size', (0, 0))
+        return self.size[0] <= crop[0] and self.size[1] <= crop[1]
+
+    def tables(self, protocol: str) -> Tables:
+        """The rows of what passed, for the protocol or another that comes to the same."""
+        curve = zip(self.curve.thresholds, self.curve.confusions, strict=True)
         return {
             'results': [
-                _result('test', protocol, rule, self.thresholds[rule], counts, images)
+                _result('test', protocol, rule, self.thresholds[rule], counts, self.pairs)
                 for rule, counts in self.sums.items()
             ],
             'images': [{'protocol': protocol, **row} for row in self.images],
             'curves': [
                 {'protocol': protocol, 'threshold': threshold, **counts.counts()}
-                for threshold, counts in points
+                for threshold, counts in list(curve)[CURVE_STEP - 1 :: CURVE_STEP]
             ],
             'breakdown': [
                 {'threshold_rule': rule, **asdict(group), 'changed': int(group.changed)}
                 for rule, groups in self.groups.items()
+                if protocol == 'whole'
                 for group in groups
             ],
         }
