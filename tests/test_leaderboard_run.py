@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -83,9 +84,10 @@ def launch_here(job, module, env, processes):
 
 @pytest.fixture(scope='module', autouse=True)
 def _hurried():
-    """Costs are measured in a moment."""
+    """Costs are measured in a moment, and never beside these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, 'SECONDS', 0.0)
+        patch.setattr(os, 'getloadavg', lambda: (0.0, 0.0, 0.0))
         yield
 
 
@@ -689,6 +691,17 @@ def test_cost_that_cannot_be_measured_loses_no_run(write_spec, hsonet, in_proces
     assert f'cost of From scratch, 4 / tiny: not known, see {out / "costs/log.txt"} (' in stdout
     rows = rows_of(out, 'results', status='ok')
     assert {(row['latency_ms'], row['parameters'], row['timed_on']) for row in rows} == {('', '', '')}
+    assert in_process == []
+
+
+def test_costs_on_a_busy_machine_are_told(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
+    monkeypatch.setattr(workers, 'launch', lambda *_: 1)
+    for load, told in ((0.9, False), (1.1, True)):
+        monkeypatch.setattr(os, 'getloadavg', lambda load=load: (load, 0.0, 0.0))
+        stdout = leaderboard(hsonet, spec, out)[1]
+        assert (f'The machine is busy (load {load})' in stdout) is told
     assert in_process == []
 
 

@@ -5,6 +5,7 @@ What the models cost is measured first, one at a time, so the machine should be 
 
 import argparse
 import json
+import os
 import signal
 import time
 from collections import defaultdict
@@ -26,6 +27,9 @@ from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.workers import ENGINES, Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
+
+BUSY_LOAD = 0.25
+"""Load average a core from which on times are not to be trusted: beside tests a network took 3.3 s instead of 0.1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +159,13 @@ def _costs(
     """What each model costs, measured alone where it was not before; empty where that fails, which loses no run."""
     configs = {key: args.out / 'costs' / f'{one.config_hash}.py' for key, one in contenders.items()}
     new = {path: key for key, path in configs.items() if not path.with_suffix('.json').exists()}
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if new and load > BUSY_LOAD * cores:
+        print(
+            f'The machine is busy (load {load:.1f}), so times of predictions will be too long: if they matter, stop '
+            'the leaderboard, and start it when nothing else runs',
+            flush=True,
+        )
     for path, key in new.items():
         write_text(path, as_python(contenders[key].config))
     events = run_jobs(list(new), 'hsonet_mm.leaderboard.cost', args.engine, 1, gpus, args.ray_address)
