@@ -1280,7 +1280,10 @@ def test_board_in_the_documents_is_whole(name, tmp_path):
     (tmp_path / 'images.csv').write_bytes(gzip.decompress((folder / 'images.csv.gz').read_bytes()))
     shipped = BOARDS.parents[1] / f'configs/leaderboard/{name}.yaml'
     assert (folder / 'spec.yaml').read_text().endswith(shipped.read_text())
-    records = read_records(tmp_path, read_spec(shipped))
+    spec = read_spec(shipped)
+    records = read_records(tmp_path, spec)
+    report = (folder / 'report.md').read_text()
+    assert report.startswith(f'# {spec.title}\n\n- runs: {wording.progress(spec, records)}\n')
     tested = [row for row in records.results if row['split'] == 'test']
     assert tested
     for row in tested:

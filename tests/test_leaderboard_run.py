@@ -698,8 +698,11 @@ def test_costs_on_a_busy_machine_are_told(write_spec, hsonet, in_process, tmp_pa
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     monkeypatch.setattr(os, 'cpu_count', lambda: 4)
     monkeypatch.setattr(workers, 'launch', lambda *_: 1)
-    for load, told in ((0.9, False), (1.1, True)):
+    (one,) = contenders(read_spec(spec)).values()
+    for load, known, told in ((0.9, False, False), (1.1, False, True), (1.1, True, False)):
         monkeypatch.setattr(os, 'getloadavg', lambda load=load: (load, 0.0, 0.0))
+        if known:
+            (out / 'costs' / f'{one.config_hash}.json').write_text('{}')
         stdout = leaderboard(hsonet, spec, out)[1]
         assert (f'The machine is busy (load {load})' in stdout) is told
     assert in_process == []

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run as the command line says; returns 0, or 1 if a run failed."""
+    load = os.getloadavg()[0]  # before models are built here
     gpus = _gpus(args)
     spec, out = read_spec(args.spec), args.out
     runs = list(spec.runs(args.seeds, args.methods, args.data))
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         _keep_spec(spec, out)
         _keep_configs(ready, out)
         with _ended_politely():
-            costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus)
+            costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus, load)
             jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
             failed = _execute(args, jobs, gpus)
     records.gather(out)
@@ -154,16 +155,21 @@ def _keep_configs(ready: Mapping[tuple[str, str], Contender], out: Path) -> None
 
 
 def _costs(
-    args: argparse.Namespace, contenders: Mapping[tuple[str, str], Contender], gpus: Sequence[int]
+    args: argparse.Namespace,
+    contenders: Mapping[tuple[str, str], Contender],
+    gpus: Sequence[int],
+    load: float,
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """What each model costs, measured alone where it was not before; empty where that fails, which loses no run."""
+    """What each model costs, measured alone where it was not before; empty where that fails, which loses no run.
+
+    ``load`` is the load average of the machine before the command.
+    """
     configs = {key: args.out / 'costs' / f'{one.config_hash}.py' for key, one in contenders.items()}
     new = {path: key for key, path in configs.items() if not path.with_suffix('.json').exists()}
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if new and load > BUSY_LOAD * cores:
+    if new and load > BUSY_LOAD * (os.cpu_count() or 1):
         print(
             f'The machine is busy (load {load:.1f}), so times of predictions will be too long: if they matter, stop '
-            'the leaderboard, and start it when nothing else runs',
+            f'the leaderboard, delete {args.out / "costs"}, and start it when nothing else runs',
             flush=True,
         )
     for path, key in new.items():

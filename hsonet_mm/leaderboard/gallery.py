@@ -245,6 +245,7 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
             and run.seed in scored
             and probs.is_dir()
             and (folder / 'run.json').is_file()
+            and (folder / 'config.py').is_file()
             and json.loads((folder / 'run.json').read_text())['config_hash']
             == scored[run.seed]['config_hash']
         ):

@@ -41,6 +41,7 @@ class Prediction:
         path: The image of date 1.
         probs: Probability of change.
         target: Label: 0 unchanged, 1 changed, 255 ignored.
+        seen: Height and width of the pair as the network sees it.
 
     Shapes:
         ``probs`` and ``target``: (H, W), on the CPU.
@@ -50,6 +51,7 @@ class Prediction:
     path: Path
     probs: Tensor
     target: Tensor
+    seen: tuple[int, int]
 
 
 def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -> Tables:
@@ -110,7 +112,7 @@ def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
             if not probs.isfinite().all():
                 raise UserError(f'{path}: the prediction is NaN; train again with a lower learning rate')
             image = Path(os.path.relpath(path, first_date)).with_suffix('').as_posix()
-            yield Prediction(image, path, probs, sample.gt_sem_seg.data[0].cpu())
+            yield Prediction(image, path, probs, sample.gt_sem_seg.data[0].cpu(), sample.img_shape[:2])
 
 
 def _curve(predictions: Iterable[Prediction]) -> tuple[int, Sweep]:
@@ -157,7 +159,7 @@ class _Tally:
     def __init__(self, thresholds: Mapping[str, float], probs: Path | None) -> None:
         self.thresholds = thresholds
         self.probs = probs
-        self.size: tuple[int, ...] = (0, 0)
+        self.largest: tuple[int, ...] = (0, 0)
         self.images: list[dict[str, Any]] = []
         self.sums: dict[str, Confusion] = dict.fromkeys(thresholds, Confusion())
         self.groups: dict[str, list[Group]] = {rule: [] for rule in thresholds}
@@ -165,7 +167,7 @@ class _Tally:
     def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Count what passes."""
         for one in predictions:
-            self.size = tuple(map(max, self.size, one.probs.shape))
+            self.largest = tuple(map(max, self.largest, one.seen))
             for rule, threshold in self.thresholds.items():
                 pred = one.probs > threshold
                 counts = confusion(pred, one.target)
@@ -180,7 +182,7 @@ class _Tally:
     def fits(self, test_cfg: Mapping[str, Any]) -> bool:
         """Whether no pair that passed is larger than one tile of a protocol."""
         crop = test_cfg.get('crop_size', (0, 0))
-        return self.size[0] <= crop[0] and self.size[1] <= crop[1]
+        return self.largest[0] <= crop[0] and self.largest[1] <= crop[1]
 
     def tables(self, protocol: str) -> Tables:
         """The rows of what passed, for the protocol or another that comes to the same."""

@@ -2,7 +2,8 @@
 
 A spec names a recipe (a config of everything but the model), a budget, seeds, data sets, and blocks of methods. A
 method contributes its ``model`` and nothing else, so that all methods of a block are trained alike; rows of different
-blocks are never compared. Paths of configs are relative to the spec, data roots to the working directory. A block may
+blocks are never compared. Each checkpoint is tested on the data set that it was trained on, and on those of
+``also_test``. Paths of configs are relative to the spec, data roots to the working directory. A block may
 name a ``recipe`` of its own in place of the spec's: pre-trained backbones want another learning rate than new ones.
 """
 
