@@ -1,6 +1,7 @@
 """The console command ``hsonet``; the scripts in ``tools/`` call the same functions."""
 
 import argparse
+import gc
 import re
 import sys
 from collections.abc import Sequence
@@ -83,12 +84,17 @@ def _run(tool: ModuleType, args: argparse.Namespace) -> int:
 
 
 def _leave_process_group() -> None:
-    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them."""
+    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them.
+
+    The threads end with the last reference to the group. The model holds one, and is itself held by the cycles of
+    MMEngine's runner, which is why these are collected.
+    """
     if sys.modules.get('torch') is None:  # nor is it needed to run an exported model
         return
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -273,9 +273,5 @@ def test_two_processes_train_like_one(write_config, hsonet, run_tool, tmp_path):
         ]
     for name, weight in ends[1].items():
         torch.testing.assert_close(ends[2][name], weight, rtol=1e-5, atol=1e-6, msg=name)
+    assert scores[2] == pytest.approx(scores[1])
     assert np.isfinite(list(scores[1].values())).all()
-    # Weights that differ in the last digit may send a pixel of the 8,192 into the next of the 1,024 bins of the
-    # thresholds. A pixel is worth 0.0002 of F1, an image that is lost or counted twice a hundred times as much.
-    best = [scores[processes].pop('changed/best_threshold') for processes in (1, 2)]
-    assert scores[2] == pytest.approx(scores[1], abs=0.002)
-    assert best == pytest.approx([best[0]] * 2, abs=0.002)
