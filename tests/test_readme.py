@@ -99,7 +99,7 @@ APPENDED = [
 EDITED = [
     (
         'configs/leaderboard/demo.yaml',
-        'iterations: 300\nvalidations: 3\n',
+        'iterations: 200\nvalidations: 2\n',
         'iterations: 2\nvalidations: 1\n',
         'minutes a run',
     ),
