@@ -177,7 +177,7 @@ class Fake:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), (255 * one).round().astype(np.uint8))
                 (path.parents[2] / 'config.py').write_text(CONFIG)
-                (path.parents[2] / 'run.json').write_text(json.dumps({'config_hash': self.config_hash}))
+                (path.parents[2] / 'trains.json').write_text(json.dumps([self.config_hash, 'd07']))
 
     def predict(self, name, rng, skill):
         label = self.labels[name].astype(np.float32)
@@ -1028,8 +1028,8 @@ def test_page_says_why_pictures_are_missing(board, tmp_path):
 
 def test_pictures_of_another_training_are_left_out(board, tmp_path):
     shutil.copytree(board.out / 'runs', tmp_path / 'runs')
-    for path in tmp_path.glob('runs/*/*/tinycd/*/run.json'):
-        path.write_text(json.dumps({'config_hash': 'of another one'}))
+    for path in tmp_path.glob('runs/*/*/tinycd/*/trains.json'):
+        path.write_text(json.dumps(['of another one', 'd07']))
     rows = tables_of(board)[CELL]
     shown = pictures.gallery(tmp_path, spec_of(board), records_of(board).of(CELL), CELL, rows)
     everything = pictures.gallery(board.out, spec_of(board), records_of(board).of(CELL), CELL, rows)

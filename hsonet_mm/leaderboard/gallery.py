@@ -1,7 +1,6 @@
 """The pictures of the report: each method's worst test images, and those that the methods disputed most."""
 
 import base64
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.images import read_image
 from hsonet_mm.leaderboard.board import Cell, Records, cell_of
+from hsonet_mm.leaderboard.job import config_trained
 from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
@@ -244,10 +244,8 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
             run.method.name == method
             and run.seed in scored
             and probs.is_dir()
-            and (folder / 'run.json').is_file()
             and (folder / 'config.py').is_file()
-            and json.loads((folder / 'run.json').read_text())['config_hash']
-            == scored[run.seed]['config_hash']
+            and config_trained(folder) == scored[run.seed]['config_hash']
         ):
             counts = records.counts.get(cell, {}).get(method, {}).get(run.seed, {})
             return _Member(method, float(scored[run.seed]['threshold']), folder, probs, counts)

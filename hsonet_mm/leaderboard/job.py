@@ -19,7 +19,10 @@ from hsonet_mm.leaderboard.plan import Contender
 from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Run, Spec
 
-__all__ = ['Job', 'alone', 'as_python', 'take_over', 'write_job']
+__all__ = ['Job', 'alone', 'as_python', 'config_trained', 'take_over', 'write_job']
+
+NOTE = 'trains.json'
+"""Says in the folder of a run what was trained there."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,24 @@ def take_over(folder: Path, job: Job) -> None:
     What a training by another config, or on other files, left there is removed, but for the rows of its scorings.
     This is done when the run begins, so that a leaderboard that is stopped before loses nothing.
     """
-    note, mine = folder / 'trains.json', [job.config_hash, job.data_hashes[job.data_set]]
-    if not note.exists() or json.loads(note.read_text(encoding='utf-8')) != mine:
+    mine = [job.config_hash, job.data_hashes[job.data_set]]
+    if _trained(folder) != mine:
         for left in filter(Path.exists, (folder / 'work_dir', folder / 'probs')):
             shutil.rmtree(left)
         (folder / 'trained.json').unlink(missing_ok=True)
-        write_json(note, mine)
+        write_json(folder / NOTE, mine)
+
+
+def config_trained(folder: Path) -> str | None:
+    """Hash of the config whose training lies in the folder of a run, which may not be that of ``run.json``."""
+    hashes = _trained(folder)
+    return hashes[0] if hashes else None
+
+
+def _trained(folder: Path) -> list[str] | None:
+    """Hashes of config and data."""
+    note = folder / NOTE
+    return json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
 
 
 @contextmanager
