@@ -36,4 +36,3 @@ param_scheduler = [
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=700, val_interval=175)
 default_hooks.checkpoint.interval = 175
-default_hooks.checkpoint.max_keep_ckpts = 1

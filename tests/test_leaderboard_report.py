@@ -225,7 +225,7 @@ class Fake:
             {name: '' if row.get(name) is None else row[name] for name in COLUMNS[table]}
         )
 
-    def fail(self, block, method, seed, sentence, scored_at=T2):
+    def fail(self, block, method, seed, sentence, scored_at=T2, test_set=None):
         key = {
             'block': block,
             'method': method,
@@ -234,7 +234,7 @@ class Fake:
             'scored_at': scored_at,
         }
         facts = {'iterations': 300, 'config_hash': self.config_hash}
-        self.add('results', key, test_set=self.data_set, status=f'failed: {sentence}', **facts)
+        self.add('results', key, test_set=test_set or self.data_set, status=f'failed: {sentence}', **facts)
 
     def drop(self, method, *seeds):
         for name, rows in self.tables.items():
@@ -1148,6 +1148,16 @@ def test_a_method_that_always_failed_is_the_last_row(tmp_path):
     text = write_report(fake.write()).read_text()
     assert 'So far no method has a result.' in text
     assert '0 of 4 runs have a result, 3 failed.' in text
+
+
+def test_a_failure_counts_once_on_however_many_test_sets(tmp_path):
+    fake = small(tmp_path, ('hsonet_lite', 'tinycd'))
+    spec = yaml.safe_load((tmp_path / 'spec.yaml').read_text())
+    (tmp_path / 'spec.yaml').write_text(yaml.safe_dump({**spec, 'also_test': {'other': 'nowhere'}}))
+    for test_set in ('demo', 'other'):
+        fake.fail('from scratch', 'hsonet_lite', 0, 'killed', test_set=test_set)
+    fake.write()
+    assert [failure.sentence for failure in records_of(fake).failures] == ['killed']
 
 
 def test_a_lost_reference_is_named(tmp_path):

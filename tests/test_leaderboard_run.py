@@ -42,6 +42,7 @@ from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
+from hsonet_mm.leaderboard.resuming import mend_last_checkpoint
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
@@ -841,6 +842,42 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, mon
     assert result['best_iteration'] == best['iteration']
     assert float(result['train_seconds']) > before
     assert (job.parent / 'parts').is_dir()
+
+
+@pytest.mark.parametrize('note', ['as it was', 'of another folder', 'empty'])
+def test_kill_while_a_checkpoint_is_saved(write_spec, tmp_path, monkeypatch, note):
+    """MMEngine deletes old checkpoints before it saves one, and names the newest with its whole path."""
+    from mmengine.runner import Runner
+
+    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+    save = Runner.save_checkpoint
+
+    def killed(runner, out_dir, filename, *args, **kwargs):
+        if filename == 'iter_4.pth':
+            raise KeyboardInterrupt
+        save(runner, out_dir, filename, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute_here(job)
+    last = job.parent / 'work_dir/last_checkpoint'
+    if note != 'as it was':
+        last.write_text('/elsewhere/iter_2.pth' if note == 'of another folder' else '')
+
+    time.sleep(1.1)  # MMEngine's folders of logs are named by the second
+    monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    assert execute_here(job) == 0
+    *_, log = sorted(last.parent.glob('*/vis_data/scalars.json'))
+    assert {json.loads(line)['step'] for line in log.read_text().splitlines()} == {2, 3, 4}
+    rows = records.read_parts(job.parent, 'training')
+    assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
+    assert {row['status'] for row in records.read_parts(job.parent, 'results')} == {'ok'}
+
+
+def test_checkpoints_that_were_deleted_are_not_missed(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_2.pth')
+    mend_last_checkpoint(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -27,5 +27,4 @@ param_scheduler = [
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=500)
 default_hooks.checkpoint.interval = 500
-default_hooks.checkpoint.max_keep_ckpts = 1
 default_hooks.logger.interval = 10  # the points of the curves; EO-loss logs as often

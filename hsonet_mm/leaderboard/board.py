@@ -166,9 +166,11 @@ def read_records(out: Path, spec: Spec) -> Records:
         breakdown=belonging('breakdown'),
         training=belonging('training'),
         failures=tuple(
-            Failure(run_key(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
-            for row in newest(current)
-            if row['status'] != 'ok'
+            dict.fromkeys(  # one of several test sets
+                Failure(run_key(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
+                for row in newest(current)
+                if row['status'] != 'ok'
+            )
         ),
         scorings=scorings,
         left_out={why: gone for why, one, rest in reasons if (gone := len(_scorings(one) - _scorings(rest)))},

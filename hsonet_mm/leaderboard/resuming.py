@@ -1,14 +1,35 @@
 """What makes a killed training end as if nothing had happened."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from hsonet_mm.files import write_text
 from hsonet_mm.registry import HOOKS
 
-__all__ = ['ResumptionHook']
+__all__ = ['ResumptionHook', 'mend_last_checkpoint']
+
+
+def mend_last_checkpoint(work_dir: Path) -> None:
+    """Let MMEngine find the checkpoint that a training goes on from.
+
+    Its ``last_checkpoint`` names a file with its whole path, which leads astray once the folder has moved, and is
+    empty if a kill came while it was written.
+
+    Args:
+        work_dir: Work dir of the training.
+    """
+    note = work_dir / 'last_checkpoint'
+    if note.exists():
+        named = work_dir / Path(note.read_text(encoding='utf-8')).name
+        left = sorted(work_dir.glob('iter_*.pth'), key=lambda path: path.stat().st_mtime)
+        if found := [named] if named.is_file() else left:
+            write_text(note, str(found[-1]))
+        else:
+            note.unlink()
 
 
 @HOOKS.register_module()

@@ -33,7 +33,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone, take_over
-from hsonet_mm.leaderboard.resuming import ResumptionHook
+from hsonet_mm.leaderboard.resuming import ResumptionHook, mend_last_checkpoint
 from hsonet_mm.leaderboard.scoring import Tables, score
 
 __all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
@@ -85,6 +85,9 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
+    cfg.default_hooks.checkpoint.max_keep_ckpts += (
+        1  # MMEngine deletes before it saves, and a kill may come between
+    )
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), {'type': 'hsonet_mm.ResumptionHook'}]
     model, checkpoint, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
@@ -174,6 +177,7 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path,
     if left and (work_dir / left['checkpoint']).exists():
         runner = Runner.from_cfg(cfg)
     else:
+        mend_last_checkpoint(work_dir)
         runner = train(cfg)
         (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
         spent = clock.seconds_here
