@@ -54,8 +54,10 @@ def find_changed(
     """Tell from the values of a label how "changed" is written, and find it.
 
     Values 0 and 1, and values 0 and 255, are taken as they are. Other values are cut at 128 if the file looks like a
-    binary mask with compression noise: at most 5 % of the pixels in 64..191, and, where nothing reaches 128, at most
-    1 % of them above 1 (more would be a map of classes). A JPEG is never taken as 0 and 1. The limits are our choice.
+    binary mask with compression noise: at most 5 % of the pixels in 64..191, and what is nearly black is noise as well.
+    Noise comes on both sides of an outline, so where something reaches 128, values of 1..63 that are more than 1 % of
+    the pixels, and a hundred times as frequent as 192..254, are classes; where nothing does, they are if more than 1 %
+    of the pixels are above 1, or more than 5 % are 1. A JPEG is never taken as 0 and 1. The limits are our choice.
 
     Args:
         values: Of the label, (H, W).
@@ -82,8 +84,12 @@ def find_changed(
     if present == {0, 1, 255} and not jpeg:
         what = '0, 1 and 255'
     elif coding == 'noisy':
-        between, low = counts[64:192].sum() / labelled.size, counts[2:].sum() / labelled.size
-        if between > 0.05 or (not counts[128:].any() and low > 0.01):
+        shares = counts / labelled.size
+        if counts[128:].any():
+            classes = shares[1:64].sum() > max(0.01, 100 * shares[192:255].sum())
+        else:
+            classes = shares[2:].sum() > 0.01 or shares[1] > 0.05
+        if classes or shares[64:192].sum() > 0.05:
             first = ', '.join(map(str, sorted(present)[:5]))
             what = f'the values {first}' + (f' and more up to {max(present)}' if len(present) > 5 else '')
     if what:

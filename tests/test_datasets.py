@@ -16,6 +16,7 @@ from hsonet_mm.datasets import (
 )
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
+from hsonet_mm.labels import find_changed
 
 SIZE = (12, 16)
 PREFIX = {'img_path_from': 'train/A', 'img_path_to': 'train/B', 'seg_map_path': 'train/label'}
@@ -79,6 +80,11 @@ class TestChangeDataset:
         assert len(dataset(root, img_suffix='.png')) == 2
         jpg = dataset(root, img_suffix='.jpg', seg_map_suffix='.png')
         assert jpg.get_data_info(0)['seg_map_path'].endswith('label/x.png.png')
+
+    def test_a_suffix_may_be_written_large(self, root):
+        for folder in PREFIX.values():
+            (root / folder / 'one.png').rename(root / folder / 'one.PNG')
+        assert len(dataset(root, img_suffix='.png', seg_map_suffix='.png')) == 2
 
     def test_annotation_file(self, root):
         (root / 'list.txt').write_text('sub/two.png\n\none\n')
@@ -154,6 +160,14 @@ class TestChangeDataset:
         with pytest.raises(UserError, match=f'1 of 2 pairs have no {what} in .*train/{folder} .one.'):
             dataset(root)
 
+    def test_label_alone(self, root):
+        (root / 'train/A/one.png').unlink()
+        (root / 'train/B/one.png').unlink()
+        with pytest.raises(
+            UserError, match=r'1 of 2 pairs have no image of the first date in .*train/A .one.'
+        ):
+            dataset(root)
+
     def test_many_incomplete_pairs_are_not_all_listed(self, root):
         for number in range(5):
             save(photo(), root / f'train/A/extra{number}.png')
@@ -173,6 +187,9 @@ class TestChangeDataset:
             dataset(root, ann_file='list.txt')
         (root / 'list.txt').write_text('three\n')
         with pytest.raises(UserError, match=r'first date.*three'):
+            dataset(root, ann_file='list.txt')
+        (root / 'list.txt').write_text('one\nsub/two\none.png\n')
+        with pytest.raises(UserError, match=r'list.txt names some more than once \(one\)'):
             dataset(root, ann_file='list.txt')
 
 
@@ -317,7 +334,7 @@ class TestLoadLabels:
 
     def test_faint_noise_in_a_jpeg_is_not_change(self, tmp_path):
         values = np.zeros(SIZE, np.uint8)
-        values[:8, :8] = 1
+        values[0, :8] = 1
         save(values, tmp_path / 'x.jpg', quality=100)
         assert np.asarray(Image.open(tmp_path / 'x.jpg')).max() == 1
         assert label(tmp_path / 'x.jpg').max() == 0
@@ -341,6 +358,40 @@ class TestLoadLabels:
         array[-1] = 255
         with pytest.raises(UserError, match=r'x.png holds 0, 1 and 255.*ignore_value'):
             label(save(array, tmp_path / 'x.png'))
+
+    @pytest.mark.parametrize(
+        'shares',
+        [
+            {1: 0.3, 2: 0.003},
+            {1: 0.2, 2: 0.0002, 255: 0.3},
+            {1: 0.7, 255: 0.3},
+            {1: 0.01, 2: 0.01, 3: 0.01, 255: 0.2},
+        ],
+        ids=[
+            'a rare third class',
+            'ignored pixels and a stray value',
+            'all changed or ignored',
+            'four classes',
+        ],
+    )
+    @pytest.mark.parametrize('suffix', ['png', 'jpg'])
+    def test_classes_are_not_taken_for_noise(self, shares, suffix):
+        counts = [round(share * 65536) for share in shares.values()]
+        array = np.repeat([0, *shares], [65536 - sum(counts), *counts]).astype(np.uint8).reshape(256, 256)
+        with pytest.raises(UserError, match=rf'x.{suffix} holds .*: write 0 for unchanged'):
+            find_changed(array, suffix == 'jpg', f'x.{suffix}', 'name it')
+
+    @pytest.mark.parametrize('quality', [30, 75, 95])
+    @pytest.mark.parametrize('size', [1, 3, 9, 100])
+    def test_compressed_masks_are_taken_as_such(self, tmp_path, quality, size):
+        """Single pixels too, whose noise is nearly all on the dark side."""
+        changed = np.zeros((256, 256), bool)
+        for top in range(5, 256, 120):
+            changed[top : top + size, top : top + size] = True
+        path = save(changed * np.uint8(255), tmp_path / 'x.jpg', quality=quality)
+        found, coding = find_changed(np.asarray(Image.open(path)), True, 'x.jpg', 'name it')
+        assert coding in ('noisy', '0/255')
+        assert (found != changed).mean() < 0.001
 
     def test_not_a_change_label(self, tmp_path):
         grey, classes = photo()[..., 0], np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE) % 5

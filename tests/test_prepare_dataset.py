@@ -453,7 +453,10 @@ def test_faint_traces_are_no_change_and_jpeg_is_never_0_1(tmp_path):
     values = np.zeros((64, 64), np.uint8)
     values[0, :20] = 3
     assert not prepared_label(tmp_path, lambda folder: save(folder / 'x.png', values)).any()
-    save(tmp_path / 'j/train/label/y.jpg', np.ones((64, 64), np.uint8))
+    values[:] = 0
+    values[:8, :16] = 1  # 3 %
+    save(tmp_path / 'j/train/label/y.jpg', values, quality=100)
+    assert np.array_equal(read(tmp_path / 'j/train/label/y.jpg'), values)
     add_scene(tmp_path / 'j/train', 'y', 1)
     (tmp_path / 'j/train/label/y.png').unlink()
     prepare_dataset(tmp_path / 'j', tmp_path / 'out_j', PrepareOptions(64))

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -103,7 +104,12 @@ class ChangeDataset(BaseSegDataset):
         self._check_root()
         dir_t1, dir_t2 = self._folder('img_path_from'), self._folder('img_path_to')
         t1, t2 = self._files(dir_t1, self.img_suffix), self._files(dir_t2, self.img_suffix)
-        stems = self._wanted(t1) if self.ann_file else sorted(t1.keys() | t2.keys())
+        labels = None
+        if self.data_prefix.get('seg_map_path') is not None:
+            dir_labels = self._folder('seg_map_path')
+            labels = self._files(dir_labels, self.seg_map_suffix)
+        alone = {} if self.img_suffix else labels or {}  # a suffix may leave images out on purpose
+        stems = self._wanted(t1) if self.ann_file else sorted(t1.keys() | t2.keys() | alone.keys())
         if not stems:
             suffix = self.img_suffix or ', '.join(IMAGE_SUFFIXES)
             raise UserError(
@@ -112,10 +118,7 @@ class ChangeDataset(BaseSegDataset):
             )
         self._check_present(stems, t1, dir_t1, 'image of the first date')
         self._check_present(stems, t2, dir_t2, 'image of the second date')
-        labels = None
-        if self.data_prefix.get('seg_map_path') is not None:
-            dir_labels = self._folder('seg_map_path')
-            labels = self._files(dir_labels, self.seg_map_suffix)
+        if labels is not None:
             self._check_present(stems, labels, dir_labels, 'label')
         return [
             dict(
@@ -159,7 +162,7 @@ class ChangeDataset(BaseSegDataset):
         for name in fileio.list_dir_or_file(
             folder, list_dir=False, recursive=True, backend_args=self.backend_args
         ):
-            if suffix and name.endswith(suffix):
+            if suffix and name.lower().endswith(suffix.lower()):
                 stem = name[: -len(suffix)]
             elif not suffix and name.lower().endswith(IMAGE_SUFFIXES):
                 stem = os.path.splitext(name)[0]  # noqa: PTH122 (keeps the folders below)
@@ -190,6 +193,10 @@ class ChangeDataset(BaseSegDataset):
         if not stems:
             raise UserError(
                 f'the list of pairs {self.ann_file} is empty: write one name a line or leave ann_file out'
+            )
+        if repeated := [stem for stem, times in Counter(stems).items() if times > 1]:
+            raise UserError(
+                f'the list of pairs {self.ann_file} names some more than once ({_some(repeated)}): name each once'
             )
         return stems
 
