@@ -6,7 +6,9 @@ memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 
 import argparse
-import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +53,34 @@ def prepare_dataset(
     source, out, options = Path(source), Path(out), options or PrepareOptions()
     _check_target(source, out, overwrite)
     table = read_split_file(Path(split_file)) if split_file else None
-    partial = out.with_name(out.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with Source(source) as opened, large_images():
-            manifest = Cutter(opened, partial, options, table).run()
-        write_json(partial / MANIFEST, manifest)
-        old = out.with_name(out.name + '.old')
+    with Source(source) as opened, _folder_beside(out) as beside:
+        with large_images():
+            manifest = Cutter(opened, beside / 'new', options, table).run()
+        write_json(beside / 'new' / MANIFEST, manifest)
         if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            out.replace(old)
-        partial.replace(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            out.replace(beside / 'old')
+        (beside / 'new').replace(out)
     return manifest
+
+
+@contextmanager
+def _folder_beside(out: Path) -> Iterator[Path]:
+    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(
+            prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise UserError(
+            f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+        ) from error
+    with beside as name:
+        yield Path(name)
 
 
 def _check_target(source: Path, out: Path, overwrite: bool) -> None:
