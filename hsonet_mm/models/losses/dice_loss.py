@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hsonet_mm.models.losses.functional import one_logit
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryDiceLoss']
@@ -23,6 +24,9 @@ class BinaryDiceLoss(nn.Module):
     Shapes:
         pred: logits (N, 1, H, W); target: labels 0, 1 and `ignore_index`, (N, H, W).
 
+    Raises:
+        UserError: for heads of more channels, or other labels.
+
     References:
         V-Net, arXiv 1606.04797 (the loss, there with squares); ChangeStar, arXiv 2108.07002 (its use for change).
     """
@@ -34,7 +38,7 @@ class BinaryDiceLoss(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, ignore_index: int = 255, **_: Any) -> Tensor:
         """The loss of a batch; ignored pixels are left out, weights of pixels are not used."""
-        p = pred.float().sigmoid().squeeze(1) * (target != ignore_index)
-        y = (target == 1).float()
+        logits, y, known = one_logit(pred, target, ignore_index)
+        p = logits.sigmoid() * known
         dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
         return self.loss_weight * (1 - dice)

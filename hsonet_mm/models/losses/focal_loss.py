@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsonet_mm.models.losses.functional import one_logit
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryFocalLoss']
@@ -26,6 +27,9 @@ class BinaryFocalLoss(nn.Module):
     Shapes:
         pred: logits (N, 1, H, W); target: labels 0, 1 and `ignore_index`, (N, H, W).
 
+    Raises:
+        UserError: for heads of more channels, or other labels.
+
     References:
         Focal loss, arXiv 1708.02002 (there the sum over boxes, divided by the number of objects).
     """
@@ -45,8 +49,7 @@ class BinaryFocalLoss(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, ignore_index: int = 255, **_: Any) -> Tensor:
         """The loss of a batch; ignored pixels are left out, weights of pixels are not used."""
-        logits, y = pred.float().squeeze(1), (target == 1).float()
-        known = (target != ignore_index).float()
+        logits, y, known = one_logit(pred, target, ignore_index)
         error = (logits * (1 - 2 * y)).sigmoid()  # 1 - p_y
         alpha = self.alpha * y + (1 - self.alpha) * (1 - y)
         loss = alpha * error**self.gamma * F.binary_cross_entropy_with_logits(logits, y, reduction='none')

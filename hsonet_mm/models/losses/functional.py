@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['FORMS', 'EOTerms', 'Form', 'Weighing', 'eo_loss', 'eo_weights']
+__all__ = ['FORMS', 'EOTerms', 'Form', 'Weighing', 'eo_loss', 'eo_weights', 'one_logit']
 
 Form = Literal['A', 'B', 'C']
 FORMS: tuple[Form, ...] = ('A', 'B', 'C')
@@ -243,6 +243,31 @@ def eo_loss(
                 gradient.mul_(weights.unsqueeze(1)).mul_(scale)
         loss: Tensor = _Attach.apply(logits, value, gradient)  # type: ignore[no-untyped-call]
         return loss, EOTerms(weights, losses, errors, foreground, normaliser)
+
+
+def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What a loss of "changed" for heads of one channel works with.
+
+    Args:
+        pred: logits (N, 1, *).
+        target: labels 0, 1 and `ignore_index`, (N, *) or (N, 1, *).
+        ignore_index: label of pixels that do not count.
+
+    Returns:
+        Logits, 0 where ignored, whatever they were; labels, 1 where changed and else 0; which pixels count. All (N, *).
+
+    Raises:
+        UserError: for more channels, or other labels.
+    """
+    if pred.shape[1] != 1:
+        raise UserError(
+            f'the loss is for heads of one channel and gets {pred.shape[1]}: set decode_head.out_channels=1, '
+            'or take a loss of MMSegmentation'
+        )
+    target = _fitting(target, pred, 'target')
+    ignored = _ignored(target, ignore_index, classes=2)
+    known = torch.ones_like(target, dtype=torch.bool) if ignored is None else ~ignored
+    return pred.float().squeeze(1).masked_fill(~known, 0), ((target == 1) & known).float(), known
 
 
 def _world_size() -> int:
