@@ -129,7 +129,8 @@ def _load_checkpoints_safely() -> None:
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
     here. MMEngine falls back to (or, for downloads, starts with) unpickling arbitrary objects, so PyTorch's own switch
     against that is turned on, unless the user set ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` before: with 0 the OneDL forks load
-    local files unsafely again, the original packages downloads only.
+    local files unsafely again, the original packages downloads only. The opposite switch,
+    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, would make every load fail beside it, and is taken away with a warning.
     """
     from mmengine.logging import HistoryBuffer
     from mmengine.runner import checkpoint
@@ -151,7 +152,14 @@ def _load_checkpoints_safely() -> None:
     if hasattr(checkpoint, 'get_torch_safe_globals'):
         # OneDL declares a part of them for one load, after which PyTorch forgets also what was declared before.
         checkpoint.get_torch_safe_globals = list
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    if os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1') != '0' and os.environ.pop(
+        'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', ''
+    ):
+        warnings.warn(
+            'hsonet_mm loads checkpoints as weights only and pays TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD no heed: set '
+            'TORCH_FORCE_WEIGHTS_ONLY_LOAD=0 as well if you trust your checkpoints',
+            stacklevel=4,
+        )
 
 
 def _import_opencd() -> bool:
@@ -164,7 +172,7 @@ def _import_opencd() -> bool:
         importlib.import_module('opencd.datasets')
         importlib.import_module('opencd.visualization')
         importlib.import_module('opencd.engine')
-    except (ImportError, AssertionError) as error:
+    except Exception as error:  # a binary that does not load, a registry that lacks a name, ...
         warnings.warn(
             f'Open-CD is installed but cannot be imported ({error}); hsonet_mm uses its own stand-in for it',
             stacklevel=4,

@@ -168,6 +168,11 @@ def test_same_padding_by_hand():
     assert conv(torch.arange(3.0).expand(1, 1, 3, 3)).flatten().tolist() == [2.0, 6.0, 2.0, 6.0]
 
 
+def test_lite_norm_eval_of_synchronised_norms():
+    backbone = torch.nn.SyncBatchNorm.convert_sync_batchnorm(EfficientNetLite(norm_eval=True)).train()
+    assert not backbone.bn0.training
+
+
 def test_lite_norm_eval():
     backbone = EfficientNetLite(norm_eval=True).train()
     before = backbone.bn0.running_mean.clone()
@@ -238,15 +243,16 @@ def test_pvt_attention_is_a_softmax(reduction):
 
 
 def test_pvt_tokens_stay_in_place():
-    """Moving the image by the coarsest stride moves the finest level: rows and columns are not mixed up."""
+    """Moving what is in the image by the coarsest stride moves the finest level: rows and columns are not mixed up."""
     backbone = PVTv2('b0').eval()
-    x = torch.zeros(1, 3, 64, 128)
-    x[..., 8:24, 96:112] = 3.0
+    images = torch.zeros(2, 3, 128, 160)
+    thing = torch.randn(3, 8, 16)
+    images[0, :, 44:52, 40:56] = thing
+    images[1, :, 76:84, 104:120] = thing
     with torch.no_grad():
-        contrast = (backbone(x)[0] - backbone(torch.zeros_like(x))[0]).abs().mean(1)[0]
-    row, column = divmod(int(contrast.argmax()), contrast.shape[1])
-    assert 1 <= row <= 6
-    assert 23 <= column <= 28
+        here, there = backbone(images)[0]
+    torch.testing.assert_close(here[:, 8:16, 8:16], there[:, 16:24, 24:32], rtol=0, atol=1e-5)
+    assert not torch.allclose(here[:, 8:16, 8:16], there[:, 8:16, 8:16], atol=1e-3)
 
 
 def test_pvt_smallest_image():

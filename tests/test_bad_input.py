@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import BaseDataElement
 
 from hsonet_mm.apis.train import train
 from hsonet_mm.datasets import MultiImgLoadAnnotations
@@ -514,7 +515,7 @@ class Counted(torch.Tensor):
 @pytest.mark.parametrize('bad', [torch.nan, torch.inf, -torch.inf])
 def test_finite_losses_cost_one_look(bad):
     hook, runner = FiniteLossHook(), SimpleNamespace(iter=4)
-    batch = {'data_samples': [SimpleNamespace(img_path=['a.png', 'b.png'])]}
+    batch = {'data_samples': [BaseDataElement(metainfo={'img_path': ['a.png', 'b.png']})]}
     outputs = {'loss_a': 1.0, 'acc': torch.tensor(torch.nan)}
     outputs |= {f'loss_{name}': torch.tensor(2.0).as_subclass(Counted).requires_grad_() for name in 'bcd'}
     Counted.looks = 0
@@ -522,6 +523,11 @@ def test_finite_losses_cost_one_look(bad):
     assert Counted.looks == 1
     outputs |= {'loss_b': torch.tensor(torch.inf), 'loss_d': torch.tensor(bad)}
     with pytest.raises(UserError, match=r'^loss_b is inf at iteration 5: look at the batch a\.png'):
+        hook.after_train_iter(runner, 4, batch, outputs)
+    batch = {'data_samples': [BaseDataElement(metainfo={'img_path': 'c.png'}), BaseDataElement()]}
+    with pytest.raises(
+        UserError, match=r'look at the batch c\.png, \?,'
+    ):  # one image a sample, and one in memory
         hook.after_train_iter(runner, 4, batch, outputs)
 
 

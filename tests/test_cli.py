@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -147,15 +148,21 @@ def test_test_tool_writes_scores_and_pictures(trained, checkpoint, run_tool, tmp
 def test_protocols_differ(trained, checkpoint, hsonet, tmp_path):
     """An image wider than a tile is scored in two, which changes what the scene embedding sees."""
     scores = {}
-    for protocol in ('whole', 'tiles_256'):
+    own = ('model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(64,64)', 'model.test_cfg.stride=(64,64)')
+    for protocol, options in {
+        'whole': ('--protocol', 'whole'),
+        'tiles_256': ('--protocol', 'tiles_256'),
+        'model.test_cfg': ('--cfg-options', *own),
+    }.items():
         out = tmp_path / f'{protocol}.json'
-        args = ('--protocol', protocol, '--out', out, '--work-dir', tmp_path / protocol)
+        args = (*options, '--out', out, '--work-dir', tmp_path / protocol)
         code, stdout, _ = hsonet('test', trained[1], checkpoint, *args)
         assert code == 0
         scores[protocol] = json.loads(out.read_text())
         assert scores[protocol]['threshold'] == 'model'
         assert f'protocol {protocol}: 2 images' in stdout
-    assert scores['whole']['curve'] != scores['tiles_256']['curve']
+    curves = [one['curve'] for one in scores.values()]
+    assert all(one != other for one, other in combinations(curves, 2))
 
 
 def test_threshold_from_validation(trained, checkpoint, hsonet, tmp_path):
@@ -235,6 +242,7 @@ def test_config_of_mmsegmentation(segmentation, hsonet, tmp_path):
     for options, sentence in {
         ('--protocol', 'tiles_256'): '--protocol tiles_256 is not in the config',
         ('--threshold', 'val'): '--threshold val needs hsonet_mm.ChangeMetric',
+        ('--threshold', '0.3'): '--threshold needs hsonet_mm.ChangeMetric',
         ('--show-dir', tmp_path / 'show'): '--show-dir is for configs with a visualizer',
     }.items():
         code, _, stderr = hsonet(*tested, *options)

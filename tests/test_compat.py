@@ -137,8 +137,7 @@ class TestCheckpoints:
         assert np.array_equal(torch.load(tmp_path / 'a.pth', weights_only=True)['a'], array)
 
     @pytest.mark.parametrize('arguments', [{}, {'weights_only': True}, {'weights_only': False}])
-    def test_code_is_refused(self, tmp_path, monkeypatch, arguments):
-        monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+    def test_code_is_refused(self, tmp_path, arguments):
         torch.save({'state_dict': {}, 'x': _Code(tmp_path / 'executed')}, tmp_path / 'bad.pth')
         with pytest.raises(pickle.UnpicklingError, match='mkdir'):
             torch.load(tmp_path / 'bad.pth', **arguments)
@@ -157,6 +156,14 @@ class TestCheckpoints:
         torch.save({'x': _Code(tmp_path / 'executed')}, tmp_path / 'own.pth')
         torch.load(tmp_path / 'own.pth', weights_only=False)
         assert (tmp_path / 'executed').exists()
+
+    def test_the_opposite_switch_neither_breaks_loading_nor_makes_it_unsafe(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+        monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+        with pytest.warns(UserWarning, match='TORCH_FORCE_WEIGHTS_ONLY_LOAD=0 as well'):
+            compat._load_checkpoints_safely()
+        self.test_arrays_load(tmp_path, 'float32')
+        self.test_code_is_refused(tmp_path, {'weights_only': False})
 
     @pytest.mark.parametrize('owner', [os.path.join, HistoryBuffer.mean, HistoryBuffer])
     def test_getattr_reaches_the_statistics_of_logs_only(self, tmp_path, owner):

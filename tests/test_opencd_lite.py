@@ -440,6 +440,11 @@ class TestSlidingWindow:
     def test_number_of_windows(self, rows, columns, windows):
         assert len(self.slide(rows, columns, (8, 16), (8, 16)).windows) == windows
 
+    @pytest.mark.parametrize('stride', [(9, 16), (8, 17)])
+    def test_gaps_between_windows(self, stride):
+        with pytest.raises(UserError, match=r'leave gaps: .*stride of at most its crop_size'):
+            self.slide(20, 33, (8, 16), stride)
+
     def test_one_window_equals_the_whole_image(self):
         model = build(model_config()).eval()
         inputs = torch.randn(2, 6, 32, 48)

@@ -99,10 +99,13 @@ def evaluators(cfg: Config, split: str) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def apply_protocol(cfg: Config, name: str) -> None:
-    """Score the test set by one of the config's named protocols.
+def apply_protocol(cfg: Config, name: str | None) -> None:
+    """Score by one of the config's named protocols, or as its ``model.test_cfg`` says, and name that in the report.
 
-    In a config without protocols, as those of other projects, ``whole`` changes nothing.
+    Args:
+        cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is under
+            ``whole``.
+        name: Of the protocol; None keeps ``model.test_cfg``.
 
     Raises:
         UserError: if the config names no such protocol.
@@ -110,11 +113,15 @@ def apply_protocol(cfg: Config, name: str) -> None:
     protocols = cfg.get('protocols', {})
     if name == 'whole' and not protocols:
         return
-    if name not in protocols:
+    if name is None:
+        same = (one for one, test_cfg in protocols.items() if test_cfg == cfg.model.get('test_cfg'))
+        name = next(same, 'model.test_cfg')
+    elif name not in protocols:
         raise UserError(
             f'--protocol {name} is not in the config: choose one of {", ".join(protocols) or "none"}'
         )
-    cfg.model.test_cfg = protocols[name]
+    else:
+        cfg.model.test_cfg = protocols[name]
     for evaluator in (*evaluators(cfg, 'val'), *evaluators(cfg, 'test')):
         if 'protocol' in evaluator:
             evaluator.protocol = name

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from hsonet_mm.apis.checkpoints import load_weights
 from hsonet_mm.apis.config import add_config_arguments, apply_protocol, evaluators, load_config
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.files import write_json
 
 __all__ = ['add_arguments', 'evaluate', 'run']
@@ -20,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('checkpoint', type=Path, help='checkpoint file')
     parser.add_argument(
-        '--protocol', default='whole', help='test protocol of the config: whole, tiles_256 [whole]'
+        '--protocol',
+        help='test protocol of the config, whole or tiles_256, in place of its model.test_cfg (which is whole in the '
+        'configs of this project)',
     )
     parser.add_argument(
         '--threshold',
@@ -96,9 +99,17 @@ def evaluate(
             )
         runner.logger.info(f'Threshold chosen on the validation split: {chosen:.3f}')
     if chosen is not None:
+        ours = [
+            one for one in runner.test_evaluator.metrics if isinstance(one, (ChangeMetric, HardCaseMetric))
+        ]
+        if not ours and model.decode_head.out_channels > 1:
+            raise UserError(
+                f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
+                'one channel: leave it out'
+            )
         model.decode_head.threshold = chosen  # of the pictures
-        for metric in runner.test_evaluator.metrics:  # counts, also of heads without a threshold
-            metric.threshold = chosen
+        for metric in ours:  # counts, also of heads without a threshold
+            metric.threshold = float(chosen)
     if show_dir is not None:
         for hook in drawing:
             hook.draw = True

@@ -40,7 +40,8 @@ class FiniteLossHook(Hook):
             return
         for name, loss in losses.items():
             if not math.isfinite(value := float(loss)):
-                images = [sample.img_path[0] for sample in data_batch['data_samples']]
+                paths = [sample.get('img_path', '?') for sample in data_batch['data_samples']]
+                images = [path if isinstance(path, str) else path[0] for path in paths]
                 raise UserError(
                     f'{name} is {value} at iteration {runner.iter + 1}: look at the batch '
                     f'{", ".join(map(str, images))}, lower the learning rate or clip gradients '

@@ -40,8 +40,16 @@ class _PairEncoderDecoder(EncoderDecoder):
 
         Returns:
             Logits of shape (N, out_channels, H, W).
+
+        Raises:
+            UserError: for a stride that leaves gaps between the windows.
         """
         (crop_h, crop_w), (stride_h, stride_w) = self.test_cfg['crop_size'], self.test_cfg['stride']
+        if stride_h > crop_h or stride_w > crop_w:
+            raise UserError(
+                f'windows of {crop_h} x {crop_w} pixels every {stride_h} x {stride_w} leave gaps: '
+                'give model.test_cfg a stride of at most its crop_size'
+            )
         n, _, h, w = inputs.shape
         logits = inputs.new_zeros(n, self.out_channels, h, w)
         counts = inputs.new_zeros(h, w)

@@ -202,7 +202,7 @@ class EfficientNetLite(BaseModule):
             self._freeze()
             if self.norm_eval:
                 for module in self.modules():
-                    if isinstance(module, nn.BatchNorm2d):
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
                         module.eval()
         return self
 
