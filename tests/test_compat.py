@@ -206,9 +206,10 @@ class TestOpenCD:
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: None)
         assert compat._import_opencd() is False
 
-    def test_broken_is_warned_about(self, monkeypatch):
+    @pytest.mark.parametrize('kind', [ImportError, AssertionError, RuntimeError])
+    def test_broken_is_warned_about(self, monkeypatch, kind):
         def fail(name):
-            raise ImportError(f'no {name}')
+            raise kind(f'no {name}')
 
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
         monkeypatch.setattr(importlib, 'import_module', fail)

@@ -783,6 +783,17 @@ def test_overwrite_never_removes_what_the_tool_did_not_make(tmp_path, scenes):
     assert (tmp_path / 'precious/thesis.txt').read_text() == 'all of it'
 
 
+@pytest.mark.parametrize('name', ['out.old', 'out.partial'])
+def test_folders_of_any_name_are_safe(tmp_path, scenes, name):
+    """The source too: whoever has renamed an earlier result may cut it again."""
+    scenes.rename(tmp_path / name)
+    before = tree(tmp_path / name)
+    for _ in range(2):
+        prepare_dataset(tmp_path / name, tmp_path / 'out', PrepareOptions(64), overwrite=True)
+    assert tree(tmp_path / name) == before
+    assert {path.name for path in tmp_path.iterdir()} == {'out', name}
+
+
 # ---- command line --------------------------------------------------------------------------------------
 
 
