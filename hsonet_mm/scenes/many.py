@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.listing import Scene
+from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
@@ -75,7 +75,12 @@ def run_scenes(
 
     Yields:
         What became of each scene, in the order in which they end.
+
+    Raises:
+        UserError: if a result of one would take the place of one of another or of an input, or the model cannot be
+            loaded.
     """
+    check_results(scenes, options.polygons)
     if engine == 'local' and not gpus and workers in (None, 1):
         yield from run_here(model, scenes, options)
         return
