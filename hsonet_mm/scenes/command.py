@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -174,14 +175,16 @@ def _many(
     folder = args.out or args.list.parent
     failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
-    for number, outcome in enumerate(outcomes, 1):
-        name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
-        if outcome.error:
-            failed += 1
-            print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
-        else:
-            done.append(Path(outcome.scene.output))
-            print(f'{name}: {_words(outcome.summary)}{"" if outcome.fresh else ", up to date"}', flush=True)
+    with closing(outcomes):
+        for number, outcome in enumerate(outcomes, 1):
+            name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
+            if outcome.error:
+                failed += 1
+                print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
+            else:
+                done.append(Path(outcome.scene.output))
+                state = '' if outcome.fresh else ', up to date'
+                print(f'{name}: {_words(outcome.summary)}{state}', flush=True)
     print(f'{len(scenes) - failed} of {len(scenes)} scenes done' + (f', {failed} failed' if failed else ''))
     if args.view and done:
         from hsonet_mm.viewer.report import print_report

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,11 +57,11 @@ def run_scenes(
     workers: int | None = None,
     gpus: Sequence[int] = (),
     address: str | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Detect the changes of many scenes; one that fails does not stop the others.
 
     Without workers, GPUs or Ray all is done in this process. Otherwise scenes are dealt out to processes; when one
-    of them ends before its scenes are done, these get a process each.
+    of them ends before its scenes are done, these get a process each. Whoever stops iterating ends them.
 
     Args:
         model: The model.
