@@ -479,3 +479,9 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(UserError, match=rf'scenes need {package}: pip install "hsonet_mm\[geo\]"'):
             scene('model.onnx', *pair, '-o', 'c.tif')
+
+    def test_missing_opencv(self, scene, pair, monkeypatch):
+        """It is in no extra beside another OpenCV."""
+        monkeypatch.setitem(sys.modules, 'cv2', None)
+        with pytest.raises(UserError, match='scenes need cv2: pip install opencv-python-headless'):
+            scene('model.onnx', *pair, '-o', 'c.tif')

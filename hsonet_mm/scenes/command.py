@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hsonet_mm.cli import OPENCV
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.model import ModelSpec, split_model
 from hsonet_mm.scenes.stretch import parse_stretch
@@ -125,11 +126,13 @@ def require_geo() -> None:
         UserError: if one is missing.
     """
     try:
+        import cv2  # noqa: F401
         import pyogrio  # noqa: F401
         import rasterio  # noqa: F401
         import shapely  # noqa: F401
     except ImportError as error:
-        raise UserError(f'scenes need {error.name}: pip install "hsonet_mm[geo]"') from None
+        package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
+        raise UserError(f'scenes need {error.name}: pip install {package}') from None
     logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
 
