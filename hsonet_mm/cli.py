@@ -27,8 +27,13 @@ COMMANDS = {
     'demo': ('hsonet_mm.demo.run', 'make demo data, train, test and predict on it'),
 }
 """Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
-NEEDED = ('torch', 'mmengine', 'mmcv', 'mmseg')
-"""Packages without which only exported models run."""
+OPENCV = 'opencv-python-headless'
+"""What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
+NEEDED = {
+    **dict.fromkeys(('torch', 'mmengine', 'mmcv', 'mmseg'), '"hsonet_mm[standalone]"'),
+    'cv2': OPENCV,
+}
+"""Modules without which a command cannot be imported, and what to install."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     raise
                 print(
                     f'error: hsonet {name} needs {error.name}, which is not installed: '
-                    'pip install "hsonet_mm[standalone]"',
+                    f'pip install {NEEDED[error.name]}',
                     file=sys.stderr,
                 )
                 return 2

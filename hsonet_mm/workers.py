@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ __all__ = ['ENGINES', 'Event', 'launch', 'run_jobs']
 ENGINES = ('local', 'ray')
 PATIENCE = 10
 """Seconds that a process has to end before it is killed."""
+ENDS = [number for number in signal.Signals if number.name in ('SIGTERM', 'SIGHUP')]
+"""Signals that would end this process and leave its jobs running; Windows has one of them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def run_jobs(
     gpus: Sequence[int] = (),
     address: str | None = None,
 ) -> Generator[Event, None, None]:
-    """Execute jobs, several at a time; whoever stops iterating ends them.
+    """Execute jobs, several at a time; whoever stops iterating ends them, and so do SIGTERM and a closed terminal.
 
     Args:
         jobs: The file of each, in a folder of its own.
@@ -79,6 +81,7 @@ def run_jobs(
 
     Raises:
         UserError: if Ray is asked for and not installed, or its cluster cannot be reached.
+        KeyboardInterrupt: at SIGTERM and SIGHUP, unless they are ignored as under ``nohup``.
     """
     if not jobs:
         return
@@ -107,19 +110,42 @@ def run_jobs(
         threading.Thread(target=work, args=(slot,), daemon=True)
         for slot in range(min(runner.workers, len(jobs)))
     ]
+    with _ended_politely():
+        try:
+            for thread in threads:
+                thread.start()
+            ended = 0
+            while ended < len(jobs):
+                event = events.get()
+                ended += event.code is not None
+                yield event
+        finally:
+            stopped.set()
+            runner.stop()
+            for thread in threads:
+                thread.join(2 * PATIENCE)
+
+
+@contextlib.contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Take the first SIGTERM or SIGHUP for an interrupt, and no further one, so that processes are ended too.
+
+    Ignored ones stay so, as under ``nohup``. Only the main thread can take any.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    numbers = [number for number in ENDS if main and signal.getsignal(number) != signal.SIG_IGN]
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        for thread in threads:
-            thread.start()
-        ended = 0
-        while ended < len(jobs):
-            event = events.get()
-            ended += event.code is not None
-            yield event
+        yield
     finally:
-        stopped.set()
-        runner.stop()
-        for thread in threads:
-            thread.join(2 * PATIENCE)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | None = None) -> int:

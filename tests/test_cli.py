@@ -399,6 +399,20 @@ def test_prepare_tool(run_tool, tiny_data, tmp_path):
     assert tiles == {path.name for path in (tmp_path / 'cut/train/label').iterdir()}
 
 
+@pytest.mark.parametrize(
+    ('package', 'install'), [('cv2', 'opencv-python-headless'), ('mmcv', '"hsonet_mm[standalone]"')]
+)
+def test_missing_package_is_named(monkeypatch, capsys, package, install):
+    def missing(_):
+        raise ModuleNotFoundError(name=package)
+
+    monkeypatch.setattr(cli, 'import_module', missing)
+    assert main(['predict']) == 2
+    assert capsys.readouterr().err == (
+        f'error: hsonet predict needs {package}, which is not installed: pip install {install}\n'
+    )
+
+
 def test_interrupt_is_no_error(monkeypatch, capsys, tmp_path):
     def interrupt(_):
         raise KeyboardInterrupt

@@ -1414,6 +1414,43 @@ def test_interrupt_ends_processes(jobs, sleepers):
     assert len(sleepers(4)) == 4  # and no further run was started
 
 
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
+def number(request):
+    """A signal that ends a command, which this process survives."""
+    before = signal.signal(request.param, lambda *_: None)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes in /proc')
+def test_signal_ends_processes(jobs, sleepers, number):
+    for job in jobs:
+        job.parent.mkdir()
+    before = signal.getsignal(number)
+    with closing(workers.run_jobs(jobs, MODULE, workers=2)) as events:
+        next(events)
+        pids = sleepers(4)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.raise_signal(number)  # the shell may send another, which must not cut the ending off
+    patience = time.monotonic() + 60
+    while any(map(alive, pids)) and time.monotonic() < patience:
+        time.sleep(0.02)
+    assert not any(map(alive, pids))
+    assert signal.getsignal(number) is before
+
+
+def test_signal_that_is_ignored_stays_so(jobs, monkeypatch, number):
+    """As that of a closed terminal under nohup."""
+    signal.signal(number, signal.SIG_IGN)
+    monkeypatch.setattr(workers, 'launch', lambda *_: 0)
+    with closing(workers.run_jobs(jobs, MODULE)) as events:
+        next(events)
+        signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_IGN
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
 def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     del in_process
     spec = one_method(write_spec(tmp_path / 'spec.yaml'))

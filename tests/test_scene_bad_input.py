@@ -197,7 +197,7 @@ BAD = [
     (truncated_pixels, 'cannot be read'),
     (damaged_pixels, 'cannot be read at row'),
     (zero_bands, 'no bands|cannot be read as a raster'),
-    (one_band, '1 band and does not say'),
+    (one_band, '1 band and does not say which are red, green and blue: name them, as --bands 1,1,1'),
     (eight_bands, '8 bands and does not say'),
     (palette, 'colour table'),
     (floats_with_nan, 'float32 values .* NaN'),
@@ -236,6 +236,12 @@ def test_bad_bands(tmp_path, pair, bands):
     options = SceneOptions(bands=bands)
     with pytest.raises(UserError, match=r'has 3 bands, so --bands .* give three numbers'):
         detect_scene(fake(), *pair, tmp_path / 'change.tif', options)
+
+
+def test_bad_bands_of_one(tmp_path, pair):
+    one_band(*pair)
+    with pytest.raises(UserError, match=r'has 1 band, so --bands 1,2,3 cannot be .* give 1,1,1$'):
+        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(bands=(1, 2, 3)))
 
 
 def test_other_number_of_bands(tmp_path, pair):
@@ -478,4 +484,10 @@ class TestCommand:
     def test_missing_package(self, scene, pair, monkeypatch, package):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(UserError, match=rf'scenes need {package}: pip install "hsonet_mm\[geo\]"'):
+            scene('model.onnx', *pair, '-o', 'c.tif')
+
+    def test_missing_opencv(self, scene, pair, monkeypatch):
+        """It is in no extra beside another OpenCV."""
+        monkeypatch.setitem(sys.modules, 'cv2', None)
+        with pytest.raises(UserError, match='scenes need cv2: pip install opencv-python-headless'):
             scene('model.onnx', *pair, '-o', 'c.tif')

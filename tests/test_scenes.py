@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -904,7 +905,6 @@ class TestManyScenes:
             ('before,after\na,b\n', 'lacks a column'),
             ('before,after,output\n', 'names no scenes'),
             ('before,after,output\na,b\n', 'line 2'),
-            ('before,after,output\na,b,c\nd,e,c\n', 'output of two scenes'),
             (b'\xff\xfe\x00', 'cannot be read'),
         ],
     )
@@ -912,6 +912,44 @@ class TestManyScenes:
         (tmp_path / 'list.csv').write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(UserError, match=sentence):
             listing.read_list(tmp_path / 'list.csv')
+
+    @pytest.mark.parametrize(
+        ('rows', 'sentence'),
+        [
+            (
+                [('a.tif', 'b.tif', 'q.tif'), ('c.tif', 'd.tif', 'q.tif')],
+                r'q\.tif would be a result of two scenes, a\.tif to b\.tif and c\.tif to d\.tif: give',
+            ),
+            (
+                [('a.tif', 'b.tif', 'q.tif'), ('c.tif', 'd.tif', 'q.tiff')],
+                r'q_mask\.tif would be a result of two scenes',
+            ),
+            (
+                [('x.tif', 'x2.tif', 'do/x.tif'), ('x_mask.tif', 'x_mask2.tif', './do/x_mask.tif')],
+                r'do/x_mask\.tif would be a result of two scenes',
+            ),
+            (
+                [('2019.tif', '2020.tif', '2021.tif'), ('2020.tif', '2021.tif', 'c2.tif')],
+                r'2021\.tif, of the scene 2020\.tif to 2021\.tif, would be replaced by a result of the scene 2019\.tif',
+            ),
+            (
+                [('c1_mask.tif', '2020.tif', 'c2.tif'), ('2019.tif', '2020.tif', 'c1.tif')],
+                r'c1_mask\.tif, of the scene c1_mask\.tif to 2020\.tif, would be replaced',
+            ),
+        ],
+    )
+    def test_results_that_replace_each_other_or_an_input(self, rows, sentence):
+        """Refused before the model is loaded."""
+        model = ModelSpec(('broken.fake',), factory='fake_scene_detector:load')
+        scenes = [listing.Scene(*row) for row in rows]
+        with pytest.raises(UserError, match=sentence):
+            next(many.run_scenes(model, scenes, SMALL, Path()))
+
+    def test_other_results_beside_each_other_are_fine(self):
+        scenes = [
+            listing.Scene('a/x.tif', 'b/x.tif', f'out/{name}.tif') for name in ('x', 'x_2020', 'x_mask.2')
+        ]
+        listing.check_results(scenes, 'gpkg')
 
     def test_folders_that_do_not_match(self, two_folders, tmp_path):
         (tmp_path / 'b' / 'one.tif').unlink()

@@ -391,6 +391,13 @@ class TestFolders:
         assert run(small, '-o', tmp_path / 'empty') == 0
         assert (tmp_path / 'empty' / 'index.html').is_file()
 
+    def test_the_folder_one_is_in(self, small, tmp_path, monkeypatch, capsys):
+        (tmp_path / 'empty').mkdir()
+        monkeypatch.chdir(tmp_path / 'empty')
+        assert run(small, '-o', '.') == 0
+        assert f'{tmp_path / "empty" / "index.html"} written' in capsys.readouterr().out
+        assert (tmp_path / 'empty' / 'index.html').is_file()
+
     @pytest.mark.parametrize('when', ['write_bytes', 'write_text', 'replace'])
     def test_full_disk_leaves_the_old_view(self, small, monkeypatch, capsys, when):
         folder = view_scene(small).folder
@@ -490,6 +497,17 @@ class TestBadInput:
         assert error.count('\n') == 1
         assert not list(small.parent.glob('*view*'))
 
+    @pytest.mark.parametrize(
+        'key',
+        ['valid_pixels', 'changed_pixels', 'changed_share', 'changed_area_m2', 'polygons', 'min_area_m2'],
+    )
+    def test_summary_without_a_figure(self, small, capsys, key):
+        summary = json.loads(small.with_suffix('.json').read_text())
+        del summary[key]
+        small.with_suffix('.json').write_text(json.dumps(summary))
+        assert run(small) == 2
+        assert 'no result of hsonet scene' in capsys.readouterr().err
+
     def test_wrong_files(self, small, tmp_path, capsys):
         for path, sentence in (
             (small.with_name('none.tif'), 'none.tif does not exist'),
@@ -556,6 +574,13 @@ class TestReport:
         with pytest.raises(UserError, match='no earlier report'):
             list(view_scenes([small], tmp_path, tmp_path / 'mine'))
         assert find_results(tmp_path) == sorted([small, other])
+
+    def test_names_in_capitals_and_a_relative_folder(self, small, tmp_path, monkeypatch, capsys):
+        small.rename(small.with_name('change.TIF'))
+        monkeypatch.chdir(tmp_path)
+        assert run(small.parent, '-o', 'pages') == 0
+        assert '1 of 1 scenes' in capsys.readouterr().out
+        assert 'href="change/index.html"' in (tmp_path / 'pages' / 'index.html').read_text()
 
 
 class TestSceneCommand:

@@ -4,12 +4,16 @@ python tools/plot_training.py work_dirs/hsonet_levir -o curve.svg
 """
 
 import argparse
-import json
+import io
 import sys
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+
+from hsonet_mm.apis.log import read_log
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes
 
 SHARES = {
     'eo_grad_foreground': ('foreground', '#2a78d6'),
@@ -18,14 +22,8 @@ SHARES = {
 }
 
 
-def read_log(work_dir: Path) -> list[dict[str, float]]:
-    """What MMEngine logged in a work dir; of runs that were resumed all parts, in order."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    return [json.loads(line) for log in logs for line in log.read_text(encoding='utf-8').splitlines()]
-
-
-def draw(records: list[dict[str, float]], path: Path) -> None:
-    """Two plots below each other, over the iterations."""
+def draw(records: list[dict[str, float]], kind: str) -> bytes:
+    """Two plots below each other, over the iterations, as ``svg`` or ``png``."""
     validations = [one for one in records if 'changed/f1' in one]
     training = [one for one in records if 'eo_zeta' in one]
     # Plain text and fixed names, so that the same log always gives the same file.
@@ -45,7 +43,9 @@ def draw(records: list[dict[str, float]], path: Path) -> None:
         for axes in (above, below):
             axes.grid(alpha=0.3)
             axes.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False)
-        figure.savefig(path, metadata={'Date': None} if path.suffix == '.svg' else None)
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, metadata={'Date': None} if kind == 'svg' else None)
+    return file.getvalue()
 
 
 def main() -> int:
@@ -53,15 +53,21 @@ def main() -> int:
     parser.add_argument('work_dir', type=Path, help='work dir of the training')
     parser.add_argument('-o', '--out', type=Path, default=Path('curve.svg'), help='SVG or PNG [curve.svg]')
     args = parser.parse_args()
-    records = read_log(args.work_dir)
-    if not any('changed/f1' in one for one in records):
-        print(
-            f'error: {args.work_dir} holds no log of a training with validations: give its work dir',
-            file=sys.stderr,
-        )
+    try:
+        plot(args.work_dir, args.out)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
         return 2
-    draw(records, args.out)
     return 0
+
+
+def plot(work_dir: Path, out: Path) -> None:
+    records, kind = read_log(work_dir), out.suffix[1:].lower()
+    if not any('changed/f1' in one for one in records):
+        raise UserError(f'{work_dir} holds no log of a training with validations: give its work dir')
+    if kind not in ('svg', 'png'):
+        raise UserError(f'{out} is no name for a picture of it: give one that ends in .svg or .png')
+    write_bytes(out, draw(records, kind))
 
 
 if __name__ == '__main__':

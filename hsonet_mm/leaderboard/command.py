@@ -9,8 +9,8 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,9 @@ def run(args: argparse.Namespace) -> int:
             return 0
         _keep_spec(spec, out)
         _keep_configs(ready, out)
-        with _ended_politely():
-            costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus, load)
-            jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
-            failed = _execute(args, jobs, gpus)
+        costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus, load)
+        jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
+        failed = _execute(args, jobs, gpus)
     records.gather(out)
     from hsonet_mm.leaderboard.report import write_report  # Matplotlib takes a second to import
 
@@ -249,17 +248,3 @@ def _score(rows: Sequence[records.Row]) -> str:
         if (row['split'], row['protocol'], row['test_set']) == ('test', 'whole', row['data_set'])
     }
     return f'changed F1 {f1["half"]:.4f}, {f1["val"]:.4f} at the threshold of val'
-
-
-@contextmanager
-def _ended_politely() -> Iterator[None]:
-    """Take SIGTERM for an interrupt, so that the processes of the runs are ended too."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

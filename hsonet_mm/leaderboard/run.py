@@ -27,6 +27,7 @@ from mmengine.runner import Runner
 from hsonet_mm import __version__
 from hsonet_mm.apis.calibration import Calibration, write_calibration
 from hsonet_mm.apis.checkpoints import load_weights
+from hsonet_mm.apis.log import read_log
 from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
 from hsonet_mm.errors import UserError
@@ -134,7 +135,7 @@ def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | Non
 
 
 def training_log(work_dir: Path) -> list[dict[str, Any]]:
-    """The rows of ``training``: what MMEngine logged, of a resumed training the last time that it got there.
+    """The rows of ``training``: what MMEngine logged.
 
     Args:
         work_dir: Work dir of the training.
@@ -144,20 +145,10 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
         'changed/best_f1': 'val_best_f1',
         **{name: name for name in records.LOGGED},
     }
-    rows: dict[int, dict[str, Any]] = {}
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in _whole_lines(path):
-            record = json.loads(line)
-            row = rows.setdefault(record['step'], {'iteration': record['step']})
-            row.update({names[key]: value for key, value in record.items() if key in names})
-    return [rows[iteration] for iteration in sorted(rows)]
-
-
-def _whole_lines(path: Path) -> Iterable[str]:
-    """The lines of a log, without a last one that a kill cut off."""
-    return (
-        line for line in path.read_text(encoding='utf-8').splitlines(keepends=True) if line.endswith('\n')
-    )
+    return [
+        {'iteration': record['step'], **{names[key]: value for key, value in record.items() if key in names}}
+        for record in read_log(work_dir)
+    ]
 
 
 def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path, dict[str, Any], float]:

@@ -4,9 +4,11 @@ import argparse
 import logging
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hsonet_mm.cli import OPENCV
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.model import ModelSpec, split_model
 from hsonet_mm.scenes.stretch import parse_stretch
@@ -124,11 +126,13 @@ def require_geo() -> None:
         UserError: if one is missing.
     """
     try:
+        import cv2  # noqa: F401
         import pyogrio  # noqa: F401
         import rasterio  # noqa: F401
         import shapely  # noqa: F401
     except ImportError as error:
-        raise UserError(f'scenes need {error.name}: pip install "hsonet_mm[geo]"') from None
+        package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
+        raise UserError(f'scenes need {error.name}: pip install {package}') from None
     logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
 
@@ -174,14 +178,16 @@ def _many(
     folder = args.out or args.list.parent
     failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
-    for number, outcome in enumerate(outcomes, 1):
-        name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
-        if outcome.error:
-            failed += 1
-            print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
-        else:
-            done.append(Path(outcome.scene.output))
-            print(f'{name}: {_words(outcome.summary)}{"" if outcome.fresh else ", up to date"}', flush=True)
+    with closing(outcomes):
+        for number, outcome in enumerate(outcomes, 1):
+            name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
+            if outcome.error:
+                failed += 1
+                print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
+            else:
+                done.append(Path(outcome.scene.output))
+                state = '' if outcome.fresh else ', up to date'
+                print(f'{name}: {_words(outcome.summary)}{state}', flush=True)
     print(f'{len(scenes) - failed} of {len(scenes)} scenes done' + (f', {failed} failed' if failed else ''))
     if args.view and done:
         from hsonet_mm.viewer.report import print_report

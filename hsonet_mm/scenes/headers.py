@@ -146,9 +146,10 @@ def _choose_bands(
 ) -> tuple[int, ...]:
     if bands is not None:
         if len(bands) != 3 or min(bands) < 1 or max(bands) > dataset.count:
+            numbers = '1,1,1' if dataset.count == 1 else f'three numbers from 1 to {dataset.count}'
             raise UserError(
-                f'{path} has {dataset.count} bands, so --bands {",".join(map(str, bands))} cannot be red, green and '
-                f'blue: give three numbers from 1 to {dataset.count}'
+                f'{path} has {_count(dataset.count)}, so --bands {",".join(map(str, bands))} cannot be red, green and '
+                f'blue: give {numbers}'
             )
         return tuple(bands)
     if ColorInterp.palette in dataset.colorinterp:
@@ -159,10 +160,15 @@ def _choose_bands(
         return tuple(kinds.index(kind) + 1 for kind in rgb)
     if len(colours) == 3:
         return tuple(colours)
+    example = '3,2,1' if len(colours) > 2 else '1,1,1'
     raise UserError(
-        f'{path} has {len(colours)} band{"s" if len(colours) != 1 else ""} and does not say which are red, green and '
-        'blue: name them, as --bands 3,2,1'
+        f'{path} has {_count(len(colours))} and does not say which are red, green and blue: name them, as --bands '
+        f'{example}'
     )
+
+
+def _count(bands: int) -> str:
+    return f'{bands} band{"s" if bands != 1 else ""}'
 
 
 def _check_georeference(dataset: Any, path: Path) -> None:

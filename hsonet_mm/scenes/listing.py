@@ -1,12 +1,14 @@
 """Which scenes there are: rasters of two folders, or lines of a list."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.scene import result_files
 
-__all__ = ['Scene', 'find_scenes', 'read_list']
+__all__ = ['Scene', 'check_results', 'find_scenes', 'read_list']
 
 SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.img')
 
@@ -18,6 +20,9 @@ class Scene:
     before: str
     after: str
     output: str
+
+    def __str__(self) -> str:
+        return f'{self.before} to {self.after}'
 
 
 def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
@@ -68,7 +73,7 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
         output: Folder that relative outputs start from instead.
 
     Raises:
-        UserError: if it is no such file, or two scenes have one output.
+        UserError: if it is no such file.
     """
     try:
         with path.open(newline='', encoding='utf-8-sig') as file:
@@ -88,7 +93,32 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
         scenes.append(Scene(*(str(folder / cell) for folder, cell in zip(folders, cells, strict=True))))
     if not scenes:
         raise UserError(f'the list {path} names no scenes: add a line for each')
-    outputs = [scene.output for scene in scenes]
-    if twice := next((name for name in outputs if outputs.count(name) > 1), None):
-        raise UserError(f'{twice} is the output of two scenes in {path}: give each its own')
     return scenes
+
+
+def check_results(scenes: Sequence[Scene], polygons: str) -> None:
+    """Make sure that no result of a scene takes the place of one of another scene, or of an input of any.
+
+    Args:
+        scenes: The scenes.
+        polygons: Format of their polygons, which decides on the names of the results.
+
+    Raises:
+        UserError: if one does.
+    """
+    inputs = {Path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
+    written = dict[Path, Scene]()
+    for scene in scenes:
+        for path in result_files(Path(scene.output).absolute(), polygons).values():
+            place = path.resolve()
+            if place in inputs:
+                raise UserError(
+                    f'{path}, of the scene {inputs[place]}, would be replaced by a result of the scene {scene}: give '
+                    'that another output'
+                )
+            if place in written:
+                raise UserError(
+                    f'{path} would be a result of two scenes, {written[place]} and {scene}: give one of them another '
+                    'output, or other names of its rasters where these are in folders'
+                )
+            written[place] = scene

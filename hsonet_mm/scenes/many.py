@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.listing import Scene
+from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
@@ -57,11 +57,11 @@ def run_scenes(
     workers: int | None = None,
     gpus: Sequence[int] = (),
     address: str | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Detect the changes of many scenes; one that fails does not stop the others.
 
     Without workers, GPUs or Ray all is done in this process. Otherwise scenes are dealt out to processes; when one
-    of them ends before its scenes are done, these get a process each.
+    of them ends before its scenes are done, these get a process each. Whoever stops iterating ends them.
 
     Args:
         model: The model.
@@ -75,7 +75,12 @@ def run_scenes(
 
     Yields:
         What became of each scene, in the order in which they end.
+
+    Raises:
+        UserError: if a result of one would take the place of one of another or of an input, or the model cannot be
+            loaded.
     """
+    check_results(scenes, options.polygons)
     if engine == 'local' and not gpus and workers in (None, 1):
         yield from run_here(model, scenes, options)
         return

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def view_scene(
         UserError: if something is missing, does not fit or cannot be written; an earlier view stays then.
     """
     path = Path(path)
-    folder = Path(out) if out is not None else path.with_name(f'{path.stem}_view')
+    folder = path.with_name(f'{path.stem}_view') if out is None else Path(os.path.abspath(out))  # noqa: PTH100
     with limited_cache():
         source = open_source(path, *(None if date is None else Path(date) for date in (before, after)))
         try:

@@ -13,7 +13,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.viewer.folders import check_place
 from hsonet_mm.viewer.page import View, asset, view_scene
-from hsonet_mm.viewer.source import read_summary
+from hsonet_mm.viewer.source import SUFFIXES, read_summary
 
 __all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
 
@@ -43,8 +43,8 @@ def find_results(folder: Path) -> list[Path]:
         UserError: if there are none.
     """
     results = list[Path]()
-    for path in sorted((*folder.rglob('*.tif'), *folder.rglob('*.tiff'))):
-        if path.with_suffix('.json').is_file():
+    for path in sorted(folder.rglob('*')):
+        if path.suffix.lower() in SUFFIXES and path.with_suffix('.json').is_file():
             try:
                 read_summary(path)
             except UserError:
@@ -108,7 +108,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
             row = Row(path, error=str(error))
         rows.append(row)
         yield row
-    write_text(out / 'index.html', _page(rows, folder, out))
+    write_text(out / 'index.html', _page(rows, folder))
 
 
 def _name(path: Path, folder: Path, used: set[str]) -> str:
@@ -124,7 +124,7 @@ def _name(path: Path, folder: Path, used: set[str]) -> str:
     return name
 
 
-def _page(rows: Sequence[Row], folder: Path, out: Path) -> str:
+def _page(rows: Sequence[Row], folder: Path) -> str:
     views = [row.view.summary for row in rows if row.view]
     area = sum(summary['changed_area_m2'] for summary in views)
     changed = sum(summary['changed_pixels'] for summary in views)
@@ -134,15 +134,15 @@ def _page(rows: Sequence[Row], folder: Path, out: Path) -> str:
     return Template(asset('report.html')).substitute(
         title=html.escape(folder.name),
         facts=' · '.join(facts),
-        rows='\n'.join(_row(row, out) for row in rows),
+        rows='\n'.join(_row(row) for row in rows),
     )
 
 
-def _row(row: Row, out: Path) -> str:
+def _row(row: Row) -> str:
     name = html.escape(row.path.stem)
     if row.view is None:
         return f'<tr class="failed"><th scope="row">{name}</th><td colspan="8">{html.escape(row.error)}</td></tr>'
-    summary, place = row.view.summary, quote(row.view.folder.relative_to(out).as_posix())
+    summary, place = row.view.summary, quote(row.view.folder.name)
     pictures = ''.join(
         f'<td class="picture"><a href="{place}/index.html" tabindex="-1"><img src="{place}/{quote(picture)}" '
         f'alt="{name}, {caption}" loading="lazy"></a></td>'

@@ -15,7 +15,7 @@ from hsonet_mm.scenes.job import PROBS_NODATA, encode
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.stretch import Stretch
 
-__all__ = ['SceneSource', 'open_source', 'read_summary']
+__all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,16 @@ NODATA = np.array([0, 0, 0, 0, 0, 0, PROBS_NODATA], np.uint8)
 """A pixel of :meth:`SceneSource.read` without a value."""
 
 
+SUFFIXES = ('.tif', '.tiff')
+"""Ends of the names of probabilities, in small letters."""
+
+KNOWN = {
+    *('before', 'after', 'model', 'threshold', 'bands', 'width', 'height', 'files', 'polygons'),
+    *('min_area_m2', 'valid_pixels', 'changed_pixels', 'changed_share', 'changed_area_m2'),
+}
+"""What pages take from a summary."""
+
+
 def read_summary(path: Path) -> dict[str, Any]:
     """Read the summary beside the probabilities of a scene.
 
@@ -82,15 +92,14 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise UserError(
             f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
         )
-    if path.suffix.lower() not in ('.tif', '.tiff'):
+    if path.suffix.lower() not in SUFFIXES:
         raise UserError(f'{path} is no GeoTIFF: give the one that hsonet scene wrote, such as change.tif')
     beside = path.with_suffix('.json')
     try:
         summary = json.loads(beside.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         summary = None
-    known = {'before', 'after', 'model', 'threshold', 'bands', 'width', 'height', 'files'}
-    if not isinstance(summary, dict) or not known <= summary.keys():
+    if not isinstance(summary, dict) or KNOWN - summary.keys():
         raise UserError(
             f'{path} is no result of hsonet scene, or its summary {beside.name} is not beside it any more: give '
             'the probabilities (not the mask) that it wrote, and keep its files together'
