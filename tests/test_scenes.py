@@ -25,6 +25,7 @@ import shapely
 import torch
 from pyogrio.raw import read as read_vectors
 from rasterio.enums import ColorInterp
+from rasterio.env import get_gdal_config
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform as transform_points
 
@@ -38,7 +39,7 @@ from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
-from hsonet_mm.scenes.scene import detect_scene, result_files
+from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
 from hsonet_mm.scenes.stretch import Stretch, apply_stretch, parse_stretch
 from hsonet_mm.scenes.tiling import Axis, TileGrid, reflect
 from hsonet_mm.scenes.tta import augmented_probs
@@ -352,6 +353,19 @@ class TestOutputs:
             assert ('polygons' in result.files) == (polygons != 'none')
         assert json.loads((tmp_path / 'change.geojson').read_text())['features'] == []
         assert len(read_vectors(tmp_path / 'change.gpkg')[2]) == 0
+
+    def test_gdal_keeps_128_mib_decoded_unless_told_otherwise(self, tool_env, monkeypatch):
+        monkeypatch.delenv('GDAL_CACHEMAX', raising=False)
+        with limited_cache():
+            assert get_gdal_config('GDAL_CACHEMAX') == 128 * 2**20
+        code = (
+            'from rasterio.env import get_gdal_config\n'
+            'from hsonet_mm.scenes.scene import limited_cache\n'
+            "with limited_cache(): print(get_gdal_config('GDAL_CACHEMAX'))"
+        )
+        env = {**tool_env, 'GDAL_CACHEMAX': '300MB'}
+        done = subprocess.run([sys.executable, '-c', code], env=env, check=True, stdout=subprocess.PIPE)
+        assert int(done.stdout) == 300 * 2**20
 
     def test_result_files(self, tmp_path):
         files = result_files(tmp_path / 'a.b.tif', 'geojson')

@@ -49,7 +49,7 @@ class SceneResult:
 
 def limited_cache() -> rasterio.Env:
     """Keep GDAL from taking a share of the machine's memory for decoded blocks, unless it was told how much."""
-    return rasterio.Env(GDAL_CACHEMAX=int(os.environ.get('GDAL_CACHEMAX', CACHE_MIB)))
+    return rasterio.Env() if 'GDAL_CACHEMAX' in os.environ else rasterio.Env(GDAL_CACHEMAX=CACHE_MIB * 2**20)
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
