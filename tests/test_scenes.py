@@ -517,6 +517,13 @@ class TestInputs:
         assert polygon.area == pytest.approx(150, rel=1e-6)
 
 
+def zone(latitude):
+    """Square metres of the ellipsoid from the equator to a latitude in degrees."""
+    a, e = 6_378_137, 0.0818191908426
+    s = np.sin(np.radians(latitude))
+    return np.pi * a**2 * (1 - e**2) * (s / (1 - (e * s) ** 2) + np.arctanh(e * s) / e)
+
+
 class TestPolygons:
     @pytest.mark.parametrize('crs', ['EPSG:32633', 'EPSG:3857', 'EPSG:4326'])
     @pytest.mark.parametrize('polygons', ['gpkg', 'geojson'])
@@ -607,6 +614,14 @@ class TestPolygons:
         crs = rasterio.crs.CRS.from_wkt('LOCAL_CS["site",UNIT["foot",0.3048]]')
         areas = PixelAreas(crs, from_origin(0, 0, 2, 2), 10, 10)
         assert areas(np.array([3.0]), np.array([10.0])) == pytest.approx((2 * 0.3048) ** 2)
+
+    @pytest.mark.parametrize(('top', 'height'), [(90, 26), (90.5, 26), (-64.5, 26), (90, 180)])
+    def test_areas_up_to_a_pole(self, top, height):
+        """Rows of one degree around the globe, the first or last half beyond a pole, against the zone they cover."""
+        areas = PixelAreas(rasterio.crs.CRS.from_epsg(4326), from_origin(-180, top, 1, 1), 360, height)
+        rows, columns = np.indices((height, 360)).reshape(2, -1) + 0.5
+        expected = zone(min(top, 90)) - zone(max(top - height, -90))
+        assert areas(rows, columns).sum() == pytest.approx(expected, rel=0.002)
 
     def test_areas_vary_over_a_large_scene(self):
         areas = PixelAreas(rasterio.crs.CRS.from_epsg(4326), from_origin(10, 60, 0.01, 0.01), 1000, 1000)
