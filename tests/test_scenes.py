@@ -28,6 +28,7 @@ from rasterio.enums import ColorInterp
 from rasterio.env import get_gdal_config
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform as transform_points
+from scipy import ndimage
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes import job as job_module
@@ -460,6 +461,32 @@ class TestInputs:
             assert wrong <= 4 * 60 * 0.6, (name, wrong)  # within about half a pixel all around
             with rasterio.open(result.files['probs']) as dataset:
                 assert dataset.transform == GRID
+
+    @pytest.mark.parametrize(
+        ('crs', 'angle', 'finer'),
+        [(UTM, 30, 1), ('EPSG:32634', 0, 1), ('EPSG:3035', 0, 1), (UTM, 0, 4), (UTM, 30, 4)],
+    )
+    def test_turned_grids_are_as_sharp_and_finer_ones_are_averaged(self, tmp_path, crs, angle, finer):
+        """Noise as second date, against the mean under a triangle of two pixels of the first one, but two of its own
+        at least, which is bilinear interpolation."""
+        turned = Affine.translation(500_000, 5_000_000) * Affine.rotation(angle) * Affine.scale(finer, -finer)
+        (x,), (y,) = transform_points(UTM, crs, [500_050.0], [4_999_950.0])
+        transform = from_origin(x - 200, y + 200, 1, 1)
+        noise = np.random.default_rng(0).integers(0, 255, (400, 400), dtype=np.uint8)
+        before = write_raster(tmp_path / 'a.tif', np.zeros((3, 40, 40), np.uint8), transform=turned)
+        after = write_raster(tmp_path / 'b.tif', np.stack([noise] * 3), crs, transform)
+        pair = ScenePair(read_info(before), read_info(after))
+        image = pair.read((0, 40), (0, 40))[1][..., 0]
+        pair.close()
+        xs, ys = turned * (np.indices((40, 40)).reshape(2, -1)[::-1] + 0.5)
+        columns, rows = ~transform * np.array(transform_points(UTM, crs, xs, ys))
+        triangle = 1 - np.abs(np.arange(1 - finer, finer)) / finer
+        smooth = noise.astype(float)
+        for axis in (0, 1):
+            smooth = ndimage.convolve1d(smooth, triangle / triangle.sum(), axis)
+        expected = ndimage.map_coordinates(smooth, [rows - 0.5, columns - 0.5], order=1).reshape(40, 40)
+        assert expected.std() > 10
+        assert np.abs(image - expected).max() < 1.5
 
     def test_partial_overlap(self, tmp_path, fake):
         before = write_raster(tmp_path / 'before.tif', np.full((3, 200, 200), 9, np.uint8))
