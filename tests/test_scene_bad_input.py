@@ -258,7 +258,7 @@ def test_file_that_changes_while_it_is_read(tmp_path, pair, change):
 
     with pytest.raises(UserError, match=r'after\.tif was changed or removed while it was read'):
         detect_scene(fake(probs), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
-    assert list((tmp_path / 'out').iterdir()) == []
+    assert {path.name for path in (tmp_path / 'out').iterdir()} <= {'.change.tif.part'}
 
 
 @pytest.mark.parametrize('value', [np.nan, -0.1, 1.5])
@@ -285,6 +285,12 @@ class TestBadOutputs:
     def test_over_an_input(self, pair):
         with pytest.raises(UserError, match='would be replaced by the result'):
             detect_scene(fake(), *pair, pair[1].parent / 'x' / '..' / 'after.tif', OPTIONS)
+
+    def test_over_an_input_that_is_named_as_old_polygons(self, tmp_path, pair):
+        date = pair[1].rename(tmp_path / 'change.gpkg')
+        options = SceneOptions(polygons='none')
+        with pytest.raises(UserError, match=r'change\.gpkg would be replaced by the result'):
+            detect_scene(fake(), pair[0], date, tmp_path / 'change.tif', options)
 
     def test_place_that_cannot_be_written(self, tmp_path, pair):
         (tmp_path / 'file').touch()

@@ -352,8 +352,21 @@ class TestOutputs:
             result = detect_scene(fake, before, before, tmp_path / 'change.tif', options)
             assert result.summary['polygons'] == result.summary['changed_pixels'] == 0
             assert ('polygons' in result.files) == (polygons != 'none')
-        assert json.loads((tmp_path / 'change.geojson').read_text())['features'] == []
-        assert len(read_vectors(tmp_path / 'change.gpkg')[2]) == 0
+            if polygons == 'gpkg':
+                assert len(read_vectors(result.files['polygons'])[2]) == 0
+            elif polygons == 'geojson':
+                assert json.loads(result.files['polygons'].read_text())['features'] == []
+
+    @pytest.mark.parametrize('polygons', ['geojson', 'none'])
+    def test_nothing_stays_of_an_earlier_result(self, tmp_path, fake, polygons):
+        """Other polygons, and the statistics that GDAL keeps beside a raster."""
+        before, after = make_pair(tmp_path / 'in')
+        output = tmp_path / 'out' / 'change.tif'
+        first = detect_scene(fake, before, after, output, SMALL)
+        for kind in ('probs', 'mask'):
+            first.files[kind].with_name(f'{first.files[kind].name}.aux.xml').touch()
+        result = detect_scene(fake, before, after, output, replaced(polygons=polygons))
+        assert sorted(output.parent.iterdir()) == sorted(result.files.values())
 
     def test_gdal_keeps_128_mib_decoded_unless_told_otherwise(self, tool_env, monkeypatch):
         monkeypatch.delenv('GDAL_CACHEMAX', raising=False)
@@ -708,6 +721,27 @@ class TestResuming:
         names = [path.name for path in result.files.values()]
         same, different, errors = filecmp.cmpfiles(tmp_path / 'whole', output.parent, names, shallow=False)
         assert (sorted(same), different, errors) == (sorted(names), [], [])
+
+    def test_goes_on_after_a_date_could_not_be_read(self, tmp_path, fake, noisy, monkeypatch):
+        """As a drive of the network that is away for a moment."""
+        whole = detect_scene(fake, *noisy, tmp_path / 'whole.tif', SMALL)
+        calls = fake.calls
+        monkeypatch.setattr(job_module, 'CHECKPOINT_SECONDS', 0)
+        read = ScenePair.read
+
+        def away(pair, rows, columns):
+            if rows[0] > 200:
+                raise UserError('after.tif cannot be read')
+            return read(pair, rows, columns)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ScenePair, 'read', away)
+            with pytest.raises(UserError, match=r'after\.tif cannot be read'):
+                detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        type(fake).calls = 0
+        result = detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        assert 0 < fake.calls < calls
+        assert filecmp.cmp(result.files['probs'], whole.files['probs'], shallow=False)
 
     def test_interrupt_while_writing_results(self, tmp_path, fake, noisy, monkeypatch):
         output = tmp_path / 'change.tif'

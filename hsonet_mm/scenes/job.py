@@ -47,6 +47,9 @@ class SceneJob:
         grid: Tiles of the scene.
         dtype: ``'uint8'`` or ``'float32'`` for the probabilities.
 
+    Attributes:
+        done: Tiles on record as done, all before that number.
+
     Raises:
         UserError: if the folder cannot be made or another process works in it.
     """
@@ -120,6 +123,7 @@ class SceneJob:
         partial = self.folder / 'state.new'
         partial.write_bytes(np.int64(done).tobytes() + left.tobytes())
         partial.replace(self.folder / 'state')
+        self.done = done
         self._recorded = time.monotonic()
 
     def write_cell(self, tile: int, probs: NDArray[np.generic], mask: NDArray[np.uint8]) -> None:

@@ -24,7 +24,7 @@ from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions, describe, job_key, up_to_date
 from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.tta import Detector
-from hsonet_mm.scenes.vectors import write_polygons
+from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']
 
@@ -73,7 +73,7 @@ def detect_scene(
 
     The result has the grid of the first date: probabilities in ``output``, a mask in ``<output>_mask.tif`` (1
     changed, 0 not, 255 nodata), polygons and a JSON summary beside them. They appear when all is done. Until then
-    the result grows in the folder ``.<output>.part``; after a kill the same call goes on with it.
+    the result grows in the folder ``.<output>.part``; after a kill or an error the same call goes on with it.
 
     Args:
         detector: The model.
@@ -107,12 +107,15 @@ def detect_scene(
                 summary = {**summary, **_write(job, pair, options, detector, files, summary), 'key': key}
                 partial = folder / 'summary.json'
                 partial.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
+                for old in _leftovers(files):
+                    old.unlink(missing_ok=True)
                 for kind, name in _PARTS.items():
                     if kind in files:
                         path = folder / name.format(options.polygons)
                         path.replace(files[kind])
             except UserError:
-                job.discard()
+                if not job.done:
+                    job.discard()
                 raise
             except OSError as error:
                 raise UserError(
@@ -134,10 +137,17 @@ _PARTS = {
 """Files of a result in the folder of the job, in the order in which they are moved out."""
 
 
+def _leftovers(files: Mapping[str, Path]) -> list[Path]:
+    """What an earlier result of that name may have and this one has not: other polygons, and statistics by GDAL."""
+    polygons = [files['probs'].with_suffix(f'.{kind}') for kind in FORMATS]
+    statistics = [files[kind].with_name(f'{files[kind].name}.aux.xml') for kind in ('probs', 'mask')]
+    return [path for path in (*polygons, *statistics) if path not in files.values()]
+
+
 def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Path]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f'{output} is no name for a GeoTIFF: give one that ends in .tif')
-    for path in files.values():
+    for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')
         if path.resolve() in [given.resolve() for given in inputs]:
@@ -181,6 +191,7 @@ def _write(
         for _ in regions:
             pass
     if not regions.valid:
+        job.discard()  # there is nothing to go on with
         raise UserError(
             f'no pixel is valid in both {pair.t1.path} and {pair.t2.path}: check their nodata values and that they '
             'show one place'
