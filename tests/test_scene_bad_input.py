@@ -305,6 +305,20 @@ class TestBadOutputs:
         with pytest.raises(UserError, match=r'cannot be written to \(Permission denied\)'):
             detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
 
+    def test_files_that_may_not_be_so_large(self, tmp_path, pair):
+        resource = pytest.importorskip('resource')
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            with pytest.raises(
+                UserError, match=r'out cannot be written to \(File too large\): give another'
+            ) as caught:
+                detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert caught  # the error is still there, as in a notebook, and locks nothing
+        detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
+
     @pytest.mark.parametrize('when', ['cells', 'polygons', 'results'])
     def test_full_disk_and_going_on_after_it(self, tmp_path, pair, monkeypatch, when):
         """The sentence, nothing under the final name; with room on the disk the command goes on."""

@@ -775,6 +775,20 @@ class TestResuming:
             detect_scene(fake, *noisy, output, replaced(overlap=32))
         assert key.read_text() != before
 
+    @pytest.mark.parametrize('size', [0, 8, 100])
+    def test_record_that_a_power_cut_left_says_that_nothing_is_done(self, tmp_path, size):
+        folder, grid = tmp_path / '.change.tif.part', TileGrid.make(300, 420, 128, 64)
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            job.record(3, job.left + 1, force=True)
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            assert job.done == 3
+            assert job.left.all()
+        state = (folder / 'state').read_bytes()
+        (folder / 'state').write_bytes(state[:size])
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            assert job.done == 0
+            assert not job.left.any()
+
     def test_one_process_at_a_time(self, tmp_path, fake):
         before, after = make_pair(tmp_path)
         grid = TileGrid.make(300, 420, 128, 64)
