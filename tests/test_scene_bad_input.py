@@ -271,6 +271,15 @@ def test_model_that_predicts_no_probabilities(tmp_path, pair, value):
     assert list((tmp_path / 'out').iterdir()) == []
 
 
+def test_polygons_in_degrees_of_what_is_nowhere(tmp_path):
+    path = write(tmp_path / 'site.tif', crs='LOCAL_CS["site",UNIT["foot",0.3048]]')
+    output = tmp_path / 'out' / 'change.tif'
+    with pytest.raises(UserError, match=r'site\.tif is in a local system, .* take --polygons gpkg'):
+        detect_scene(fake(), path, path, output, SceneOptions(tile=128, overlap=64, polygons='geojson'))
+    assert not output.parent.exists()
+    assert detect_scene(fake(), path, path, output, OPTIONS).summary['valid_pixels'] == 90_000
+
+
 class TestBadOutputs:
     @pytest.mark.parametrize('name', ['change.png', 'change'])
     def test_other_format(self, tmp_path, pair, name):

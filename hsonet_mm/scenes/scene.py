@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.blending import Blender
-from hsonet_mm.scenes.headers import read_info
+from hsonet_mm.scenes.headers import RasterInfo, read_info
 from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
@@ -93,6 +93,7 @@ def detect_scene(
     with limited_cache():
         t1, t2 = (read_info(Path(path), bands) for path in (before, after))
         _check_output(output, files, (t1.path, t2.path))
+        _check_polygons(options.polygons, t1)
         pair = ScenePair(t1, t2, options.stretch)
         grid = TileGrid.make(pair.height, pair.width, options.tile, options.overlap)
         summary = describe(detector, pair, options, files)
@@ -152,6 +153,14 @@ def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Path
             raise UserError(f'{path} is a folder: give another name with -o')
         if path.resolve() in [given.resolve() for given in inputs]:
             raise UserError(f'{path} would be replaced by the result: give another name with -o')
+
+
+def _check_polygons(polygons: str, info: RasterInfo) -> None:
+    if polygons == 'geojson' and not (info.crs.is_geographic or info.crs.is_projected):
+        raise UserError(
+            f'{info.path} is in a local system, and GeoJSON is in degrees: take --polygons gpkg, or assign the right '
+            'reference system (gdal_edit -a_srs EPSG:...)'
+        )
 
 
 def _detect(
