@@ -501,6 +501,25 @@ class TestInputs:
         assert expected.std() > 10
         assert np.abs(image - expected).max() < 1.5
 
+    @pytest.mark.parametrize(('left', 'split'), [(179.9, 100), (-180.1, 100), (-180, 0), (179.8, 200)])
+    def test_dates_on_both_sides_of_180_degrees(self, tmp_path, left, split):
+        """The second date, in metres, is bright in the east; longitudes of the first one go on beyond 180."""
+        transform = from_origin(left, -17, 0.001, 0.001)
+        before = write_raster(tmp_path / 'a.tif', np.zeros((3, 50, 200), np.uint8), 'EPSG:4326', transform)
+        (x,), (y,) = transform_points('EPSG:4326', 'EPSG:32760', [180.0], [-17.025])
+        place = from_origin(x - 40_000, y + 10_000, 100, 100)
+        rows, columns = np.indices((200, 800)).reshape(2, -1) + 0.5
+        longitudes = np.array(transform_points('EPSG:32760', 'EPSG:4326', *(place * (columns, rows)))[0])
+        bright = np.where(longitudes < 0, 200, 50).astype(np.uint8).reshape(200, 800)
+        after = write_raster(tmp_path / 'b.tif', np.stack([bright] * 3), 'EPSG:32760', place)
+        pair = ScenePair(read_info(before), read_info(after))
+        _, image, valid = pair.read((0, 50), (0, 200))
+        pair.close()
+        assert valid.all()
+        expected = np.where(np.arange(200) < split, 50, 200)
+        wrong = np.abs(image[..., 0] - expected).max(0) > 1
+        assert (np.abs(np.flatnonzero(wrong) - split) < 3).all()
+
     def test_partial_overlap(self, tmp_path, fake):
         before = write_raster(tmp_path / 'before.tif', np.full((3, 200, 200), 9, np.uint8))
         moved = GRID * Affine.translation(150, 120)

@@ -89,6 +89,10 @@ class ScenePair:
                 '(gdal_edit -a_srs EPSG:...)'
             )
         west, south, east, north = t1.bounds
+        if t1.crs.is_geographic and not t2.crs.is_geographic:  # a longitude is the same place after a turn
+            right += 360 * (left > right)
+            turns = 360 * round((west + east - left - right) / 720)
+            left, right = left + turns, right + turns
         if left >= east or right <= west or bottom >= north or top <= south:
             raise UserError(
                 f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
