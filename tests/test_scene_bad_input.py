@@ -264,7 +264,7 @@ def test_file_that_changes_while_it_is_read(tmp_path, pair, change):
 
     with pytest.raises(UserError, match=r'after\.tif was changed or removed while it was read'):
         detect_scene(fake(probs), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
-    assert list((tmp_path / 'out').iterdir()) == []
+    assert {path.name for path in (tmp_path / 'out').iterdir()} <= {'.change.tif.part'}
 
 
 @pytest.mark.parametrize('value', [np.nan, -0.1, 1.5])
@@ -275,6 +275,15 @@ def test_model_that_predicts_no_probabilities(tmp_path, pair, value):
     with pytest.raises(UserError, match='the model predicts what is no probability'):
         detect_scene(fake(probs), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_polygons_in_degrees_of_what_is_nowhere(tmp_path):
+    path = write(tmp_path / 'site.tif', crs='LOCAL_CS["site",UNIT["foot",0.3048]]')
+    output = tmp_path / 'out' / 'change.tif'
+    with pytest.raises(UserError, match=r'site\.tif is in a local system, .* take --polygons gpkg'):
+        detect_scene(fake(), path, path, output, SceneOptions(tile=128, overlap=64, polygons='geojson'))
+    assert not output.parent.exists()
+    assert detect_scene(fake(), path, path, output, OPTIONS).summary['valid_pixels'] == 90_000
 
 
 class TestBadOutputs:
@@ -292,6 +301,12 @@ class TestBadOutputs:
         with pytest.raises(UserError, match='would be replaced by the result'):
             detect_scene(fake(), *pair, pair[1].parent / 'x' / '..' / 'after.tif', OPTIONS)
 
+    def test_over_an_input_that_is_named_as_old_polygons(self, tmp_path, pair):
+        date = pair[1].rename(tmp_path / 'change.gpkg')
+        options = SceneOptions(polygons='none')
+        with pytest.raises(UserError, match=r'change\.gpkg would be replaced by the result'):
+            detect_scene(fake(), pair[0], date, tmp_path / 'change.tif', options)
+
     def test_place_that_cannot_be_written(self, tmp_path, pair):
         (tmp_path / 'file').touch()
         with pytest.raises(UserError, match='cannot be written to'):
@@ -304,6 +319,20 @@ class TestBadOutputs:
         monkeypatch.setattr('pathlib.Path.mkdir', refuse)
         with pytest.raises(UserError, match=r'cannot be written to \(Permission denied\)'):
             detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
+
+    def test_files_that_may_not_be_so_large(self, tmp_path, pair):
+        resource = pytest.importorskip('resource')
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        try:
+            with pytest.raises(
+                UserError, match=r'out cannot be written to \(File too large\): give another'
+            ) as caught:
+                detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert caught  # the error is still there, as in a notebook, and locks nothing
+        detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
 
     @pytest.mark.parametrize('when', ['cells', 'polygons', 'results'])
     def test_full_disk_and_going_on_after_it(self, tmp_path, pair, monkeypatch, when):

@@ -26,8 +26,10 @@ import shapely
 import torch
 from pyogrio.raw import read as read_vectors
 from rasterio.enums import ColorInterp
+from rasterio.env import get_gdal_config
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform as transform_points
+from scipy import ndimage
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes import job as job_module
@@ -39,7 +41,7 @@ from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
-from hsonet_mm.scenes.scene import detect_scene, result_files
+from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
 from hsonet_mm.scenes.stretch import Stretch, apply_stretch, parse_stretch
 from hsonet_mm.scenes.tiling import Axis, TileGrid, reflect
 from hsonet_mm.scenes.tta import augmented_probs
@@ -351,8 +353,34 @@ class TestOutputs:
             result = detect_scene(fake, before, before, tmp_path / 'change.tif', options)
             assert result.summary['polygons'] == result.summary['changed_pixels'] == 0
             assert ('polygons' in result.files) == (polygons != 'none')
-        assert json.loads((tmp_path / 'change.geojson').read_text())['features'] == []
-        assert len(read_vectors(tmp_path / 'change.gpkg')[2]) == 0
+            if polygons == 'gpkg':
+                assert len(read_vectors(result.files['polygons'])[2]) == 0
+            elif polygons == 'geojson':
+                assert json.loads(result.files['polygons'].read_text())['features'] == []
+
+    @pytest.mark.parametrize('polygons', ['geojson', 'none'])
+    def test_nothing_stays_of_an_earlier_result(self, tmp_path, fake, polygons):
+        """Other polygons, and the statistics that GDAL keeps beside a raster."""
+        before, after = make_pair(tmp_path / 'in')
+        output = tmp_path / 'out' / 'change.tif'
+        first = detect_scene(fake, before, after, output, SMALL)
+        for kind in ('probs', 'mask'):
+            first.files[kind].with_name(f'{first.files[kind].name}.aux.xml').touch()
+        result = detect_scene(fake, before, after, output, replaced(polygons=polygons))
+        assert sorted(output.parent.iterdir()) == sorted(result.files.values())
+
+    def test_gdal_keeps_128_mib_decoded_unless_told_otherwise(self, tool_env, monkeypatch):
+        monkeypatch.delenv('GDAL_CACHEMAX', raising=False)
+        with limited_cache():
+            assert get_gdal_config('GDAL_CACHEMAX') == 128 * 2**20
+        code = (
+            'from rasterio.env import get_gdal_config\n'
+            'from hsonet_mm.scenes.scene import limited_cache\n'
+            "with limited_cache(): print(get_gdal_config('GDAL_CACHEMAX'))"
+        )
+        env = {**tool_env, 'GDAL_CACHEMAX': '300MB'}
+        done = subprocess.run([sys.executable, '-c', code], env=env, check=True, stdout=subprocess.PIPE)
+        assert int(done.stdout) == 300 * 2**20
 
     def test_result_files(self, tmp_path):
         files = result_files(tmp_path / 'a.b.tif', 'geojson')
@@ -448,6 +476,51 @@ class TestInputs:
             with rasterio.open(result.files['probs']) as dataset:
                 assert dataset.transform == GRID
 
+    @pytest.mark.parametrize(
+        ('crs', 'angle', 'finer'),
+        [(UTM, 30, 1), ('EPSG:32634', 0, 1), ('EPSG:3035', 0, 1), (UTM, 0, 4), (UTM, 30, 4)],
+    )
+    def test_turned_grids_are_as_sharp_and_finer_ones_are_averaged(self, tmp_path, crs, angle, finer):
+        """Noise as second date, against the mean under a triangle of two pixels of the first one, but two of its own
+        at least, which is bilinear interpolation."""
+        turned = Affine.translation(500_000, 5_000_000) * Affine.rotation(angle) * Affine.scale(finer, -finer)
+        (x,), (y,) = transform_points(UTM, crs, [500_050.0], [4_999_950.0])
+        transform = from_origin(x - 200, y + 200, 1, 1)
+        noise = np.random.default_rng(0).integers(0, 255, (400, 400), dtype=np.uint8)
+        before = write_raster(tmp_path / 'a.tif', np.zeros((3, 40, 40), np.uint8), transform=turned)
+        after = write_raster(tmp_path / 'b.tif', np.stack([noise] * 3), crs, transform)
+        pair = ScenePair(read_info(before), read_info(after))
+        image = pair.read((0, 40), (0, 40))[1][..., 0]
+        pair.close()
+        xs, ys = turned * (np.indices((40, 40)).reshape(2, -1)[::-1] + 0.5)
+        columns, rows = ~transform * np.array(transform_points(UTM, crs, xs, ys))
+        triangle = 1 - np.abs(np.arange(1 - finer, finer)) / finer
+        smooth = noise.astype(float)
+        for axis in (0, 1):
+            smooth = ndimage.convolve1d(smooth, triangle / triangle.sum(), axis)
+        expected = ndimage.map_coordinates(smooth, [rows - 0.5, columns - 0.5], order=1).reshape(40, 40)
+        assert expected.std() > 10
+        assert np.abs(image - expected).max() < 1.5
+
+    @pytest.mark.parametrize(('left', 'split'), [(179.9, 100), (-180.1, 100), (-180, 0), (179.8, 200)])
+    def test_dates_on_both_sides_of_180_degrees(self, tmp_path, left, split):
+        """The second date, in metres, is bright in the east; longitudes of the first one go on beyond 180."""
+        transform = from_origin(left, -17, 0.001, 0.001)
+        before = write_raster(tmp_path / 'a.tif', np.zeros((3, 50, 200), np.uint8), 'EPSG:4326', transform)
+        (x,), (y,) = transform_points('EPSG:4326', 'EPSG:32760', [180.0], [-17.025])
+        place = from_origin(x - 40_000, y + 10_000, 100, 100)
+        rows, columns = np.indices((200, 800)).reshape(2, -1) + 0.5
+        longitudes = np.array(transform_points('EPSG:32760', 'EPSG:4326', *(place * (columns, rows)))[0])
+        bright = np.where(longitudes < 0, 200, 50).astype(np.uint8).reshape(200, 800)
+        after = write_raster(tmp_path / 'b.tif', np.stack([bright] * 3), 'EPSG:32760', place)
+        pair = ScenePair(read_info(before), read_info(after))
+        _, image, valid = pair.read((0, 50), (0, 200))
+        pair.close()
+        assert valid.all()
+        expected = np.where(np.arange(200) < split, 50, 200)
+        wrong = np.abs(image[..., 0] - expected).max(0) > 1
+        assert (np.abs(np.flatnonzero(wrong) - split) < 3).all()
+
     def test_partial_overlap(self, tmp_path, fake):
         before = write_raster(tmp_path / 'before.tif', np.full((3, 200, 200), 9, np.uint8))
         moved = GRID * Affine.translation(150, 120)
@@ -502,6 +575,13 @@ class TestInputs:
         assert result.summary['changed_area_m2'] == pytest.approx(30 * 20 / 4, rel=0.01)
         (polygon,) = shapely.from_wkb(read_vectors(result.files['polygons'])[2])
         assert polygon.area == pytest.approx(150, rel=1e-6)
+
+
+def zone(latitude):
+    """Square metres of the ellipsoid from the equator to a latitude in degrees."""
+    a, e = 6_378_137, 0.0818191908426
+    s = np.sin(np.radians(latitude))
+    return np.pi * a**2 * (1 - e**2) * (s / (1 - (e * s) ** 2) + np.arctanh(e * s) / e)
 
 
 class TestPolygons:
@@ -595,6 +675,14 @@ class TestPolygons:
         areas = PixelAreas(crs, from_origin(0, 0, 2, 2), 10, 10)
         assert areas(np.array([3.0]), np.array([10.0])) == pytest.approx((2 * 0.3048) ** 2)
 
+    @pytest.mark.parametrize(('top', 'height'), [(90, 26), (90.5, 26), (-64.5, 26), (90, 180)])
+    def test_areas_up_to_a_pole(self, top, height):
+        """Rows of one degree around the globe, the first or last half beyond a pole, against the zone they cover."""
+        areas = PixelAreas(rasterio.crs.CRS.from_epsg(4326), from_origin(-180, top, 1, 1), 360, height)
+        rows, columns = np.indices((height, 360)).reshape(2, -1) + 0.5
+        expected = zone(min(top, 90)) - zone(max(top - height, -90))
+        assert areas(rows, columns).sum() == pytest.approx(expected, rel=0.002)
+
     def test_areas_vary_over_a_large_scene(self):
         areas = PixelAreas(rasterio.crs.CRS.from_epsg(4326), from_origin(10, 60, 0.01, 0.01), 1000, 1000)
         at = areas(np.array([0.5, 999.5]), np.array([500.0, 500.0]))
@@ -654,6 +742,27 @@ class TestResuming:
         same, different, errors = filecmp.cmpfiles(tmp_path / 'whole', output.parent, names, shallow=False)
         assert (sorted(same), different, errors) == (sorted(names), [], [])
 
+    def test_goes_on_after_a_date_could_not_be_read(self, tmp_path, fake, noisy, monkeypatch):
+        """As a drive of the network that is away for a moment."""
+        whole = detect_scene(fake, *noisy, tmp_path / 'whole.tif', SMALL)
+        calls = fake.calls
+        monkeypatch.setattr(job_module, 'CHECKPOINT_SECONDS', 0)
+        read = ScenePair.read
+
+        def away(pair, rows, columns):
+            if rows[0] > 200:
+                raise UserError('after.tif cannot be read')
+            return read(pair, rows, columns)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ScenePair, 'read', away)
+            with pytest.raises(UserError, match=r'after\.tif cannot be read'):
+                detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        type(fake).calls = 0
+        result = detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        assert 0 < fake.calls < calls
+        assert filecmp.cmp(result.files['probs'], whole.files['probs'], shallow=False)
+
     def test_interrupt_while_writing_results(self, tmp_path, fake, noisy, monkeypatch):
         output = tmp_path / 'change.tif'
 
@@ -685,6 +794,20 @@ class TestResuming:
         with pytest.raises(KeyboardInterrupt):
             detect_scene(fake, *noisy, output, replaced(overlap=32))
         assert key.read_text() != before
+
+    @pytest.mark.parametrize('size', [0, 8, 100])
+    def test_record_that_a_power_cut_left_says_that_nothing_is_done(self, tmp_path, size):
+        folder, grid = tmp_path / '.change.tif.part', TileGrid.make(300, 420, 128, 64)
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            job.record(3, job.left + 1, force=True)
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            assert job.done == 3
+            assert job.left.all()
+        state = (folder / 'state').read_bytes()
+        (folder / 'state').write_bytes(state[:size])
+        with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
+            assert job.done == 0
+            assert not job.left.any()
 
     def test_one_process_at_a_time(self, tmp_path, fake):
         before, after = make_pair(tmp_path)

@@ -1,6 +1,4 @@
-"""The true area of a scene's pixels on the ground."""
-
-import re
+"""The true size of a scene's pixels on the ground."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +8,7 @@ from rasterio.warp import transform as transform_points
 
 from hsonet_mm.scenes.headers import GDAL_ERRORS, coordinates
 
-__all__ = ['PixelAreas']
+__all__ = ['PixelAreas', 'pixel_steps']
 
 _NODES = 33
 
@@ -18,9 +16,9 @@ _NODES = 33
 class PixelAreas:
     """Square metres that a pixel covers on the ellipsoid, wherever it lies in a scene.
 
-    Projected systems distort areas too: those of web maps by a factor of two at 45 degrees. So the corners of
-    pixels at 33 x 33 places of the scene are brought into Lambert's equal-area projection about its centre, and
-    areas between these places are interpolated. [our choice]
+    Projected systems distort areas too: those of web maps by a factor of two at 45 degrees. So pixels at 33 x 33
+    places of the scene are measured in space, between their corners on the ellipsoid, and areas between these
+    places are interpolated. [our choice]
 
     Args:
         crs: Reference system of the scene.
@@ -39,21 +37,10 @@ class PixelAreas:
         xs, ys = coordinates(
             transform, columns - 0.5 + corners[:, :1], rows - 0.5 + corners[:, 1:]
         )  # (4, nodes)
-        try:
-            middle = coordinates(transform, np.array([width / 2]), np.array([height / 2]))
-            (longitude,), (latitude,) = transform_points(crs, CRS.from_epsg(4326), *middle)[:2]
-            equal_area = CRS.from_string(
-                f'+proj=laea +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m'
-            )
-            points = transform_points(crs, equal_area, xs.ravel().tolist(), ys.ravel().tolist())[:2]
-            xs, ys = (np.reshape(values, xs.shape) for values in points)
-        except GDAL_ERRORS:  # a local system that is nowhere on the globe
-            units = re.findall(r'UNIT\["[^"]*",\s*([0-9.eE+-]+)', crs.to_wkt())
-            xs, ys = xs * float(units[-1]), ys * float(units[-1])
-        xs, ys = xs - xs[0], ys - ys[0]  # large numbers cancel
-        twice = sum(xs[k] * ys[(k + 1) % 4] - xs[(k + 1) % 4] * ys[k] for k in range(4))
-        self._areas = np.abs(twice / 2).reshape(_NODES, _NODES)
-        self.step = float(np.hypot(xs[1], ys[1])[xs.shape[1] // 2])
+        points = _ground(crs, xs.ravel(), ys.ravel()).reshape(3, *xs.shape)
+        across = np.cross(points[:, 2] - points[:, 0], points[:, 3] - points[:, 1], axis=0)
+        self._areas = np.linalg.norm(across, axis=0).reshape(_NODES, _NODES) / 2
+        self.step = float(np.linalg.norm(points[:, 1] - points[:, 0], axis=0)[xs.shape[1] // 2])
 
     def __call__(self, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Areas in square metres of pixels about these places, (N,)."""
@@ -63,3 +50,35 @@ class PixelAreas:
         upper = (1 - x) * self._areas[top, left] + x * self._areas[top, left + 1]
         lower = (1 - x) * self._areas[top + 1, left] + x * self._areas[top + 1, left + 1]
         return (1 - y) * upper + y * lower
+
+
+def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.float64]:
+    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2).
+
+    Args:
+        crs: Reference system of a raster.
+        transform: From its columns and rows to coordinates.
+        x: First coordinate of the place.
+        y: Second coordinate of the place.
+    """
+    a, b, _, d, e, _ = transform[:6]
+    points = _ground(crs, np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
+    return points[:, 1:] - points[:, :1]
+
+
+def _ground(crs: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where places lie in space, in metres from the centre of the earth, (3, N).
+
+    Those of a system that is nowhere on the globe, or of a map that reaches beyond it, lie in a plane. Latitudes
+    beyond a pole, where the corners of a raster may lie, are taken for the pole.
+    """
+    geocentric = CRS.from_epsg(4978)
+    limit = np.pi / 2 / crs.units_factor[1] if crs.is_geographic else np.inf
+    try:
+        ys = ys.clip(-limit, limit)
+        points = transform_points(crs, geocentric, xs.tolist(), ys.tolist(), [0.0] * len(xs))
+    except GDAL_ERRORS:
+        if crs.is_geographic:
+            raise
+        points = xs * crs.units_factor[1], ys * crs.units_factor[1], np.zeros(len(xs))
+    return np.array(points)

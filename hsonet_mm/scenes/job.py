@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -47,6 +48,9 @@ class SceneJob:
         grid: Tiles of the scene.
         dtype: ``'uint8'`` or ``'float32'`` for the probabilities.
 
+    Attributes:
+        done: Tiles on record as done, all before that number.
+
     Raises:
         UserError: if the folder cannot be made or another process works in it.
     """
@@ -54,24 +58,21 @@ class SceneJob:
     def __init__(self, folder: Path, key: Mapping[str, Any], grid: TileGrid, dtype: str) -> None:
         self.folder, self.grid, self.dtype = folder, grid, dtype
         self._files: dict[str, IO[bytes]] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / 'lock').open('w')
-        except OSError as error:
-            raise UserError(
-                f'{folder.parent} cannot be written to ({error.strerror}): give another place with -o'
-            ) from None
-        if not _lock(self._lock):
-            self._lock.close()
-            raise UserError(f'another process is writing to {folder}: wait for it, or end it')
-        self._prepare(json.dumps(key, sort_keys=True, indent=1))
-        rows, columns = grid.rows, grid.columns
-        self.done = 0
-        self.left = np.zeros((rows.size, columns.ramp), np.float32)
-        self._read_state()
+        with ExitStack() as opened:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if not _lock(opened.enter_context((folder / 'lock').open('w'))):
+                    raise UserError(f'another process is writing to {folder}: wait for it, or end it')
+                self._prepare(json.dumps(key, sort_keys=True, indent=1), opened)
+                self.done, self.left = self._read_state()
+            except OSError as error:
+                raise UserError(
+                    f'{folder.parent} cannot be written to ({error.strerror}): give another place with -o'
+                ) from None
+            self._opened = opened.pop_all()
         self._recorded = time.monotonic()
 
-    def _prepare(self, key: str) -> None:
+    def _prepare(self, key: str, opened: ExitStack) -> None:
         """Open the rasters, empty ones unless the folder is of the same scene and options."""
         path = self.folder / 'key.json'
         fresh = not path.is_file() or path.read_text(encoding='utf-8') != key
@@ -81,8 +82,8 @@ class SceneJob:
                     old.unlink()
         for name, size in self._sizes().items():
             file = (self.folder / f'{name}.raw').open('w+b' if fresh else 'r+b', buffering=0)
+            self._files[name] = opened.enter_context(file)
             file.truncate(size)
-            self._files[name] = file
         if fresh:
             path.write_text(key, encoding='utf-8')
 
@@ -97,13 +98,14 @@ class SceneJob:
     def _edge_bytes(self) -> int:
         return 4 * self.grid.rows.ramp * self.grid.columns.size
 
-    def _read_state(self) -> None:
-        try:
-            data = (self.folder / 'state').read_bytes()
-        except FileNotFoundError:
-            return
-        self.done = int(np.frombuffer(data, np.int64, 1)[0])
-        self.left = np.frombuffer(data, np.float32, offset=8).reshape(self.left.shape)
+    def _read_state(self) -> tuple[int, NDArray[np.float32]]:
+        """Tiles done and what the last of them hands to the next; a file that was not written to its end says none."""
+        path, shape = self.folder / 'state', (self.grid.rows.size, self.grid.columns.ramp)
+        data = path.read_bytes() if path.is_file() else b''
+        if len(data) != 8 + 4 * shape[0] * shape[1]:
+            return 0, np.zeros(shape, np.float32)
+        done, left = np.frombuffer(data, np.int64, 1), np.frombuffer(data, np.float32, offset=8)
+        return int(done[0]), left.reshape(shape)
 
     def record(self, done: int, left: NDArray[np.float32], force: bool = False) -> None:
         """Note that tiles are done, if that was not noted within the last two seconds.
@@ -118,8 +120,12 @@ class SceneJob:
         for file in self._files.values():
             os.fsync(file.fileno())
         partial = self.folder / 'state.new'
-        partial.write_bytes(np.int64(done).tobytes() + left.tobytes())
+        with partial.open('wb') as file:
+            file.write(np.int64(done).tobytes() + left.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(self.folder / 'state')
+        self.done = done
         self._recorded = time.monotonic()
 
     def write_cell(self, tile: int, probs: NDArray[np.generic], mask: NDArray[np.uint8]) -> None:
@@ -154,9 +160,7 @@ class SceneJob:
 
     def close(self) -> None:
         """Close the files and leave them for a later run."""
-        for file in self._files.values():
-            file.close()
-        self._lock.close()
+        self._opened.close()
 
     def discard(self) -> None:
         """Remove the folder."""

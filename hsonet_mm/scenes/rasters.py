@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.areas import pixel_steps
 from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, file_state, open_raster, reason
 from hsonet_mm.scenes.stretch import Stretch, apply_stretch
 
@@ -28,7 +30,7 @@ _SAMPLE = 1024
 class ScenePair:
     """The two dates of a scene on the grid of the first one; may be read from several threads.
 
-    The second date is resampled bilinearly where its grid is another.
+    The second date is resampled bilinearly where its grid is another, and averaged as far as its pixels are smaller.
 
     Attributes:
         t1: Header of the first date.
@@ -87,12 +89,17 @@ class ScenePair:
                 '(gdal_edit -a_srs EPSG:...)'
             )
         west, south, east, north = t1.bounds
+        if t1.crs.is_geographic and not t2.crs.is_geographic:  # a longitude is the same place after a turn
+            right += 360 * (left > right)
+            turns = 360 * round((west + east - left - right) / 720)
+            left, right = left + turns, right + turns
         if left >= east or right <= west or bottom >= north or top <= south:
             raise UserError(
                 f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
                 f'{south:.6g}) to ({east:.6g}, {north:.6g}), the other at ({left:.6g}, {bottom:.6g}) to '
                 f'({right:.6g}, {top:.6g}); check that they show one place'
             )
+        self._middle = (max(left, west) + min(right, east)) / 2, (max(bottom, south) + min(top, north)) / 2
 
     def _datasets(self) -> tuple[Any, Any]:
         """This thread's own handles."""
@@ -114,6 +121,7 @@ class ScenePair:
     def _on_grid(self, dataset: Any) -> Any:
         """The second date as if it were on the grid of the first."""
         try:
+            across, down = self._scales()
             return WarpedVRT(
                 dataset,
                 crs=self.t1.crs,
@@ -122,12 +130,27 @@ class ScenePair:
                 height=self.height,
                 resampling=Resampling.bilinear,
                 add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+                XSCALE=across,
+                YSCALE=down,
             )
         except GDAL_ERRORS as error:
             raise UserError(
                 f'{self.t2.path} cannot be brought onto the grid of {self.t1.path} ({reason(error)}): assign the '
                 'right reference system (gdal_edit -a_srs EPSG:...)'
             ) from None
+
+    def _scales(self) -> tuple[float, float]:
+        """Pixels of the first date for a column and for a row of the second, in the middle of both, 1 at most.
+
+        GDAL's own are those of upright boxes around what it reads, so that it blurs whatever is turned.
+        """
+        x, y = self._middle
+        (x2,), (y2,) = transform_points(self.t1.crs, self.t2.crs, [x], [y])[:2]
+        first = pixel_steps(self.t1.crs, self.t1.transform, x, y)
+        second = pixel_steps(self.t2.crs, self.t2.transform, x2, y2)
+        pixels = np.linalg.lstsq(second, first)[0]  # columns and rows of the second for a column and a row
+        across, down = np.linalg.norm(pixels, axis=1).clip(1).tolist()
+        return 1 / across, 1 / down
 
     def read(
         self, rows: tuple[int, int], columns: tuple[int, int]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.blending import Blender
-from hsonet_mm.scenes.headers import read_info
+from hsonet_mm.scenes.headers import RasterInfo, read_info
 from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
@@ -24,7 +24,7 @@ from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions, describe, job_key, up_to_date
 from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.tta import Detector
-from hsonet_mm.scenes.vectors import write_polygons
+from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']
 
@@ -49,7 +49,7 @@ class SceneResult:
 
 def limited_cache() -> rasterio.Env:
     """Keep GDAL from taking a share of the machine's memory for decoded blocks, unless it was told how much."""
-    return rasterio.Env(GDAL_CACHEMAX=int(os.environ.get('GDAL_CACHEMAX', CACHE_MIB)))
+    return rasterio.Env() if 'GDAL_CACHEMAX' in os.environ else rasterio.Env(GDAL_CACHEMAX=CACHE_MIB * 2**20)
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
@@ -73,7 +73,7 @@ def detect_scene(
 
     The result has the grid of the first date: probabilities in ``output``, a mask in ``<output>_mask.tif`` (1
     changed, 0 not, 255 nodata), polygons and a JSON summary beside them. They appear when all is done. Until then
-    the result grows in the folder ``.<output>.part``; after a kill the same call goes on with it.
+    the result grows in the folder ``.<output>.part``; after a kill or an error the same call goes on with it.
 
     Args:
         detector: The model.
@@ -93,6 +93,7 @@ def detect_scene(
     with limited_cache():
         t1, t2 = (read_info(Path(path), bands) for path in (before, after))
         _check_output(output, files, (t1.path, t2.path))
+        _check_polygons(options.polygons, t1)
         pair = ScenePair(t1, t2, options.stretch)
         grid = TileGrid.make(pair.height, pair.width, options.tile, options.overlap)
         summary = describe(detector, pair, options, files)
@@ -107,12 +108,15 @@ def detect_scene(
                 summary = {**summary, **_write(job, pair, options, detector, files, summary), 'key': key}
                 partial = folder / 'summary.json'
                 partial.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
+                for old in _leftovers(files):
+                    old.unlink(missing_ok=True)
                 for kind, name in _PARTS.items():
                     if kind in files:
                         path = folder / name.format(options.polygons)
                         path.replace(files[kind])
             except UserError:
-                job.discard()
+                if not job.done:
+                    job.discard()
                 raise
             except OSError as error:
                 raise UserError(
@@ -134,14 +138,29 @@ _PARTS = {
 """Files of a result in the folder of the job, in the order in which they are moved out."""
 
 
+def _leftovers(files: Mapping[str, Path]) -> list[Path]:
+    """What an earlier result of that name may have and this one has not: other polygons, and statistics by GDAL."""
+    polygons = [files['probs'].with_suffix(f'.{kind}') for kind in FORMATS]
+    statistics = [files[kind].with_name(f'{files[kind].name}.aux.xml') for kind in ('probs', 'mask')]
+    return [path for path in (*polygons, *statistics) if path not in files.values()]
+
+
 def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Path]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f'{output} is no name for a GeoTIFF: give one that ends in .tif')
-    for path in files.values():
+    for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')
         if path.resolve() in [given.resolve() for given in inputs]:
             raise UserError(f'{path} would be replaced by the result: give another name with -o')
+
+
+def _check_polygons(polygons: str, info: RasterInfo) -> None:
+    if polygons == 'geojson' and not (info.crs.is_geographic or info.crs.is_projected):
+        raise UserError(
+            f'{info.path} is in a local system, and GeoJSON is in degrees: take --polygons gpkg, or assign the right '
+            'reference system (gdal_edit -a_srs EPSG:...)'
+        )
 
 
 def _detect(
@@ -181,6 +200,7 @@ def _write(
         for _ in regions:
             pass
     if not regions.valid:
+        job.discard()  # there is nothing to go on with
         raise UserError(
             f'no pixel is valid in both {pair.t1.path} and {pair.t2.path}: check their nodata values and that they '
             'show one place'
