@@ -253,6 +253,16 @@ def test_other_number_of_bands(tmp_path, pair):
         detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
 
 
+def test_one_choice_of_bands_that_contradicts_one_file(tmp_path, pair):
+    """The first date says that it is RGB; the second one, of four bands, says nothing."""
+    bgrn = write(pair[1], np.zeros((4, 300, 300), np.uint8), photometric='MINISBLACK')
+    with rasterio.open(bgrn, 'r+') as dataset:
+        dataset.colorinterp = [ColorInterp.undefined] * 4
+    sentence = r'before\.tif says that its red, green and blue are 1,2,3, .* --bands, as 1,2,3/3,2,1$'
+    with pytest.raises(UserError, match=sentence):
+        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(bands=(3, 2, 1)))
+
+
 @pytest.mark.parametrize('change', ['removed', 'replaced'])
 def test_file_that_changes_while_it_is_read(tmp_path, pair, change):
     def probs(t1, _):
@@ -301,11 +311,11 @@ class TestBadOutputs:
         with pytest.raises(UserError, match='would be replaced by the result'):
             detect_scene(fake(), *pair, pair[1].parent / 'x' / '..' / 'after.tif', OPTIONS)
 
-    def test_over_an_input_that_is_named_as_old_polygons(self, tmp_path, pair):
+    def test_input_that_is_named_as_old_polygons_stays(self, tmp_path, pair):
         date = pair[1].rename(tmp_path / 'change.gpkg')
-        options = SceneOptions(polygons='none')
-        with pytest.raises(UserError, match=r'change\.gpkg would be replaced by the result'):
-            detect_scene(fake(), pair[0], date, tmp_path / 'change.tif', options)
+        before = date.read_bytes()
+        detect_scene(fake(), pair[0], date, tmp_path / 'change.tif', SceneOptions(polygons='none'))
+        assert date.read_bytes() == before
 
     def test_place_that_cannot_be_written(self, tmp_path, pair):
         (tmp_path / 'file').touch()
@@ -455,6 +465,21 @@ class TestCommand:
         assert summary['bands'] == {'before': [3, 2, 1], 'after': [3, 2, 1]}
         assert (tmp_path / 'change.geojson').exists()
 
+    def test_bands_of_each_date(self, scene, pair, tmp_path):
+        """The same colours in another order, and a fourth band: nothing changed."""
+        colours = np.array([200, 100, 30, 90], np.uint8)[:, None, None] * np.ones((1, 90, 90), np.uint8)
+        write(pair[0], colours[:3])
+        write(pair[1], colours[[2, 1, 0, 3]], photometric='MINISBLACK')
+        with rasterio.open(pair[1], 'r+') as dataset:
+            dataset.colorinterp = [ColorInterp.undefined] * 4
+        seen = []
+        scene.detector.probs = lambda t1, t2: seen.append((t1[0, 0, 0], t2[0, 0, 0])) or fake().probs(t1, t2)
+        code, _ = scene('model.onnx', *pair, '-o', 'change.tif', '--bands', '1,2,3/3,2,1')
+        assert code == 0
+        assert [date.tolist() for date in seen[0]] == [[30, 100, 200]] * 2  # blue, green, red
+        summary = json.loads((tmp_path / 'change.json').read_text())
+        assert summary['bands'] == {'before': [1, 2, 3], 'after': [3, 2, 1]}
+
     def test_many_scenes_with_one_that_fails(self, scene, tmp_path):
         for folder_name in ('a', 'b'):
             (tmp_path / folder_name).mkdir()
@@ -484,6 +509,8 @@ class TestCommand:
             (('model.onnx', '--list', 'none.csv'), 'cannot be read'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--batch', '0'), '--batch 0 does nothing'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', 'r,g,b'), 'no whole numbers'),
+            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2/3,4,5,6'), 'are no bands'),
+            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2,3/1,2,3/1,2,3'), 'are no bands'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--stretch', '1'), 'no range'),
             (('c.py', 'm.pth', 'a', 'b', '-o', 'c.tif', '--cfg-options', 'x'), 'has no value'),
         ],

@@ -360,14 +360,17 @@ class TestOutputs:
 
     @pytest.mark.parametrize('polygons', ['geojson', 'none'])
     def test_nothing_stays_of_an_earlier_result(self, tmp_path, fake, polygons):
-        """Other polygons, and the statistics that GDAL keeps beside a raster."""
+        """Other polygons, and the statistics that GDAL keeps beside a raster; but what is no result does."""
         before, after = make_pair(tmp_path / 'in')
         output = tmp_path / 'out' / 'change.tif'
+        own = output.with_suffix('.geojson' if polygons == 'none' else '.csv')
+        own.parent.mkdir()
+        own.write_text('of the user')
         first = detect_scene(fake, before, after, output, SMALL)
         for kind in ('probs', 'mask'):
             first.files[kind].with_name(f'{first.files[kind].name}.aux.xml').touch()
         result = detect_scene(fake, before, after, output, replaced(polygons=polygons))
-        assert sorted(output.parent.iterdir()) == sorted(result.files.values())
+        assert sorted(output.parent.iterdir()) == sorted([own, *result.files.values()])
 
     def test_gdal_keeps_128_mib_decoded_unless_told_otherwise(self, tool_env, monkeypatch):
         monkeypatch.delenv('GDAL_CACHEMAX', raising=False)

@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
     model.add_argument('--threads', type=int, help='threads of ONNX Runtime [all cores]')
     data = parser.add_argument_group('data')
-    data.add_argument('--bands', help='red, green and blue by number, as 3,2,1 [as the files say]')
+    data.add_argument(
+        '--bands',
+        help='red, green and blue by number, as 3,2,1, or before/after, as 1,2,3/3,2,1 [as the files say]',
+    )
     data.add_argument(
         '--stretch', help='what becomes 0 and 255: values 0,3000 or percentiles 2%%,98%% [16 bits: 2%%,98%%]'
     )
@@ -98,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         overlap=args.overlap,
         batch=_positive('--batch', args.batch),
         tta=() if args.tta is None else tuple(args.tta) or KINDS,
-        bands=_numbers('--bands', args.bands) or None,
+        bands=_bands(args.bands) if args.bands else None,
         stretch=parse_stretch(args.stretch) if args.stretch else None,
         float32=args.float32,
         polygons=args.polygons,
@@ -214,6 +217,17 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(',')) if text else ()
     except ValueError:
         raise UserError(f'{option} {text} are no whole numbers: separate them by commas, as 1,2,3') from None
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    """Three numbers for both dates, or six."""
+    dates = [_numbers('--bands', part) for part in text.split('/')]
+    if len(dates) > 2 or any(len(bands) != 3 for bands in dates):
+        raise UserError(
+            f'--bands {text} are no bands: give red, green and blue, as 3,2,1, or those of before and after, as '
+            '1,2,3/3,2,1'
+        )
+    return sum(dates, ())
 
 
 def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:

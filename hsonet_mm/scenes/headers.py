@@ -17,7 +17,16 @@ from rasterio.transform import Affine
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['GDAL_ERRORS', 'RasterInfo', 'coordinates', 'file_state', 'open_raster', 'read_info', 'reason']
+__all__ = [
+    'GDAL_ERRORS',
+    'RasterInfo',
+    'coordinates',
+    'file_state',
+    'open_raster',
+    'read_dates',
+    'read_info',
+    'reason',
+]
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises for what GDAL reports; some of it comes through as it is."""
@@ -34,6 +43,7 @@ class RasterInfo:
         width: Columns.
         height: Rows.
         bands: The three bands to read, red, green and blue, from 1.
+        said: Those that the file itself calls so; None where it does not.
         dtype: Their type.
         colours: Number of bands but the alpha band.
         state: Size and time of the file, to notice that it was changed.
@@ -45,6 +55,7 @@ class RasterInfo:
     width: int
     height: int
     bands: tuple[int, ...]
+    said: tuple[int, ...] | None
     dtype: str
     colours: int
     state: tuple[int, int]
@@ -110,10 +121,43 @@ def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
             dataset.width,
             dataset.height,
             chosen,
+            _said(dataset),
             dtypes.pop(),
             len(colours),
             state,
         )
+
+
+def read_dates(
+    before: Path, after: Path, bands: Sequence[int] | None = None
+) -> tuple[RasterInfo, RasterInfo]:
+    """Read and check the headers of both dates of a scene.
+
+    Args:
+        before: The first date.
+        after: The second date.
+        bands: Numbers of red, green and blue from 1, three for both dates or six, before and after; by default as the
+            files say, or 1, 2, 3 of three bands.
+
+    Raises:
+        UserError: if one cannot be a date of a scene, or it is not clear which bands go together.
+    """
+    each = bands is not None and len(bands) == 6
+    first, second = (bands[:3], bands[3:]) if bands is not None and each else (bands, bands)
+    dates = read_info(before, first), read_info(after, second)
+    t1, t2 = dates
+    if bands is None and t1.colours != t2.colours and t1.bands != t2.bands:
+        raise UserError(
+            f'{before} has {t1.colours} bands and {after} {t2.colours}: name those of both dates by --bands, as '
+            '1,2,3/3,2,1'
+        )
+    for one in dates:
+        if not each and t1.said != t2.said and one.said not in (None, one.bands):
+            raise UserError(
+                f'{one.path} says that its red, green and blue are {_joined(one.said)}, and the other date does not: '
+                f'name those of both by --bands, as {_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
+            )
+    return dates
 
 
 def open_raster(path: Path) -> Any:
@@ -148,16 +192,14 @@ def _choose_bands(
         if len(bands) != 3 or min(bands) < 1 or max(bands) > dataset.count:
             numbers = '1,1,1' if dataset.count == 1 else f'three numbers from 1 to {dataset.count}'
             raise UserError(
-                f'{path} has {_count(dataset.count)}, so --bands {",".join(map(str, bands))} cannot be red, green and '
+                f'{path} has {_count(dataset.count)}, so --bands {_joined(bands)} cannot be red, green and '
                 f'blue: give {numbers}'
             )
         return tuple(bands)
     if ColorInterp.palette in dataset.colorinterp:
         raise UserError(f'{path} has a colour table: expand it (gdal_translate -expand rgb)')
-    kinds = dataset.colorinterp
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if all(kinds.count(kind) == 1 for kind in rgb):
-        return tuple(kinds.index(kind) + 1 for kind in rgb)
+    if said := _said(dataset):
+        return said
     if len(colours) == 3:
         return tuple(colours)
     example = '3,2,1' if len(colours) > 2 else '1,1,1'
@@ -165,6 +207,19 @@ def _choose_bands(
         f'{path} has {_count(len(colours))} and does not say which are red, green and blue: name them, as --bands '
         f'{example}'
     )
+
+
+def _said(dataset: Any) -> tuple[int, ...] | None:
+    """The bands that a file calls red, green and blue."""
+    kinds = dataset.colorinterp
+    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    return (
+        tuple(kinds.index(kind) + 1 for kind in rgb) if all(kinds.count(kind) == 1 for kind in rgb) else None
+    )
+
+
+def _joined(bands: Sequence[int]) -> str:
+    return ','.join(map(str, bands))
 
 
 def _count(bands: int) -> str:

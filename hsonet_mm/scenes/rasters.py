@@ -54,10 +54,6 @@ class ScenePair:
             raise UserError(
                 f'{t1.path} holds {t1.dtype} and {t2.path} {t2.dtype}: convert one to the type of the other'
             )
-        if t1.colours != t2.colours and t1.bands != t2.bands:
-            raise UserError(
-                f'{t1.path} has {t1.colours} bands and {t2.path} {t2.colours}: name those of both dates by --bands'
-            )
         self._check_overlap()
         same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5

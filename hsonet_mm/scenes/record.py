@@ -14,7 +14,7 @@ from hsonet_mm.scenes.stretch import Stretch
 from hsonet_mm.scenes.tta import Detector
 from hsonet_mm.version import __version__
 
-__all__ = ['SceneOptions', 'describe', 'job_key', 'up_to_date']
+__all__ = ['SceneOptions', 'describe', 'earlier_summary', 'job_key', 'up_to_date']
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class SceneOptions:
         overlap: Rows and columns that neighbouring tiles share, a multiple of 32.
         batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
-        bands: Numbers of red, green and blue in both dates; by default as the files say.
+        bands: Numbers of red, green and blue, three for both dates or six, before and after; by default as the files
+            say.
         stretch: Values or percentiles that become 0 and 255; by default 8 bits as they are, 16 bits from the 2nd to
             the 98th percentile of each date.
         float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
@@ -67,12 +68,18 @@ def job_key(
 
 def up_to_date(files: Mapping[str, Path], key: Mapping[str, Any]) -> dict[str, Any] | None:
     """The summary of a finished run with the same key, if all of its files are there."""
+    summary = earlier_summary(files)
+    same = summary.get('key') == key
+    return summary if same and all(path.is_file() for path in files.values()) else None
+
+
+def earlier_summary(files: Mapping[str, Path]) -> dict[str, Any]:
+    """The summary that an earlier run has left of a result; empty without one."""
     try:
         summary = json.loads(files['summary'].read_text(encoding='utf-8'))
     except (OSError, ValueError):
-        return None
-    same = isinstance(summary, dict) and summary.get('key') == key
-    return summary if same and all(path.is_file() for path in files.values()) else None
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def describe(

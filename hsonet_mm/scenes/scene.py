@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.blending import Blender
-from hsonet_mm.scenes.headers import RasterInfo, read_info
+from hsonet_mm.scenes.headers import RasterInfo, read_dates
 from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
-from hsonet_mm.scenes.record import SceneOptions, describe, job_key, up_to_date
+from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.tta import Detector
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
@@ -89,9 +89,8 @@ def detect_scene(
     """
     options, output = options or SceneOptions(), Path(output)
     files = result_files(output, options.polygons)
-    bands = options.bands
     with limited_cache():
-        t1, t2 = (read_info(Path(path), bands) for path in (before, after))
+        t1, t2 = read_dates(Path(before), Path(after), options.bands)
         _check_output(output, files, (t1.path, t2.path))
         _check_polygons(options.polygons, t1)
         pair = ScenePair(t1, t2, options.stretch)
@@ -139,8 +138,16 @@ _PARTS = {
 
 
 def _leftovers(files: Mapping[str, Path]) -> list[Path]:
-    """What an earlier result of that name may have and this one has not: other polygons, and statistics by GDAL."""
-    polygons = [files['probs'].with_suffix(f'.{kind}') for kind in FORMATS]
+    """What an earlier result of that name has and this one has not: other polygons, and statistics by GDAL.
+
+    Polygons that no summary names are somebody else's.
+    """
+    named = earlier_summary(files).get('files')
+    polygons = [
+        path
+        for path in (files['probs'].with_suffix(f'.{kind}') for kind in FORMATS)
+        if isinstance(named, dict) and path.name == named.get('polygons')
+    ]
     statistics = [files[kind].with_name(f'{files[kind].name}.aux.xml') for kind in ('probs', 'mask')]
     return [path for path in (*polygons, *statistics) if path not in files.values()]
 
