@@ -844,9 +844,8 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, mon
     assert (job.parent / 'parts').is_dir()
 
 
-@pytest.mark.parametrize('note', ['as it was', 'of another folder', 'empty'])
-def test_kill_while_a_checkpoint_is_saved(write_spec, tmp_path, monkeypatch, note):
-    """MMEngine deletes old checkpoints before it saves one, and names the newest with its whole path."""
+def test_kill_while_a_checkpoint_is_saved(write_spec, tmp_path, monkeypatch):
+    """MMEngine deletes old checkpoints before it saves one; the folder may move as well before the run goes on."""
     from mmengine.runner import Runner
 
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
@@ -860,24 +859,35 @@ def test_kill_while_a_checkpoint_is_saved(write_spec, tmp_path, monkeypatch, not
     monkeypatch.setattr(Runner, 'save_checkpoint', killed)
     with pytest.raises(KeyboardInterrupt):
         execute_here(job)
-    last = job.parent / 'work_dir/last_checkpoint'
-    if note != 'as it was':
-        last.write_text('/elsewhere/iter_2.pth' if note == 'of another folder' else '')
 
     time.sleep(1.1)  # MMEngine's folders of logs are named by the second
     monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    job = job.parent.rename(tmp_path / 'moved') / job.name
     assert execute_here(job) == 0
-    *_, log = sorted(last.parent.glob('*/vis_data/scalars.json'))
+    *_, log = sorted(job.parent.glob('work_dir/*/vis_data/scalars.json'))
     assert {json.loads(line)['step'] for line in log.read_text().splitlines()} == {2, 3, 4}
     rows = records.read_parts(job.parent, 'training')
     assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
     assert {row['status'] for row in records.read_parts(job.parent, 'results')} == {'ok'}
 
 
-def test_checkpoints_that_were_deleted_are_not_missed(tmp_path):
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_2.pth')
+@pytest.mark.parametrize(
+    ('note', 'left', 'found'),
+    [
+        ('/elsewhere/iter_2.pth', ['iter_2.pth', 'iter_4.pth'], 'iter_2.pth'),
+        ('', ['iter_2.pth', 'iter_4.pth'], 'iter_4.pth'),
+        ('/elsewhere/iter_2.pth', [], None),
+    ],
+    ids=['moved', 'cut off', 'deleted'],
+)
+def test_last_checkpoint_is_found_again(tmp_path, note, left, found):
+    last = tmp_path / 'last_checkpoint'
+    last.write_text(note)
+    for time_saved, name in enumerate(left):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time_saved, time_saved))
     mend_last_checkpoint(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert (last.read_text() if last.exists() else None) == (found and str(tmp_path / found))
 
 
 @pytest.mark.slow
