@@ -16,7 +16,7 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from hsonet_mm import cli
-from hsonet_mm.apis.config import add_config_arguments, load_config
+from hsonet_mm.apis.config import add_config_arguments, apply_protocol, load_config
 from hsonet_mm.cli import COMMANDS, main
 
 EO_SCALARS = {'eo_zeta', 'eo_Z', 'eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'}
@@ -163,6 +163,14 @@ def test_protocols_differ(trained, checkpoint, hsonet, tmp_path):
         assert f'protocol {protocol}: 2 images' in stdout
     curves = [one['curve'] for one in scores.values()]
     assert all(one != other for one, other in combinations(curves, 2))
+
+
+@pytest.mark.parametrize('name', [None, 'whole'])
+def test_config_without_protocols_names_its_report_itself(name):
+    cfg = Config({'model': {'test_cfg': {'mode': 'slide'}}, 'test_evaluator': {'protocol': 'slide_512'}})
+    apply_protocol(cfg, name)
+    assert cfg.test_evaluator.protocol == 'slide_512'
+    assert cfg.model.test_cfg.mode == 'slide'
 
 
 def test_threshold_from_validation(trained, checkpoint, hsonet, tmp_path):

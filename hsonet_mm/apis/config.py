@@ -103,15 +103,14 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
     """Score by one of the config's named protocols, or as its ``model.test_cfg`` says, and name that in the report.
 
     Args:
-        cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is under
-            ``whole``.
-        name: Of the protocol; None keeps ``model.test_cfg``.
+        cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
+        name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
 
     Raises:
         UserError: if the config names no such protocol.
     """
     protocols = cfg.get('protocols', {})
-    if name == 'whole' and not protocols:
+    if name in (None, 'whole') and not protocols:
         return
     if name is None:
         same = (one for one, test_cfg in protocols.items() if test_cfg == cfg.model.get('test_cfg'))

@@ -86,9 +86,8 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
-    cfg.default_hooks.checkpoint.max_keep_ckpts += (
-        1  # MMEngine deletes before it saves, and a kill may come between
-    )
+    # One more than asked for: MMEngine deletes before it saves, and a kill may come between.
+    cfg.default_hooks.checkpoint.max_keep_ckpts += 1
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), {'type': 'hsonet_mm.ResumptionHook'}]
     model, checkpoint, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
