@@ -2,6 +2,7 @@ import hashlib
 import json
 import random
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -781,6 +782,22 @@ def test_overwrite_never_removes_what_the_tool_did_not_make(tmp_path, scenes):
         with pytest.raises(UserError, match='lies inside the source or around it'):
             prepare_dataset(scenes, out, PrepareOptions(64), overwrite=True)
     assert (tmp_path / 'precious/thesis.txt').read_text() == 'all of it'
+
+
+def test_interrupt_while_a_result_is_replaced_loses_none(tmp_path, scenes, monkeypatch):
+    prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
+    before, replace = tree(tmp_path / 'out'), Path.replace
+
+    def interrupted(path, target):
+        if path.name == 'new':
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, 'replace', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(32), overwrite=True)
+    assert tree(tmp_path / 'out') == before
+    assert {path.name for path in tmp_path.iterdir()} == {'out', 'scenes'}
 
 
 @pytest.mark.parametrize('name', ['out.old', 'out.partial'])

@@ -57,9 +57,15 @@ def prepare_dataset(
         with large_images():
             manifest = Cutter(opened, beside / 'new', options, table).run()
         write_json(beside / 'new' / MANIFEST, manifest)
-        if out.exists():
-            out.replace(beside / 'old')
-        (beside / 'new').replace(out)
+        old = beside / 'old'
+        try:
+            if out.exists():
+                out.replace(old)
+            (beside / 'new').replace(out)
+        except BaseException:  # an interrupt too must not cost the earlier result
+            if old.exists() and not out.exists():
+                old.replace(out)
+            raise
     return manifest
 
 
