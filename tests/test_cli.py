@@ -287,13 +287,46 @@ def test_shipped_config_by_options_alone(hsonet, repo, tiny_data, tmp_path):
     """The config for CPUs trains on another data set without an edit."""
     code, stdout, stderr = hsonet(
         'train', repo / 'configs/hsonet_lite_levir.py', '--data-root', tiny_data, '--work-dir', tmp_path,
-        '--cfg-options', 'model.backbone.init_cfg=None', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
+        '--iters', 1, '--cfg-options', 'model.backbone.init_cfg=None',
         'train_dataloader.batch_size=2', 'train_dataloader.num_workers=1', 'val_dataloader.num_workers=0',
         'val_dataloader.persistent_workers=False', 'train_dataloader.dataset.pipeline.3.crop_size=64',
         'train_dataloader.dataset.pipeline.2.min_size=64',
     )  # fmt: skip
     assert code == 0, stderr
     assert 'Trained 1 iterations' in stdout
+    assert 'Best on validation: ' in stdout
+
+
+def test_threshold_of_two_channels(write_config, hsonet, tmp_path):
+    """Counts and pictures are of the threshold, which such a head does not know itself."""
+    config = write_config(
+        tmp_path / 'two.py', {'model.decode_head.out_channels': 2, 'model.decode_head.threshold': None}
+    )
+    assert hsonet('train', config, '--work-dir', tmp_path / 'work', '--iters', 1)[0] == 0
+    changed, pictures = [], []
+    for threshold in (1e-6, 1 - 1e-6):
+        out, show = tmp_path / f'{threshold}.json', tmp_path / f'show {threshold}'
+        code, _, stderr = hsonet(
+            'test', config, tmp_path / 'work/iter_1.pth', '--threshold', threshold, '--out', out, '--show-dir', show,
+            '--work-dir', tmp_path / 'test',
+        )  # fmt: skip
+        assert code == 0, stderr
+        counts = json.loads(out.read_text())['counts']
+        changed.append(counts['tp'] + counts['fp'])
+        pictures.append({int(cv2.imread(str(path)).mean()) for path in show.rglob('*.png')})
+    assert changed == [80 * 272 + 64 * 96, 0]
+    assert pictures == [{255}, {0}]
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_split_that_the_config_lacks(write_config, hsonet, checkpoint, tmp_path, split):
+    config = write_config(tmp_path / 'lacking.py')
+    lacking = (f'{split}_{part} = None\n' for part in ('dataloader', 'cfg', 'evaluator'))
+    config.write_text(config.read_text() + ''.join(lacking))
+    options = ('--threshold', 'val', '--work-dir', tmp_path / 'work')
+    code, _, stderr = hsonet('test', config, checkpoint, *options)
+    assert code == 2
+    assert f'has no {split}_dataloader' in stderr
 
 
 def test_seed_decides(write_config, hsonet, tmp_path):

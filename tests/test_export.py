@@ -174,7 +174,7 @@ def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
     config, checkpoint, _, program = exported
     monkeypatch.setattr(command, 'trace', lambda *_: program)  # tracing takes long
     path = tmp_path / 'model.pt2'
-    assert run(config, checkpoint, '-o', path, '--format', 'torch') == 0
+    assert run(config, checkpoint, '-o', path) == 0
     says = 'from PyTorch; threshold 0.42 (calibrated (calibrated.pth.calibration.json)), temperature 1.7'
     assert says in capsys.readouterr().out
     expected, model = (
@@ -214,7 +214,6 @@ def test_bad_arguments(trained, tmp_path):
     for args, sentence in [
         ((config, checkpoint, '-o', tmp_path / 'model'), r'model does not end in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'does not end in \.onnx or \.pt2'),
-        ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--format', 'onnx'), r'does not end in \.onnx'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile-size', 0), '--tile-size 0'),
         ((config, 'none.pth', '-o', tmp_path / 'm.onnx'), r'none\.pth does not exist'),

@@ -1116,6 +1116,29 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
     assert not (tmp_path / 'out').exists()
 
 
+def test_methods_bring_their_packages(write_spec, tmp_path, monkeypatch):
+    """The processes of the runs, which read nothing but the file of their config, import them too."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'packaged_method.py').write_text(
+        'import mmseg.registry\nfrom mmseg.models import FCNHead\n\n\n'
+        '@mmseg.registry.MODELS.register_module()\nclass PackagedHead(FCNHead):\n    pass\n'
+    )
+    spec_path = write_spec(tmp_path / 'spec.yaml')
+    content = yaml.safe_load(spec_path.read_text())
+    methods = content['blocks']['From scratch, 4']['methods']
+    old = Config.fromfile(methods['broken']).model.to_dict()
+    old['decode_head']['type'] = 'mmseg.PackagedHead'
+    for name, imports in (('listed', ['hsonet_mm', 'packaged_method']), ('text', 'packaged_method')):
+        text = f'custom_imports = dict(imports={imports!r})\nmodel = {old!r}\n'
+        (tmp_path / f'{name}.py').write_text(text)
+        methods[name] = str(tmp_path / f'{name}.py')
+    spec_path.write_text(yaml.safe_dump(content, sort_keys=False))
+    found = contenders(read_spec(spec_path))
+    imports = {method: one.config.custom_imports['imports'] for (_, method), one in found.items()}
+    assert imports['tiny'] == imports['broken'] == ['hsonet_mm']
+    assert imports['listed'] == imports['text'] == ['hsonet_mm', 'packaged_method']
+
+
 @pytest.mark.parametrize(
     ('args', 'sentence'),
     [
@@ -1183,6 +1206,30 @@ def test_validations_are_evenly_spaced(repo):
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (200, 50)
     warm_up, decay = cfg.param_scheduler
     assert (warm_up.begin, warm_up.end, decay.begin, decay.end) == (0, 10, 10, 200)
+
+
+@pytest.mark.parametrize(
+    ('iterations', 'validations', 'interval'),
+    [(200, None, 50), (None, 8, 50), (66, None, 22), (1, None, 1), (40, 1, 40)],
+)
+def test_iterations_of_configs_of_others(iterations, validations, interval):
+    cfg = Config({
+        'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 400, 'val_interval': 100},
+        'param_scheduler': {'type': 'MultiStepLR', 'milestones': [100, 200], 'T_max': 400, 'by_epoch': False},
+    })  # fmt: skip
+    set_iterations(cfg, iterations, validations)
+    total = 400 if iterations is None else iterations
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (total, interval)
+    (scheduler,) = cfg.param_scheduler
+    assert scheduler.T_max == total
+    assert scheduler.milestones == [round(total / 4), round(total / 2)]
+
+
+def test_iterations_of_a_training_by_epochs():
+    with pytest.raises(UserError, match='does not train by iterations'):
+        set_iterations(Config({'train_cfg': {'max_epochs': 3}}), 10)
+    with pytest.raises(UserError, match='0 iterations train nothing'):
+        set_iterations(Config({'train_cfg': {'max_iters': 3}}), 0)
 
 
 def test_config_file_of_a_run_is_the_config(board):

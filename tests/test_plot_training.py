@@ -60,6 +60,20 @@ def test_killed_and_resumed_is_drawn_as_if_never_killed(plot, tmp_path):
     assert (tmp_path / 'new/killed.svg').read_text() == (tmp_path / 'new/whole.svg').read_text()
 
 
+def test_last_of_several_trainings_is_drawn(plot, tmp_path):
+    first, second, resumed = (
+        [{'step': step, 'changed/f1': f1, 'changed/best_f1': f1} for step in steps]
+        for steps, f1 in (((10, 20, 30, 40), 0.9), ((15, 30), 0.1), ((30, 45), 0.2))
+    )
+    write_log(tmp_path / 'alone', [second[0], *resumed])
+    for time, records, resume in (('0', first, False), ('1', second, False), ('2', resumed, True)):
+        path = write_log(tmp_path / 'after', records, time)
+        path.with_name('config.py').write_text(f'load_from = None\nresume = {resume}\n')
+    for name in ('alone', 'after'):
+        assert plot(tmp_path / name, '-o', tmp_path / f'{name}.svg') == (0, '')
+    assert (tmp_path / 'after.svg').read_text() == (tmp_path / 'alone.svg').read_text()
+
+
 def test_no_log_is_one_sentence(plot, tmp_path):
     code, error = plot(tmp_path, '-o', tmp_path / 'curve.svg')
     assert code == 2

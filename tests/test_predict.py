@@ -309,6 +309,10 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
     paths['short'].write_bytes(good.read_bytes()[:-1000])
     paths['shorter'].write_bytes(good.read_bytes()[:6])
     paths['text'].write_text('<html>')
+    texts = []  # each leads the unpickler to another error
+    for number, text in enumerate(('error: no such file', 'access denied', 'this is no checkpoint', 'a3f5')):
+        texts.append(tmp_path / f'text{number}.pth')
+        texts[-1].write_text(text)
     torch.save({'state_dict': state, 'optimizer': Code()}, paths['code'])
     torch.save([1, 2], paths['list'])
     name = 'decode_head.conv_seg.weight'
@@ -319,7 +323,7 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
         (tmp_path / 'none.pth', 'does not exist'),
         (paths['short'], 'is truncated or damaged'),
         (paths['shorter'], 'is truncated or damaged|no checkpoint'),
-        (paths['text'], 'no checkpoint'),
+        *((path, 'no checkpoint') for path in (paths['text'], *texts)),
         (paths['code'], r'holds code \((posix|nt)\.mkdir\)'),
         (paths['list'], 'holds no weights'),
         (paths['narrow'], rf'{name} is \(\[2, 8, 1, 1\]\) in the file and \(\[1, 8, 1, 1\]\) in the model'),

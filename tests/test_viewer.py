@@ -419,6 +419,22 @@ class TestFolders:
         assert {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()} == before
         assert not list(small.parent.glob('.change_view*'))
 
+    def test_interrupt_while_a_view_is_replaced_loses_none(self, small, monkeypatch, tmp_path):
+        view_scene(small, tmp_path / 'v')
+        os.utime(small)
+        before, replace = (tmp_path / 'v/index.html').read_text(), Path.replace
+
+        def interrupted(path, target):
+            if path.name == '.v.part':
+                raise KeyboardInterrupt
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, 'replace', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            view_scene(small, tmp_path / 'v')
+        assert (tmp_path / 'v/index.html').read_text() == before
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith('.v')] == []
+
     def test_parent_is_made(self, tmp_path):
         with replaced_folder(tmp_path / 'a' / 'b') as part:
             (part / 'file').touch()
@@ -550,7 +566,6 @@ class TestReport:
         text = (folder / 'index.html').read_text()
         assert len(re.findall(r'<tr( class="failed")?><th scope="row">', text)) == 3
         assert 'is not there any more' in text
-        assert 'after, of all' not in text
         assert '<east>' not in text
         summary = json.loads((results / 'north' / 'change.json').read_text())
         assert (
@@ -892,6 +907,25 @@ class TestPage:
         assert self.text('count') == '1 of 3'
         assert 'mean probability 0.78' in self.text('card')
 
+    def test_keys_of_polygons(self):
+        checked = "document.getElementById('show-lines').checked"
+        self.browser.click(self.place(120, 80))
+        self.browser.key('o')
+        assert not self.browser.js(checked)
+        assert self.browser.js("document.getElementById('card').hidden")  # its outline is gone
+        self.browser.key('n')
+        assert self.browser.js(checked)
+        assert not self.browser.js("document.getElementById('card').hidden")
+
+    def test_brackets_swipe(self):
+        self.browser.key('[')
+        self.browser.js(SETTLED)
+        assert self.clip() == pytest.approx(48)
+        for modifiers, split in ((1, 50), (3, 52), (4, 52), (2, 52)):  # Alt, AltGr, Cmd (back), Ctrl
+            self.browser.send('Input.dispatchKeyEvent', type='rawKeyDown', key=']', modifiers=modifiers)
+            self.browser.js(SETTLED)
+            assert self.clip() == pytest.approx(split)
+
     def test_zooming_loads_finer_tiles(self):
         level = "Number(document.getElementById('stage').dataset.level)"
         self.browser.resize(400, 500)
@@ -950,6 +984,17 @@ def test_missing_tiles_are_said(browser, scene, tmp_path):
     browser.open(broken / 'index.html')
     browser.wait("!document.getElementById('notice').hidden")
     assert 'tiles are missing' in browser.js("document.getElementById('notice').textContent")
+    browser.errors.clear()
+
+
+def test_old_browser_is_said(browser, scene):
+    """And stays said: that no tile can be read is no second trouble."""
+    source = 'delete window.DecompressionStream'
+    script = browser.send('Page.addScriptToEvaluateOnNewDocument', source=source)['identifier']
+    browser.open(scene[1] / 'index.html')
+    browser.wait("document.getElementById('stage').dataset.waiting === '0'")
+    assert 'too old' in browser.js("document.getElementById('notice').textContent")
+    browser.send('Page.removeScriptToEvaluateOnNewDocument', identifier=script)
     browser.errors.clear()
 
 

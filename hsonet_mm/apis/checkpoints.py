@@ -78,6 +78,10 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     except (RuntimeError, EOFError):
         raise UserError(f'the checkpoint {path} is truncated or damaged: copy it again') from None
+    except Exception:  # whatever the bytes of another file lead the unpickler to
+        raise UserError(
+            f'{path} is no checkpoint, or damaged: give a .pth file that a training wrote'
+        ) from None
     state: Any = content.get('state_dict', content) if isinstance(content, dict) else None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f'{path} holds no weights: give a .pth file that a training wrote')

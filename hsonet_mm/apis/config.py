@@ -126,33 +126,54 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
             evaluator.protocol = name
 
 
-def set_iterations(cfg: Config, iterations: int, validations: int) -> None:
+def set_iterations(cfg: Config, iterations: int | None, validations: int | None = None) -> None:
     """Train for another number of iterations: the schedules stretch with it.
 
     Args:
         cfg: Config of a training by iterations, changed in place.
-        iterations: Iterations of the whole training.
-        validations: How often to validate and save a checkpoint, evenly spaced, the last time at the end.
+        iterations: Iterations of the whole training; None keeps the config's.
+        validations: How often to validate and save a checkpoint, evenly spaced, the last time at the end; by default as
+            often as the config does, or as near to that as can be evenly spaced.
 
     Raises:
-        UserError: where the validations cannot be evenly spaced.
+        UserError: where the config trains by epochs, or the validations cannot be evenly spaced.
     """
+    before = (cfg.get('train_cfg') or {}).get('max_iters')
+    if before is None:
+        raise UserError(
+            f'{cfg.filename} does not train by iterations: change train_cfg.max_epochs by --cfg-options'
+        )
+    iterations = before if iterations is None else iterations
+    if iterations < 1:
+        raise UserError(f'{iterations} iterations train nothing: give 1 or more')
+    if validations is None:
+        most = min(max(before // cfg.train_cfg.get('val_interval', before), 1), iterations)
+        validations = next(number for number in range(most, 0, -1) if iterations % number == 0)
     if not 0 < validations <= iterations or iterations % validations:
         raise UserError(
             f'{iterations} iterations have no {validations} evenly spaced validations: '
             'give a number of iterations that is a multiple of the validations'
         )
-    factor = iterations / cfg.train_cfg.max_iters
+    schedulers = cfg.get('param_scheduler') or []
+    cfg.param_scheduler = [schedulers] if isinstance(schedulers, dict) else schedulers
+    factor = iterations / before
     for scheduler in cfg.param_scheduler:
-        scheduler.update(
-            {key: round(scheduler[key] * factor) for key in ('begin', 'end') if key in scheduler}
-        )
+        lengths = {
+            key: round(scheduler[key] * factor) for key in ('begin', 'end', 'T_max') if key in scheduler
+        }
+        scheduler.update(lengths)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
     cfg.param_scheduler = [
         one for one in cfg.param_scheduler if one.get('end', iterations) > one.get('begin', 0)
     ]
     cfg.train_cfg.max_iters = iterations
-    cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = iterations // validations
-    cfg.default_hooks.logger.interval = min(cfg.default_hooks.logger.interval, iterations)
+    cfg.train_cfg.val_interval = iterations // validations
+    hooks: Any = cfg.get('default_hooks') or {}
+    if hooks.get('checkpoint'):
+        hooks.checkpoint.interval = iterations // validations
+    if hooks.get('logger'):
+        hooks.logger.interval = min(hooks.logger.get('interval', iterations), iterations)
 
 
 def built_wrongly(error: BaseException) -> bool:

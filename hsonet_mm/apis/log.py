@@ -11,7 +11,8 @@ __all__ = ['read_log']
 def read_log(work_dir: Path) -> list[dict[str, Any]]:
     """What was logged in a work dir, a record for each iteration, in order.
 
-    Of a training that was killed and resumed, the values are those of the last time that it got to an iteration.
+    Of a training that was killed and resumed, the values are those of the last time that it got to an iteration; of
+    several trainings in one work dir, the last one counts.
 
     Args:
         work_dir: Work dir of the training.
@@ -22,10 +23,17 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
     """
     records: dict[int, dict[str, Any]] = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        if _began_anew(path.with_name('config.py')):
+            records.clear()
         for line in _whole_lines(path):
             record = json.loads(line)
             records.setdefault(record['step'], {}).update(record)
     return [records[step] for step in sorted(records)]
+
+
+def _began_anew(config: Path) -> bool:
+    """Whether the config that MMEngine writes beside a log says that nothing was resumed."""
+    return config.exists() and 'resume = False' in config.read_text(encoding='utf-8').splitlines()
 
 
 def _whole_lines(path: Path) -> Iterable[str]:

@@ -1,6 +1,5 @@
 """An exported model in ONNX Runtime, without PyTorch."""
 
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,7 @@ class OnnxModel:
         self.threshold = self.metadata.threshold
         self.threshold_source = self.metadata.threshold_source
         exported_with = {f'{name} of the export': text for name, text in self.metadata.versions.items()}
-        self.versions = {'hsonet_mm': __version__, 'onnxruntime': version('onnxruntime'), **exported_with}
+        self.versions = {'hsonet_mm': __version__, 'onnxruntime': onnxruntime.__version__, **exported_with}
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""

@@ -1,16 +1,20 @@
 """``hsonet test``: score a checkpoint on the test split."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 
 from hsonet_mm.apis.checkpoints import load_weights
 from hsonet_mm.apis.config import add_config_arguments, apply_protocol, evaluators, load_config
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
+from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import write_json
 
 __all__ = ['add_arguments', 'evaluate', 'run']
@@ -76,6 +80,11 @@ def evaluate(
             a checkpoint that does not fit.
     """
     chosen = _parse_threshold(threshold)
+    for split in ('val', 'test') if chosen == 'val' else ('test',):
+        if not cfg.get(f'{split}_dataloader'):
+            raise UserError(
+                f'{cfg.filename} has no {split}_dataloader to score or choose a threshold on: add one'
+            )
     cfg.load_from, cfg.resume = None, False
     cfg.setdefault('default_hooks', {})['checkpoint'] = None  # nothing is trained, so nothing is saved
     if show_dir is not None and cfg.get('visualizer'):
@@ -107,13 +116,29 @@ def evaluate(
                 f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
                 'one channel: leave it out'
             )
-        model.decode_head.threshold = chosen  # of the pictures
-        for metric in ours:  # counts, also of heads without a threshold
+        for metric in ours:
             metric.threshold = float(chosen)
+        model.decode_head.threshold = chosen  # one channel: pictures, and metrics that are not ours
+        if model.decode_head.out_channels > 1:
+            runner.register_hook(_Threshold(float(chosen)))
     if show_dir is not None:
         for hook in drawing:
             hook.draw = True
     return runner.test()
+
+
+class _Threshold(Hook):
+    """Lets pictures of a head of two channels, which knows no threshold, show what is above one."""
+
+    priority = 'VERY_HIGH'  # before the hook that draws
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def after_test_iter(self, *_: Any, outputs: Sequence[Any] = (), **__: Any) -> None:
+        for sample in outputs:
+            changed = change_probs(sample.seg_logits.data) > self.threshold
+            sample.pred_sem_seg = PixelData(data=changed[None].long())
 
 
 def _parse_threshold(threshold: float | str | None) -> float | str | None:

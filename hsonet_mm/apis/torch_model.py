@@ -81,8 +81,8 @@ class TorchModel:
             maps = [one for chunk in chunks for one in self._step(chunk)]
         except torch.cuda.OutOfMemoryError:
             raise UserError(
-                f'{t1.shape[2]} x {t1.shape[1]} pixels at once do not fit into the memory of {self._device}: '
-                'use --mode slide'
+                f'{len(t1)} x {t1.shape[2]} x {t1.shape[1]} pixels at once do not fit into the memory of '
+                f'{self._device}: give predict --mode slide, scene a smaller --tile or --batch, or use the CPU'
             ) from None
         return torch.stack(maps).cpu().numpy()
 

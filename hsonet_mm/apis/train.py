@@ -13,7 +13,7 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import add_config_arguments, load_config
+from hsonet_mm.apis.config import add_config_arguments, load_config, set_iterations
 from hsonet_mm.errors import UserError
 
 __all__ = ['add_arguments', 'run', 'train']
@@ -28,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
     )
+    parser.add_argument(
+        '--iters', type=int, help='iterations of the training, to which its schedules stretch'
+    )
+    parser.add_argument(
+        '--validations',
+        type=int,
+        help='how often to validate and save a checkpoint, evenly spaced [about as often as the config does]',
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
     parser.add_argument('--tensorboard', action='store_true', help='also write the log for TensorBoard')
 
@@ -36,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit code."""
     cfg = load_config(args)
     cfg.resume = args.resume or cfg.get('resume', False)
+    if args.iters is not None or args.validations is not None:
+        set_iterations(cfg, args.iters, args.validations)
     if args.amp:
         _use_mixed_precision(cfg)
     if args.tensorboard:

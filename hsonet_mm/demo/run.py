@@ -144,7 +144,7 @@ def _prepare(args: argparse.Namespace) -> Config:
     if importlib.util.find_spec(PRETRAINED) is None:
         cfg.model.backbone.init_cfg = None
     if args.iters is not None:
-        set_iterations(cfg, args.iters, next(number for number in (3, 2, 1) if args.iters % number == 0))
+        set_iterations(cfg, args.iters)
     return cfg
 
 

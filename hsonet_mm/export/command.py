@@ -24,7 +24,8 @@ SIZES = ((1, 64, 64), (3, 70, 100), (2, 33, 250))
 """Batches, heights and widths at which an exported model is compared with PyTorch."""
 TOLERANCE = 1e-4
 """Largest difference of a probability that is accepted."""
-SUFFIXES = {'onnx': '.onnx', 'torch': '.pt2'}
+SUFFIXES = ('.onnx', '.pt2')
+"""Of ONNX, and of a program of ``torch.export``."""
 
 Images = NDArray[np.uint8]
 Probs = Callable[[Images, Images], NDArray[np.float32]]
@@ -34,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet export``."""
     parser.add_argument('config', type=Path, help='config file that the model was trained with')
     parser.add_argument('checkpoint', type=Path, help='checkpoint (.pth); a calibration beside it goes along')
-    parser.add_argument('-o', '--out', type=Path, required=True, help='file to write: .onnx, or .pt2')
     parser.add_argument(
-        '--format',
-        choices=list(SUFFIXES),
-        help='ONNX, or a program of torch.export [by the name of the file]',
+        '-o',
+        '--out',
+        type=Path,
+        required=True,
+        help='file to write: .onnx, or .pt2 for a program of torch.export',
     )
     parser.add_argument(
         '--tile-size',
@@ -62,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
         args.config,
         args.checkpoint,
         args.out,
-        format_name=args.format,
         tile_size=args.tile_size,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
@@ -79,7 +80,6 @@ def export(
     checkpoint: str | Path,
     target: Path,
     *,
-    format_name: str | None = None,
     tile_size: int | None = None,
     threshold: float | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -90,8 +90,8 @@ def export(
         config: Config that the model was trained with. Its test mode does not count: the exported model sees the
             tiles it is given as a whole.
         checkpoint: Its checkpoint; temperature and threshold of a calibration beside it go into the file.
-        target: File to write, in one step; one that is there is replaced.
-        format_name: ``'onnx'`` or ``'torch'``; by default the suffix of the target decides.
+        target: File to write, in one step; one that is there is replaced. Its suffix, ``.onnx`` or ``.pt2``, decides
+            the format.
         tile_size: Height and width that the model is to take; any by default.
         threshold: Threshold to name in the file.
         cfg_options: Values that replace those of the config.
@@ -103,7 +103,9 @@ def export(
         UserError: for wrong arguments, a model that cannot be traced or comes out differently, or a target that
             cannot be written. The target is then as it was.
     """
-    format_name = _format(target, format_name)
+    if target.suffix not in SUFFIXES:
+        raise UserError(f'{target} does not end in {" or ".join(SUFFIXES)}: give the file a name that does')
+    as_onnx = target.suffix == '.onnx'
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
         raise UserError(f'--tile-size {tile_size} leaves no pixels: give 1 or more, such as 512')
@@ -123,7 +125,7 @@ def export(
     module = PairToProbs(model.network, detector.temperature).eval()
     try:
         program = trace(module, tile_size)
-        content = (to_onnx if format_name == 'onnx' else to_program)(program, metadata)
+        content = (to_onnx if as_onnx else to_program)(program, metadata)
     except UserError:
         raise
     except Exception as error:  # the tracer and the translator raise many things, over many lines
@@ -133,7 +135,7 @@ def export(
             'try --tile-size, or change the part of it that is named'
         ) from error
     exported: Probs
-    exported = (OnnxModel(target, content=content) if format_name == 'onnx' else ProgramModel(content)).probs
+    exported = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
     difference = largest_difference(detector.probs, exported, tile_size)
     if not difference <= TOLERANCE:
         raise UserError(
@@ -160,16 +162,6 @@ def _images(seed: int, batch: int, height: int, width: int) -> Images:
     blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     coarse = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
     return coarse + rng.integers(0, 56, coarse.shape, dtype=np.uint8)
-
-
-def _format(target: Path, name: str | None) -> str:
-    """The format, which must fit the suffix of the target."""
-    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
-    found = by_suffix.get(target.suffix)
-    if found is None or name not in (None, found):
-        wanted = SUFFIXES.get(name or '', ' or '.join(SUFFIXES.values()))
-        raise UserError(f'{target} does not end in {wanted}: give the file a name that does')
-    return found
 
 
 def _crop_size(config: Config) -> int | None:

@@ -109,6 +109,7 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
     if 'model' not in other:
         raise UserError(f'{method.config} describes no model: give the config of {where}')
     cfg.model = other.model
+    _add_imports(cfg, other)
     cfg.model.test_cfg = cfg.protocols.whole
     for options, place in ((block.options, f'block {block.name!r}'), (method.options, where)):
         try:
@@ -134,6 +135,16 @@ def _read(path: Path, what: str) -> Config:
     except Exception as error:  # a config is a program: anything can happen
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         raise UserError(f'{path}, {what}, cannot be read ({reason}): correct it') from error
+
+
+def _add_imports(cfg: Config, other: Config) -> None:
+    """Let a config import what another one imports as well: the modules that register the parts of its model."""
+    wanted: dict[str, None] = {}
+    for one in (cfg, other):
+        names = (one.get('custom_imports') or {}).get('imports', [])
+        wanted.update(dict.fromkeys([names] if isinstance(names, str) else names))
+    if wanted:
+        cfg.setdefault('custom_imports', {})['imports'] = list(wanted)
 
 
 def _built(cfg: Config, where: str, method: Method) -> nn.Module:

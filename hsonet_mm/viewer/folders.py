@@ -49,12 +49,12 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
         try:
             yield part
-            if target.exists():
-                target.replace(old)
             try:
+                if target.exists():
+                    target.replace(old)
                 part.replace(target)
-            except OSError:
-                if old.exists():
+            except BaseException:  # an interrupt too must not cost the earlier one
+                if old.exists() and not target.exists():
                     old.replace(target)
                 raise
         finally:

@@ -143,6 +143,7 @@ function count() {
 
 function step(by) {
   if (!bySize.length) return;
+  $('show-lines').checked = true;
   const from = chosen ? bySize.indexOf(chosen) : by > 0 ? -1 : 0;
   const polygon = bySize[(from + by + bySize.length) % bySize.length], [x0, y0, x1, y1] = polygon.box;
   const room = Math.min(view.width / (x1 - x0), view.height / (y1 - y0)) / 3;

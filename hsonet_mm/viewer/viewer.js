@@ -11,6 +11,7 @@ const view = { x: 0, y: 0, zoom: 1, width: 0, height: 0, dpr: 1, split: 0.5, thr
 let drawing = false;
 
 function notice(text) {
+  if (!$('notice').hidden) return; // the first trouble is the cause of others
   $('notice').textContent = text;
   $('notice').hidden = false;
 }
@@ -234,15 +235,15 @@ swipe.addEventListener('keydown', (event) => {
 });
 
 const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
-const toggle = (id) => { $(id).checked = !$(id).checked; redraw(); };
 const keys = {
   '+': () => zoomBy(1.5), '=': () => zoomBy(1.5), '-': () => zoomBy(1 / 1.5), 0: fit,
   '[': () => swipeTo(view.split - 0.02), ']': () => swipeTo(view.split + 0.02),
-  m: () => toggle('show-mask'), o: () => toggle('show-lines'), n: () => step(1), p: () => step(-1), 
+  m: () => $('show-mask').click(), o: () => $('show-lines').click(), n: () => step(1), p: () => step(-1),
   Escape: () => { document.querySelector('details').open = false; choose(null); },
 };
 document.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typed = event.altKey && '[]'.includes(event.key); // many keyboards have brackets behind Alt or AltGr, which is Ctrl+Alt
+  if (event.metaKey || ((event.ctrlKey || event.altKey) && !typed)) return;
   const action = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   const shift = event.target === stage && moves[event.key];
   if (!action && !shift) return;
