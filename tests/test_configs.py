@@ -179,7 +179,7 @@ def half_way():
     """A training of MMEngine that has done half of its steps."""
     name = 'test_configs'
     hub = MessageHub.get_instance(name)
-    hub.update_info_dict({'iter': 50, 'max_iters': 100})
+    hub.update_info_dict({'iter': 50, 'max_iters': 100, 'loop_stage': 'train'})
     yield hub
     MessageHub._instance_dict.pop(name)
 

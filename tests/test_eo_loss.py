@@ -17,7 +17,7 @@ from mmseg.models import FCNHead
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import SCHEDULES, EOLoss, Weighing, eo_loss, eo_weights, training_progress
 from hsonet_mm.models.losses import functional as functional_module
-from hsonet_mm.models.losses.schedule import optimiser_step
+from hsonet_mm.models.losses.schedule import optimiser_step, running_hub
 from hsonet_mm.registry import MODELS
 
 FORMS = ('A', 'B', 'C')
@@ -578,6 +578,7 @@ def training():
         hub = MessageHub.get_instance(f'test_eo_loss_{id(publish)}')
         hub.update_info('iter', step)
         hub.update_info('max_iters', steps)
+        hub.update_info('loop_stage', 'train')
         if cfg is not None:
             hub.update_info('cfg', cfg)
         return hub
@@ -595,8 +596,9 @@ def outside():
 
 class TestProgress:
     def test_is_read_from_the_message_hub(self, training):
-        training(30, 120)
-        assert optimiser_step() == (30, 120)
+        hub = training(30, 120)
+        assert running_hub() is hub
+        assert optimiser_step(hub) == (30, 120)
         assert training_progress() == 0.25
 
     @pytest.mark.parametrize(
@@ -605,20 +607,47 @@ class TestProgress:
     def test_counts_optimiser_steps_under_accumulation(self, training, cfg):
         steps = []
         for iteration in (0, 3, 4, 7, 8):
-            training(iteration, 10, cfg)
-            steps.append(optimiser_step())
+            steps.append(optimiser_step(training(iteration, 10, cfg)))
         assert steps == [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3)]
 
     def test_a_config_without_accumulation(self, training):
-        training(3, 10, "optim_wrapper = dict(type='OptimWrapper')")
-        assert optimiser_step() == (3, 10)
+        assert optimiser_step(training(3, 10, "optim_wrapper = dict(type='OptimWrapper')")) == (3, 10)
 
     @pytest.mark.usefixtures('outside')
     def test_outside_a_training(self):
         pred, target = make_batch()
-        assert optimiser_step() is None
+        assert running_hub() is None
         with pytest.raises(RuntimeError, match=r"pass progress=.*schedule='constant'"):
             EOLoss()(pred, target)
+
+    def test_after_a_training(self, training):
+        """MMEngine leaves the last iteration in the hub; a loop of one's own must not go on from there."""
+        training(100, 100).pop_info('loop_stage')
+        with pytest.raises(RuntimeError, match='pass progress='):
+            EOLoss()(*make_batch())
+
+    def test_of_several_runners_the_own_one_counts(self, training):
+        """The current hub is that of the runner that was made last, not of the one that trains."""
+        pred, target = make_batch()
+        hub = training(50, 100)
+        module = EOLoss(schedule='linear')
+        later = MessageHub.get_instance('test_eo_loss_later')
+        later.update_info_dict({'iter': 99, 'max_iters': 100, 'loop_stage': 'train'})
+        actual = gradient(copy.deepcopy(module)(pred, target), pred)
+        close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
+        training(49, 100)
+        module(pred, target)
+        assert 'train/eo_zeta' in hub.log_scalars
+        assert not later.log_scalars
+
+    def test_a_loss_of_before_follows_the_training(self, training):
+        """One that was made before the runner, for instance with a model that is given to it."""
+        pred, target = make_batch()
+        training(100, 100).pop_info('loop_stage')
+        module = EOLoss(schedule='linear')
+        later = MessageHub.get_instance('test_eo_loss_later')
+        later.update_info_dict({'iter': 50, 'max_iters': 100, 'loop_stage': 'train'})
+        close(gradient(module(pred, target), pred), gradient(eo_loss(pred, target, 0.5)[0], pred))
 
     @pytest.mark.usefixtures('outside')
     def test_constant_needs_no_training(self):
@@ -632,6 +661,13 @@ class TestProgress:
         actual = gradient(module(pred, target), pred)
         close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
         close(actual, gradient(module(pred, target, progress=0.5), pred))
+
+
+def test_second_derivatives_are_refused():
+    """They would be wrong: the gradient is computed beforehand, outside the graph."""
+    pred, target = make_batch()
+    with pytest.raises(RuntimeError, match='EO-loss has no second derivatives'):
+        torch.autograd.grad(eo_loss(pred, target, 0.5)[0], pred, create_graph=True)
 
 
 class TestLog:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import BinaryFocalLoss
 from hsonet_mm.registry import MODELS
 
@@ -55,3 +56,15 @@ def test_nothing_known_and_extreme_logits_are_finite():
     loss.backward()
     assert loss.isfinite()
     assert pred.grad.isfinite().all()
+
+
+def test_small_exponent_is_finite_where_a_pixel_is_surely_right():
+    pred = torch.full((1, 1, 2, 4), -120.0, requires_grad=True)
+    BinaryFocalLoss(gamma=0.5)(pred, torch.zeros(1, 2, 4, dtype=torch.long)).backward()
+    assert pred.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('constants', [{'gamma': -1}, {'gamma': math.nan}, {'alpha': 0}, {'alpha': 1.5}])
+def test_constants_that_are_none(constants):
+    with pytest.raises(UserError, match='give gamma 0 or more, alpha between 0 and 1'):
+        BinaryFocalLoss(**constants)

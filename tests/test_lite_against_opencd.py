@@ -40,19 +40,23 @@ def real(name: str) -> type:
         return next(cls for kind in kinds if (cls := kind.get(name)) is not None)
 
 
+def named_arguments(cls: type) -> set[str]:
+    """What a class takes by name; where it passes keywords on, what its base classes take as well."""
+    named: set[str] = set()
+    for one in cls.__mro__:
+        if '__init__' in vars(one):
+            parameters = inspect.signature(one.__init__).parameters.values()
+            named |= {one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD}
+            if all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in parameters):
+                break
+    return named
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_the_real_one_has_the_name_and_every_argument_is_accepted(name):
     """What a config may give to Open-CD's class, ours takes; a few arguments nobody writes are left out."""
     left_out = {'clip_object_border'}
-    ours = inspect.signature(getattr(lite, name)).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in ours.values()):
-        return
-    asked = {
-        key
-        for key, parameter in inspect.signature(real(name)).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    }
-    assert asked - left_out <= ours.keys()
+    assert named_arguments(real(name)) - left_out <= named_arguments(getattr(lite, name))
 
 
 def sample() -> dict:

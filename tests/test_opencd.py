@@ -82,6 +82,7 @@ def publish_progress(iteration, iterations):
     hub = MessageHub.get_current_instance()
     hub.update_info('iter', iteration)
     hub.update_info('max_iters', iterations)
+    hub.update_info('loop_stage', 'train')
 
 
 def without_downloads(model):

@@ -521,6 +521,20 @@ class TestVisualization:
         assert (pictures['two'][:2] == 255).all()
         assert (pictures['two'][2:] == 0).all()
 
+    def test_pictures_of_equal_names_in_several_folders(self, tmp_path):
+        hook = HOOKS.build({'type': 'CDVisualizationHook', 'draw': True, 'interval': 1})
+        runner = SimpleNamespace(visualizer=self.visualizer(tmp_path), iter=3)
+        for batch, (t1, t2) in enumerate(
+            [('/d/A/austin/1.png', '/d/B/austin/1.png'), ('/d/A/vienna/1.png', '/d/B/vienna/1.tif'),
+             ('/d/2/before.png', '/d/2/after.png'), ('/d/A/same.png', '/d/A/same.png')]
+        ):  # fmt: skip
+            data_sample = self.predicted('x', 4, 6)
+            data_sample.set_metainfo({'img_path': [t1, t2]})
+            hook.after_test_iter(runner, batch, None, [data_sample])
+        (folder,) = {path.parent for path in tmp_path.rglob('same.png')}
+        names = {str(path.relative_to(folder)) for path in tmp_path.rglob('*.png')}
+        assert names == {'austin/1.png', 'vienna/1.png', 'before.png', 'same.png'}
+
     def test_hook_is_off_by_default_and_in_training(self, tmp_path):
         runner = SimpleNamespace(visualizer=self.visualizer(tmp_path), iter=3)
         HOOKS.build({'type': 'CDVisualizationHook', 'interval': 1}).after_test_iter(

@@ -1,4 +1,5 @@
-"""LEVIR-CD (Chen & Shi 2020) in its official split, 256 x 256 crops, Open-CD's augmentation.
+"""LEVIR-CD (Chen & Shi 2020) in its official split; 256 x 256 crops, half of the time where something changed
+[choice], and otherwise Open-CD's augmentation.
 
 The folder holds {train,val,test}/{A,B,label}. Its place is one value: the environment variable
 LEVIR_CD_ROOT, or --data-root of the tools.

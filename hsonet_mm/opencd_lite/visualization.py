@@ -1,7 +1,8 @@
 """Drawing predictions during validation and test."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import Any
 
 import mmcv
@@ -26,7 +27,7 @@ class CDLocalVisBackend(LocalVisBackend):
         """Write a picture.
 
         Args:
-            name: File name without suffix.
+            name: File name without suffix, perhaps in a folder.
             image: RGB, (H, W, 3), uint8.
             step: Not used.
             **kwargs: Not used.
@@ -104,7 +105,7 @@ class CDVisualizationHook(Hook):
             return
         for sample in outputs or ():
             runner.visualizer.add_datasample(
-                Path(sample.img_path[0]).stem,
+                _name(*sample.img_path),
                 np.zeros((*sample.pred_sem_seg.shape, 3), np.uint8),
                 data_sample=sample,
                 draw_gt=False,
@@ -112,3 +113,10 @@ class CDVisualizationHook(Hook):
                 wait_time=self.wait_time,
                 step=runner.iter,
             )
+
+
+def _name(path_t1: str, path_t2: str) -> str:
+    """The name of a pair, with the folders below those of the dates: what the ends of its paths share."""
+    t1, t2 = (PurePath(path).with_suffix('').parts for path in (path_t1, path_t2))
+    shared = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(t1[::-1], t2[::-1], strict=False))]
+    return '/'.join(shared[::-1]) if 0 < len(shared) < len(t1) else t1[-1]

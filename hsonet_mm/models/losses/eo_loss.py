@@ -4,7 +4,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from hsonet_mm.models.losses.functional import Form, Weighing, eo_loss
-from hsonet_mm.models.losses.schedule import SCHEDULES, optimiser_step, training_progress
+from hsonet_mm.models.losses.schedule import SCHEDULES, optimiser_step, running_hub, training_progress
 from hsonet_mm.registry import MODELS
 
 __all__ = ['EOLoss']
@@ -73,6 +73,9 @@ class EOLoss(nn.Module):
         self.schedule_fraction = schedule_fraction
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+        self._hub_name = (
+            MessageHub.get_current_instance().instance_name
+        )  # a runner makes its hub before its model
 
     def zeta(self, progress: float) -> float:
         """Annealing value at a training progress in [0, 1]; progress outside is clamped."""
@@ -104,18 +107,17 @@ class EOLoss(nn.Module):
             RuntimeError: without `progress` outside a training of MMEngine (unless the schedule is constant).
         """
         if progress is None:
-            progress = 0.0 if self.schedule == 'constant' else training_progress()
+            progress = 0.0 if self.schedule == 'constant' else training_progress(self._hub_name)
         zeta = self.zeta(progress)
         loss, terms = eo_loss(pred, target, zeta, self.weighing, weight, ignore_index)
-        if self.training:
-            step = optimiser_step()
-            if step is not None and (step[0] == 0 or (step[0] + 1) % LOG_EVERY == 0):
-                self._log({'zeta': zeta, 'Z': terms.normaliser, **terms.gradient_shares()})
+        if self.training and (hub := running_hub(self._hub_name)) is not None:
+            step = optimiser_step(hub)[0]
+            if step == 0 or (step + 1) % LOG_EVERY == 0:
+                self._log(hub, {'zeta': zeta, 'Z': terms.normaliser, **terms.gradient_shares()})
         return self.loss_weight * loss
 
-    def _log(self, scalars: dict[str, float | Tensor]) -> None:
+    def _log(self, hub: MessageHub, scalars: dict[str, float | Tensor]) -> None:
         """Publish scalars where MMEngine's loggers and TensorBoard find them."""
-        hub = MessageHub.get_current_instance()
         name = self.loss_name.removeprefix('loss_')
         for key, value in scalars.items():
             hub.update_scalar(f'train/{name}_{key}', float(value))

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses.functional import one_logit
 from hsonet_mm.registry import MODELS
 
@@ -28,7 +30,7 @@ class BinaryFocalLoss(nn.Module):
         pred: logits (N, 1, H, W); target: labels 0, 1 and `ignore_index`, (N, H, W).
 
     Raises:
-        UserError: for heads of more channels, or other labels.
+        UserError: for other constants, heads of more channels, or other labels.
 
     References:
         Focal loss, arXiv 1708.02002 (there the sum over boxes, divided by the number of objects).
@@ -42,6 +44,10 @@ class BinaryFocalLoss(nn.Module):
         loss_name: str = 'loss_focal',
     ) -> None:
         super().__init__()
+        if not gamma >= 0 or not 0 < alpha < 1:
+            raise UserError(
+                f'BinaryFocalLoss has gamma={gamma} and alpha={alpha}: give gamma 0 or more, alpha between 0 and 1'
+            )
         self.gamma = gamma
         self.alpha = alpha
         self.loss_weight = loss_weight
@@ -52,5 +58,6 @@ class BinaryFocalLoss(nn.Module):
         logits, y, known = one_logit(pred, target, ignore_index)
         error = (logits * (1 - 2 * y)).sigmoid()  # 1 - p_y
         alpha = self.alpha * y + (1 - self.alpha) * (1 - y)
+        error = error.clamp(min=torch.finfo(error.dtype).tiny)  # below gamma 1 the power has no gradient at 0
         loss = alpha * error**self.gamma * F.binary_cross_entropy_with_logits(logits, y, reduction='none')
         return self.loss_weight * (loss * known).sum() / known.sum().clamp(min=1)

@@ -100,6 +100,8 @@ class _Attach(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        if torch.is_grad_enabled():  # by create_graph=True
+            raise RuntimeError('EO-loss has no second derivatives: its gradient is a constant to PyTorch')
         (gradient,) = ctx.saved_tensors
         return gradient * grads[0], None, None
 

@@ -1,22 +1,15 @@
 """The neck that fuses the feature pyramids of two dates without weights of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.models.necks.vfpn import FUSIONS
 from hsonet_mm.opencd_lite.registry import MODELS
 
 __all__ = ['FeatureFusionNeck']
-
-_POLICIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'concat': lambda t1, t2: torch.cat((t1, t2), dim=1),
-    'sum': lambda t1, t2: t1 + t2,
-    'diff': lambda t1, t2: t2 - t1,
-    'abs_diff': lambda t1, t2: (t1 - t2).abs(),
-}
 
 
 @MODELS.register_module()
@@ -44,10 +37,8 @@ class FeatureFusionNeck(BaseModule):
         out_indices: Sequence[int] = (0, 1, 2, 3),
     ) -> None:
         super().__init__()
-        if policy not in _POLICIES:
-            raise UserError(
-                f'FeatureFusionNeck has no policy {policy!r}: choose one of {", ".join(_POLICIES)}'
-            )
+        if policy not in FUSIONS:
+            raise UserError(f'FeatureFusionNeck has no policy {policy!r}: choose one of {", ".join(FUSIONS)}')
         self.policy = policy
         self.in_channels = in_channels
         self.channels = channels
@@ -55,4 +46,4 @@ class FeatureFusionNeck(BaseModule):
 
     def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Fuse the chosen levels."""
-        return tuple(_POLICIES[self.policy](feats_t1[i], feats_t2[i]) for i in self.out_indices)
+        return tuple(FUSIONS[self.policy](feats_t1[i], feats_t2[i]) for i in self.out_indices)
