@@ -45,9 +45,10 @@ def named_arguments(cls: type) -> set[str]:
     named: set[str] = set()
     for one in cls.__mro__:
         if '__init__' in vars(one):
-            parameters = inspect.signature(one.__init__).parameters.values()
-            named |= {one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD}
-            if all(one.kind is not inspect.Parameter.VAR_KEYWORD for one in parameters):
+            kinds = {name: of.kind for name, of in inspect.signature(one.__init__).parameters.items()}
+            variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            named |= {name for name, kind in kinds.items() if kind not in variable}
+            if inspect.Parameter.VAR_KEYWORD not in kinds.values():
                 break
     return named
 
