@@ -1,5 +1,7 @@
 """Every command and every piece of Python in the blocks of README.md and docs/, run as it is written there.
 
+A block of YAML is a file, whose name stands in its first line.
+
 What a test cannot have stands in four tables, each entry with its reason; what is in none of them is run. A command
 that is added to a document is therefore run by the next test, or the test is red.
 """
@@ -67,6 +69,7 @@ NOT_RUN = [
 REPLACED = [
     (r'=/data/', '=data/', 'data sets lie in the sandbox'),
     (r'best_changed_f1_iter_\d+', 'best_changed_f1_iter_2', 'two iterations instead of thousands'),
+    (r'--iters 1000\b', '--iters 2', 'two iterations instead of a thousand'),
     (
         r'^--cfg-options ',
         'hsonet test configs/hsonet_lite_levir.py best.pth --cfg-options ',
@@ -87,6 +90,12 @@ APPENDED = [
         f'--cfg-options {TWO_ITERATIONS} train_dataloader.dataset.pipeline.3.crop_size=64',
         'two iterations on small crops',
     ),
+    (
+        r'^hsonet train configs/hsonet_lite_levir\.py',
+        '--cfg-options train_dataloader.batch_size=2 train_dataloader.num_workers=1 '
+        'train_dataloader.dataset.pipeline.3.crop_size=64',
+        'small crops',
+    ),
     (r'^hsonet demo --data-only', '--pairs 4 2 2', 'few pairs'),
     (
         r'^hsonet leaderboard configs/leaderboard/demo\.yaml',
@@ -104,6 +113,9 @@ EDITED = [
         'minutes a run',
     ),
 ]
+
+MY_DATA = ('data/mine', 'data/LEVIR-CD')
+"""A data set of the reader's own in a YAML file, and the one of the sandbox."""
 
 
 class Snippet(NamedTuple):
@@ -140,6 +152,8 @@ def snippets(path):
 
 def commands(snippet):
     """The commands of a block of shell, each on a line; or all of a block of Python."""
+    if snippet.language == 'yaml':
+        return []
     if snippet.language == 'python':
         return [Command(f'{snippet.document}:{snippet.line}', snippet.text)]
     found, pending, start = [], '', snippet.line
@@ -175,6 +189,10 @@ def sandbox(tmp_path_factory, repo):
     data = folder / 'data/LEVIR-CD'
     generate(data, train=4, val=2, test=2, size=256, seed=3)
     (folder / 'data/levir_512').symlink_to(data)
+    for part in ('A', 'B', 'label'):
+        (folder / 'scenes' / part).mkdir(parents=True)
+        for path in data.glob(f'*/{part}/*'):
+            shutil.copy(path, folder / 'scenes' / part / f'{path.parts[-3]}_{path.name}')
     for date, name in (('A', 'before'), ('B', 'after')):
         first = min((data / 'test' / date).iterdir())
         shutil.copy(first, folder / f'{name}.png')
@@ -241,7 +259,7 @@ def shell(trained, done, hsonet, forget_runs, tool_env, monkeypatch, capsys):
             pytest.fail(f'{place}: `{text}` is no command that this test can run: give NOT_RUN the reason')
         assert code == 0, f'{place}: `{text}` ended with {code}\n{stdout[-2000:]}\n{stderr[-2000:]}'
         for option, value in pairwise(args):
-            if option in ('-o', '--out', '--contact-sheet', '--work-dir'):
+            if option in ('-o', '--out', '--contact-sheet', '--work-dir') and '--dry-run' not in args:
                 assert Path(value).exists(), f'{place}: `{text}` left no {value}'
 
     return run
@@ -261,8 +279,8 @@ def adapted(text):
 
 
 def test_documents_hold_commands():
-    assert [path.name for path in DOCUMENTS[1:]] >= ['onnx.md', 'opencd.md', 'results.md']
-    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python'}
+    assert {path.stem for path in DOCUMENTS[1:]} >= {'leaderboard', 'onnx', 'opencd', 'results', 'sizes'}
+    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python', 'yaml'}
     assert sum(bool(adapted(text)) for text in COMMANDS) >= 20
 
 
@@ -272,8 +290,11 @@ def test_every_exception_is_needed(entry):
 
 
 @pytest.mark.parametrize('section', SECTIONS)
-def test_commands_of(section, shell):
+def test_commands_of(section, shell, trained):
     for snippet in SECTIONS[section]:
+        if snippet.language == 'yaml':
+            name = snippet.text.splitlines()[0].removeprefix('# ')
+            (trained / name).write_text(snippet.text.replace(*MY_DATA))
         for place, text in commands(snippet):
             if not (adapted_text := adapted(text)):
                 continue

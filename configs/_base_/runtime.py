@@ -12,7 +12,7 @@ env_cfg = dict(
 sync_bn = 'torch'  # batch norm over all GPUs; no effect in one process
 
 # How a test set is scored: each image as a whole, or cut into 256 x 256 tiles that the
-# network sees one by one. The same weights differ by up to two points of F1 between the two.
+# network sees one by one. The same weights differ by several points of F1 between the two.
 protocols = dict(
     whole=dict(mode='whole'),
     tiles_256=dict(mode='slide', crop_size=(256, 256), stride=(256, 256)))
