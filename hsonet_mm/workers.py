@@ -190,6 +190,17 @@ def _end(process: Any) -> None:
             process.wait(PATIENCE)
 
 
+class _Processes(set[Any]):
+    """The processes that run. Once it is closed, one that was just being started is ended when it comes."""
+
+    closed = False
+
+    def add(self, process: Any) -> None:
+        super().add(process)
+        if self.closed:
+            _end(process)
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
@@ -201,7 +212,7 @@ class _Local:
         self.module = module
         self.workers = workers or len(gpus) or 1
         self.gpus = gpus
-        self.processes: set[Any] = set()
+        self.processes = _Processes()
 
     def execute(self, job: Path, slot: int) -> int:
         env = (
@@ -214,6 +225,7 @@ class _Local:
         return launch(str(job), self.module, env, self.processes)
 
     def stop(self) -> None:
+        self.processes.closed = True
         for process in list(self.processes):
             _end(process)
 

@@ -1471,6 +1471,15 @@ def test_interrupt_ends_processes(jobs, sleepers):
     assert len(sleepers(4)) == 4  # and no further run was started
 
 
+@pytest.mark.usefixtures('sleepers')
+def test_process_that_starts_while_all_end_is_ended(jobs):
+    jobs[0].parent.mkdir()
+    local = workers._Local(MODULE, 1, [])
+    local.stop()
+    assert local.execute(jobs[0], 0) < 0  # else it sleeps for minutes, and ends with 0
+    assert not local.processes
+
+
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
 def number(request):
     """A signal that ends a command, which this process survives."""

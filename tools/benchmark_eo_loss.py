@@ -35,7 +35,7 @@ def contenders(zeta):
     def in_training(step):
         def loss(logits, labels):
             hub = MessageHub.get_current_instance()
-            hub.update_info_dict({'iter': step, 'max_iters': 16})
+            hub.update_info_dict({'iter': step, 'max_iters': 16, 'loop_stage': 'train'})
             return module(logits, labels)
 
         return loss
