@@ -1,4 +1,4 @@
-"""Writing files so that each is there as a whole or not at all."""
+"""Writing files and folders so that each is there as a whole or not at all."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['write_bytes', 'write_json', 'write_text']
+__all__ = ['replace_folder', 'write_bytes', 'write_json', 'write_text']
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -42,3 +42,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write what :mod:`json` can express, indented, see :func:`write_bytes`."""
     write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def replace_folder(new: Path, target: Path, old: Path) -> None:
+    """Put a folder in the place of another; whatever goes wrong, an interrupt too, the earlier one is there again.
+
+    Args:
+        new: What is to come, on the same disk.
+        target: The place; a folder or nothing.
+        old: Where a folder that was there is put, for the caller to delete.
+    """
+    try:
+        if target.exists():
+            target.replace(old)
+        new.replace(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        raise

@@ -17,7 +17,7 @@ from hsonet_mm.datasets.rasters import large_images
 from hsonet_mm.datasets.sources import Source
 from hsonet_mm.datasets.tiling import BORDERS, read_split_file
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_json
+from hsonet_mm.files import replace_folder, write_json
 
 __all__ = ['PrepareOptions', 'add_arguments', 'prepare_dataset', 'run']
 
@@ -57,15 +57,7 @@ def prepare_dataset(
         with large_images():
             manifest = Cutter(opened, beside / 'new', options, table).run()
         write_json(beside / 'new' / MANIFEST, manifest)
-        old = beside / 'old'
-        try:
-            if out.exists():
-                out.replace(old)
-            (beside / 'new').replace(out)
-        except BaseException:  # an interrupt too must not cost the earlier result
-            if old.exists() and not out.exists():
-                old.replace(out)
-            raise
+        replace_folder(beside / 'new', out, beside / 'old')
     return manifest
 
 

@@ -144,7 +144,7 @@ def _add_imports(cfg: Config, other: Config) -> None:
         names = (one.get('custom_imports') or {}).get('imports', [])
         wanted.update(dict.fromkeys([names] if isinstance(names, str) else names))
     if wanted:
-        cfg.setdefault('custom_imports', {})['imports'] = list(wanted)
+        cfg.custom_imports = {**(cfg.get('custom_imports') or {}), 'imports': list(wanted)}
 
 
 def _built(cfg: Config, where: str, method: Method) -> nn.Module:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import replace_folder
 
 __all__ = ['MARK', 'check_place', 'replaced_folder']
 
@@ -49,14 +50,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
         try:
             yield part
-            try:
-                if target.exists():
-                    target.replace(old)
-                part.replace(target)
-            except BaseException:  # an interrupt too must not cost the earlier one
-                if old.exists() and not target.exists():
-                    old.replace(target)
-                raise
+            replace_folder(part, target, old)
         finally:
             for path in (part, old):
                 shutil.rmtree(path, ignore_errors=True)

@@ -73,9 +73,8 @@ class EOLoss(nn.Module):
         self.schedule_fraction = schedule_fraction
         self.loss_weight = loss_weight
         self.loss_name = loss_name
-        self._hub_name = (
-            MessageHub.get_current_instance().instance_name
-        )  # a runner makes its hub before its model
+        # A runner makes its hub before its model, so the current one is its own.
+        self._hub_name = MessageHub.get_current_instance().instance_name
 
     def zeta(self, progress: float) -> float:
         """Annealing value at a training progress in [0, 1]; progress outside is clamped."""
