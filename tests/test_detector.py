@@ -298,6 +298,12 @@ def test_checkpoint_with_a_sidecar(trained):
     plain = ChangeDetector.from_checkpoint(config, checkpoint)
     assert plain.name == 'tiny.py tiny.pth'
     assert plain.versions['torch'] == torch.__version__
+    other = ChangeDetector.from_checkpoint(
+        config, checkpoint, cfg_options={'model.decode_head.threshold': 0.3}
+    )
+    assert (
+        other.versions['config'] != plain.versions['config']
+    )  # so that scenes of the one are not taken for the other's
     probs = plain.probs(*pair)
     single = plain.predict(pair[0][1], pair[1][1])
     np.testing.assert_allclose(probs[1], single.probs, atol=1e-6)

@@ -264,8 +264,8 @@ def test_own_files_and_split_templates(tmp_path):
 # ---- archives ------------------------------------------------------------------------------------------
 
 
-def pack(path, files):
-    with zipfile.ZipFile(path, 'w') as archive:
+def pack(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, 'w', compression) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
 
@@ -325,6 +325,20 @@ def test_damaged_and_encrypted_archives_are_refused(tmp_path, official):
     with pytest.raises(UserError, match='download it again'):
         prepare_dataset(tmp_path / 'flipped.zip', tmp_path / 'out', PrepareOptions(tile=32))
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('compression', [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize('block', [0, 32])
+def test_member_that_cannot_be_decompressed(tmp_path, official, compression, block):
+    pack(tmp_path / 'some.zip', tree(official), compression)
+    with zipfile.ZipFile(tmp_path / 'some.zip') as archive:
+        member = archive.getinfo('train/A/train_0.png')
+    data = bytearray((tmp_path / 'some.zip').read_bytes())
+    start = member.header_offset + 30 + len(member.filename) + 10
+    data[start : start + 400] = b'\xff' * 400
+    (tmp_path / 'some.zip').write_bytes(data)
+    with pytest.raises(UserError, match=r'train/A/train_0\.png: cannot be read .* download it again'):
+        prepare_dataset(tmp_path / 'some.zip', tmp_path / 'out', PrepareOptions(tile=32, block=block))
 
 
 # ---- splits --------------------------------------------------------------------------------------------
@@ -714,6 +728,13 @@ def test_empty_tiles_of_train_are_thinned_out(tmp_path, official):
             )
 
 
+def test_split_that_lost_all_tiles_is_told(tmp_path, official):
+    for path in (official / 'train/label').iterdir():
+        save(path, np.zeros((64, 64), np.uint8))
+    manifest = prepare_dataset(official, tmp_path / 'out', PrepareOptions(32, max_empty=0.5))
+    assert 'there is no train split' in manifest['warnings']
+
+
 def test_seed_draws_the_empty_tiles_that_stay(tmp_path, official):
     kept = []
     for seed in range(3):
@@ -771,6 +792,32 @@ def test_existing_output_is_kept_unless_told_otherwise(tmp_path, scenes, officia
         'train_2.png',
     ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ['official', 'out', 'scenes']
+
+
+def test_link_as_output_stays_one(tmp_path, scenes):
+    (tmp_path / 'disk/large').mkdir(parents=True)
+    (tmp_path / 'out').symlink_to(tmp_path / 'disk/large')
+    prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
+    assert (tmp_path / 'out').is_symlink()
+    assert (tmp_path / 'disk/large/manifest.json').is_file()
+    assert [path.name for path in (tmp_path / 'disk').iterdir()] == ['large']
+
+
+def test_folder_one_is_in_is_refused_before_any_work(tmp_path, scenes, monkeypatch):
+    (tmp_path / 'out').mkdir()
+    monkeypatch.chdir(tmp_path / 'out')
+    with pytest.raises(UserError, match=r'^\.: cannot be replaced while it is in use: name .* as data$'):
+        prepare_dataset(scenes, '.', PrepareOptions(64))
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path, scenes):
+    (tmp_path / 'linked').mkdir()
+    for role in ('A', 'B', 'label'):
+        (tmp_path / 'linked' / role).symlink_to(scenes / role)
+    (tmp_path / 'linked/again').symlink_to(tmp_path / 'linked')
+    linked = prepare_dataset(tmp_path / 'linked', tmp_path / 'out', PrepareOptions(64))
+    assert linked['files'] == prepare_dataset(scenes, tmp_path / 'expected', PrepareOptions(64))['files']
 
 
 def test_overwrite_never_removes_what_the_tool_did_not_make(tmp_path, scenes):

@@ -200,7 +200,7 @@ BAD = [
     (one_band, '1 band and does not say which are red, green and blue: name them, as --bands 1,1,1'),
     (eight_bands, '8 bands and does not say'),
     (palette, 'colour table'),
-    (floats_with_nan, 'float32 values .* NaN'),
+    (floats_with_nan, 'float32 values .* convert both dates with one range'),
     (complex_values, 'complex64 values'),
     (other_type, 'uint8 and .*uint16'),
     (no_crs, 'no coordinate reference system'),
@@ -465,6 +465,10 @@ class TestCommand:
         assert summary['bands'] == {'before': [3, 2, 1], 'after': [3, 2, 1]}
         assert (tmp_path / 'change.geojson').exists()
 
+    def test_one_scene_on_a_gpu_of_several(self, scene, pair):
+        assert scene('config.py', 'model.pth', *pair, '-o', 'change.tif', '--gpus', '3')[0] == 0
+        assert scene.made[0][2]['device'] == 'cuda:3'
+
     def test_bands_of_each_date(self, scene, pair, tmp_path):
         """The same colours in another order, and a fourth band: nothing changed."""
         colours = np.array([200, 100, 30, 90], np.uint8)[:, None, None] * np.ones((1, 90, 90), np.uint8)
@@ -513,6 +517,16 @@ class TestCommand:
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2,3/1,2,3/1,2,3'), 'are no bands'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--stretch', '1'), 'no range'),
             (('c.py', 'm.pth', 'a', 'b', '-o', 'c.tif', '--cfg-options', 'x'), 'has no value'),
+            (('model.onnx', '.', '.', '-o', 'config.py'), r'config\.py is a file: name a folder'),
+            (
+                ('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--workers', '2'),
+                'one scene is computed by one',
+            ),
+            (
+                ('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--engine', 'ray'),
+                'leave out --workers, --eng',
+            ),
+            (('c.py', 'm.pth', 'a.tif', 'b.tif', '-o', 'c.tif', '--gpus', '0,1'), 'and name one of --gpus'),
         ],
     )
     def test_bad_arguments(self, scene, arguments, sentence):

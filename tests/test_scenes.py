@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
 
-import rasterio
+import rasterio.shutil
 import shapely
 import torch
 from pyogrio.raw import read as read_vectors
@@ -346,6 +346,16 @@ class TestOutputs:
         os.utime(after, (1, 1))
         assert detect_scene(fake, before, after, tmp_path / 'change.tif', replaced(min_area=5)).fresh
 
+    def test_sources_of_a_vrt_are_inputs_too(self, tmp_path, fake):
+        before, after = make_pair(tmp_path)
+        vrt = tmp_path / 'after.vrt'
+        rasterio.shutil.copy(after, vrt, driver='VRT')
+        assert detect_scene(fake, before, vrt, tmp_path / 'change.tif', SMALL).fresh
+        (tmp_path / 'after.vrt.aux.xml').write_text('<PAMDataset/>')  # QGIS leaves one
+        assert not detect_scene(fake, before, vrt, tmp_path / 'change.tif', SMALL).fresh
+        os.utime(after, (1, 1))
+        assert detect_scene(fake, before, vrt, tmp_path / 'change.tif', SMALL).fresh
+
     def test_nothing_changed(self, tmp_path, fake):
         before, _ = make_pair(tmp_path)
         for polygons in ('gpkg', 'geojson', 'none'):
@@ -399,10 +409,14 @@ class TestInputs:
     @pytest.mark.parametrize('kind', ['value', 'mask', 'alpha'])
     @pytest.mark.parametrize('date', ['before', 'after'])
     @pytest.mark.parametrize('shifted', [False, True])
-    def test_nodata_of_either_date(self, tmp_path, fake, kind, date, shifted):
-        paths = dict(zip(('before', 'after'), make_pair(tmp_path), strict=True))
-        with rasterio.open(paths[date]) as dataset:
-            image = dataset.read()
+    @pytest.mark.parametrize('dtype', ['uint8', 'int16'])
+    def test_nodata_of_either_date(self, tmp_path, fake, kind, date, shifted, dtype):
+        paths, images = dict(zip(('before', 'after'), make_pair(tmp_path), strict=True)), {}
+        for name, path in paths.items():
+            with rasterio.open(path) as dataset:
+                images[name] = dataset.read().astype(dtype)
+            write_raster(path, images[name])
+        image = images[date]
         valid = np.ones(image.shape[1:], bool)
         valid[200:, :150] = False
         image[:, valid] = image[:, valid].clip(1)
@@ -411,7 +425,10 @@ class TestInputs:
         if kind == 'mask':
             profile = {'with_mask': valid.astype(np.uint8) * 255}
         if kind == 'alpha':
-            image, profile = np.concatenate([image, valid[None] * np.uint8(255)]), {'with_alpha': True}
+            image, profile = (
+                np.concatenate([image, valid[None] * image.dtype.type(255)]),
+                {'with_alpha': True},
+            )
         transform = GRID
         if shifted and date == 'after':  # two pixels more on all sides, so that it goes through resampling
             image = np.pad(image, ((0, 0), (2, 2), (2, 2)), 'edge')
@@ -419,7 +436,8 @@ class TestInputs:
             if kind == 'mask':
                 profile = {'with_mask': np.pad(profile['with_mask'], 2, 'edge')}
         write_raster(paths[date], image, transform=transform, **profile)
-        result = detect_scene(fake, paths['before'], paths['after'], tmp_path / 'change.tif', SMALL)
+        options = replaced(stretch=Stretch(0, 255))
+        result = detect_scene(fake, paths['before'], paths['after'], tmp_path / 'change.tif', options)
         probs = probs_of(result.files['probs'])
         assert np.array_equal(np.isfinite(probs), valid)
         assert np.array_equal(read_all(result.files['mask'])[0] == 255, ~valid)
@@ -524,14 +542,32 @@ class TestInputs:
         wrong = np.abs(image[..., 0] - expected).max(0) > 1
         assert (np.abs(np.flatnonzero(wrong) - split) < 3).all()
 
-    def test_partial_overlap(self, tmp_path, fake):
-        before = write_raster(tmp_path / 'before.tif', np.full((3, 200, 200), 9, np.uint8))
+    @pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16'])
+    def test_partial_overlap(self, tmp_path, fake, dtype):
+        before = write_raster(tmp_path / 'before.tif', np.full((3, 200, 200), 9, dtype))
         moved = GRID * Affine.translation(150, 120)
-        after = write_raster(tmp_path / 'after.tif', np.full((3, 200, 200), 9, np.uint8), transform=moved)
+        after = write_raster(tmp_path / 'after.tif', np.full((3, 200, 200), 9, dtype), transform=moved)
         result = detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
         valid = np.zeros((200, 200), bool)
         valid[120:, 150:] = True
         assert np.array_equal(np.isfinite(probs_of(result.files['probs'])), valid)
+
+    def test_transparent_pixels_of_signed_values_are_in_no_percentile(self, tmp_path):
+        image = np.full((4, 100, 100), 500, np.int16)
+        image[:3, :50], image[3, :50] = -9000, 0
+        path = write_raster(tmp_path / 'a.tif', image, with_alpha=True)
+        pair = ScenePair(read_info(path), read_info(path))
+        assert pair.stretches[0].low == 500
+
+    def test_second_date_around_the_globe(self, tmp_path, fake):
+        """Its corners are nowhere in the system of the first one."""
+        before, _ = make_pair(tmp_path, boxes=(), transform=from_origin(400_000, 5_000_000, 100, 100))
+        globe = from_origin(-180, 90, 0.5, 0.5)
+        after = write_raster(
+            tmp_path / 'globe.tif', np.full((3, 360, 720), 110, np.uint8), 'EPSG:4326', globe
+        )
+        result = detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
+        assert result.summary['valid_pixels'] == 300 * 420
 
     def test_sixteen_bits(self, tmp_path, fake):
         t1 = ground(200, 200).astype(np.uint16) * 10
@@ -624,6 +660,36 @@ class TestPolygons:
         assert values['area_m2'] == pytest.approx(expected, rel=0.01)
         assert values['mean_prob'] == 1
         assert (values['before'], values['after']) == ('before', 'after')
+
+    @pytest.mark.parametrize(
+        'crs', ['EPSG:31467', '+proj=tmerc +lon_0=9 +x_0=3500000 +ellps=bessel +towgs84=577,90,463,5,1,5,2']
+    )
+    def test_polygons_lie_where_the_mask_does(self, tmp_path, fake, crs):
+        """The second system is much like the first one, so that PROJ finds it a code, but lies elsewhere."""
+        transform = from_origin(3_500_000, 5_300_000, 0.5, 0.5)
+        before, after = make_pair(tmp_path, crs=rasterio.CRS.from_string(crs), transform=transform)
+        result = detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
+        meta, _, _, _ = read_vectors(result.files['polygons'])
+        with rasterio.open(result.files['mask']) as dataset:
+            places = [
+                transform_points(one, 'EPSG:4326', [3_500_000.0], [5_300_000.0])
+                for one in (dataset.crs, rasterio.CRS.from_string(meta['crs']))
+            ]
+        np.testing.assert_allclose(*places, atol=1e-7)
+
+    def test_geojson_is_cut_at_180_degrees(self, tmp_path, fake):
+        (x,), (y,) = transform_points('EPSG:4326', 'EPSG:32760', [180.0], [-17.0])
+        transform = from_origin(x - 35, y, 0.5, 0.5)
+        before, after = make_pair(tmp_path, crs='EPSG:32760', transform=transform)
+        result = detect_scene(fake, before, after, tmp_path / 'change.tif', replaced(polygons='geojson'))
+        (feature,) = json.loads(result.files['polygons'].read_text())['features']
+        shape = shapely.geometry.shape(feature['geometry'])
+        west, east = sorted(shape.geoms, key=lambda part: -part.bounds[0])
+        assert (west.bounds[2], east.bounds[0]) == (180, -180)
+        assert west.exterior.is_ccw
+        assert east.exterior.is_ccw
+        metres = 111_320 * np.cos(np.radians(17)) * 110_600 * 1.0003
+        assert shape.area * metres == pytest.approx(feature['properties']['area_m2'], rel=0.01)
 
     @pytest.mark.parametrize('strip', [60, 60 * 7, 60 * 1000])
     def test_strips_give_the_same_regions(self, monkeypatch, strip):
@@ -962,7 +1028,7 @@ class TestManyScenes:
             'three.tif',
             'three_mask.tif',
         ]
-        assert not (tmp_path / 'out' / '.scenes.part').exists()
+        assert not list((tmp_path / 'out').glob('.scenes*'))
 
     @pytest.fixture
     def in_process(self, monkeypatch):
@@ -998,6 +1064,17 @@ class TestManyScenes:
         assert len(outcomes) == len({outcome.scene for outcome in outcomes}) == 10
         assert outcomes[0].summary['stretch'] == ['0,255', '0,255']
         assert outcomes[0].summary['before']['name'] == '2019'
+
+    def test_two_runs_into_one_folder_keep_apart(self, two_folders, tmp_path, in_process):
+        assert not in_process
+        (one, *rest) = listing.find_scenes(*two_folders, tmp_path / 'out')
+        runs = [
+            many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', workers=2)
+            for scenes in ([one], rest)
+        ]
+        first, second = (next(run) for run in runs)
+        found = [[first, *runs[0]], [second, *runs[1]]]
+        assert [{outcome.scene for outcome in some} for some in found] == [{one}, {*rest}]
 
     def test_place_that_cannot_be_written(self, two_folders, tmp_path, in_process):
         assert not in_process

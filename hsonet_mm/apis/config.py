@@ -1,6 +1,8 @@
 """Reading a config for the command line, with the options that all commands share."""
 
 import argparse
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = [
     'load_config',
     'read_config',
     'set_iterations',
+    'short_hash',
 ]
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -73,6 +76,12 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     except (KeyError, TypeError, AssertionError, IndexError) as error:
         raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
     return cfg
+
+
+def short_hash(content: Any) -> str:
+    """The first 12 digits of the SHA-256 of a part of a config, or of whatever else :mod:`json` can express."""
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -16,7 +16,7 @@ from torch import nn
 
 from hsonet_mm import compat
 from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import read_config
+from hsonet_mm.apis.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.version import __version__
@@ -44,7 +44,7 @@ class TorchModel:
         name: Names of config and checkpoint.
         threshold: The model's own threshold.
         threshold_source: That it is the model's own.
-        versions: Versions of what computes.
+        versions: Versions of what computes, and the hash of the model's part of the config.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
@@ -70,7 +70,12 @@ class TorchModel:
         threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', None)
         self.threshold = 0.5 if threshold is None else float(threshold)
         self.name = f'{Path(config).name} {Path(checkpoint).name}'
-        self.versions = {'hsonet_mm': __version__, 'torch': torch.__version__, 'mmseg': mmseg_version}
+        self.versions = {
+            'hsonet_mm': __version__,
+            'torch': torch.__version__,
+            'mmseg': mmseg_version,
+            'config': short_hash(self.config.model.to_dict()),
+        }
 
     @torch.inference_mode()
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:

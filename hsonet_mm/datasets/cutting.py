@@ -132,7 +132,7 @@ class Cutter:
         try:
             with self.source.open(scene.files['A']) as stream, Image.open(stream) as image:
                 width, height = image.size
-        except (OSError, SyntaxError, ValueError):
+        except Exception:
             return [Unit(scene.name, scene)]  # reading it in full will say what is wrong
         return blocks(scene, height, width, self.options.block, self.options.tile)
 
@@ -236,5 +236,6 @@ class Cutter:
             changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
             if changed and not any(changed):
                 told.append(f'{split}: no mask has a changed pixel: check the masks')
-        told += [f'there is no {split} split' for split in SPLITS if split not in splits.values()]
+        left = {tile['split'] for tile in self.tiles.values()}
+        told += [f'there is no {split} split' for split in SPLITS if split not in left]
         return told

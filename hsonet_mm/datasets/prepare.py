@@ -53,11 +53,12 @@ def prepare_dataset(
     source, out, options = Path(source), Path(out), options or PrepareOptions()
     _check_target(source, out, overwrite)
     table = read_split_file(Path(split_file)) if split_file else None
-    with Source(source) as opened, _folder_beside(out) as beside:
+    place = out.resolve()  # a link to a folder stays one
+    with Source(source) as opened, _folder_beside(place) as beside:
         with large_images():
             manifest = Cutter(opened, beside / 'new', options, table).run()
         write_json(beside / 'new' / MANIFEST, manifest)
-        replace_folder(beside / 'new', out, beside / 'old')
+        replace_folder(beside / 'new', place, beside / 'old')
     return manifest
 
 
@@ -85,6 +86,10 @@ def _check_target(source: Path, out: Path, overwrite: bool) -> None:
     inside, outside = out.resolve(), source.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
         raise UserError(f'{out}: lies inside the source or around it: choose a folder beside {source}')
+    if out.is_mount() or Path.cwd().is_relative_to(inside):
+        raise UserError(
+            f'{out}: cannot be replaced while it is in use: name a folder inside it, as {out / "data"}'
+        )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not overwrite:
             raise UserError(f'{out}: exists already: choose another folder or add --overwrite')

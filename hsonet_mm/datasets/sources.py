@@ -1,8 +1,11 @@
 """Find the scenes (date 1, date 2, mask) in a folder or zip archive by the layouts of public data sets."""
 
+import lzma
+import os
 import re
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -30,6 +33,10 @@ LAYOUTS = {
     'scenes': ('A/*', 'B/*', 'label/*'),
 }
 """Paths of date 1, date 2 and mask without suffix; ``*`` is the scene's name, ``{split}`` its split."""
+
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What :mod:`zipfile` raises for archives that are not whole."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Source:
         self._stack.close()
 
     def _add_folder(self, path: Path) -> None:
-        for file in sorted(path.rglob('*')):
+        for file in sorted(_files(path)):
             self._add(file.relative_to(path).as_posix(), path)
         if not self._entries:
             for archive in sorted(path.glob('*.zip')):
@@ -93,7 +100,7 @@ class Source:
     def _add_archive(self, path: Path) -> None:
         try:
             archive = self._stack.enter_context(zipfile.ZipFile(path))
-        except (zipfile.BadZipFile, OSError) as error:
+        except (OSError, *DAMAGED) as error:
             raise UserError(
                 f'{path}: is not a readable zip archive ({error}): download it again or unpack it'
             ) from None
@@ -140,7 +147,7 @@ class Source:
         try:
             with self.open(name) as stream:
                 return stream.read()
-        except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except (OSError, EOFError, NotImplementedError, *DAMAGED) as error:
             raise UserError(
                 f'{name}: cannot be read from {self.path} ({error}): copy or download it again'
             ) from None
@@ -196,6 +203,15 @@ class Source:
             scene = Scene(f'{split}/{stem}' if split else stem, split or None, stem, group)
             groups.setdefault(root, []).append(scene)
         return groups
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """All files below a folder, behind links to folders too but for those that lead up again."""
+    for name, folders, files in os.walk(path, followlinks=True):
+        folder = Path(name)
+        above = folder.resolve(), *folder.resolve().parents
+        folders[:] = [inner for inner in folders if (folder / inner).resolve() not in above]
+        yield from (folder / file for file in files)
 
 
 def _score(scenes: Sequence[Scene]) -> tuple[int, int]:

@@ -1,8 +1,6 @@
 """From a spec to configs that can be trained: their hashes, and every mistake found before anything is trained."""
 
 import copy
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from hsonet_mm.apis.config import LOADERS, set_iterations
+from hsonet_mm.apis.config import LOADERS, set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
@@ -182,7 +180,7 @@ def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
         for pair in map(built.get_data_info, range(len(built))):
             for path in map(Path, (*pair['img_path'], pair['seg_map_path'])):
                 files.append((loader, os.path.relpath(path, folder), path.stat().st_size))
-    return _digits(files)
+    return short_hash(files)
 
 
 def _names_weights(node: Any) -> bool:
@@ -209,12 +207,7 @@ def _starts_from_weights(model: nn.Module) -> bool:
 
 
 def _config_hash(cfg: Config) -> str:
-    return _digits(_relevant(cfg.to_dict()))
-
-
-def _digits(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return short_hash(_relevant(cfg.to_dict()))
 
 
 def _relevant(node: Any) -> Any:

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,16 @@ def run(args: argparse.Namespace) -> int:
     device = 'cuda' if gpus else args.device
     model = ModelSpec(files, device, args.threshold, _cfg_options(args.cfg_options), args.threads)
     if not args.list and not Path(dates[0]).is_dir():
+        if args.workers not in (None, 1) or args.engine != 'local' or args.ray_address or len(gpus) > 1:
+            raise UserError(
+                'one scene is computed by one process, on one GPU at most: leave out --workers, --engine and '
+                '--ray-address, and name one of --gpus'
+            )
+        if gpus:
+            model = replace(model, device=f'cuda:{gpus[0]}')
         return _one(model, dates, options, args.out, args.view)
+    if args.out is not None and args.out.is_file():
+        raise UserError(f'{args.out} is a file: name a folder for the results of many scenes with -o')
     if args.list:
         scenes = read_list(args.list, args.out)
     else:

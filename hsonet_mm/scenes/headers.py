@@ -22,6 +22,7 @@ __all__ = [
     'RasterInfo',
     'coordinates',
     'file_state',
+    'file_states',
     'open_raster',
     'read_dates',
     'read_info',
@@ -46,7 +47,9 @@ class RasterInfo:
         said: Those that the file itself calls so; None where it does not.
         dtype: Their type.
         colours: Number of bands but the alpha band.
-        state: Size and time of the file, to notice that it was changed.
+        files: The file and those that belong to it, such as the sources of a VRT; not the statistics beside it, which
+            every viewer writes.
+        state: Size and time of these, to notice that one was changed.
     """
 
     path: Path
@@ -58,7 +61,8 @@ class RasterInfo:
     said: tuple[int, ...] | None
     dtype: str
     colours: int
-    state: tuple[int, int]
+    files: tuple[Path, ...]
+    state: tuple[tuple[int, int], ...]
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -89,6 +93,11 @@ def file_state(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
+def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
+    """The state of each file, see :func:`file_state`."""
+    return tuple(file_state(file) for file in files)
+
+
 def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
     """Read and check the header of a raster.
 
@@ -99,21 +108,25 @@ def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
     Raises:
         UserError: if the raster cannot be one date of a scene; the sentence says why.
     """
-    state = file_state(path)
+    file_state(path)
     if path.is_dir():
         raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
     with open_raster(path) as dataset:
         if not dataset.count or not dataset.width or not dataset.height:
-            raise UserError(f'{path} holds no bands: give the raster itself (gdalinfo lists sub-datasets)')
+            raise UserError(
+                f'{path} holds no bands itself: take one of its rasters out (gdalinfo lists their names; '
+                'gdal_translate NAME out.tif)'
+            )
         colours = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
         chosen = _choose_bands(dataset, colours, bands, path)
         dtypes = {dataset.dtypes[band - 1] for band in chosen}
         if len(dtypes) > 1 or not dtypes <= {'uint8', 'uint16', 'int16'}:
             raise UserError(
                 f'{path} holds {" and ".join(sorted(dtypes))} values where whole numbers of 8 or 16 bits are needed: '
-                'convert it (gdal_translate -ot UInt16 -scale), with NaN as nodata'
+                'convert both dates with one range (gdal_translate -ot UInt16 -scale MIN MAX 1 65535 -a_nodata 0)'
             )
         _check_georeference(dataset, path)
+        files = _files(dataset, path)
         return RasterInfo(
             path,
             dataset.crs,
@@ -124,7 +137,8 @@ def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
             _said(dataset),
             dtypes.pop(),
             len(colours),
-            state,
+            files,
+            file_states(files),
         )
 
 
@@ -183,6 +197,12 @@ def reason(error: BaseException) -> str:
     return (
         str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
     )
+
+
+def _files(dataset: Any, path: Path) -> tuple[Path, ...]:
+    """The file and those on the disk that GDAL reads with it, but for statistics."""
+    others = (Path(name) for name in dataset.files if not name.endswith('.aux.xml'))
+    return path, *(other for other in others if other != path and other.is_file())
 
 
 def _choose_bands(

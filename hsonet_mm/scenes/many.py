@@ -1,9 +1,9 @@
 """Many scenes, in this process or in several, here or on a Ray cluster."""
 
 import json
-import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,8 @@ def run_scenes(
         return
     count = SHARES * (workers or len(gpus) or SHARES)
     shares = [scenes[start::count] for start in range(min(count, len(scenes)))]
-    parts, done = folder / '.scenes.part', set[Scene]()
-    try:
+    done = set[Scene]()
+    with _jobs_folder(folder) as parts:
         for attempt in range(2):
             jobs = {
                 _write_job(parts / f'{attempt}.{number}', model, share, options): share
@@ -109,8 +109,20 @@ def run_scenes(
                         for scene in lost:
                             yield Outcome(scene, error=f'its process ended with code {event.code} ({reason})')
             shares = [[scene] for scene in scenes if scene not in done]
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
+
+
+@contextmanager
+def _jobs_folder(folder: Path) -> Iterator[Path]:
+    """A new folder for the jobs of this run, which is gone afterwards; others may run beside it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UserError(
+            f'{folder} cannot be written to ({error.strerror}): give another place with -o'
+        ) from None
+    with jobs as name:
+        yield Path(name)
 
 
 def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Iterator[Outcome]:
@@ -128,13 +140,7 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
 
 
 def _write_job(folder: Path, model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(
-            f'{folder.parent.parent} cannot be written to ({error.strerror}): give another place with -o'
-        ) from None
+    folder.mkdir()
     job = folder / 'job.json'
     content = {
         'model': asdict(model),

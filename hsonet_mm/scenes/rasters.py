@@ -14,13 +14,16 @@ from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.areas import pixel_steps
-from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, file_state, open_raster, reason
+from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, file_states, open_raster, reason
 from hsonet_mm.scenes.stretch import Stretch, apply_stretch
 
 __all__ = ['ScenePair']
 
 DEFAULT_STRETCH = Stretch(2, 98, percent=True)
 """For 16 bits where none is given."""
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
 
 _SAMPLE = 1024
 """Rows and columns that percentiles are taken of."""
@@ -74,28 +77,28 @@ class ScenePair:
 
     def _check_overlap(self) -> None:
         t1, t2 = self.t1, self.t2
-        try:
-            left, bottom, right, top = transform_bounds(t2.crs, t1.crs, *t2.bounds)
-        except GDAL_ERRORS:
-            left = bottom = right = top = np.inf
-        if not np.isfinite([left, bottom, right, top]).all():
+        found = _bounds_in(t2, t1)
+        middle = _common_middle(t1.bounds, found)
+        if middle is None:  # corners of a large raster may lie where the system of a small one means nothing
+            there = _common_middle(t2.bounds, _bounds_in(t1, t2))
+            if there is not None:
+                (x,), (y,) = transform_points(t2.crs, t1.crs, [there[0]], [there[1]])[:2]
+                middle = x, y
+        if middle is not None:
+            self._middle = middle
+            return
+        if not np.isfinite(found).all():
             raise UserError(
                 f'the area of {t2.path} ({t2.crs.to_string()[:40]}) cannot be found in the reference system of '
                 f'{t1.path} ({t1.crs.to_string()[:40]}): one of them has the wrong one, assign the right one '
                 '(gdal_edit -a_srs EPSG:...)'
             )
-        west, south, east, north = t1.bounds
-        if t1.crs.is_geographic and not t2.crs.is_geographic:  # a longitude is the same place after a turn
-            right += 360 * (left > right)
-            turns = 360 * round((west + east - left - right) / 720)
-            left, right = left + turns, right + turns
-        if left >= east or right <= west or bottom >= north or top <= south:
-            raise UserError(
-                f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
-                f'{south:.6g}) to ({east:.6g}, {north:.6g}), the other at ({left:.6g}, {bottom:.6g}) to '
-                f'({right:.6g}, {top:.6g}); check that they show one place'
-            )
-        self._middle = (max(left, west) + min(right, east)) / 2, (max(bottom, south) + min(top, north)) / 2
+        (west, south, east, north), (left, bottom, right, top) = t1.bounds, found
+        raise UserError(
+            f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
+            f'{south:.6g}) to ({east:.6g}, {north:.6g}), the other at ({left:.6g}, {bottom:.6g}) to '
+            f'({right:.6g}, {top:.6g}); check that they show one place'
+        )
 
     def _datasets(self) -> tuple[Any, Any]:
         """This thread's own handles."""
@@ -164,12 +167,12 @@ class ScenePair:
         Raises:
             UserError: if a file is damaged or was changed meanwhile.
         """
-        images, valid = list[NDArray[np.uint8]](), np.ones((rows[1] - rows[0], columns[1] - columns[0]), bool)
+        shape, window = (rows[1] - rows[0], columns[1] - columns[0]), (rows, columns)
+        images, valid = list[NDArray[np.uint8]](), np.ones(shape, bool)
         for dataset, info, stretch in zip(self._datasets(), (self.t1, self.t2), self.stretches, strict=True):
             try:
-                values = dataset.read(info.bands, window=(rows, columns))
-                if not _all_valid(dataset, info.bands):
-                    valid &= dataset.read_masks(info.bands, window=(rows, columns)).any(0)
+                values = dataset.read(info.bands, window=window)
+                valid &= _read_valid(dataset, info.bands, shape, window)
             except (*GDAL_ERRORS, OSError) as error:
                 self.check_unchanged()
                 raise UserError(
@@ -189,7 +192,7 @@ class ScenePair:
             UserError: if one was changed or removed.
         """
         for info in (self.t1, self.t2):
-            if not info.path.exists() or file_state(info.path) != info.state:
+            if not all(file.exists() for file in info.files) or file_states(info.files) != info.state:
                 raise UserError(
                     f'{info.path} was changed or removed while it was read: run the command again'
                 )
@@ -200,9 +203,45 @@ class ScenePair:
             self._open.pop(0).close()
 
 
-def _all_valid(dataset: Any, bands: Sequence[int]) -> bool:
-    flags = dataset.mask_flag_enums
-    return all(MaskFlags.all_valid in flags[band - 1] for band in bands)
+def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
+    """Bounds of a raster in the reference system of another one; infinite where they cannot be found."""
+    try:
+        left, bottom, right, top = transform_bounds(info.crs, other.crs, *info.bounds)
+    except GDAL_ERRORS:
+        return np.inf, np.inf, np.inf, np.inf
+    if other.crs.is_geographic and not info.crs.is_geographic:  # a longitude is the same place after a turn
+        west, _, east, _ = other.bounds
+        right += 360 * (left > right)
+        if np.isfinite([left, right]).all():
+            turns = 360 * round((west + east - left - right) / 720)
+            left, right = left + turns, right + turns
+    return left, bottom, right, top
+
+
+def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
+    """The middle of what two boxes have in common; None if that is nothing."""
+    left, bottom = max(one[0], other[0]), max(one[1], other[1])
+    right, top = min(one[2], other[2]), min(one[3], other[3])
+    if not np.isfinite(other).all() or left >= right or bottom >= top:
+        return None
+    return (left + right) / 2, (bottom + top) / 2
+
+
+def _read_valid(
+    dataset: Any,
+    bands: Sequence[int],
+    shape: tuple[int, int],
+    window: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> NDArray[np.bool_]:
+    """Where one of the bands has a value, in a window or all of the raster, (H, W) of that shape."""
+    flags, kinds = dataset.mask_flag_enums, dataset.colorinterp
+    if not all(MaskFlags.all_valid in flags[band - 1] for band in bands):
+        masks = dataset.read_masks(bands, out_shape=(len(bands), *shape), window=window)
+        return np.asarray(masks.any(0))
+    if ColorInterp.alpha in kinds:  # GDAL takes it for a mask beside unsigned values only
+        alpha = dataset.read(kinds.index(ColorInterp.alpha) + 1, out_shape=shape, window=window)
+        return np.asarray(alpha > 0)
+    return np.ones(shape, bool)
 
 
 def _resolve(info: RasterInfo, stretch: Stretch | None) -> Stretch | None:
@@ -213,7 +252,7 @@ def _resolve(info: RasterInfo, stretch: Stretch | None) -> Stretch | None:
     with open_raster(info.path) as dataset:
         try:
             values = dataset.read(info.bands, out_shape=(3, *shape))
-            valid = dataset.read_masks(info.bands, out_shape=(3, *shape)).any(0)
+            valid = _read_valid(dataset, info.bands, shape)
         except (*GDAL_ERRORS, OSError) as error:
             raise UserError(
                 f'{info.path} cannot be read, it is truncated or damaged ({reason(error)}): copy it again'

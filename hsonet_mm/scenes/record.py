@@ -59,7 +59,7 @@ def job_key(
     sidecars = [path for path in sidecars if path.is_file()]
     return {
         'hsonet_mm': __version__,
-        'inputs': [[str(info.path.resolve()), *info.state] for info in (pair.t1, pair.t2)],
+        'inputs': [[str(info.path.resolve()), *map(list, info.state)] for info in (pair.t1, pair.t2)],
         'model': [detector.name, detector.threshold, dict(detector.versions)],
         'model_files': [[str(path), *file_state(path)] for path in (*paths, *sidecars)],
         'options': json.loads(json.dumps({**asdict(options), 'readers': None})),

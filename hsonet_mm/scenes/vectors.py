@@ -31,7 +31,8 @@ def write_polygons(path: Path, polygons: Iterable[Polygon], crs: CRS, dates: tup
 
     Args:
         path: File ending in one of :data:`FORMATS`. GeoPackage keeps the reference system of the scene, GeoJSON
-            is in degrees of longitude and latitude, as its standard asks for.
+            is in degrees of longitude and latitude, and its polygons are cut at 180 degrees, as its standard asks
+            for (RFC 7946).
         polygons: May come one by one.
         crs: Reference system of the polygons.
         dates: Names of the two dates.
@@ -50,6 +51,7 @@ def _write_gpkg(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tuple[
     from pyogrio.raw import write
 
     epsg = crs.to_epsg()
+    exact = epsg is not None and CRS.from_epsg(epsg) == crs  # it may be that of a system much like this one
     before = pyogrio.get_gdal_config_option('OGR_CURRENT_DATE')
     pyogrio.set_gdal_config_options({'OGR_CURRENT_DATE': EPOCH})
     try:
@@ -64,7 +66,7 @@ def _write_gpkg(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tuple[
                 driver='GPKG',
                 geometry_type='MultiPolygon',
                 promote_to_multi=True,
-                crs=f'EPSG:{epsg}' if epsg else crs.to_wkt(),
+                crs=f'EPSG:{epsg}' if exact else crs.to_wkt(),
                 append=append,
             )
             append = True
@@ -92,7 +94,10 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
     with path.open('w', encoding='utf-8') as file:
         file.write(f'{{"type": "FeatureCollection", "name": "{LAYER}", "features": [')
         for number, polygon in enumerate(polygons):
-            geometry = shapely.orient_polygons(shapely.transform(polygon.geometry, to_degrees))
+            geometry = shapely.transform(polygon.geometry, to_degrees)
+            if not crs.is_geographic:
+                geometry = _cut_at_180(geometry)
+            geometry = shapely.orient_polygons(geometry)
             properties = {
                 'area_m2': round(polygon.area, 2),
                 'mean_prob': round(polygon.prob, 4),
@@ -106,3 +111,14 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
             }
             file.write(f'{"," if number else ""}\n{json.dumps(feature)}')
         file.write('\n]}\n')
+
+
+def _cut_at_180(geometry: Any) -> Any:
+    """Cut a polygon in degrees that goes across 180, and seems to go around the globe, into one for each side."""
+    west, _, east, _ = geometry.bounds
+    if east - west <= 180:
+        return geometry
+    turned = shapely.transform(geometry, lambda places: places + [360, 0] * (places[:, :1] < 0))
+    sides = [turned.intersection(shapely.box(180 * side, -90, 180 * side + 180, 90)) for side in (0, 1)]
+    sides[1] = shapely.transform(sides[1], lambda places: places - [360, 0])
+    return shapely.MultiPolygon([part for side in sides for part in shapely.get_parts(side) if part.area])

@@ -107,8 +107,8 @@ def _thumbnails(pyramid: Pyramid) -> tuple[str, str, str]:
 
 def _key(source: SceneSource) -> dict[str, Any]:
     """All that decides on the page."""
-    t1, t2 = source.pair.t1.path, source.pair.t2.path
-    files = [source.path, source.path.with_suffix('.json'), t1, t2]
+    pair = source.pair
+    files = [source.path, source.path.with_suffix('.json'), *pair.t1.files, *pair.t2.files]
     files += [source.polygons] if source.polygons else []
     assets = [asset(name) for name in ASSETS]
     return {
