@@ -36,10 +36,11 @@ leaderboard-smoke: $(VENV)/.installed
 	$(VENV)/bin/hsonet demo --data-only --pairs 16 4 8 --out leaderboard_smoke
 	DEMO_CD_ROOT=leaderboard_smoke/data $(VENV)/bin/hsonet leaderboard configs/leaderboard/smoke.yaml --out leaderboard_smoke --workers 2
 
-# The fast tests on the original OpenMMLab packages with mmcv-lite, where hsonet_mm cures what is broken. It runs from
-# the checkout there: MMEngine 0.10 finds the configs of a package only where pip copied it, not of an editable one.
+# The tests in which MMEngine or MMSegmentation takes part, on the original packages with mmcv-lite, where hsonet_mm cures
+# what is broken. It runs from the checkout there: MMEngine 0.10 finds the configs of a package only where pip copied it,
+# not of an editable one.
 test-original: $(ORIGINAL)/.installed
-	$(PYTEST_ENV) $(ORIGINAL)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST_ENV) $(ORIGINAL)/bin/python -m pytest -n 2 --dist loadfile -m "not any_host"
 
 # The drop-in claims against real Open-CD: name a python that can `import opencd`. Then Open-CD's own configs of the
 # baselines where it is not installed; they are read from OPENCD_ROOT or the folder above the package.

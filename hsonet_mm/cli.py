@@ -4,14 +4,14 @@ import argparse
 import gc
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from traceback import walk_tb
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['main', 'run_tool']
+__all__ = ['explain', 'guard', 'main', 'run_tool']
 
 COMMANDS = {
     'train': ('hsonet_mm.apis.train', 'train a config'),
@@ -20,7 +20,7 @@ COMMANDS = {
     'scene': ('hsonet_mm.scenes.command', 'change maps of georeferenced scenes of any size'),
     'view': ('hsonet_mm.viewer.command', 'pages to look at change maps of scenes, from the disk'),
     'calibrate': ('hsonet_mm.apis.calibrate', 'learn threshold and temperature of a model on validation'),
-    'export': ('hsonet_mm.export.command', 'write a model as one file that runs without PyTorch'),
+    'export': ('hsonet_mm.export.command', 'write a model as one file that runs without this package'),
     'prepare': ('hsonet_mm.datasets.prepare', 'cut archives or rasters into the LEVIR layout'),
     'check': ('hsonet_mm.datasets.check', 'read a data set before training on it'),
     'leaderboard': ('hsonet_mm.leaderboard.command', 'train and score methods alike, and write the table'),
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tool.add_arguments(command)
             command.set_defaults(tool=tool)
     args = parser.parse_args(argv)
-    return _run(args.tool, args)
+    return guard(args.tool.run, args)
 
 
 def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
@@ -68,13 +68,13 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
     tool = import_module(module)
     parser = argparse.ArgumentParser(description=summary)
     tool.add_arguments(parser)
-    return _run(tool, parser.parse_args(argv))
+    return guard(tool.run, parser.parse_args(argv))
 
 
-def _run(tool: ModuleType, args: argparse.Namespace) -> int:
+def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
     try:
-        code = tool.run(args)
+        code = run(args)
         _leave_process_group()
         return code
     except KeyboardInterrupt:
@@ -128,6 +128,14 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
     if weights := explain_load_error(error):
         return str(weights)
     if built_wrongly(error):
-        reason = str(error.args[0] if error.args else type(error).__name__).strip().splitlines()[0]
-        return f'{name} cannot be built ({reason}): correct it'
+        return f'{name} cannot be built ({_reason(error)}): correct it'
     return explain(error.__cause__, config) if error.__cause__ is not None else None
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says in its first line, or where it arose if it says nothing."""
+    if text := str(error.args[0] if error.args else '').strip():
+        return text.splitlines()[0][:200]
+    *_, (frame, _line) = walk_tb(error.__traceback__)
+    owner = frame.f_locals.get('self')
+    return type(error).__name__ + (f' in {type(owner).__name__}' if owner is not None else '')

@@ -13,6 +13,7 @@ import pickle
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
@@ -115,22 +116,25 @@ def _method_of_log(owner: object, name: str) -> Any:
     return getattr(owner, name)
 
 
-# PyTorch compares declared globals by this name; pairs of a function and its name came only after 2.4.
-_method_of_log.__module__, _method_of_log.__name__, _method_of_log.__qualname__ = (
-    'builtins',
-    'getattr',
-    'getattr',
-)
+def _known_as(module: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function under the name by which checkpoints call it; PyTorch 2.4 compares declared functions by that alone."""
+
+    def known(*args: Any) -> Any:
+        return function(*args)
+
+    known.__module__, known.__name__, known.__qualname__ = module, name, name
+    return known
 
 
 def _load_checkpoints_safely() -> None:
     """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
 
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
-    here. MMEngine falls back to (or, for downloads, starts with) unpickling arbitrary objects, so PyTorch's own switch
-    against that is turned on, unless the user set ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` before: with 0 the OneDL forks load
-    local files unsafely again, the original packages downloads only. The opposite switch,
-    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, would make every load fail beside it, and is taken away with a warning.
+    here, by their names in NumPy 1 and in NumPy 2, since checkpoints move between the two. MMEngine falls back to (or,
+    for downloads, starts with) unpickling arbitrary objects, so PyTorch's own switch against that is turned on, unless
+    the user set ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` before: with 0 the OneDL forks load local files unsafely again, the
+    original packages downloads only. The opposite switch, ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, would make every load
+    fail beside it, and is taken away with a warning.
     """
     from mmengine.logging import HistoryBuffer
     from mmengine.runner import checkpoint
@@ -141,9 +145,12 @@ def _load_checkpoints_safely() -> None:
         [
             HistoryBuffer,
             slice,
-            _method_of_log,
-            multiarray.multiarray._reconstruct,
-            multiarray.multiarray.scalar,
+            _known_as('builtins', 'getattr', _method_of_log),
+            *(
+                _known_as(f'numpy.{core}.multiarray', name, getattr(multiarray.multiarray, name))
+                for core in ('core', '_core')
+                for name in ('_reconstruct', 'scalar')
+            ),
             np.ndarray,
             np.dtype,
             *dtypes,

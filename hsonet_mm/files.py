@@ -2,12 +2,15 @@
 
 import json
 import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = ['folder_beside', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -20,17 +23,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: if the disk is full, the place cannot be written to, or is a folder.
     """
-    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')  # beside: a move never crosses disks
     try:
+        # beside: a move never crosses disks
+        temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(data)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter where the path names no file
+        reason = getattr(error, 'strerror', None) or error
         raise UserError(
-            f'{path} cannot be written ({error.strerror or error}): make room for it, or name another place'
+            f'{path} cannot be written ({reason}): make room for it, or name another place'
         ) from error
 
 
@@ -42,6 +47,26 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write what :mod:`json` can express, indented, see :func:`write_bytes`."""
     write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+@contextmanager
+def folder_beside(out: Path) -> Iterator[Path]:
+    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(
+            prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise UserError(
+            f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+        ) from error
+    with beside as name:
+        yield Path(name)
 
 
 def replace_folder(new: Path, target: Path, old: Path) -> None:

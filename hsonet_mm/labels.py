@@ -6,7 +6,7 @@ from PIL import Image
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['find_changed', 'label_values']
+__all__ = ['find_changed', 'label_values', 'no_label']
 
 
 def label_values(image: Image.Image, path: str) -> NDArray[np.uint8]:
@@ -97,3 +97,11 @@ def find_changed(
             f'the label {path} holds {what}: write 0 for unchanged and 1 or 255 for changed, or {cure}'
         )
     return values >= 128, 'empty' if present <= {0} else coding
+
+
+def no_label(image: str) -> UserError:
+    """The mistake of an image that comes without a label to where one is needed."""
+    return UserError(
+        f'{image} comes without a label: give seg_map_path in data_prefix and load it with '
+        'hsonet_mm.MultiImgLoadAnnotations, or use hsonet predict'
+    )

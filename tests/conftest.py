@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from functools import wraps
 from pathlib import Path
 
 import cv2
@@ -81,6 +82,33 @@ def write_split(folder, pairs):
             cv2.imwrite(str(folder / name / f'{index}.png'), image)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _untraced_export():
+    """Coverage looks away while PyTorch exports, which takes twice as long under its tracer."""
+
+    def untraced(function):
+        @wraps(function)
+        def run(*args, **kwargs):
+            tracer = sys.gettrace()
+            sys.settrace(None)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                sys.settrace(tracer)
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (torch.export, 'export'),
+            (torch.export, 'load'),
+            (torch.export, 'save'),
+            (torch.onnx, 'export'),
+        ):
+            patch.setattr(module, name, untraced(getattr(module, name)))
+        yield
+
+
 @pytest.fixture(scope='session')
 def repo():
     """The folder of the project."""
@@ -143,6 +171,14 @@ def _forget_runs(cls=ManagerMixin):
 def _no_default_scope():
     """No test finds the default scope of MMEngine that an earlier test or fixture has set."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads():
+    """A tool that sets PyTorch's threads in a test's process leaves them to no other: more than cores are slow."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='session')

@@ -95,6 +95,21 @@ def test_out_indices_choose_levels(build):
 
 
 @pytest.mark.parametrize('build', SMALL)
+def test_what_no_level_needs_is_not_trained(build):
+    """Distributed training stops at a parameter that asks for a gradient and gets none."""
+    whole, backbone = build().eval(), build(out_indices=(0, 2)).eval()
+    backbone.load_state_dict(whole.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    levels = backbone(x)
+    for level, expected in zip(levels, whole(x)[:3:2], strict=True):
+        torch.testing.assert_close(level, expected)
+    sum(level.square().sum() for level in levels).backward()
+    asking = {name for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    assert asking == {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
+    assert len(asking) < len(list(backbone.parameters()))
+
+
+@pytest.mark.parametrize('build', SMALL)
 def test_random_weights_keep_the_signal(build):
     torch.manual_seed(0)
     backbone = build(drop_path_rate=0.0).train()

@@ -101,6 +101,19 @@ def test_pair_without_its_label(data, config, refuse, checkpoint):
     refuse('test', *args, naming=[data / 'test/label', '(1)'])
 
 
+DATES = {'_delete_': True, 'img_path_from': 'test/A', 'img_path_to': 'test/B'}
+UNLABELLED = [{'type': 'hsonet_mm.MultiImgLoadImageFromFile'}, {'type': 'MultiImgPackSegInputs'}]
+
+
+@pytest.mark.parametrize(
+    'changes', [{'data_prefix': DATES}, {'pipeline': UNLABELLED}], ids=['files', 'pipeline']
+)
+def test_split_without_labels(changes, data, config, refuse, checkpoint):
+    path = config({f'test_dataloader.dataset.{key}': value for key, value in changes.items()})
+    naming = [data / 'test/A/0.png', 'comes without a label: give seg_map_path', 'hsonet predict']
+    refuse('test', path, checkpoint, '--data-root', data, naming=naming)
+
+
 def test_missing_date_in_prediction(data, config, refuse, checkpoint):
     (data / 'test/A/1.png').unlink()
     folders = (data / 'test/A', data / 'test/B')

@@ -102,6 +102,13 @@ def test_odd_sizes(name):
         assert build(model_config(name)).eval()(torch.rand(1, 6, 37, 43)).shape[2:] == (37, 43)
 
 
+def test_snunet_says_which_sizes_it_takes():
+    with pytest.raises(
+        UserError, match=r'SNUNet_ECAM .* got 40 x 64 pixels: pad to multiples of 16, .*--crop'
+    ):
+        build(model_config('snunet_c16')).eval()(torch.rand(1, 6, 40, 64))
+
+
 def test_both_dates_count(name):
     """None of the five is symmetric."""
     model = build(model_config(name)).eval()

@@ -12,6 +12,8 @@ import torch
 from hsonet_mm.evaluation.breakdown import RINGS, SIZES, Group, breakdown, sum_groups
 from hsonet_mm.evaluation.confusion import confusion
 
+pytestmark = pytest.mark.any_host
+
 SIDES = (True, False)
 ALL = [('size', name, side) for side in SIDES for name in SIZES]
 ALL += [('boundary', name, side) for side in SIDES for name in RINGS]

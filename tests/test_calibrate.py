@@ -226,6 +226,35 @@ def test_a_split_without_changed_pixels(trained, checkpoint, tiny_data, tmp_path
     assert not sidecar_of(checkpoint).exists()
 
 
+LOAD, LABEL, PACK, RESIZE = (
+    {'type': 'hsonet_mm.MultiImgLoadImageFromFile'},
+    {'type': 'hsonet_mm.MultiImgLoadAnnotations'},
+    {'type': 'MultiImgPackSegInputs'},
+    {'type': 'MultiImgResize', 'scale': (32, 32)},
+)
+DATES = {'img_path_from': 'val/A', 'img_path_to': 'val/B'}
+RESIZES = r'bad\.py changes the size of its images.*: take MultiImgResize'
+UNLABELLED = r'val/A/0\.png comes without a label: give seg_map_path in data_prefix.*hsonet predict'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'told'),
+    [
+        ({'pipeline': [LOAD, RESIZE, LABEL, PACK]}, RESIZES),
+        ({'pipeline': [LOAD, LABEL, RESIZE, PACK]}, RESIZES),
+        ({'pipeline': [LOAD, PACK]}, UNLABELLED),
+        ({'data_prefix': {**DATES, '_delete_': True}}, UNLABELLED),
+    ],
+    ids=['resized before', 'resized after', 'not loaded', 'not there'],
+)
+def test_a_split_that_cannot_be_calibrated_on(trained, checkpoint, tmp_path, changes, told):
+    config = tmp_path / 'bad.py'
+    config.write_text(f'_base_ = {str(trained[0])!r}\nval_dataloader = {dict(dataset=changes)!r}\n')
+    with pytest.raises(UserError, match=told):
+        run(config, checkpoint)
+    assert not sidecar_of(checkpoint).exists()
+
+
 def test_limit_is_where_probabilities_end():
     """The last logit that is kept is told from 1 in single precision."""
     p = np.float32(1 / (1 + np.exp(-LOGIT_LIMIT)))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -258,11 +259,13 @@ def test_mistakes_are_named():
     size = good | {'gt_sem_seg': {'data': torch.zeros(1, 4, 5)}}
     classes = good | {'seg_logits': {'data': torch.zeros(3, 4, 4)}}
     nan = good | {'seg_logits': {'data': torch.full((1, 4, 4), math.nan)}}
+    unlabelled = {key: value for key, value in good.items() if key != 'gt_sem_seg'}
     for bad, sentence in [
         (values, 'label/a.png: the label holds the value 128'),
         (size, 'A/a.png and B/a.png: the label is 4 x 5 and the prediction 4 x 4'),
         (classes, '3 classes'),
         (nan, 'A/a.png and B/a.png: the prediction is NaN'),
+        (unlabelled, 'A/a.png comes without a label: give seg_map_path in data_prefix'),
     ]:
         with pytest.raises(UserError, match=sentence):
             ChangeMetric().process({}, [bad])
@@ -272,51 +275,38 @@ def test_two_processes_count_padding_once(tmp_path):
     """Five images on two processes: the sampler repeats one, the metric must not count it twice."""
     script = textwrap.dedent("""
         import json, sys
-        import numpy as np, torch
+        import torch
         from mmengine.dataset import DefaultSampler
         from hsonet_mm.evaluation import ChangeMetric
 
-        rank, world, batch, round_up = (int(value) for value in sys.argv[1:5])
-        if world > 1:
-            torch.distributed.init_process_group('gloo', 'file://' + sys.argv[5], rank=rank, world_size=world)
-
-        def sample(index):
-            rng = np.random.default_rng(index)
-            probs = torch.tensor(rng.random((1, 16, 16)), dtype=torch.float32)
-            target = torch.tensor(rng.random((1, 16, 16)) < 0.1 * (index + 1)).byte()
-            return dict(gt_sem_seg=dict(data=target), seg_logits=dict(data=probs),
-                        pred_sem_seg=dict(data=(probs > 0.5).float()))
-
-        indices = list(DefaultSampler(range(5), shuffle=False, round_up=bool(round_up)))
-        metric = ChangeMetric()
-        for start in range(0, len(indices), batch):
-            metric.process({}, [sample(index) for index in indices[start:start + batch]])
-        figures = metric.evaluate(5)
-        print('FIGURES', json.dumps([len(indices), figures]))
-        if world > 1:
-            torch.distributed.destroy_process_group()
+        rank, folder = int(sys.argv[1]), sys.argv[2]
+        torch.distributed.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
+        samples = torch.load(f'{folder}/samples.pt')
+        for batch, round_up in ((2, True), (1, False)):
+            indices = list(DefaultSampler(samples, shuffle=False, round_up=round_up))
+            metric = ChangeMetric()
+            for start in range(0, len(indices), batch):
+                metric.process({}, [samples[index] for index in indices[start:start + batch]])
+            print('FIGURES', json.dumps([len(indices), metric.evaluate(len(samples))]))
+        torch.distributed.destroy_process_group()
     """)
-
-    def run(world, batch, round_up):
-        store = tmp_path / f'store{world}{batch}{round_up}'
-        arguments = [str(value) for value in (world, batch, round_up, store)]
-        processes = [
-            subprocess.Popen(
-                [sys.executable, '-c', script, str(rank), *arguments],
-                cwd=tmp_path,
-                env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'OMP_NUM_THREADS': '1'},
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(world)
-        ]
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
-        assert all(process.returncode == 0 for process in processes)
-        return [json.loads(output.split('FIGURES ')[1]) for output in outputs]
-
-    [(count, one)] = run(1, 5, 1)
-    assert count == 5
-    two = run(2, 2, 1)
-    assert [count for count, _ in two] == [3, 3]  # the sampler did pad
-    assert [figures for _, figures in two] == [one, one]
-    assert [figures for _, figures in run(2, 1, 0)] == [one, one]  # and without padding: 3 and 2 images
+    samples = [sample(*random_pair(seed, share=0.1 * (seed + 1))) for seed in range(5)]
+    torch.save(samples, tmp_path / 'samples.pt')
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', script, str(rank), str(tmp_path)],
+            cwd=tmp_path,
+            env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'OMP_NUM_THREADS': '1'},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert all(process.returncode == 0 for process in processes)
+    printed = [re.findall('FIGURES (.*)', output) for output in outputs]
+    padded, unpadded = zip(*[map(json.loads, lines) for lines in printed], strict=True)
+    assert [count for count, _ in padded] == [3, 3]  # the sampler did pad
+    assert [count for count, _ in unpadded] == [3, 2]
+    one = evaluate(ChangeMetric(), samples)
+    assert [figures for _, figures in (*padded, *unpadded)] == [one] * 4

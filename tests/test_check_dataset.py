@@ -1,4 +1,5 @@
 import json
+import re
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from hsonet_mm.datasets.duplicates import find_duplicates, thumbnail
 from hsonet_mm.datasets.inspection import PairRecord, inspect_set
 from hsonet_mm.datasets.sources import Scene
 from hsonet_mm.errors import UserError
+
+pytestmark = pytest.mark.any_host
 
 SPLITS = {'train': 6, 'val': 3, 'test': 3}
 
@@ -127,6 +130,25 @@ def test_labels(data):
     (data / 'train/label/1.png').unlink()
     assert cv2.imwrite(str(data / 'train/label/1.jpg'), label_of(7), [cv2.IMWRITE_JPEG_QUALITY, 60])
     assert 'train/label/1.jpg: holds values between 0 and 255' in only(data, 'warning', 'noisy label')
+
+
+@pytest.mark.parametrize(('unlabelled', 'high'), [(255, 1), (128, 255)])
+def test_a_value_that_is_not_labelled_is_named(data, tmp_path, capsys, unlabelled, high):
+    shares = {split: row['changed_share'] for split, row in check_dataset(data).splits.items()}
+    for path in data.glob('*/label/*.png'):
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) // 255 * np.uint8(high)
+        label[60:, 70:] = unlabelled
+        save(path, label)
+    arguments = ['check', [str(data), '--crop', '64', '--contact-sheet', str(tmp_path / 'sheet.png')]]
+    assert run_tool(*arguments) == 1
+    told = (
+        '--changed-values of prepare, which takes all others for unchanged, or .* by --ignore-value of check'
+    )
+    assert re.search(told, capsys.readouterr().out)
+    arguments[1] += ['--ignore-value', str(unlabelled)]
+    assert run_tool(*arguments) == 0
+    splits = check_dataset(data, crop=64, ignore_value=unlabelled).splits
+    assert {split: row['changed_share'] for split, row in splits.items()} == shares
 
 
 def test_labels_of_0_and_1_are_fine_but_not_mixed(data):

@@ -1,9 +1,11 @@
-"""The command line from end to end: every tool as a subprocess, every option in this process."""
+"""The command line from end to end: some tools as subprocesses, every option in this process."""
 
 import argparse
 import json
 import re
+import runpy
 import shlex
+import sys
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -383,7 +385,7 @@ def test_amp_wraps_the_optimiser(monkeypatch):
 
 
 def test_tensorboard_names_its_extra(write_config, hsonet, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'tensorboard', None)
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
     code, _, stderr = hsonet('train', write_config(tmp_path / 'tb.py'), '--tensorboard')
     assert code == 2
     assert 'pip install "hsonet_mm[tensorboard]"' in stderr
@@ -414,10 +416,13 @@ def test_wrong_usage(argv, capsys):
 
 
 @pytest.mark.parametrize('name', TOOLS.values())
-def test_tool_help(name, run_tool):
-    done = run_tool(f'tools/{name}.py', '--help')
-    assert done.returncode == 0, done.stderr
-    assert f'usage: {name}.py' in done.stdout
+def test_tool_help(name, repo, monkeypatch, capsys):
+    tool = str(repo / 'tools' / f'{name}.py')
+    monkeypatch.setattr(sys, 'argv', [tool, '--help'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(tool, run_name='__main__')
+    assert end.value.code == 0
+    assert f'usage: {name}.py' in capsys.readouterr().out
 
 
 def test_check_tool(run_tool, tiny_data):

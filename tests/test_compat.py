@@ -3,6 +3,7 @@
 import importlib
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -121,6 +122,19 @@ class TestCheckpoints:
         buffer = content['message_hub']['log_scalars']['train/loss']
         assert isinstance(buffer, HistoryBuffer)
         assert buffer.mean() == pytest.approx(0.875 / 3)
+
+    @pytest.mark.parametrize('core', [b'core', b'_core'])
+    def test_written_under_either_numpy(self, tmp_path, core):
+        self.checkpoint(tmp_path / 'here.pth')
+        with ZipFile(tmp_path / 'here.pth') as here, ZipFile(tmp_path / 'there.pth', 'w') as there:
+            for name in here.namelist():
+                content = here.read(name)
+                if name.endswith('data.pkl'):
+                    content, renamed = re.subn(rb'(?<=cnumpy\.)_?core(?=\.multiarray\n)', core, content)
+                    assert renamed
+                there.writestr(name, content)
+        content = torch.load(tmp_path / 'there.pth')
+        assert content['message_hub']['log_scalars']['train/loss'].mean() == pytest.approx(0.875 / 3)
 
     def test_loads_through_mmengine_again_and_again(self, tmp_path):
         path = self.checkpoint(tmp_path / 'iter_3.pth')

@@ -529,6 +529,17 @@ class TestTransforms:
         assert min(rows) < 30
         assert max(rows) > 50
 
+    @pytest.mark.parametrize('factor', [0.3, 0.55, 0.73, 1.37, 2, 2.6])
+    def test_scale_leaves_the_label_where_the_image_is(self, factor):
+        rows, columns = np.mgrid[:90, :120]
+        disc = (np.hypot(rows - 40, columns - 70) <= 30).astype(np.uint8)
+        sample = {'img': [np.repeat(disc[..., None] * np.uint8(200), 3, 2)] * 2}
+        sample |= {'gt_seg_map': disc, 'seg_fields': ['gt_seg_map']}
+        results = MultiImgRandomScale((factor, factor)).transform(sample)
+        drawn, label = results['img'][0][..., 0] >= 100, results['gt_seg_map']
+        assert set(np.unique(label)) == {0, 1}
+        np.testing.assert_allclose(np.argwhere(label).mean(0), np.argwhere(drawn).mean(0), atol=0.1)
+
     def test_scale_leaves_room_for_the_crop(self):
         assert MultiImgRandomScale((0.1, 0.1), min_size=16).transform(coordinates())['img_shape'] == (16, 24)
         assert MultiImgRandomScale((0.1, 0.1), min_size=99).transform(coordinates())['img_shape'] == (20, 30)

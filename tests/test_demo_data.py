@@ -15,6 +15,8 @@ from hsonet_mm.demo.render import cast_shadow, render
 from hsonet_mm.demo.scenes import Building, Rect, Scene, Sun, Tree
 from hsonet_mm.errors import UserError
 
+pytestmark = pytest.mark.any_host
+
 
 @pytest.fixture(scope='module')
 def pairs():
@@ -104,6 +106,14 @@ def test_other_contents_are_refused(tmp_path):
         generate(tmp_path / 'mine', 1, 0, 0, size=64)
     (tmp_path / 'empty').mkdir()
     assert generate(tmp_path / 'empty', 1, 0, 0, size=64)['splits']['train']['pairs'] == 1
+
+
+def test_places_where_no_folder_can_be_made(tmp_path):
+    (tmp_path / 'file').touch()
+    for place in (tmp_path / 'file/set', tmp_path / 'file/deep/set', Path('/proc/none/set')):
+        with pytest.raises(UserError, match=f'^{place} cannot be made '):
+            generate(place, 1, 0, 0, size=64)
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
 @pytest.mark.parametrize(

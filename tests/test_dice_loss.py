@@ -6,6 +6,8 @@ import torch
 from hsonet_mm.models.losses import BinaryDiceLoss
 from hsonet_mm.registry import MODELS
 
+pytestmark = pytest.mark.any_host
+
 LABEL = torch.tensor([[[0, 1, 1, 0], [0, 1, 255, 255]]])
 
 

@@ -788,3 +788,29 @@ def _sample(label):
     from mmseg.structures import SegDataSample
 
     return SegDataSample(gt_sem_seg=PixelData(data=label.unsqueeze(0) if label.ndim == 2 else label))
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        {'type': 'hsonet_mm.EOLoss', 'schedule': 'constant'},
+        {'type': 'hsonet_mm.BinaryFocalLoss', 'alpha': 0.5},
+    ],
+)
+def test_hard_examples_are_mined_by_the_plain_loss(loss):
+    """MMSegmentation's sampler takes the pixels of the largest losses, and nothing that is ignored."""
+    head = FCNHead(
+        in_channels=4,
+        channels=4,
+        num_classes=2,
+        out_channels=1,
+        threshold=0.5,
+        loss_decode=loss,
+        sampler={'type': 'OHEMPixelSampler', 'min_kept': 10},
+    )
+    pred, target = make_batch(dtype=torch.float32)
+    weight = head.sampler.sample(pred, target[:, None])
+    logits = torch.cat([torch.zeros_like(pred), pred], 1)
+    hard = F.cross_entropy(logits, target, ignore_index=255, reduction='none')
+    expected = hard.flatten().topk(10 * len(pred)).indices
+    assert set(weight.flatten().nonzero().flatten().tolist()) == set(expected.tolist())

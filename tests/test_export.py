@@ -92,6 +92,11 @@ def images(seed, *shape):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
+def bands_of(t1, t2):
+    """Red, green, blue of both dates, as other programs give them to an exported model."""
+    return np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2).astype(np.float32)
+
+
 def test_same_probabilities_at_any_size(exported):
     config, checkpoint, path, _ = exported
     expected = ChangeDetector.from_checkpoint(config, checkpoint)
@@ -144,18 +149,18 @@ def test_the_graph_takes_raw_bands(exported):
         ['batch', 1, 'height', 'width'],
     )
     t1, t2 = images(1, 1, 40, 50), images(2, 1, 40, 50)
-    bands = np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2)
+    bands = bands_of(t1, t2)
     expected = ChangeDetector.from_onnx(exported[2]).probs(t1, t2)
     # as Deepness does it: float32(bytes / 255), then (x - mean) / std with the deviation of the metadata
     deepness = np.float32(bands / 255) / np.float32(1 / 255)
-    for given in (bands.astype(np.float32), deepness.astype(np.float32)):
+    for given in (bands, deepness.astype(np.float32)):
         np.testing.assert_allclose(session.run(None, {'pair': given})[0][:, 0], expected, atol=1e-4)
 
 
 def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
     config, checkpoint = save(tmp_path, write_config, TWO_CHANNELS)
     path = tmp_path / 'tiles.onnx'
-    options = ('--tile-size', 48, '--threshold', 0.3)
+    options = ('--tile', 48, '--threshold', 0.3)
     assert run(config, checkpoint, '-o', path, *options) == 0
     detector = ChangeDetector.from_onnx(path)
     assert (detector.threshold, detector.threshold_source) == (0.3, 'given on export')
@@ -177,15 +182,13 @@ def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
     assert run(config, checkpoint, '-o', path) == 0
     says = 'from PyTorch; threshold 0.42 (calibrated (calibrated.pth.calibration.json)), temperature 1.7'
     assert says in capsys.readouterr().out
-    expected, model = (
-        ChangeDetector.from_checkpoint(config, checkpoint),
-        formats.ProgramModel(path.read_bytes()),
-    )
+    extra = {formats.EXTRA_FILE: ''}
+    module = torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra).module()
+    expected = ChangeDetector.from_checkpoint(config, checkpoint)
     for shape in ((2, 37, 50), (1, 64, 96)):  # the second one needs no padding
         t1, t2 = images(1, *shape), images(2, *shape)
-        np.testing.assert_allclose(model.probs(t1, t2), expected.probs(t1, t2), atol=1e-5)
-    extra = {formats.EXTRA_FILE: ''}
-    torch.export.load(io.BytesIO(path.read_bytes()), extra_files=extra)
+        probs = module(torch.from_numpy(bands_of(t1, t2))).detach()[:, 0].numpy()
+        np.testing.assert_allclose(probs, expected.probs(t1, t2), atol=1e-5)
     assert json.loads(json.loads(extra[formats.EXTRA_FILE])['hsonet_mm'])['threshold'] == 0.42
 
 
@@ -215,7 +218,7 @@ def test_bad_arguments(trained, tmp_path):
         ((config, checkpoint, '-o', tmp_path / 'model'), r'model does not end in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'does not end in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
-        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile-size', 0), '--tile-size 0'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile', 0), '--tile 0'),
         ((config, 'none.pth', '-o', tmp_path / 'm.onnx'), r'none\.pth does not exist'),
         (('none.py', checkpoint, '-o', tmp_path / 'm.onnx'), r'none\.py does not exist'),
     ]:
@@ -300,31 +303,25 @@ def test_no_torch_in_what_runs_exported_models(repo):
         assert not any(one.startswith(('torch', 'mm')) for one in names), name
 
 
-def kernels_are_constant(path):
-    """Whether ONNX Runtime can prepare the kernels of all convolutions, which it needs to be fast."""
-    graph = onnx.load(path).graph
-    constants = {one.name for one in graph.initializer}
-    return all(node.input[1] in constants for node in graph.node if node.op_type == 'Conv')
+def test_kernels_of_same_padding_are_constant():
+    """ONNX Runtime prepares the kernels of convolutions that are constants, which it needs to be fast."""
+    sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    conv, x = _SameConv2d(3, 4, 3, stride=2).eval(), torch.zeros(1, 3, 20, 31)
+    program = torch.export.export(conv, (x,), dynamic_shapes=(sides,), strict=False)
+    graph = torch.onnx.export(
+        program, opset_version=formats.OPSET, dynamo=True, verbose=False
+    ).model_proto.graph
+    kernels = {node.input[1] for node in graph.node if node.op_type == 'Conv'}
+    assert kernels
+    assert kernels <= {one.name for one in graph.initializer}
 
 
-def test_kernels_are_constant(exported):
-    assert kernels_are_constant(exported[2])
-
-
-@pytest.mark.slow
-@pytest.mark.no_cover
-def test_network_of_full_size(repo, tmp_path):
-    """The main config with random weights; test_readme.py exports HSONet-lite."""
-    config = repo / 'configs/hsonet_levir.py'
-    cfg = Config.fromfile(config)
-    cfg.model.backbone.init_cfg = None
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('opencd'):
-        network = MODELS.build(cfg.model)
-    torch.nn.init.normal_(network.decode_head.conv_seg.weight, std=0.05)
-    torch.save(network.state_dict(), tmp_path / 'weights.pth')
-    assert run(config, tmp_path / 'weights.pth', '-o', tmp_path / 'model.onnx') == 0
-    assert kernels_are_constant(tmp_path / 'model.onnx')
+def test_what_is_traced_is_the_detector(trained):
+    detector = ChangeDetector.from_checkpoint(*trained)
+    t1, t2 = images(1, 2, 37, 50), images(2, 2, 37, 50)
+    with torch.no_grad():
+        probs = PairToProbs(detector.model.network)(torch.from_numpy(bands_of(t1, t2)))
+    np.testing.assert_allclose(probs[:, 0], detector.probs(t1, t2), atol=1e-5)
 
 
 def test_normalisation_without_mean(trained):

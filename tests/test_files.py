@@ -10,6 +10,8 @@ import pytest
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes, write_json, write_text
 
+pytestmark = pytest.mark.any_host
+
 
 def test_content_and_folder(tmp_path):
     target = tmp_path / 'new/folder/file'
@@ -85,7 +87,7 @@ def test_what_cannot_be_expressed_leaves_the_old_file(tmp_path):
 def test_places_that_cannot_hold_a_file(tmp_path):
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'file').touch()
-    for target in (tmp_path / 'folder', tmp_path / 'file/below'):
+    for target in (tmp_path / 'folder', tmp_path / 'file/below', Path(), Path('/')):
         with pytest.raises(UserError, match=f'^{target} cannot be written'):
             write_bytes(target, b'')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder']

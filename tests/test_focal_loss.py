@@ -10,6 +10,8 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import BinaryFocalLoss
 from hsonet_mm.registry import MODELS
 
+pytestmark = pytest.mark.any_host
+
 LABEL = torch.tensor([[[0, 1, 1, 0], [0, 1, 255, 255]]])
 
 

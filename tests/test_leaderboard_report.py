@@ -38,6 +38,8 @@ from hsonet_mm.leaderboard.report import write_report
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Spread, Standing, summarise
 
+pytestmark = pytest.mark.any_host
+
 T1, T2 = '2026-01-01T10:00:00.000Z', '2026-01-02T10:00:00.000Z'
 SKILLS = {'hsonet_lite': 1.0, 'ussfc_net': 0.75, 'tinycd': 0.5}
 CONFIG = """
@@ -798,13 +800,29 @@ def test_costs_that_are_measured_once_have_no_spread(board):
 def test_latencies_that_differ_between_seeds_have_a_spread(tmp_path):
     fake = small(tmp_path, seeds=(0, 1))
     for row in fake.tables['results']:
-        row |= {'latency_ms': 10, 'timed_on': 'a GPU'} if row['seed'] else {'latency_ms': 12}
+        row['latency_ms'] = 10 if row['seed'] else 12
     write_report(fake.write())
     for ((heads, (line,)),) in cost_tables(fake):
         shown = dict(zip(heads, line, strict=True))
         assert shown['latency, ms'] == '11.0 ± 1.4'
-        assert shown['timed on'] == 'CPU, 1 thread, a GPU'
         assert '±' not in shown['GMACs'] + shown['pairs a second']
+
+
+@pytest.mark.parametrize(
+    ('last', 'shown'), [(1, ['2.0', '500.0', 'a GPU']), (2, ['5.2', '200.0', 'CPU, 1 thread'])], ids=str
+)
+def test_latencies_are_of_the_device_that_was_timed_last(tmp_path, last, shown):
+    fake = small(tmp_path, seeds=(0, 1, 2))
+    for row in fake.tables['results']:
+        on_gpu = {'latency_ms': 2, 'throughput': 500, 'timed_on': 'a GPU'}
+        row |= on_gpu if row['seed'] < 2 else {'latency_ms': 5.2, 'throughput': 200}
+        row['scored_at'] = T2 if row['seed'] == last else T1
+    write_report(fake.write())
+    assert f'\n- timed on: {shown[-1]}\n' in (tmp_path / 'report.md').read_text()
+    for ((heads, (line,)),) in cost_tables(fake):
+        cells = dict(zip(heads, line, strict=True))
+        assert [cells[head] for head in ('latency, ms', 'pairs a second', 'timed on')] == shown
+        assert '±' in cells['training, min']  # of all seeds
 
 
 def test_markdown_shows_where_methods_fail_as_the_page_does(board):
@@ -817,7 +835,8 @@ def test_markdown_shows_where_methods_fail_as_the_page_does(board):
         (CELL._replace(block='ImageNet weights'), ['hsonet_lite', 'unet_r18']),
     ):
         rows = tables_of(board)[cell]
-        for table in breakdown_tables(records_of(board).of(cell), [row.method for row in rows], 'val'):
+        seeds = {row.method: row.seeds for row in rows}
+        for table in breakdown_tables(records_of(board).of(cell), seeds, 'val'):
             assert {name for name, _ in table.rows} == set(methods)
             assert f'\n{table.title}. {table.note}'.replace('<', '\\<') in text
             heads = [
@@ -851,7 +870,11 @@ def test_two_builds_are_equal(board):
 
 
 def test_breakdown_equals_the_counts(board):
-    methods = ['tinycd', 'hsonet_lite', 'unet_r18']  # the last is of the other block
+    methods = {
+        'tinycd': (0, 1),
+        'hsonet_lite': (0, 1, 2),
+        'unet_r18': (0, 1, 2),
+    }  # the last is of the other block
     tables = breakdown_tables(records_of(board).of(CELL), methods, 'val')
     assert [(table.changed, table.counted) for table in tables] == [
         (True, False), (False, True), (True, False), (False, False),
@@ -868,7 +891,7 @@ def test_breakdown_equals_the_counts(board):
 
     text = (board.out / 'index.html').read_text()
     for table, kind in zip(tables, ('size', 'size', 'boundary', 'boundary'), strict=True):
-        assert [name for name, _ in table.rows] == methods[:2]
+        assert [name for name, _ in table.rows] == ['tinycd', 'hsonet_lite']
         assert table.title in text
         for (group, amount), share in zip(table.groups, table.rows[1][1], strict=True):
             lines = rows(kind, group, str(int(table.changed)))
@@ -894,6 +917,40 @@ def test_breakdown_equals_the_counts(board):
                 assert theirs.best != ours.best
     boundary = tables[2].rows[1][1][0].value
     assert f'>{100 * boundary:.1f}</td>' in text
+
+
+def test_a_breakdown_of_fewer_seeds_than_the_scores_says_of_which(tmp_path):
+    fake = small(tmp_path, ('hsonet_lite', 'ussfc_net', 'tinycd'), (0, 1, 2))
+    left = {'hsonet_lite': (0, 1, 2), 'ussfc_net': (2, 1), 'tinycd': (1,)}
+    fake.tables['breakdown'] = [
+        row for row in fake.tables['breakdown'] if row['seed'] in left[row['method']]
+    ]  # fmt: skip
+    page = Page(write_report(fake.write())).tables
+    names = {'hsonet_lite', 'ussfc_net (seeds 1, 2)', 'tinycd (seed 1)'}
+    tables = breakdown_tables(records_of(fake).of(CELL), dict.fromkeys(left, (0, 1, 2)), 'val')
+    assert tables
+    for table in tables:
+        assert {name for name, _ in table.rows} == names
+    written = [
+        lines for heads, lines in markdown_tables((tmp_path / 'report.md').read_text()) if len(heads) > 1
+    ]
+    for shown in (page, written):
+        assert sum({line[0] for line in lines[-3:]} == names for lines in shown) == len(tables)
+
+
+def test_groups_stand_in_their_order_whichever_run_has_pixels_in_them(tmp_path):
+    """A first run without false alarms of some size does not put that size last."""
+    fake = small(tmp_path, ('hsonet_lite', 'tinycd'))
+    alarms = [row for row in fake.tables['breakdown'] if (row['kind'], row['changed']) == ('size', 0)]
+    order = list(dict.fromkeys(row['group'] for row in alarms))
+    for row in alarms:
+        there = row['method'] == 'tinycd' or row['group'] == order[-1]
+        row |= {'objects': int(there), 'pixels': 9 * there, 'called': 9 * there}
+    fake.write()
+    tables = breakdown_tables(records_of(fake).of(CELL), {'hsonet_lite': (0,), 'tinycd': (0,)}, 'val')
+    (groups,) = ([group for group, _ in table.groups] for table in tables if table.counted)
+    assert groups == order
+    assert len(order) > 2
 
 
 def test_published_figures_stand_apart_with_their_notes(board):
@@ -1387,9 +1444,9 @@ def test_latencies_of_two_devices_are_not_joined(tmp_path):
 
     assert joined('macs')
     assert joined('latency_ms')
-    assert {row.timed_on for row in rows} == {('CPU, 1 thread',)}
+    assert {row.timed_on for row in rows} == {'CPU, 1 thread'}
     for row in fake.tables['results']:
-        if row['method'] == 'tinycd' and row['seed'] == 1:
+        if row['method'] == 'tinycd':
             row['timed_on'] = 'a GPU'
     page = Page(write_report(fake.write()))
     assert joined('macs')
@@ -1397,7 +1454,7 @@ def test_latencies_of_two_devices_are_not_joined(tmp_path):
     (cost,) = (table for table in page.tables if 'GMACs' in table[0])
     column = cost[0].index('timed on')
     assert {line[0]: line[column] for line in cost[1:]} == {
-        'hsonet_lite': 'CPU, 1 thread', 'tinycd': 'CPU, 1 thread, a GPU',
+        'hsonet_lite': 'CPU, 1 thread', 'tinycd': 'a GPU',
     }  # fmt: skip
 
 
@@ -1411,7 +1468,7 @@ def test_tables_from_before_the_columns_of_timing_are_read(tmp_path):
             writer.writeheader()
             writer.writerows(rows)
     write_report(tmp_path)
-    assert tables_of(fake)[CELL][0].timed_on == ('CPU, 2 threads',)
+    assert tables_of(fake)[CELL][0].timed_on == 'CPU, 2 threads'
 
 
 def test_validations_at_different_iterations_have_no_mean(tmp_path):

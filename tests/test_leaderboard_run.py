@@ -8,11 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import types
 from collections import Counter
-from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,8 +21,7 @@ import torch
 import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import DefaultScope, init_default_scope
-from mmengine.utils import ManagerMixin
+from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads import FCNHead
 from mmseg.structures import SegDataSample
 from sklearn.metrics import f1_score, precision_score, recall_score
@@ -61,26 +58,29 @@ class LeaderboardTestHead(FCNHead):
         return super().loss(*args, **kwargs)
 
 
-def forget_runs(cls=ManagerMixin):
-    """MMEngine names what a run has by config and second, so that two runs of one second would share it."""
-    if cls is not DefaultScope:
-        cls._instance_dict.clear()
-    for subclass in cls.__subclasses__():
-        forget_runs(subclass)
+@pytest.fixture(scope='module')
+def execute_here(forget_runs):
+    """A function that does a run in this process instead of one of its own."""
+
+    def execute(job):
+        forget_runs()
+        return runs.main([str(job)])
+
+    return execute
 
 
-def execute_here(job):
-    """A run in this process instead of one of its own."""
-    forget_runs()
-    return runs.main([str(job)])
+@pytest.fixture(scope='module')
+def launch_here(execute_here):
+    """The same in place of ``workers.launch``."""
 
+    def launch(job, module, env, processes):
+        del env, processes
+        if module == 'hsonet_mm.leaderboard.cost':
+            return cost.main([job])
+        assert module == MODULE
+        return execute_here(job)
 
-def launch_here(job, module, env, processes):
-    del env, processes
-    if module == 'hsonet_mm.leaderboard.cost':
-        return cost.main([job])
-    assert module == MODULE
-    return execute_here(job)
+    return launch
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -93,7 +93,7 @@ def _hurried():
 
 
 @pytest.fixture
-def in_process(monkeypatch):
+def in_process(launch_here, monkeypatch):
     """Runs without processes of their own, and no report."""
     started = []
 
@@ -173,7 +173,7 @@ def one_method(path):
 
 
 @pytest.fixture(scope='module')
-def board(write_spec, tmp_path_factory):
+def board(write_spec, launch_here, tmp_path_factory):
     """A leaderboard whose runs were executed: folder, exit code, stdout."""
     folder = tmp_path_factory.mktemp('board')
     patch = pytest.MonkeyPatch()
@@ -206,6 +206,14 @@ def rows_of(out, table, **wanted):
 
 def run_folder(out, method='tiny', data_set='houses'):
     return out / 'runs' / data_set / 'from-scratch-4' / method / 'seed3'
+
+
+@pytest.fixture
+def trained_run(board, tmp_path):
+    """The file of a run in ``tmp_path / 'out'`` that is trained and not scored."""
+    folder = run_folder(tmp_path / 'out')
+    shutil.copytree(run_folder(board[0]), folder, ignore=shutil.ignore_patterns('parts', 'probs'))
+    return folder / 'run.json'
 
 
 # --- what a leaderboard holds
@@ -378,7 +386,8 @@ def test_scores_are_those_of_scikit_learn(board, tiny_data):
     ]
 
 
-def test_tiles_of_small_images_are_the_whole_images(write_spec, tmp_path, monkeypatch):
+@pytest.mark.any_host
+def test_tiles_of_small_images_are_the_whole_images(trained_run, execute_here, tmp_path, monkeypatch):
     """The demo's pairs have 96 pixels and are predicted once, those of the houses up to 272 and are cut too."""
     passes, predict = [], scoring.predict
 
@@ -387,19 +396,19 @@ def test_tiles_of_small_images_are_the_whole_images(write_spec, tmp_path, monkey
         return predict(model, loader)
 
     monkeypatch.setattr(scoring, 'predict', watched)
-    job = first_job(write_spec(tmp_path / 'spec.yaml'), tmp_path / 'out')
-    assert execute_here(job) == 0
+    monkeypatch.setattr(runs, 'train', None)
+    assert execute_here(trained_run) == 0
     assert passes == [('tiny', 'whole'), ('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
     for table in ('results', 'images', 'curves'):
-        rows = [row for row in records.read_parts(job.parent, table) if row['test_set'] == 'demo']
+        rows = [row for row in records.read_parts(trained_run.parent, table) if row['test_set'] == 'demo']
         whole, tiles = (
             [{**row, 'protocol': ''} for row in rows if row['protocol'] == protocol]
             for protocol in ('whole', 'tiles_256')
         )
         assert whole == tiles != []
 
-    model, cfg = best_model(tmp_path / 'out'), Config.fromfile(job.parent / 'config.py')
-    cfg.test_dataloader.dataset.data_root = Job.read(job).test_sets['demo']
+    model, cfg = best_model(tmp_path / 'out'), Config.fromfile(trained_run.parent / 'config.py')
+    cfg.test_dataloader.dataset.data_root = Job.read(trained_run).test_sets['demo']
     probs = {}
     for name, test_cfg in cfg.protocols.items():
         model.test_cfg = test_cfg
@@ -442,8 +451,11 @@ def test_training_is_logged(board):
         assert float(val['f1']) == pytest.approx(float(best[column]), abs=1e-4)
 
 
+@pytest.mark.any_host
 @pytest.mark.parametrize(('best_f1', 'iteration'), [((0.25, 0.5), '4'), ((0.5, 0.25), '2')])
-def test_checkpoint_is_chosen_at_the_best_threshold(write_spec, tmp_path, monkeypatch, best_f1, iteration):
+def test_checkpoint_is_chosen_at_the_best_threshold(
+    write_spec, execute_here, tmp_path, monkeypatch, best_f1, iteration
+):
     """At 0.5, where both validations have F1 0, the first one would always win."""
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     figures = iter([{'f1': 0.0, 'best_f1': best} for best in best_f1])
@@ -461,9 +473,10 @@ def test_report_takes_the_tables(board):
     pytest.importorskip('matplotlib')
     from hsonet_mm.leaderboard import report
 
-    text = report.write_report(board[0], pictures=False).read_text(encoding='utf-8')
+    text = report.write_report(board[0]).read_text(encoding='utf-8')
     assert 'tiny' in text
     assert 'gone wrong' in text
+    assert 'data:image/jpeg' in text
 
 
 def test_data_are_named_and_openings_counted(board):
@@ -513,6 +526,8 @@ def test_tables_alone_tell_what_is_done(board, hsonet, in_process, tmp_path):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
 def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     assert leaderboard(hsonet, spec, out)[0] == 0
@@ -527,6 +542,9 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
 
     content['blocks']['From scratch, 4']['options']['optim_wrapper.optimizer.lr'] = 1e-4
     spec.write_text(yaml.safe_dump(content))
+    first_job(spec, out)  # nothing is removed before its run begins
+    assert (folder / 'work_dir' / 'left_over').exists()
+    assert list(folder.glob('work_dir/best_*.pth'))
     assert leaderboard(hsonet, spec, out)[0] == 0
     assert in_process == [folder / 'run.json'] * 2
     assert not (folder / 'work_dir' / 'left_over').exists()
@@ -540,22 +558,6 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
     assert records.newest(rows) == rows[6:]
     training = records.newest(records.read(out / 'training.csv'))
     assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
-
-
-def test_nothing_is_removed_before_its_run_begins(write_spec, tmp_path):
-    spec = one_method(write_spec(tmp_path / 'spec.yaml'))
-    job = first_job(spec, tmp_path / 'out')
-    assert execute_here(job) == 0
-    assert list(job.parent.glob('work_dir/best_*.pth'))
-    left_over = job.parent / 'work_dir' / 'left_over'
-    left_over.touch()
-    content = yaml.safe_load(spec.read_text())
-    content['blocks']['From scratch, 4']['options']['optim_wrapper.optimizer.lr'] = 1e-4
-    spec.write_text(yaml.safe_dump(content))
-    first_job(spec, tmp_path / 'out')
-    assert left_over.exists()
-    assert execute_here(job) == 0
-    assert not left_over.exists()
 
 
 def test_spec_that_would_lose_figures_is_refused(board, write_spec, hsonet, in_process, tmp_path):
@@ -608,6 +610,8 @@ def test_weights_by_default_are_weights(write_spec, tmp_path, monkeypatch):
     assert {one.weights for one in contenders(spec).values()} == {'ImageNet'}
 
 
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
 def test_test_set_that_lacks_is_scored_without_training(
     write_spec, hsonet, in_process, tmp_path, monkeypatch
 ):
@@ -660,6 +664,8 @@ def test_test_set_that_lacks_is_scored_without_training(
     assert {row['commit'] for row in records.read(out / 'results.csv')} == {'later'}
 
 
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
 def test_other_files_are_trained_on_anew(write_spec, hsonet, in_process, tmp_path, tiny_data):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     moved = tmp_path / 'moved'
@@ -680,7 +686,11 @@ def test_other_files_are_trained_on_anew(write_spec, hsonet, in_process, tmp_pat
     assert len(list((out / 'costs').glob('*.json'))) == 1  # nothing new to measure
 
 
-def test_cost_that_cannot_be_measured_loses_no_run(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
+def test_cost_that_cannot_be_measured_loses_no_run(
+    write_spec, launch_here, hsonet, in_process, tmp_path, monkeypatch
+):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
 
     def launch(job, module, *more):
@@ -695,6 +705,7 @@ def test_cost_that_cannot_be_measured_loses_no_run(write_spec, hsonet, in_proces
     assert in_process == []
 
 
+@pytest.mark.any_host
 def test_costs_on_a_busy_machine_are_told(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     monkeypatch.setattr(os, 'cpu_count', lambda: 4)
@@ -709,7 +720,8 @@ def test_costs_on_a_busy_machine_are_told(write_spec, hsonet, in_process, tmp_pa
     assert in_process == []
 
 
-def test_commit_is_read_before_the_training(write_spec, tmp_path, monkeypatch):
+@pytest.mark.any_host
+def test_commit_is_read_before_the_training(write_spec, execute_here, tmp_path, monkeypatch):
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     head, original = ['old'], runs.train
 
@@ -723,20 +735,25 @@ def test_commit_is_read_before_the_training(write_spec, tmp_path, monkeypatch):
     assert {row['commit'] for row in records.read_parts(job.parent, 'results')} == {'old'}
 
 
-def test_opening_counts_without_a_row(write_spec, tmp_path, monkeypatch):
-    """A run that fails behind it has looked all the same; what it trained is not trained again."""
-    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+@pytest.mark.any_host
+def test_opening_counts_without_a_row(trained_run, execute_here, monkeypatch):
+    """A run that fails behind it has looked all the same."""
+    monkeypatch.setattr(runs, 'train', None)
     with monkeypatch.context() as patch:
         patch.setattr(scoring, 'write_png', lambda *_: 1 / 0)
-        assert execute_here(job) == runs.FAILED
-    monkeypatch.setattr(runs, 'train', None)
-    assert execute_here(job) == 0
-    failed, *rows = records.read_parts(job.parent, 'results')
+        assert execute_here(trained_run) == runs.FAILED
+    assert execute_here(trained_run) == 0
+    failed, *rows = records.read_parts(trained_run.parent, 'results')
     assert failed['status'] == 'failed: ZeroDivisionError: division by zero'
-    assert {row['openings'] for row in rows if row['split'] == 'test'} == {'2'}
+    openings = {(row['test_set'], row['openings']) for row in rows if row['split'] == 'test'}
+    assert openings == {('houses', '2'), ('demo', '1')}
 
 
-def test_figures_outlive_a_crash_behind_them(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
+def test_figures_outlive_a_crash_behind_them(
+    write_spec, launch_here, hsonet, in_process, tmp_path, monkeypatch
+):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     monkeypatch.setattr(
         workers, 'launch', lambda *args: launch_here(*args) or (-signal.SIGSEGV if args[1] == MODULE else 0)
@@ -750,12 +767,14 @@ def test_figures_outlive_a_crash_behind_them(write_spec, hsonet, in_process, tmp
     assert in_process == []
 
 
+@pytest.mark.any_host
 def test_checkpoints_that_cannot_be_removed_fail_no_run(tmp_path):
     (tmp_path / 'iter_2.pth').mkdir()
     runs._forget_checkpoints(tmp_path)
     assert (tmp_path / 'iter_2.pth').exists()
 
 
+@pytest.mark.any_host
 def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     out, spec = tmp_path / 'out', write_spec(tmp_path / 'spec.yaml', also_test={})
     content = yaml.safe_load(spec.read_text())
@@ -773,6 +792,7 @@ def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monk
     assert row['eo_zeta'] == ''
 
 
+@pytest.mark.any_host
 def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     del in_process
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
@@ -798,8 +818,9 @@ def first_job(spec_path, out):
     return write_job(spec, run, contenders(spec)[run.key[:2]], {}, out)
 
 
+@pytest.mark.any_host
 @pytest.mark.usefixtures('in_process')
-def test_one_process_a_run(write_spec, hsonet, tmp_path, capsys):
+def test_one_process_a_run(write_spec, execute_here, hsonet, tmp_path, capsys):
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
     job = first_job(spec, out)
     with alone(job.parent):
@@ -812,7 +833,7 @@ def test_one_process_a_run(write_spec, hsonet, tmp_path, capsys):
         assert not (job.parent / 'parts').exists()
 
 
-def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, monkeypatch):
+def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, execute_here, tmp_path, monkeypatch):
     """The checkpoint before it is written by then, so the training goes on behind it."""
     from mmengine.runner import ValLoop
 
@@ -844,7 +865,7 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(write_spec, tmp_path, mon
     assert (job.parent / 'parts').is_dir()
 
 
-def test_kill_while_a_checkpoint_is_saved(write_spec, tmp_path, monkeypatch):
+def test_kill_while_a_checkpoint_is_saved(write_spec, execute_here, tmp_path, monkeypatch):
     """MMEngine deletes old checkpoints before it saves one; the folder may move as well before the run goes on."""
     from mmengine.runner import Runner
 
@@ -890,7 +911,6 @@ def test_last_checkpoint_is_found_again(tmp_path, note, left, found):
     assert (last.read_text() if last.exists() else None) == (found and str(tmp_path / found))
 
 
-@pytest.mark.slow
 def test_killed_run_goes_on(write_spec, hsonet, tmp_path, tool_env, monkeypatch):
     """A process of its own, killed in the midst of training, as the machine might."""
     stub_report(monkeypatch)
@@ -921,7 +941,7 @@ def test_killed_run_goes_on(write_spec, hsonet, tmp_path, tool_env, monkeypatch)
     assert {row['status'] for row in records.read(out / 'results.csv')} == {'ok'}
 
 
-def test_test_split_is_opened_last(write_spec, tmp_path, monkeypatch):
+def test_test_split_is_opened_last(write_spec, execute_here, tmp_path, monkeypatch):
     """Training, selection and the choice of the threshold are over by then."""
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     opened = []
@@ -940,131 +960,16 @@ def test_test_split_is_opened_last(write_spec, tmp_path, monkeypatch):
     assert opened.count('val') == 2 * 2 * (2 + 1)  # both validations, and the choice of the threshold
 
 
-def test_prediction_of_nan_fails(write_spec, tmp_path, monkeypatch):
-    job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
+@pytest.mark.any_host
+def test_prediction_of_nan_fails(trained_run, execute_here, monkeypatch):
     monkeypatch.setattr(scoring, 'change_probs', lambda logits: logits[0] * np.nan)
-    assert execute_here(job) == runs.FAILED
-    (row,) = records.read_parts(job.parent, 'results')
+    assert execute_here(trained_run) == runs.FAILED
+    (row,) = records.read_parts(trained_run.parent, 'results')
     assert row['status'].endswith('the prediction is NaN; train again with a lower learning rate')
     assert row['status'].startswith('failed: ')
 
 
 # --- specs
-
-
-BLOCK = {'reference': 'a', 'methods': {'a': 'a.py', 'b': 'b.py'}}
-SPEC = {
-    'title': 'T', 'recipe': 'r.py', 'iterations': 4, 'validations': 2, 'seeds': [0, 1], 'data': {'d': 'root'},
-    'blocks': {'x': BLOCK},
-}  # fmt: skip
-
-
-def test_spec_says_what_it_says(tmp_path):
-    path = tmp_path / 'spec.yaml'
-    block = {**BLOCK, 'recipe': 'other.py', 'options': {'a.b': None}}
-    path.write_text(yaml.safe_dump({**SPEC, 'blocks': {'One, two!': block, 'x': BLOCK}, 'validations': None}))
-    spec = read_spec(path)
-    assert (spec.validations, spec.also_test, spec.seeds) == (1, {}, (0, 1))
-    assert [block.slug for block in spec.blocks] == ['one-two', 'x']
-    assert [block.recipe.name for block in spec.blocks] == ['other.py', 'r.py']
-    assert spec.blocks[0].options == {'a.b': None}
-    assert spec.blocks[1].methods[1].config == tmp_path / 'b.py'
-    listed = list(spec.runs())
-    assert len(listed) == 2 * 2 * 2
-    assert [run.seed for run in listed] == [0] * 4 + [1] * 4
-    assert str(listed[1]) == 'd / One, two! / b / seed 0'
-    assert listed[1].folder == Path('runs/d/one-two/b/seed0')
-    assert [run.seed for run in spec.runs([1], ['b'])] == [1, 1]
-    with pytest.raises(UserError, match=r'--seeds 7 is no seed of .*spec\.yaml: choose among 0, 1'):
-        list(spec.runs([7]))
-    with pytest.raises(UserError, match=r'--methods c is no method of .*: choose among a, b'):
-        list(spec.runs(None, ['c']))
-    with pytest.raises(UserError, match=r'--data e is no data set of .*: choose among d'):
-        list(spec.runs(data=['e']))
-
-
-def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp_path):
-    path = tmp_path / 'spec.yaml'
-    tested = {'e': 'there', 'f': 'far'}
-    path.write_text(yaml.safe_dump({**SPEC, 'data': {'d': 'here', 'e': 'there'}, 'also_test': tested}))
-    spec = read_spec(path)
-    assert len(list(spec.runs())) == 2 * len(list(spec.runs(data=['e'])))
-    assert {run.data_set for run in spec.runs(data=['e'])} == {'e'}
-    assert list(spec.data) == ['d', 'e']
-    assert spec.test_sets('d') == {'d': 'here', **tested}
-    assert spec.test_sets('e') == tested
-    with pytest.raises(UserError, match=r'--data f is no data set of .*: choose among d, e'):
-        list(spec.runs(data=['f']))
-
-
-@pytest.mark.parametrize(
-    ('changes', 'sentence'),
-    [
-        ({'epochs': 3}, "the file has the unknown key 'epochs'"),
-        ({'title': None}, 'title of the file is None'),
-        ({'iterations': 0}, 'iterations is 0: give 1 or more'),
-        ({'iterations': True}, 'iterations of the file is True: give a whole number'),
-        ({'iterations': 5}, 'no 2 evenly spaced validations: give for instance iterations: 4'),
-        ({'validations': -1}, 'validations is -1'),
-        ({'seeds': []}, 'seeds is []'),
-        ({'seeds': [1, 1]}, 'give each seed once'),
-        ({'seeds': ['a']}, "seeds is ['a']"),
-        ({'data': {}}, 'data is empty'),
-        ({'data': {'a/b': 'root'}}, "'a/b' in data is no name"),
-        ({'data': {'d': 3}}, 'the data root of d is 3'),
-        ({'also_test': True}, 'also_test of the file is True: give a mapping'),
-        ({'also_test': {'a/b': 'root'}}, "'a/b' in also_test is no name"),
-        ({'also_test': {'e': ''}}, "the data root of e is ''"),
-        ({'data': {'d': 'x'}, 'also_test': {'d': 'y'}}, 'd has one root in data and another in also_test'),
-        ({'blocks': {}}, 'blocks is empty'),
-        ({'blocks': {'x': 'y'}}, "block 'x' is no mapping: give the keys reference, methods"),
-        ({'blocks': {'x': {'reference': 'a'}}}, "block 'x' lacks methods"),
-        (
-            {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
-            "the reference 'c' of block 'x' is none of its methods",
-        ),
-        ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, "method 'a' of block 'x' is no mapping"),
-        (
-            {'blocks': {'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'lr': 1}}}}},
-            "method 'a' of block 'x' has the unknown key 'lr': use config, options",
-        ),
-        (
-            {
-                'blocks': {
-                    'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'options': {'optim_wrapper.lr': 1}}}}
-                }
-            },
-            "the option 'optim_wrapper.lr' of method 'a' of block 'x' is not of the model",
-        ),
-        ({'blocks': {'x.': BLOCK, 'X!': BLOCK}}, 'differ in nothing but signs'),
-    ],
-)
-def test_spec_with_a_mistake(tmp_path, changes, sentence):
-    path = tmp_path / 'spec.yaml'
-    path.write_text(yaml.safe_dump({**SPEC, **changes}))
-    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
-        read_spec(path)
-    assert str(caught.value).startswith(f'the spec {path}: ')
-
-
-@pytest.mark.parametrize(
-    ('text', 'sentence'),
-    [
-        ('seeds: [0', 'cannot be read'),
-        ('title: a\ntitle: b\n', 'title is there twice, line 2'),
-        ('', 'the file is no mapping'),
-        ('? [a, b]\n: c', 'a key is no text, line 1'),
-        ('title: {{ x }}', 'a key is no text, line 1'),
-        ('title: 2020-13-45', 'cannot be read'),
-    ],
-)
-def test_spec_that_is_no_yaml(tmp_path, text, sentence):
-    path = tmp_path / 'spec.yaml'
-    path.write_text(text)
-    with pytest.raises(UserError, match=sentence):
-        read_spec(path)
-    with pytest.raises(UserError, match=r'no\.yaml does not exist'):
-        read_spec(tmp_path / 'no.yaml')
 
 
 def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_path, tiny_data, monkeypatch):
@@ -1139,6 +1044,7 @@ def test_methods_bring_their_packages(write_spec, tmp_path, monkeypatch):
     assert imports['listed'] == imports['text'] == ['hsonet_mm', 'packaged_method']
 
 
+@pytest.mark.any_host
 @pytest.mark.parametrize(
     ('args', 'sentence'),
     [
@@ -1225,6 +1131,20 @@ def test_iterations_of_configs_of_others(iterations, validations, interval):
     assert scheduler.milestones == [round(total / 4), round(total / 2)]
 
 
+def test_every_kind_of_schedule_stretches():
+    schedules = [
+        {'type': 'OneCycleLR', 'total_steps': 1000, 'eta_max': 0.01},
+        {'type': 'StepLR', 'step_size': 300},
+        {'type': 'CosineRestartLR', 'periods': [335, 335, 330], 'restart_weights': [1, 1, 1]},
+    ]
+    cfg = Config({'train_cfg': {'max_iters': 1000, 'val_interval': 100}, 'param_scheduler': schedules})
+    set_iterations(cfg, 100)
+    one_cycle, step, restarts = cfg.param_scheduler
+    assert (one_cycle.total_steps, step.step_size) == (100, 30)
+    assert sum(restarts.periods) == 100
+    assert all(32 <= period <= 34 for period in restarts.periods)
+
+
 def test_iterations_of_a_training_by_epochs():
     with pytest.raises(UserError, match='does not train by iterations'):
         set_iterations(Config({'train_cfg': {'max_epochs': 3}}), 10)
@@ -1256,267 +1176,10 @@ def test_weights_are_found_wherever_they_are_named():
     )
 
 
-# --- tables
-
-
-def row_of(method='a', seed=0, **more):
-    return {'block': 'b', 'method': method, 'data_set': 'd', 'test_set': 'd', 'seed': seed, **more}
-
-
-def test_tables_are_appended_to(tmp_path):
-    folder = tmp_path / 'runs/d/b/a/seed0'
-    records.write_part(folder, '2030-01-02T00:00:00.000Z', {'results': [row_of(f1=0.5, status='ok')]})
-    records.gather(tmp_path)
-    first = (tmp_path / 'results.csv').read_text()
-    assert (tmp_path / 'images.csv').read_text().count('\n') == 1
-    records.gather(tmp_path)
-    assert (tmp_path / 'results.csv').read_text() == first
-    records.write_part(folder, '2030-01-03T00:00:00.000Z', {'results': [row_of(f1=0.25, status='a, "b"')]})
-    other = tmp_path / 'runs/d/b/c/seed1'
-    records.write_part(
-        other,
-        '2030-01-01T00:00:00.000Z',
-        {'results': [row_of('c', 1)], 'images': [row_of('c', 1, tp=1, fp=2, fn=3, tn=4)]},
-    )
-    (folder / 'parts/.half').mkdir()
-    (folder / 'parts/.half/results.csv').write_text('block,met')
-    records.gather(tmp_path)
-    assert (tmp_path / 'results.csv').read_text().startswith(first)
-    rows = records.read(tmp_path / 'results.csv')
-    assert [(row['method'], row['f1'], row['status']) for row in rows] == [
-        ('a', '0.5', 'ok'), ('c', '', ''), ('a', '0.25', 'a, "b"'),
-    ]  # fmt: skip
-    assert records.newest(rows) == rows[1:]
-    assert len(records.read(tmp_path / 'images.csv')) == 1
-    with pytest.raises(ValueError, match='unknown'):
-        records.write_part(folder, records.now(), {'results': [row_of(unknown=1)]})
-
-
-def scored(tmp_path):
-    """A folder with one scoring, gathered; the path of its table of images."""
-    counts = {'tp': 1, 'fp': 2, 'fn': 3, 'tn': 4}
-    images = [row_of(image=name, **counts) for name in 'abc']
-    part = {'results': [row_of(f1=0.5, status='ok')], 'images': images}
-    records.write_part(tmp_path / 'runs/d/b/a/seed0', '2030-01-01T00:00:00.000Z', part)
-    records.gather(tmp_path)
-    return tmp_path / 'images.csv'
-
-
-def test_lines_that_were_cut_off_are_gathered_again(tmp_path):
-    path = scored(tmp_path)
-    whole = path.read_text()
-    path.write_text(''.join(whole.splitlines(keepends=True)[:-1]))
-    records.gather(tmp_path)
-    assert path.read_text() == whole
-
-
-@pytest.mark.parametrize(
-    ('damage', 'sentence'),
-    [
-        (lambda text: text[:-40], 'is damaged at line 4'),
-        (lambda text: text.replace('d,d,0', 'd,d,zero', 1), 'is damaged at line 2'),
-        (lambda text: text.replace(',1,2,3,4', ',1,2,much,4'), 'is damaged at line 2'),
-        (lambda text: text.replace(',4,2030', ',4,5,2030', 1), 'is damaged at line 2'),
-        (lambda text: text.replace('scored_at', 'scored_at,more', 1), 'is no table of a leaderboard'),
-        (lambda text: text.replace('b,a', 'b,\udcff', 1), 'is no table of a leaderboard'),
-    ],
-)
-def test_damaged_table_is_named(tmp_path, damage, sentence):
-    path = scored(tmp_path)
-    path.write_bytes(damage(path.read_text()).encode(errors='surrogateescape'))
-    with pytest.raises(UserError, match=sentence):
-        records.gather(tmp_path)
-
-
-def test_table_of_an_older_version_is_read(tmp_path):
-    """It lacks columns, which are empty; the next scoring adds them."""
-    old = {name: '' for name in records.COLUMNS['results'] if name not in ('timed_on', 'data_hash')}
-    with (tmp_path / 'results.csv').open('w', encoding='utf-8', newline='') as file:
-        writer = csv.DictWriter(file, old)
-        writer.writeheader()
-        writer.writerow({**old, **row_of(), 'scored_at': '2030-01-01T00:00:00.000Z'})
-    records.write_part(
-        tmp_path / 'runs/d/b/a/seed1', '2030-01-02T00:00:00.000Z', {'results': [row_of(seed=1, timed_on='x')]}
-    )
-    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['']
-    records.gather(tmp_path)
-    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['', 'x']
-
-
-def test_other_tables_are_left_alone(tmp_path):
-    (tmp_path / 'results.csv').write_text('name,price\nbread,3\n')
-    with pytest.raises(UserError, match=r'results\.csv is no table of a leaderboard'):
-        records.gather(tmp_path)
-    assert (tmp_path / 'results.csv').read_text() == 'name,price\nbread,3\n'
-
-
-def test_log_of_a_killed_training_is_read(tmp_path):
-    for name, lines in {
-        '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
-        '2': '{"changed/f1": 0.5, "changed/best_f1": 0.75, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
-    }.items():
-        (tmp_path / name / 'vis_data').mkdir(parents=True)
-        (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
-    assert runs.training_log(tmp_path) == [
-        {'iteration': 1, 'loss': 3},
-        {'iteration': 2, 'loss': 2, 'val_f1': 0.5, 'val_best_f1': 0.75},
-        {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
-    ]
-
-
-def test_version_where_there_is_no_checkout(monkeypatch):
-    def fail(*_, **__):
-        raise OSError('no git')
-
-    monkeypatch.setattr(runs.subprocess, 'run', fail)
-    assert re.fullmatch(r'version \d+\.\d+.*', runs._commit())
-
-
-def test_gpu_is_waited_for_and_named(monkeypatch):
-    calls = []
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: calls.append('wait'))
-    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
-    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'A GPU')
-    assert cost._timed(lambda: calls.append('predict')) >= 0
-    assert calls == ['wait', 'predict', 'wait']
-    assert cost.peak_memory() == 3
-    assert cost.device_name() == 'A GPU'
-
-
-def test_processor_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    for threads, words in ((1, '1 thread'), (3, '3 threads')):
-        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
-        name = cost.device_name().removesuffix(f', {words}')
-        assert name != cost.device_name()
-        assert not Path('/proc/cpuinfo').exists() or name in Path('/proc/cpuinfo').read_text()
-    monkeypatch.setattr(Path, 'exists', lambda _: False)
-    monkeypatch.setattr(cost.platform, 'processor', lambda: '')
-    monkeypatch.setattr(cost.platform, 'machine', lambda: 'sparc')
-    assert cost.device_name() == 'sparc, 3 threads'
-
-
 # --- workers
 
 
-@pytest.fixture
-def jobs(tmp_path):
-    return [tmp_path / str(number) / 'run.json' for number in range(4)]
-
-
-def test_runs_share_gpus_and_cores(jobs, monkeypatch):
-    meeting = threading.Barrier(2, timeout=30)
-    seen = []
-
-    def launch(job, module, env, *_):
-        assert module == MODULE
-        meeting.wait()
-        seen.append((env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS']))
-        return 1 if job == str(jobs[2]) else 0
-
-    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    monkeypatch.setattr(workers, 'launch', launch)
-    monkeypatch.setattr(workers, '_cores', lambda: 6)
-    events = list(workers.run_jobs(jobs, MODULE, gpus=[4, 7]))
-    assert Counter(seen) == {('4', '3'): 2, ('7', '3'): 2}
-    ended = {event.job: event.code for event in events if event.code is not None}
-    assert ended == {job: int(job == jobs[2]) for job in jobs}
-    assert [event.job for event in events if event.code is None] == jobs
-    assert list(workers.run_jobs([], MODULE)) == []
-
-
-@pytest.fixture
-def sleepers(monkeypatch, tmp_path):
-    """Runs that do nothing but wait, with a child of their own: a function that tells which processes live."""
-    script = tmp_path / 'sleep.sh'
-    script.write_text(
-        f'#!/bin/sh\necho $$ >> {tmp_path}/pids\nsleep 300 &\necho $! >> {tmp_path}/pids\nwait\n'
-    )
-    script.chmod(0o755)
-    monkeypatch.setattr(workers.sys, 'executable', str(script))
-
-    def pids(number):
-        file = tmp_path / 'pids'
-        patience = time.monotonic() + 30
-        while time.monotonic() < patience:
-            found = [int(line) for line in file.read_text().split()] if file.exists() else []
-            if len(found) == number:
-                return found
-            time.sleep(0.02)
-        raise TimeoutError
-
-    return pids
-
-
-def alive(pid):
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes in /proc')
-def test_interrupt_ends_processes(jobs, sleepers):
-    for job in jobs:
-        job.parent.mkdir()
-    with closing(workers.run_jobs(jobs, MODULE, workers=2)) as events:
-        assert [next(events).code, next(events).code] == [None, None]
-        pids = sleepers(4)
-        assert all(map(alive, pids))
-    patience = time.monotonic() + 60
-    while any(map(alive, pids)) and time.monotonic() < patience:
-        time.sleep(0.02)
-    assert not any(map(alive, pids))
-    assert len(sleepers(4)) == 4  # and no further run was started
-
-
-@pytest.mark.usefixtures('sleepers')
-def test_process_that_starts_while_all_end_is_ended(jobs):
-    jobs[0].parent.mkdir()
-    local = workers._Local(MODULE, 1, [])
-    local.stop()
-    assert local.execute(jobs[0], 0) < 0  # else it sleeps for minutes, and ends with 0
-    assert not local.processes
-
-
-@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
-def number(request):
-    """A signal that ends a command, which this process survives."""
-    before = signal.signal(request.param, lambda *_: None)
-    yield request.param
-    signal.signal(request.param, before)
-
-
-@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes in /proc')
-def test_signal_ends_processes(jobs, sleepers, number):
-    for job in jobs:
-        job.parent.mkdir()
-    before = signal.getsignal(number)
-    with closing(workers.run_jobs(jobs, MODULE, workers=2)) as events:
-        next(events)
-        pids = sleepers(4)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-        signal.raise_signal(number)  # the shell may send another, which must not cut the ending off
-    patience = time.monotonic() + 60
-    while any(map(alive, pids)) and time.monotonic() < patience:
-        time.sleep(0.02)
-    assert not any(map(alive, pids))
-    assert signal.getsignal(number) is before
-
-
-def test_signal_that_is_ignored_stays_so(jobs, monkeypatch, number):
-    """As that of a closed terminal under nohup."""
-    signal.signal(number, signal.SIG_IGN)
-    monkeypatch.setattr(workers, 'launch', lambda *_: 0)
-    with closing(workers.run_jobs(jobs, MODULE)) as events:
-        next(events)
-        signal.raise_signal(number)
-        assert signal.getsignal(number) == signal.SIG_IGN
-    assert signal.getsignal(number) == signal.SIG_IGN
-
-
+@pytest.mark.any_host
 def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     del in_process
     spec = one_method(write_spec(tmp_path / 'spec.yaml'))
@@ -1534,13 +1197,7 @@ def test_sigterm_is_an_interrupt(write_spec, hsonet, in_process, tmp_path, monke
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_ray_names_its_extra(jobs, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'ray', None)
-    with pytest.raises(UserError, match=r'pip install "hsonet_mm\[ray\]"'):
-        next(workers.run_jobs(jobs, MODULE, 'ray'))
-
-
-@pytest.mark.slow
+@pytest.mark.any_host
 def test_ray_cluster_of_two_workers(write_spec, hsonet, tmp_path, tool_env, monkeypatch):
     pytest.importorskip('ray', reason='Ray is an extra')
     stub_report(monkeypatch)

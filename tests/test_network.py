@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from hsonet_mm import compat
+from hsonet_mm.errors import UserError
 from hsonet_mm.models import VFPN, DetailBranch, FSAssociationHead, SiamEncoderDecoder
 from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
 from hsonet_mm.models.losses import EOLoss
@@ -536,8 +537,22 @@ def test_detail_without_association():
 
 
 def test_head_needs_both_dates():
-    with pytest.raises(ValueError, match=r'2 x 8 channels, and got 8: use a neck .* VFPN\(policy=.concat.\)'):
+    sentence = r'2 x 8 channels in input 0, and got 8: correct its in_channels, or .* VFPN\(policy=.concat.\)'
+    with pytest.raises(UserError, match=sentence):
         head()(tuple(dates()))
+
+
+@pytest.mark.parametrize(('number', 'detail'), [(3, 0), (5, 0), (4, 2)])
+def test_vfpn_needs_the_maps_that_it_was_made_for(number, detail):
+    feats = [torch.randn(2, 4, 8, 8)] * number
+    with pytest.raises(UserError, match=f'takes {detail} maps of detail and 4 levels, and got {number} maps'):
+        vfpn(detail=detail)(feats, feats)
+
+
+@pytest.mark.parametrize('prior', [0.0, 1.0, -0.1])
+def test_prior_is_a_share(prior):
+    with pytest.raises(UserError, match=f'between 0 and 1, not {prior}'):
+        head(prior=prior)
 
 
 # --- losses of the head

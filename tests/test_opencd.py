@@ -9,6 +9,7 @@ compared as well.
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -424,6 +425,13 @@ FCN_HEAD = {
 }
 
 
+def _snippet(pattern):
+    """The block of docs/opencd.md that holds a pattern."""
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'docs/opencd.md').read_text(), re.S)
+    (found,) = (block for block in blocks if re.search(pattern, block))
+    return found
+
+
 @pytest.mark.parametrize(
     'changes',
     [
@@ -436,8 +444,16 @@ FCN_HEAD = {
         {'neck': VFPN_NECK, 'decode_head': UPER_HEAD},
         {'neck': {**VFPN_NECK, 'scene_embedding': False}, 'decode_head': UPER_HEAD},
         {'neck': {**VFPN_NECK, 'policy': 'abs_diff'}, 'decode_head': FCN_HEAD, 'auxiliary_head': None},
+        eval(f'dict({_snippet("policy=.abs_diff.")})'),  # the text of our own document
     ],
-    ids=['both', 'both, one channel', 'neck, UPerHead', 'neck without scene, UPerHead', 'neck, FCNHead'],
+    ids=[
+        'both',
+        'both, one channel',
+        'neck, UPerHead',
+        'neck without scene, UPerHead',
+        'neck, FCNHead',
+        'as documented',
+    ],
 )
 def test_our_parts_in_siam_upernet(changes, opencd):
     """Open-CD's detector with another neck and head; the auxiliary head reads the new pyramid."""
@@ -452,7 +468,7 @@ def test_our_parts_in_siam_upernet(changes, opencd):
     assert isinstance(model.neck, VFPN)
     ours = changes['decode_head'].get('type') == OUR_HEAD['type']
     assert isinstance(model.decode_head, FSAssociationHead) is ours
-    assert model.with_auxiliary_head is ('auxiliary_head' not in changes)
+    assert model.with_auxiliary_head is (changes.get('auxiliary_head', True) is not None)
 
     publish_progress(0, 100)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -445,6 +445,12 @@ class TestSlidingWindow:
         with pytest.raises(UserError, match=r'leave gaps: .*stride of at most its crop_size'):
             self.slide(20, 33, (8, 16), stride)
 
+    def test_window_without_a_size(self):
+        model = build(model_config()).eval()
+        model.test_cfg = ConfigDict(mode='slide', stride=(8, 8))
+        with pytest.raises(UserError, match=r"mode='slide' without crop_size: add"):
+            model.inference(torch.zeros(1, 6, 32, 32), [{'ori_shape': (32, 32), 'img_shape': (32, 32)}])
+
     def test_one_window_equals_the_whole_image(self):
         model = build(model_config()).eval()
         inputs = torch.randn(2, 6, 32, 48)

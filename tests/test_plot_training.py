@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.any_host
+
 
 @pytest.fixture
 def plot(repo, monkeypatch, capsys):

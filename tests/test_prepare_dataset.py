@@ -16,6 +16,8 @@ from hsonet_mm.datasets.sources import Scene, Source
 from hsonet_mm.datasets.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
 from hsonet_mm.errors import UserError
 
+pytestmark = pytest.mark.any_host
+
 
 def picture(seed, height=64, width=64):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

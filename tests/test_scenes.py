@@ -1006,17 +1006,15 @@ class TestManyScenes:
         (tmp_path / 'model.fake').touch()
         (tmp_path / 'broken.fake').touch()
 
-    @pytest.mark.parametrize(('engine', 'workers'), [('local', None), ('local', 2), ('ray', 2)])
-    def test_one_fails_the_others_go_on(self, two_folders, tmp_path, engine, workers):
-        if engine == 'ray':
-            pytest.importorskip('ray')
+    @pytest.mark.parametrize('workers', [None, 2])
+    def test_one_fails_the_others_go_on(self, two_folders, tmp_path, workers):
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
         assert [scene.output for scene in scenes] == [
             str(tmp_path / 'out' / f'{name}.tif') for name in ('one', 'three', 'two')
         ]
         outcomes = {
             outcome.scene.output[-7:-4]: outcome
-            for outcome in many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', engine, workers)
+            for outcome in many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', workers=workers)
         }
         assert len(outcomes) == 3
         assert 'two.tif cannot be read' in outcomes['two'].error
@@ -1029,6 +1027,20 @@ class TestManyScenes:
             'three_mask.tif',
         ]
         assert not list((tmp_path / 'out').glob('.scenes*'))
+
+    def test_workers_may_be_elsewhere(self, two_folders, tmp_path, monkeypatch):
+        """The leaderboard's tests start a cluster."""
+        calls = []
+
+        def run_jobs(jobs, module, *where):
+            calls.append((module, *where))
+            yield SimpleNamespace(job=jobs[0], code=1, error='gone')
+
+        monkeypatch.setattr(many, 'run_jobs', run_jobs)
+        scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
+        (lost,) = many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', 'ray', 2, [], 'head:1')
+        assert 'gone' in lost.error
+        assert calls == [('hsonet_mm.scenes.worker', 'ray', 2, [], 'head:1')] * 2
 
     @pytest.fixture
     def in_process(self, monkeypatch):

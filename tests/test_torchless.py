@@ -110,19 +110,17 @@ def test_scene(folder, bare, model, pair):
     assert (folder / 'change.gpkg').is_file()
 
 
-def test_many_scenes_by_workers(folder, bare, model, pair):
-    assert model.threshold == 0.5
-    assert len(pair) == 2
+@pytest.mark.usefixtures('model', 'pair')
+def test_many_scenes_by_workers(folder, bare):
     stdout = bare('hsonet', 'scene', 'model.onnx', 'before', 'after', '-o', 'out', '--workers', '2')
     assert '2 of 2 scenes done' in stdout
     assert len(list((folder / 'out').glob('*_mask.tif'))) == 2
 
 
-def test_training_says_what_to_install(folder, bare):
+def test_training_says_what_to_install(folder):
     command = [Path(BARE).absolute().with_name('hsonet'), 'train', 'config.py']
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env={'PATH': os.environ['PATH']}
     )
-    assert bare('python', '-c', 'print(1)') == '1\n'
     assert done.returncode == 2
     assert '[standalone]' in done.stderr

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from argparse import Namespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from hsonet_mm.apis.config import _set_up_processes
 from hsonet_mm.models import EOLoss
 
 
@@ -214,6 +217,7 @@ LOSSES = """
 """
 
 
+@pytest.mark.any_host
 def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
     """Values and gradients, averaged as DDP does, though the ranks hold 90 and 9 % of the valid pixels."""
     from hsonet_mm.models.losses import Weighing, eo_loss
@@ -238,6 +242,23 @@ def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
         torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach(), msg=f'{form} {channels}')
         torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad, msg=f'{form} {channels}')
         assert loss_0 != loss_1
+
+
+def test_batch_norms_are_not_synchronised_without_a_gpu(monkeypatch):
+    """PyTorch refuses to; Open-CD's configs ask for it."""
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda _: None)
+    norms = [
+        {'type': 'SyncBN', 'requires_grad': True},
+        {'type': 'mmseg.SyncBN'},
+        {'type': 'GN', 'num_groups': 4},
+    ]
+    heads = [{'type': 'FCNHead', 'norm_cfg': norm} for norm in norms]
+    cfg = Config({'model': {'backbone': {'norm_cfg': norms[0]}, 'auxiliary_head': heads}})
+    _set_up_processes(cfg, Namespace(launcher='pytorch', local_rank=0))
+    assert cfg.model.backbone.norm_cfg == {'type': 'BN', 'requires_grad': True}
+    assert [head.norm_cfg.type for head in cfg.model.auxiliary_head] == ['BN', 'BN', 'GN']
 
 
 def test_two_processes_train_like_one(write_config, hsonet, run_tool, tmp_path):

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.apis.config import read_config
+from hsonet_mm.cli import guard
 from hsonet_mm.export.command import export
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +37,10 @@ def main() -> int:
     parser.add_argument(
         '--rounds', type=int, default=15, help='measurements of each, after one to warm up [15]'
     )
-    args = parser.parse_args()
+    return guard(run, parser.parse_args())
+
+
+def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = args.checkpoint or random_weights(args.config, Path(folder) / 'random.pth')
@@ -64,7 +68,7 @@ def main() -> int:
 
 def random_weights(config: Path, path: Path) -> Path:
     """Save a checkpoint of the model as it is before training, without its pre-trained weights."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'opencd')):
         torch.save(MODELS.build(cfg.model).state_dict(), path)

@@ -28,6 +28,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
+from hsonet_mm.cli import guard
 from hsonet_mm.scenes.headers import read_info
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.pipeline import read_tile
@@ -223,13 +224,16 @@ def main():
     parser.add_argument('--channels', type=int, default=64, help='of the random network [64]')
     parser.add_argument('--peak', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('--write', type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return guard(run, parser.parse_args())
+
+
+def run(args):
     if args.write:
         write_pair(args.write, args.sizes[0], args.strips)
-        return
+        return 0
     if args.peak:
         peak_of_one(args.sizes[0], args.strips)
-        return
+        return 0
     print(f'{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}')
     if args.only in (None, 'memory'):
         memory(args.sizes, args.strips)
@@ -250,7 +254,8 @@ def main():
             )
             options = SceneOptions(tile=args.tile, overlap=args.overlap, batch=args.batch)
             speed(Path(folder), wrapped, options, args.speed_size, args.repeats)
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from hsonet_mm.apis.log import read_log
+from hsonet_mm.cli import guard
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 
@@ -53,21 +54,18 @@ def main() -> int:
     parser.add_argument('work_dir', type=Path, help='work dir of the training')
     parser.add_argument('-o', '--out', type=Path, default=Path('curve.svg'), help='SVG or PNG [curve.svg]')
     args = parser.parse_args()
-    try:
-        plot(args.work_dir, args.out)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return guard(plot, args)
 
 
-def plot(work_dir: Path, out: Path) -> None:
+def plot(args: argparse.Namespace) -> int:
+    work_dir, out = args.work_dir, args.out
     records, kind = read_log(work_dir), out.suffix[1:].lower()
     if not any('changed/f1' in one for one in records):
         raise UserError(f'{work_dir} holds no log of a training with validations: give its work dir')
     if kind not in ('svg', 'png'):
         raise UserError(f'{out} is no name for a picture of it: give one that ends in .svg or .png')
     write_bytes(out, draw(records, kind))
+    return 0
 
 
 if __name__ == '__main__':

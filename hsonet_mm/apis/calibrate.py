@@ -18,6 +18,7 @@ from hsonet_mm.apis.detector import ChangeDetector, ChangeModel, refuse_options
 from hsonet_mm.apis.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
+from hsonet_mm.labels import no_label
 from hsonet_mm.version import __version__
 
 __all__ = ['add_arguments', 'calibrate', 'run']
@@ -35,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value pairs that replace the config'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
     )
 
 
@@ -112,7 +117,15 @@ def _pairs(
     for index in range(len(data_set)):
         sample = data_set[index]
         pair = sample['inputs'].permute(1, 2, 0).numpy().astype(np.uint8)
-        target = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
+        info = sample['data_samples']
+        if 'gt_sem_seg' not in info:
+            raise no_label(info.img_path[0])
+        target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
+        if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
+            raise UserError(
+                f'the val pipeline of {config.filename} changes the size of its images, which predict does not: '
+                'take MultiImgResize and the like out of it'
+            )
         yield index + 1, len(data_set), pair[..., :3], pair[..., 3:], target
 
 

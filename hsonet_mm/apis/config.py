@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -31,9 +32,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of every command that runs a config."""
     parser.add_argument('config', type=Path, help='config file')
-    parser.add_argument(
-        '--work-dir', type=Path, help='folder of logs and checkpoints (default work_dirs/CONFIG)'
-    )
+    parser.add_argument('--work-dir', type=Path, help='folder of logs and checkpoints [work_dirs/CONFIG]')
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
     parser.add_argument(
@@ -170,9 +169,17 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         lengths = {
             key: round(scheduler[key] * factor) for key in ('begin', 'end', 'T_max') if key in scheduler
         }
-        scheduler.update(lengths)
+        steps = {
+            key: max(1, round(scheduler[key] * factor))
+            for key in ('total_steps', 'step_size')
+            if key in scheduler
+        }
+        scheduler.update(lengths | steps)
         if 'milestones' in scheduler:
             scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
+        if 'periods' in scheduler:
+            ends = [0, *(round(end * factor) for end in accumulate(scheduler.periods))]
+            scheduler.periods = [end - start for start, end in pairwise(ends)]
     cfg.param_scheduler = [
         one for one in cfg.param_scheduler if one.get('end', iterations) > one.get('begin', 0)
     ]
@@ -224,9 +231,21 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
         raise UserError(f'--launcher {args.launcher} needs a GPU and none is found: use torchrun and pytorch')
     torch.distributed.init_process_group('gloo')
     cfg.sync_bn = None
+    _without_sync_bn(cfg.model)
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'device_ids': None,
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
+
+
+def _without_sync_bn(node: Any) -> None:
+    """Turn every synchronised batch norm of a config into a plain one."""
+    if isinstance(node, dict):
+        if node.get('type') in ('SyncBN', 'mmseg.SyncBN'):
+            node['type'] = 'BN'
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _without_sync_bn(item)

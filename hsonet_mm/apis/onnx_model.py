@@ -66,7 +66,7 @@ class OnnxModel:
         if size is not None and (height, width) != (size, size):
             raise UserError(
                 f'{self.name} takes {size} x {size} pixels and got {width} x {height}: '
-                'cut tiles of that size, or export it without --tile-size'
+                'cut tiles of that size, or export it without --tile'
             )
         pair = np.empty((n, 6, height, width), np.float32)
         for half, images in ((pair[:, :3], t1), (pair[:, 3:], t2)):

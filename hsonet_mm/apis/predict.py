@@ -161,7 +161,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='config and checkpoint (.pth), or an exported model (.onnx); then the image of the first date, or '
         'a folder; then that of the second date, or a folder with files of the same names',
     )
-    parser.add_argument('--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png')
+    parser.add_argument(
+        '-o', '--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png'
+    )
     parser.add_argument(
         '--threshold',
         type=float,
@@ -174,7 +176,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--crop', type=int, help='window of --mode slide, which it implies, in pixels [256]')
     parser.add_argument('--stride', type=int, help='step of the window in pixels [192]; implies --mode slide')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=_DictAction, help='key=value pairs that replace the config'
+        '--cfg-options',
+        nargs='+',
+        action=_DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
     )
 
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='probability above which a pixel is changed, or "val" for the best one on the validation split '
         '(default: the one in the config)',
     )
-    parser.add_argument('--out', type=Path, help='JSON file of the scores')
+    parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     parser.add_argument('--show-dir', type=Path, help='folder for a picture of every prediction')
 
 

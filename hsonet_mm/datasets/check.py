@@ -58,6 +58,7 @@ def check_dataset(
     sheet: str | Path | None = None,
     pairs: int = 6,
     seed: int = 0,
+    ignore_value: int | None = None,
 ) -> CheckReport:
     """Check every pair, every split and the set.
 
@@ -68,6 +69,8 @@ def check_dataset(
         sheet: png file to draw some pairs into.
         pairs: pairs a split on the sheet.
         seed: of their choice.
+        ignore_value: label value that means "not labelled", as in :class:`hsonet_mm.MultiImgLoadAnnotations`; None:
+            there is none.
 
     Raises:
         UserError: when there is nothing to check.
@@ -75,14 +78,14 @@ def check_dataset(
     with Source(Path(root)) as source, large_images():
         layout, scenes = source.scenes()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            reading = pool.map(lambda scene: inspect_pair(source, scene, crop), scenes)
+            reading = pool.map(lambda scene: inspect_pair(source, scene, crop, ignore_value), scenes)
             records = list(track(reading, 'reading', len(scenes)))
         findings = [finding for record in records for finding in record.findings]
         findings += inspect_set(records, [split for split in SPLITS if Path(root, split).is_dir()])
         if duplicates:
             findings += inspect_duplicates(records)
         if sheet:
-            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed))
+            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed, ignore_value))
     findings.sort(key=lambda finding: finding.level)  # 'error' before 'warning', else as found
     splits = {split: _statistics(group) for split, group in group_by_split(records).items()}
     return CheckReport(layout, splits, findings)
@@ -109,12 +112,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='data set: {train,val,test}/{A,B,label}, or another known layout, or a zip of it',
     )
-    add('--crop', type=int, default=256, help='training crop size, pixels; 0: do not compare (%(default)s)')
+    add('--crop', type=int, default=256, help='training crop size, pixels; 0: do not compare [%(default)s]')
+    add('--ignore-value', type=int, help='label value that means "not labelled", as ignore_value in training')
     add('--no-duplicates', action='store_true', help='do not look for the same ground in several splits')
     add('--json', type=Path, help='write all findings to this file')
     add('--contact-sheet', type=Path, help='draw some pairs into this png')
-    add('--pairs', type=int, default=6, help='pairs a split on the contact sheet (%(default)s)')
-    add('--seed', type=int, default=0, help='of their choice (%(default)s)')
+    add('--pairs', type=int, default=6, help='pairs a split on the contact sheet [%(default)s]')
+    add('--seed', type=int, default=0, help='of their choice [%(default)s]')
     add('--strict', action='store_true', help='warnings count as problems too')
 
 
@@ -130,7 +134,13 @@ def run(args: argparse.Namespace) -> int:
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'--crop {args.crop} --pairs {args.pairs}: use positive numbers')
     report = check_dataset(
-        args.root, args.crop, not args.no_duplicates, args.contact_sheet, args.pairs, args.seed
+        args.root,
+        args.crop,
+        not args.no_duplicates,
+        args.contact_sheet,
+        args.pairs,
+        args.seed,
+        args.ignore_value,
     )
     failed = bool(report.count('error') or (args.strict and report.findings))
     print(_text(report, args.root))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from hsonet_mm.datasets.inspection import PairRecord, group_by_split
-from hsonet_mm.datasets.rasters import rank, read_image, read_label
+from hsonet_mm.datasets.rasters import decode_label, decode_rgb, rank
 from hsonet_mm.datasets.sources import Source
 
 __all__ = ['choose', 'contact_sheet', 'overlay']
@@ -40,7 +40,13 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(tinted, outlines, -1, _RED, max(1, min(image.shape[:2]) // _CELL))
 
 
-def contact_sheet(source: Source, records: Sequence[PairRecord], count: int = 6, seed: int = 0) -> bytes:
+def contact_sheet(
+    source: Source,
+    records: Sequence[PairRecord],
+    count: int = 6,
+    seed: int = 0,
+    ignore_value: int | None = None,
+) -> bytes:
     """Draw the sheet: one column a split, one row a pair.
 
     Args:
@@ -48,23 +54,28 @@ def contact_sheet(source: Source, records: Sequence[PairRecord], count: int = 6,
         records: of all pairs; those with unreadable files are left out.
         count: pairs a split.
         seed: of their choice.
+        ignore_value: label value that means "not labelled"; None: there is none.
 
     Returns:
         The encoded png.
     """
     groups = group_by_split(records)
-    columns = [_column(source, split, choose(group, count, seed)) for split, group in groups.items()]
+    columns = [
+        _column(source, split, choose(group, count, seed), ignore_value) for split, group in groups.items()
+    ]
     height = max(column.shape[0] for column in columns)
     padded = [np.pad(column, ((0, height - column.shape[0]), (0, 4 * _GAP), (0, 0))) for column in columns]
     return cv2.imencode('.png', np.ascontiguousarray(np.hstack(padded)[..., ::-1]))[1].tobytes()
 
 
-def _column(source: Source, split: str, records: Sequence[PairRecord]) -> np.ndarray:
+def _column(
+    source: Source, split: str, records: Sequence[PairRecord], ignore_value: int | None
+) -> np.ndarray:
     rows = [_line(f'{split}: date 1, date 2, changed')]
     for record in records:
         files = record.scene.files
-        t1, t2 = (read_image(source.read(files[role]), files[role]) for role in ('A', 'B'))
-        mask = read_label(source.read(files['label']), files['label']).mask
+        t1, t2 = (decode_rgb(source.read(files[role]), files[role]) for role in ('A', 'B'))
+        mask = decode_label(source.read(files['label']), files['label'], ignore_value=ignore_value).mask
         images = (t1, t2, overlay(t2, mask))
         cells = [cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for image in images]
         rows.append(np.hstack([np.pad(cell, ((0, 0), (0, _GAP), (0, 0))) for cell in cells]))

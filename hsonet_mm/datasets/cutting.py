@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hsonet_mm.datasets.rasters import rank, read_image, read_label, track
+from hsonet_mm.datasets.rasters import decode_label, decode_rgb, rank, track
 from hsonet_mm.datasets.sources import ROLES, SPLITS, Scene, Source
 from hsonet_mm.datasets.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
 from hsonet_mm.errors import UserError
@@ -34,7 +34,7 @@ class PrepareOptions:
         test: the same for test.
         seed: of the split and of the choice of empty tiles.
         max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
-        changed_values: label values that mean changed; empty: told from each mask.
+        changed_values: label values that mean changed, all others unchanged; empty: told from each mask.
         folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.datasets.sources.LAYOUTS`); empty:
             find out.
     """
@@ -139,8 +139,8 @@ class Cutter:
     def _cut_scene(self, units: Sequence[Unit], splits: dict[str, str]) -> None:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
-        t1, t2 = (read_image(self.source.read(files[role]), files[role]) for role in ('A', 'B'))
-        label = read_label(self.source.read(files['label']), files['label'], self.options.changed_values)
+        t1, t2 = (decode_rgb(self.source.read(files[role]), files[role]) for role in ('A', 'B'))
+        label = decode_label(self.source.read(files['label']), files['label'], self.options.changed_values)
         sizes = {role: array.shape[:2] for role, array in (('A', t1), ('B', t2), ('label', label.mask))}
         if len(set(sizes.values())) > 1:
             told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from hsonet_mm.datasets.duplicates import find_duplicates, thumbnail
-from hsonet_mm.datasets.rasters import read_image, read_label
+from hsonet_mm.datasets.rasters import decode_label, decode_rgb
 from hsonet_mm.datasets.sources import ROLES, SPLITS, Scene, Source
 from hsonet_mm.errors import UserError
 
@@ -67,13 +67,14 @@ class PairRecord:
         self.findings.append(Finding(level, kind, self.split, message))
 
 
-def inspect_pair(source: Source, scene: Scene, crop: int) -> PairRecord:
+def inspect_pair(source: Source, scene: Scene, crop: int, ignore_value: int | None = None) -> PairRecord:
     """Read one pair and note what is wrong with it.
 
     Args:
         source: where the pair comes from.
         scene: the pair, complete or not.
         crop: training crop size, pixels; 0: unknown.
+        ignore_value: label value that means "not labelled"; None: there is none.
     """
     record = PairRecord(scene, scene.split or 'all')
     files = scene.files
@@ -86,13 +87,13 @@ def inspect_pair(source: Source, scene: Scene, crop: int) -> PairRecord:
         try:
             data = source.read(files[role])
             if role == 'label':
-                label = read_label(data, files[role])
+                label = decode_label(data, files[role], ignore_value=ignore_value)
                 images[role], record.coding = label.mask, label.coding
                 if label.bands > 1:
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
             else:
-                images[role] = read_image(data, files[role])
+                images[role] = decode_rgb(data, files[role])
                 record.thumbs[role] = thumbnail(images[role])
         except UserError as error:
             record.add('error', 'label' if role == 'label' else 'unreadable', str(error))

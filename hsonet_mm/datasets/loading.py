@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm import images
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import find_changed, label_values
+from hsonet_mm.labels import find_changed, label_values, no_label
 from hsonet_mm.registry import TRANSFORMS
 
 __all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
@@ -108,7 +108,7 @@ class MultiImgLoadAnnotations(BaseTransform):
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
-        UserError: naming the file, if it is not a change label of the size of the images.
+        UserError: naming the file, if it is not a change label of the size of the images, or there is none.
     """
 
     _noise_reported = False
@@ -126,7 +126,9 @@ class MultiImgLoadAnnotations(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the label to the sample."""
-        path = results['seg_map_path']
+        path = results.get('seg_map_path')
+        if path is None:
+            raise no_label(results['img_path'][0])
         values, jpeg = read_label(path, self.backend_args)
         rows, columns = results.get('ori_shape', values.shape)[:2]
         if values.shape != (rows, columns):

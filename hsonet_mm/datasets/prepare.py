@@ -6,9 +6,6 @@ memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 
 import argparse
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from hsonet_mm.datasets.rasters import large_images
 from hsonet_mm.datasets.sources import Source
 from hsonet_mm.datasets.tiling import BORDERS, read_split_file
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import replace_folder, write_json
+from hsonet_mm.files import folder_beside, replace_folder, write_json
 
 __all__ = ['PrepareOptions', 'add_arguments', 'prepare_dataset', 'run']
 
@@ -54,32 +51,12 @@ def prepare_dataset(
     _check_target(source, out, overwrite)
     table = read_split_file(Path(split_file)) if split_file else None
     place = out.resolve()  # a link to a folder stays one
-    with Source(source) as opened, _folder_beside(place) as beside:
+    with Source(source) as opened, folder_beside(place) as beside:
         with large_images():
             manifest = Cutter(opened, beside / 'new', options, table).run()
         write_json(beside / 'new' / MANIFEST, manifest)
         replace_folder(beside / 'new', place, beside / 'old')
     return manifest
-
-
-@contextmanager
-def _folder_beside(out: Path) -> Iterator[Path]:
-    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
-
-    Raises:
-        UserError: where it cannot be made.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(
-            prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise UserError(
-            f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
-        ) from error
-    with beside as name:
-        yield Path(name)
 
 
 def _check_target(source: Path, out: Path, overwrite: bool) -> None:
@@ -110,21 +87,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('source', type=Path, help='folder or zip: {train,val,test}/{A,B,label}, or A, B, label')
     add('out', type=Path, help='folder to make')
-    add('--tile', type=int, default=default.tile, help='tile size, pixels (%(default)s)')
-    add('--stride', type=int, default=default.stride, help='distance between tiles, pixels (the tile size)')
-    add('--border', choices=BORDERS, default=default.border, help=f'{border_help}; %(default)s')
+    add('--tile', type=int, default=default.tile, help='tile size, pixels [%(default)s]')
+    add('--stride', type=int, default=default.stride, help='distance between tiles, pixels [the tile size]')
+    add('--border', choices=BORDERS, default=default.border, help=f'{border_help} [%(default)s]')
     add('--block', type=int, default=default.block, help=block_help)
-    add('--val', type=float, default=default.val, help='share of the scenes for val (%(default)s)')
-    add('--test', type=float, default=default.test, help='share of the scenes for test (%(default)s)')
-    add('--seed', type=int, default=default.seed, help='of the split (%(default)s)')
+    add('--val', type=float, default=default.val, help='share of the scenes for val [%(default)s]')
+    add('--test', type=float, default=default.test, help='share of the scenes for test [%(default)s]')
+    add('--seed', type=int, default=default.seed, help='of the split [%(default)s]')
     add('--split-file', type=Path, help='csv of scene,split or json; overrides every other rule')
     add(
         '--max-empty',
         type=float,
         default=1.0,
-        help='largest share of tiles without change in train (%(default)s)',
+        help='largest share of tiles without change in train [%(default)s]',
     )
-    add('--changed-values', type=int, nargs='+', default=[], help='label values that mean changed')
+    changed_help = 'label values that mean changed; all others then mean unchanged'
+    add('--changed-values', type=int, nargs='+', default=[], help=changed_help)
     add('--a', help=folder_help)
     add('--b', help='the same for date 2')
     add('--label', help='the same for the masks')

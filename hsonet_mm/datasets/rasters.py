@@ -16,10 +16,10 @@ from hsonet_mm.labels import find_changed, label_values
 
 __all__ = [
     'Label',
+    'decode_label',
+    'decode_rgb',
     'large_images',
     'rank',
-    'read_image',
-    'read_label',
     'track',
 ]
 
@@ -42,7 +42,7 @@ class Label:
     bands: int
 
 
-def read_image(data: bytes, name: str) -> np.ndarray:
+def decode_rgb(data: bytes, name: str) -> np.ndarray:
     """Decode one date; the rules are those of :func:`hsonet_mm.images.read_rgb`.
 
     Args:
@@ -59,13 +59,16 @@ def read_image(data: bytes, name: str) -> np.ndarray:
     return np.array(read_rgb(name, lambda _: data))
 
 
-def read_label(data: bytes, name: str, changed_values: Sequence[int] = ()) -> Label:
+def decode_label(
+    data: bytes, name: str, changed_values: Sequence[int] = (), ignore_value: int | None = None
+) -> Label:
     """Decode one change mask; the rules are those of training, :mod:`hsonet_mm.labels`.
 
     Args:
         data: the encoded file.
         name: how messages call the file.
-        changed_values: the values that mean "changed"; empty: find out.
+        changed_values: the values that mean "changed", all others "unchanged"; empty: find out.
+        ignore_value: the value that means "not labelled", which is not changed here; None if there is none.
 
     Returns:
         The mask and its coding.
@@ -77,8 +80,13 @@ def read_label(data: bytes, name: str, changed_values: Sequence[int] = ()) -> La
     values, bands = label_values(image, name), len(image.getbands())
     if changed_values:
         return Label(np.isin(values, changed_values), 'listed', bands)
-    cure = 'name the values that mean changed by --changed-values of prepare'
-    return Label(*find_changed(values, image.format == 'JPEG', name, cure), bands)
+    cure = (
+        'name the values that mean changed by --changed-values of prepare, which takes all others for unchanged, '
+        'or the one that means "not labelled" by --ignore-value of check'
+    )
+    valid = None if ignore_value is None else values != ignore_value
+    changed, coding = find_changed(values, image.format == 'JPEG', name, cure, valid)
+    return Label(changed if valid is None else changed & valid, coding, bands)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -155,7 +156,8 @@ class MultiImgRandomScale(BaseTransform):
         return _apply(
             results,
             lambda image: mmcv.imresize(image, size),
-            lambda label: mmcv.imresize(label, size, interpolation='nearest'),
+            # centred on the pixels as the images are, which mmcv's 'nearest' is not
+            lambda label: cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT),
         )
 
     def __repr__(self) -> str:

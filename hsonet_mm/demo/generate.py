@@ -1,7 +1,6 @@
 """Writes the demo data set: bi-temporal scenes in the layout of LEVIR-CD, with typed hard cases."""
 
 import json
-import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from hsonet_mm.demo.objects import TypedObject, type_objects
 from hsonet_mm.demo.render import render
 from hsonet_mm.demo.scenes import Scene
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes, write_json
+from hsonet_mm.files import folder_beside, write_bytes, write_json
 
 __all__ = ['Pair', 'generate', 'make_pair']
 
@@ -53,7 +52,7 @@ def generate(
         pixels and the number of objects of every kind.
 
     Raises:
-        UserError: for sizes and counts out of range, and a folder that holds anything else.
+        UserError: for sizes and counts out of range, and a folder that holds anything else or cannot be made.
     """
     root = Path(root)
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
@@ -66,9 +65,8 @@ def generate(
     existing = _existing(root, parameters)
     if existing is not None:
         return existing
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{root.name}.', dir=root.parent) as temporary:
-        made = Path(temporary) / root.name
+    with folder_beside(root) as beside:
+        made = beside / root.name
         splits = {
             split: _write_split(made / split, split, number, size, seed) for split, number in counts.items()
         }

@@ -20,6 +20,7 @@ from hsonet_mm.apis.config import set_iterations
 from hsonet_mm.apis.detector import ChangeDetector
 from hsonet_mm.apis.images import find_pairs, write_png
 from hsonet_mm.apis.test import evaluate
+from hsonet_mm.apis.torch_model import TorchModel
 from hsonet_mm.apis.train import train
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
@@ -42,7 +43,9 @@ CONFIG = 'hsonet_lite_demo.py'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet demo``."""
-    parser.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for everything [demo_out]')
+    parser.add_argument(
+        '-o', '--out', type=Path, default=Path('demo_out'), help='folder for everything [demo_out]'
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the data and of the training [0]')
     parser.add_argument('--data-only', action='store_true', help='make the data in OUT/data and stop')
     parser.add_argument(
@@ -185,7 +188,8 @@ def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
 
 def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:
     """Predict the first test pairs and write a picture of every view of them."""
-    detector = ChangeDetector.from_checkpoint(demo_config(), checkpoint)
+    # Without the calibration that may lie there: the page is about 0.5.
+    detector = ChangeDetector(TorchModel(demo_config(), checkpoint), threshold=0.5)
     pictures, test = out / 'pictures', out / 'data' / 'test'
     pictures.mkdir(parents=True, exist_ok=True)
     for stem, path1, path2 in find_pairs(test / 'A', test / 'B')[:EXAMPLES]:

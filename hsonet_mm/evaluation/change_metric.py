@@ -12,6 +12,7 @@ from torch import Tensor
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
 from hsonet_mm.files import write_json
+from hsonet_mm.labels import no_label
 from hsonet_mm.registry import METRICS
 
 __all__ = ['ChangeMetric', 'change_probs', 'format_table']
@@ -50,8 +51,9 @@ class ChangeMetric(BaseMetric):
         prefix: What the names of the figures begin with.
 
     Raises:
-        UserError: for a threshold outside (0, 1), and in use for labels other than 0, 1 and ``ignore_index``,
-            a label whose size is not that of the prediction, a model of more than two classes, and NaN.
+        UserError: for a threshold outside (0, 1), and in use for a missing label, labels other than 0, 1 and
+            ``ignore_index``, a label whose size is not that of the prediction, a model of more than two classes, and
+            NaN.
     """
 
     default_prefix = 'changed'
@@ -90,6 +92,8 @@ class ChangeMetric(BaseMetric):
 
     def _count(self, sample: dict[str, Any]) -> tuple[Confusion, int, Tensor | None]:
         """Counts, number of ignored pixels and histograms (2, BINS) of one image."""
+        if 'gt_sem_seg' not in sample:
+            raise no_label(sample['img_path'][0])
         target = sample['gt_sem_seg']['data'].squeeze(0)
         pred = sample['pred_sem_seg']['data'].squeeze(0).to(target.device)
         if pred.shape != target.shape:

@@ -1,20 +1,23 @@
 """How large a model is: its parameters, and its MACs for one pair of images."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from hsonet_mm.apis.config import read_config
+from hsonet_mm.cli import guard
 from hsonet_mm.errors import UserError
 
 __all__ = ['build_untrained', 'macs', 'main', 'parameters']
+
+SMALLEST = 32
+"""Pixels on a side that networks halve five times."""
 
 
 def parameters(model: nn.Module) -> int:
@@ -63,13 +66,11 @@ def build_untrained(config: str | Path) -> nn.Module:
     """The model of a config with random weights; nothing is downloaded.
 
     Raises:
-        UserError: if there is no such file, or no model in it.
+        UserError: if there is no such file, it cannot be read, or there is no model in it.
     """
-    if not Path(config).is_file():
-        raise UserError(f'The config {config} does not exist: give the path of a config file')
-    cfg = Config.fromfile(str(config))
+    cfg = read_config(config)
     if 'model' not in cfg:
-        raise UserError(f'The config {config} describes no model: give one that can be trained')
+        raise UserError(f'the config {config} describes no model: give one that can be trained')
     init_default_scope(cfg.get('default_scope', 'opencd'))
     model: nn.Module = MODELS.build(cfg.model)
     return model
@@ -82,15 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--size', nargs=2, type=int, default=(256, 256), metavar=('HEIGHT', 'WIDTH'), help='of the images'
     )
-    args = parser.parse_args(argv)
+    return guard(_print_table, parser.parse_args(argv))
+
+
+def _print_table(args: argparse.Namespace) -> int:
     height, width = args.size
-    try:
-        print(f'| config | parameters (M) | GMACs, {height} x {width} |\n|---|---|---|')
-        for config in args.configs:
-            model = build_untrained(config)
-            size = macs(model, (height, width))
-            print(f'| {config.stem} | {parameters(model) / 1e6:.2f} | {size / 1e9:.2f} |', flush=True)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    if min(args.size) < SMALLEST:
+        raise UserError(f'--size {height} {width} is too small: give {SMALLEST} pixels or more')
+    print(f'| config | parameters (M) | GMACs, {height} x {width} |\n|---|---|---|')
+    for config in args.configs:
+        args.config = config  # what the guard names if something is wrong with it
+        model = build_untrained(config)
+        size = macs(model, (height, width))
+        print(f'| {config.stem} | {parameters(model) / 1e6:.2f} | {size / 1e9:.2f} |', flush=True)
     return 0

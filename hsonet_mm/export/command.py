@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='file to write: .onnx, or .pt2 for a program of torch.export',
     )
     parser.add_argument(
-        '--tile-size',
+        '--tile',
         type=int,
         metavar='N',
         help='take images of N x N pixels only, as QGIS Deepness needs it',
@@ -54,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="probability above which a pixel is changed [calibrated, or the model's own]",
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value pairs that replace the config'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
     )
 
 
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         args.config,
         args.checkpoint,
         args.out,
-        tile_size=args.tile_size,
+        tile_size=args.tile,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
     )
@@ -108,7 +112,7 @@ def export(
     as_onnx = target.suffix == '.onnx'
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
-        raise UserError(f'--tile-size {tile_size} leaves no pixels: give 1 or more, such as 512')
+        raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
     detector = ChangeDetector.from_checkpoint(
         config, checkpoint, threshold=threshold, cfg_options=cfg_options, window='whole'
     )
@@ -132,7 +136,7 @@ def export(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f'the model of {config} cannot be exported ({reason}): '
-            'try --tile-size, or change the part of it that is named'
+            'try --tile, or change the part of it that is named'
         ) from error
     exported: Probs
     exported = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs

@@ -1,11 +1,11 @@
 """Where every method fails, as tables: by kind of hard case, by object size, by distance to the boundary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hsonet_mm.leaderboard.board import Records
 from hsonet_mm.leaderboard.records import Row
-from hsonet_mm.leaderboard.wording import NONE
+from hsonet_mm.leaderboard.wording import NONE, which_seeds
 
 __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 
@@ -37,7 +37,7 @@ class BreakdownTable:
         changed: Whether much is good: the groups are changes.
         counted: Whether the cells are numbers and not shares.
         groups: Name of every group, and its size in words.
-        rows: Method and its shares, in the order of the groups.
+        rows: Method, with its seeds where some are missing, and its shares, in the order of the groups.
     """
 
     title: str
@@ -85,12 +85,14 @@ TABLES = (
 )  # fmt: skip
 
 
-def breakdown_tables(records: Records, methods: Sequence[str], threshold_rule: str) -> list[BreakdownTable]:
+def breakdown_tables(
+    records: Records, methods: Mapping[str, Iterable[int]], threshold_rule: str
+) -> list[BreakdownTable]:
     """All tables of one block, data set and test set; kinds without a record are left out.
 
     Args:
         records: Of that block, data set and test set.
-        methods: The rows, in this order; those without a record are left out.
+        methods: The rows, in this order, and the seeds of each that were scored; those without a record are left out.
         threshold_rule: At which threshold.
     """
     mine = [row for row in records.breakdown if row['threshold_rule'] == threshold_rule]
@@ -98,12 +100,18 @@ def breakdown_tables(records: Records, methods: Sequence[str], threshold_rule: s
     for kind, changed, title, note in TABLES:
         rows = [row for row in mine if row['kind'] == kind and row['changed'] == str(int(changed))]
         counted = (kind, changed) == ('size', False)
-        groups = list(dict.fromkeys(row['group'] for row in rows if int(row['pixels'])))
-        names = [name for name in methods if any(row['method'] == name for row in rows)]
+        filled = {row['group'] for row in rows if int(row['pixels'])}
+        groups = [group for group in dict.fromkeys(row['group'] for row in rows) if group in filled]
+        seeds = {name: {int(row['seed']) for row in rows if row['method'] == name} for name in methods}
+        names = [name for name in methods if seeds[name]]
         if groups and names:
             grid = [[_sums(rows, name, group) for name in names] for group in groups]
             columns = [_column(sums, changed, counted) for sums in grid]
-            lines = [(name, [column[index] for column in columns]) for index, name in enumerate(names)]
+            titles = [
+                name if seeds[name] >= set(methods[name]) else f'{name} ({which_seeds(seeds[name])})'
+                for name in names
+            ]
+            lines = [(title, [column[index] for column in columns]) for index, title in enumerate(titles)]
             heads = [(group, _amount(sums, counted)) for group, sums in zip(groups, grid, strict=True)]
             tables.append(BreakdownTable(title, note, changed, counted, heads, lines))
     return tables

@@ -35,7 +35,7 @@ BUSY_LOAD = 0.25
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet leaderboard``."""
     parser.add_argument('spec', type=Path, help='YAML file of methods, data sets, seeds and budget')
-    parser.add_argument('--out', type=Path, required=True, help='folder of tables, runs and report')
+    parser.add_argument('-o', '--out', type=Path, required=True, help='folder of tables, runs and report')
     parser.add_argument('--workers', type=int, help='runs at a time [1, or one a GPU, or one a machine]')
     parser.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
     parser.add_argument('--engine', choices=ENGINES, default='local', help='where runs are executed [local]')

@@ -70,7 +70,7 @@ def _scores(rows: Iterable[Standing], brief: bool) -> list[str]:
 
 def _costs(rows: Iterable[Standing]) -> list[str]:
     lines = [
-        [row.method, *wording.costs(row), ', '.join(row.timed_on) or wording.NONE, row.device or wording.NONE]
+        [row.method, *wording.costs(row), row.timed_on or wording.NONE, row.device or wording.NONE]
         for row in rows
         if row.figures
     ]
@@ -132,7 +132,7 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
             'seeds': len(row.seeds),
             'failed': len(row.failed),
             'reference': int(row.is_reference),
-            'timed_on': ', '.join(row.timed_on),
+            'timed_on': row.timed_on,
             'scorings': row.scorings,
         }
         for name, (mean, std) in (row.figures | row.costs).items():

@@ -64,7 +64,7 @@ def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -
     if not points:
         return None
     figure, axes = new_axes(label, 'F1 of "changed", %')
-    devices = {device for row in rows if row.method in points for device in row.timed_on}
+    devices = {row.timed_on for row in rows if row.method in points}
     if cost != 'latency_ms' or len(devices) < 2:
         front, best = [], -math.inf
         for x, y in sorted(points.values(), key=lambda point: (point[0].mean, -point[1].mean)):

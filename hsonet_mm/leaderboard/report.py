@@ -47,7 +47,7 @@ def write_report(out: Path, pictures: bool = True) -> Path:
     records = read_records(out, spec)
     tables = summarise(spec, records)
     sections = [_section(out, spec, records, cells, pictures) for cells in _sections(tables)]
-    blocks, facts = _blocks(spec, sections), _facts(spec, records)
+    blocks, facts = _blocks(spec, sections), _facts(spec, records, tables)
     page = _environment().from_string(TEMPLATE.read_text(encoding='utf-8'))
     text = page.render(
         style=STYLE,
@@ -115,7 +115,7 @@ def _section(
         ],
         'plots': [plot for cost in ('macs', 'latency_ms') if (plot := cost_plot(rows, cost, looks))],
         'pr': pr_plot(mine, cell.protocol, rows, looks),
-        'breakdown': breakdown_tables(mine, methods, cell.threshold_rule),
+        'breakdown': breakdown_tables(mine, {row.method: row.seeds for row in rows}, cell.threshold_rule),
         'training': training_plot(mine, rows, looks) if home else None,
         'gradients': [
             (method, plot) for method in methods if home and (plot := gradient_plot(mine, method))
@@ -156,7 +156,7 @@ def _scale(rows: Iterable[Standing]) -> float:
     return max((abs(end) for one in intervals if one for end in one), default=0) or 1.0
 
 
-def _facts(spec: Spec, records: Records) -> list[tuple[str, str]]:
+def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]]:
     """What the figures come from, as name and value; what is not known is left out."""
     results = records.results
     facts = {
@@ -164,7 +164,7 @@ def _facts(spec: Spec, records: Records) -> list[tuple[str, str]]:
         'left out': wording.left_out(records),
         'iterations of a training': str(spec.iterations),
         'device': _each(row['device'] for row in results),
-        'timed on': _each(row['timed_on'] for row in results),
+        'timed on': _each(row.timed_on for rows in tables.values() for row in rows),
         'commit': _each(row['commit'] for row in results),
         'last scored': max((row['scored_at'] for row in results), default=''),
     }

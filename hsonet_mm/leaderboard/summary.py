@@ -18,7 +18,8 @@ COSTS = (
     'parameters', 'macs', 'iterations', 'train_seconds', 'harness_seconds', 'latency_ms', 'throughput',
     'peak_memory_mib',
 )  # fmt: skip
-ONCE = ('parameters', 'macs', 'iterations', 'latency_ms', 'throughput')
+TIMINGS = ('latency_ms', 'throughput')
+ONCE = ('parameters', 'macs', 'iterations', *TIMINGS)
 """Costs of a method, not of a training: known once, and copied to the row of every seed."""
 
 
@@ -42,9 +43,9 @@ class Standing:
         weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
         figures: Fractions by name, see FIGURES, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing. Those of ONCE have a standard deviation only
-            where the rows of the seeds differ, as after a measurement on another machine.
+            where the rows of the seeds differ, as after a second measurement.
         device: Where it was trained and scored.
-        timed_on: Devices that its latency and throughput were measured on.
+        timed_on: Device that its latency and throughput were measured on, the last one of several; empty if unknown.
         comparison: Difference to the reference; None for the reference itself and where one of the two has
             no counts.
         is_reference: Whether it is the reference of its block.
@@ -60,7 +61,7 @@ class Standing:
     figures: dict[str, Spread] = field(default_factory=dict)
     costs: dict[str, Spread] = field(default_factory=dict)
     device: str = ''
-    timed_on: tuple[str, ...] = ()
+    timed_on: str = ''
     comparison: Comparison | None = None
     is_reference: bool = False
     scorings: int = 0
@@ -113,6 +114,7 @@ def _standing(
     runs = [run_key(row) for row in rows]
     failed = {one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)}
     counts = records.counts.get(cell, {})
+    timed, timed_on = _timed(rows)
     return Standing(
         cell=cell,
         method=method,
@@ -121,15 +123,22 @@ def _standing(
         failed=tuple(sorted(failed - {run.seed for run in runs})),
         weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
         figures=_spreads(rows, (*FIGURES, 'threshold')),
-        costs=_spreads(rows, COSTS),
+        costs=_spreads(rows, [name for name in COSTS if name not in TIMINGS]) | _spreads(timed, TIMINGS),
         device=', '.join(sorted({row['device'] for row in rows} - {''})),
-        timed_on=tuple(sorted({row['timed_on'] or row['device'] for row in rows} - {''})),
+        timed_on=timed_on,
         comparison=compare(counts[method], counts[reference])
         if method != reference and {method, reference} <= counts.keys()
         else None,
         is_reference=method == reference,
         scorings=max((records.scorings[run, cell.test_set] for run in runs), default=0),
     )
+
+
+def _timed(rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """The rows that were timed on the device of the newest of them, and that device: no other time compares."""
+    devices = [(row, row['timed_on'] or row['device']) for row in rows if any(row[name] for name in TIMINGS)]
+    _, last = max(devices, key=lambda one: one[0]['scored_at'], default=(None, ''))
+    return [row for row, device in devices if device == last], last
 
 
 def _spreads(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Spread]:

@@ -1,7 +1,7 @@
 """Figures as text, and what a table says in plain words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from hsonet_mm.leaderboard.board import Cell, Records
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
@@ -32,6 +32,7 @@ __all__ = [
     'table_name',
     'test_scored',
     'warnings',
+    'which_seeds',
 ]
 
 NONE = '\N{EN DASH}'
@@ -105,7 +106,7 @@ def difference(row: Standing) -> str:
         return 'reference'
     if comparison is None or math.isnan(comparison.difference):
         return NONE
-    seeds = f' ({_common(comparison)})' if len(comparison.seeds) < row.planned else ''
+    seeds = f' ({which_seeds(comparison.seeds)})' if len(comparison.seeds) < row.planned else ''
     return f'{_signed(comparison.difference)}{seeds}'
 
 
@@ -144,6 +145,11 @@ def seeds(row: Standing) -> str:
     if len(row.failed) == row.planned:
         return 'failed' if row.planned == 1 else f'all {row.planned} failed'
     return f'{_done(row)}, {len(row.failed)} failed' if row.failed else _done(row)
+
+
+def which_seeds(seeds: Collection[int]) -> str:
+    """Seeds by their numbers, ascending."""
+    return f'seed{"" if len(seeds) == 1 else "s"} {", ".join(map(str, sorted(seeds)))}'
 
 
 def test_scored(row: Standing) -> str:
@@ -256,7 +262,7 @@ def _against(row: Standing, base: str, rivals: int) -> str:
         return f'cannot be compared with {base}: they have no image in common.'
     points = abs(100 * comparison.difference)
     where = 'above' if comparison.difference >= 0 else 'below'
-    on = f' on {_common(comparison)}' if len(comparison.seeds) < row.planned else ''
+    on = f' on {which_seeds(comparison.seeds)}' if len(comparison.seeds) < row.planned else ''
     text = f'scores {points:.2f} points {where} {base}{on}'
     if comparison.over_images is None:
         return f'{text}; with fewer than two images in common that cannot be decided.'
@@ -277,10 +283,6 @@ def _cost(row: Standing, name: str, factor: float, digits: int) -> str:
     value = row.costs.get(name)
     once = name in ONCE and value is not None and value.std is None
     return mean(row, name, factor, digits) if once else quantity(value, factor, digits)
-
-
-def _common(comparison: Comparison) -> str:
-    return f'seed{"" if len(comparison.seeds) == 1 else "s"} {", ".join(map(str, comparison.seeds))}'
 
 
 def _done(row: Standing) -> str:

@@ -42,8 +42,12 @@ class _PairEncoderDecoder(EncoderDecoder):
             Logits of shape (N, out_channels, H, W).
 
         Raises:
-            UserError: for a stride that leaves gaps between the windows.
+            UserError: without a size and a stride of the windows, or for a stride that leaves gaps between them.
         """
+        if missing := sorted({'crop_size', 'stride'} - self.test_cfg.keys()):
+            raise UserError(
+                f"model.test_cfg has mode='slide' without {' and '.join(missing)}: add such a pair, as (256, 256)"
+            )
         (crop_h, crop_w), (stride_h, stride_w) = self.test_cfg['crop_size'], self.test_cfg['stride']
         if stride_h > crop_h or stride_w > crop_w:
             raise UserError(

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--list', type=Path, metavar='CSV', help='many scenes: columns before,after,output')
     model = parser.add_argument_group('model')
     model.add_argument(
-        '--threshold', type=float, help="probability above which a pixel is changed [the model's own]"
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
     )
     model.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
     model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
@@ -48,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
     tile_help = (
-        'pixels that the model sees at once [512]; HSONet, whose scene embedding averages over the tile, does as in '
-        'training where it has about the size of the training crops'
+        'pixels that the model sees at once [512]; for HSONet, which averages over a tile, choose about the size '
+        'of the training crops'
     )
     model.add_argument('--tile', type=int, default=512, help=tile_help)
     model.add_argument('--overlap', type=int, default=128, help='pixels that tiles share [128]')

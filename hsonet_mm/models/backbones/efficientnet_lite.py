@@ -177,6 +177,8 @@ class EfficientNetLite(BaseModule):
         self.blocks = nn.ModuleList(blocks)
         self._level_ends = tuple(ends[stage] for stage in _LEVEL_STAGES)
         self.out_channels = tuple(_channels(_STAGES[_LEVEL_STAGES[i]][3], width) for i in self.out_indices)
+        self._end = self._level_ends[max(self.out_indices)]
+        self.blocks[self._end :].requires_grad_(False)  # not computed, so that they have no gradients either
         self._init_for_relu()
         self._freeze()
 
@@ -214,7 +216,7 @@ class EfficientNetLite(BaseModule):
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu6(self.bn0(self.conv_stem(x)), inplace=True)
         levels = []
-        for count, block in enumerate(self.blocks, 1):
+        for count, block in enumerate(self.blocks[: self._end], 1):
             x = block(x)
             if count in self._level_ends:
                 levels.append(x)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.layers import MSDConvSSFC
 from hsonet_mm.registry import MODELS
+from hsonet_mm.sizes import check_multiple
 
 __all__ = ['USSFCNet']
 
@@ -77,12 +78,7 @@ class USSFCNet(BaseModule):
 
     def forward(self, t1: Tensor, t2: Tensor) -> tuple[Tensor]:
         """The last map of the decoder."""
-        height, width = t1.shape[-2:]
-        if height % 16 or width % 16:
-            raise UserError(
-                f'USSFCNet halves its input four times and got {height} x {width} pixels: pad to multiples of 16, '
-                'e.g. by size_divisor=32 in the data preprocessor, also in its test_cfg'
-            )
+        check_multiple('USSFCNet', t1, 16)
         levels = zip(self._encode(self.encoder_t1, t1), self._encode(self.encoder_t2, t2), strict=True)
         skips = [(c1 - c2).abs() for c1, c2 in levels]  # N, base_channels 2^k, H / 2^k, W / 2^k
         x = skips.pop()

@@ -5,6 +5,8 @@ from typing import Any
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
+from hsonet_mm.errors import UserError
+
 __all__ = ['ChangeHead']
 
 
@@ -19,9 +21,14 @@ class ChangeHead(BaseDecodeHead):
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
         **kwargs: of ``BaseDecodeHead``.
+
+    Raises:
+        UserError: for a prior that is no share.
     """
 
     def __init__(self, *, prior: float = 0.02, **kwargs: Any) -> None:
+        if not 0 < prior < 1:
+            raise UserError(f'the prior of a head is a share of pixels between 0 and 1, not {prior}')
         kwargs.setdefault(
             'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
         )

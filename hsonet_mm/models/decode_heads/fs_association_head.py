@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.decode_heads.change_head import ChangeHead
 from hsonet_mm.models.layers import DetailDecoder, PyramidDecoder, SceneAssociation, split_dates
 from hsonet_mm.registry import MODELS
@@ -19,7 +20,7 @@ def _abs_diff(d1: Tensor, d2: Tensor) -> Tensor:
 
 FUSIONS: dict[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
     'abs_diff': (1, _abs_diff),
-    'diff': (1, _abs_diff),  # the name that it has in older configs
+    'diff': (1, _abs_diff),  # its name in the shipped configs; the policy `diff` of VFPN keeps the sign
     'concat': (2, lambda d1, d2: torch.cat([d1, d2], dim=1)),
     'both': (2, lambda d1, d2: torch.cat([_abs_diff(d1, d2), d1 + d2], dim=1)),
 }
@@ -62,7 +63,8 @@ class FSAssociationHead(ChangeHead):
         (N, out_channels, H_0, W_0) at the size of the first input.
 
     Raises:
-        ValueError: for an unknown fusion, or inputs that do not hold both dates.
+        ValueError: for an unknown fusion.
+        UserError: for inputs that do not hold both dates.
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.
@@ -113,7 +115,10 @@ class FSAssociationHead(ChangeHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
-        levels = [self._dates_as_batch(x, c) for x, c in self._selected(inputs)]
+        levels = [
+            self._dates_as_batch(x, c, i)
+            for i, (x, c) in enumerate(zip(self._transform_inputs(inputs), self.in_channels, strict=True))
+        ]
         detail, levels = levels[: self.detail], levels[self.detail :]
         scene = levels.pop() if len(levels) > self.num_levels else None
         if self.association is not None:
@@ -123,15 +128,12 @@ class FSAssociationHead(ChangeHead):
             fused = self.refinement([self.fuse(*split_dates(x)) for x in detail], fused)
         return self.cls_seg(fused)
 
-    def _selected(self, inputs: Sequence[Tensor]) -> list[tuple[Tensor, int]]:
-        return list(zip(self._transform_inputs(inputs), self.in_channels, strict=True))
-
     @staticmethod
-    def _dates_as_batch(x: Tensor, channels: int) -> Tensor:
+    def _dates_as_batch(x: Tensor, channels: int, number: int) -> Tensor:
         """(N, 2 C, H, W) with the dates side by side to (2 N, C, H, W) with the dates one after the other."""
         if x.shape[1] != 2 * channels:
-            raise ValueError(
-                f'FSAssociationHead needs both dates, 2 x {channels} channels, and got {x.shape[1]}: use a neck that '
-                "keeps them apart, such as VFPN(policy='concat')"
+            raise UserError(
+                f'FSAssociationHead needs both dates, 2 x {channels} channels in input {number}, and got {x.shape[1]}: '
+                "correct its in_channels, or use a neck that keeps the dates apart, such as VFPN(policy='concat')"
             )
         return torch.cat(x.chunk(2, dim=1))

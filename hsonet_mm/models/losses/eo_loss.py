@@ -87,6 +87,7 @@ class EOLoss(nn.Module):
         weight: Tensor | None = None,
         ignore_index: int = 255,
         progress: float | None = None,
+        reduction_override: str | None = None,
         **_: object,
     ) -> Tensor:
         """EO-loss of a batch.
@@ -97,9 +98,11 @@ class EOLoss(nn.Module):
             weight: weight of every pixel, or None.
             ignore_index: label that changes nothing.
             progress: training progress in [0, 1]; None reads it from the running MMEngine training.
+            reduction_override: 'none' for the plain loss of every pixel, by which MMSegmentation's
+                ``OHEMPixelSampler`` chooses; nothing else changes anything.
 
         Shapes:
-            pred (N, C, H, W), target and weight (N, H, W) or (N, 1, H, W); returns a 0-d tensor.
+            pred (N, C, H, W), target and weight (N, H, W) or (N, 1, H, W); returns a 0-d tensor, or (N, H, W).
 
         Raises:
             ValueError: for shapes or labels that do not fit `pred`.
@@ -109,6 +112,8 @@ class EOLoss(nn.Module):
             progress = 0.0 if self.schedule == 'constant' else training_progress(self._hub_name)
         zeta = self.zeta(progress)
         loss, terms = eo_loss(pred, target, zeta, self.weighing, weight, ignore_index)
+        if reduction_override == 'none':
+            return self.loss_weight * terms.losses
         if self.training and (hub := running_hub(self._hub_name)) is not None:
             step = optimiser_step(hub)[0]
             if step == 0 or (step + 1) % LOG_EVERY == 0:

@@ -53,11 +53,23 @@ class BinaryFocalLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, pred: Tensor, target: Tensor, ignore_index: int = 255, **_: Any) -> Tensor:
-        """The loss of a batch; ignored pixels are left out, weights of pixels are not used."""
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        ignore_index: int = 255,
+        reduction_override: str | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """The loss of a batch; ignored pixels are left out, weights of pixels are not used.
+
+        With ``reduction_override='none'`` it is that of every pixel, (N, H, W), 0 where ignored.
+        """
         logits, y, known = one_logit(pred, target, ignore_index)
         error = (logits * (1 - 2 * y)).sigmoid()  # 1 - p_y
         alpha = self.alpha * y + (1 - self.alpha) * (1 - y)
         error = error.clamp(min=torch.finfo(error.dtype).tiny)  # below gamma 1 the power has no gradient at 0
         loss = alpha * error**self.gamma * F.binary_cross_entropy_with_logits(logits, y, reduction='none')
+        if reduction_override == 'none':
+            return self.loss_weight * loss * known
         return self.loss_weight * (loss * known).sum() / known.sum().clamp(min=1)

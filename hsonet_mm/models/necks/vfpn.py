@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmseg.models.necks import FPN
 from torch import Tensor
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.layers import split_dates
 from hsonet_mm.registry import MODELS
 
@@ -58,6 +59,7 @@ class VFPN(FPN):
 
     Raises:
         ValueError: for an unknown policy.
+        UserError: for another number of maps.
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766; FPN, arXiv 1612.03144.
@@ -93,5 +95,10 @@ class VFPN(FPN):
 
     def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Pyramid levels, after the detail and before the scene embedding if there are such, of one date."""
+        if len(feats) != self.detail + len(self.in_channels):
+            raise UserError(
+                f'VFPN takes {self.detail} maps of detail and {len(self.in_channels)} levels, and got {len(feats)} '
+                "maps: let its `detail` and `in_channels` fit the model's `detail` and the backbone's out_indices"
+            )
         levels = (*feats[: self.detail], *super().forward(tuple(feats[self.detail :])))
         return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.opencd_lite.registry import MODELS
+from hsonet_mm.sizes import check_multiple
 
 __all__ = ['SNUNet_ECAM']
 
@@ -74,7 +75,7 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
         t1, t2 (N, in_channels, H, W) with H and W multiples of 16; returns a tuple of one (N, 4 base_channel, H, W).
 
     Raises:
-        UserError: for widths that are too small.
+        UserError: for widths that are too small, or images of another size.
     """
 
     def __init__(self, in_channels: int, base_channel: int = 32) -> None:
@@ -99,6 +100,7 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
 
     def forward(self, t1: Tensor, t2: Tensor) -> tuple[Tensor]:
         """Features of the pair at full size."""
+        check_multiple('SNUNet_ECAM', t1, 2 ** (_LEVELS - 1))
         features_t1 = self._encode(t1, _LEVELS - 1)
         *features_t2, coarsest = self._encode(t2, _LEVELS)
         levels = [*map(list, zip(features_t1, features_t2, strict=True)), [coarsest]]

@@ -86,6 +86,13 @@ class _PyramidDecoder(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Decode a pyramid, finest level first."""
         decoded = [block(x) for block, x in zip(self.blocks, levels, strict=True)]
+        if len({x.shape[2:] for x in decoded}) > 1:
+            sizes = ', '.join(f'{x.shape[2]} x {x.shape[3]}' for x in levels)
+            raise UserError(
+                f'FarSegHead takes levels each half as large as the one before, and got {sizes}: pad the images to '
+                'multiples of 32 by size_divisor=32 in the data preprocessor, also in its test_cfg; a sliding window '
+                'needs such a crop_size (--crop)'
+            )
         return torch.stack(decoded).mean(dim=0)
 
 

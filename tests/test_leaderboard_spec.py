@@ -1,0 +1,126 @@
+"""The spec of a leaderboard: what it says, and every mistake in it as one sentence."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard.spec_file import read_spec
+
+pytestmark = pytest.mark.any_host
+
+BLOCK = {'reference': 'a', 'methods': {'a': 'a.py', 'b': 'b.py'}}
+SPEC = {
+    'title': 'T', 'recipe': 'r.py', 'iterations': 4, 'validations': 2, 'seeds': [0, 1], 'data': {'d': 'root'},
+    'blocks': {'x': BLOCK},
+}  # fmt: skip
+
+
+def test_spec_says_what_it_says(tmp_path):
+    path = tmp_path / 'spec.yaml'
+    block = {**BLOCK, 'recipe': 'other.py', 'options': {'a.b': None}}
+    path.write_text(yaml.safe_dump({**SPEC, 'blocks': {'One, two!': block, 'x': BLOCK}, 'validations': None}))
+    spec = read_spec(path)
+    assert (spec.validations, spec.also_test, spec.seeds) == (1, {}, (0, 1))
+    assert [block.slug for block in spec.blocks] == ['one-two', 'x']
+    assert [block.recipe.name for block in spec.blocks] == ['other.py', 'r.py']
+    assert spec.blocks[0].options == {'a.b': None}
+    assert spec.blocks[1].methods[1].config == tmp_path / 'b.py'
+    listed = list(spec.runs())
+    assert len(listed) == 2 * 2 * 2
+    assert [run.seed for run in listed] == [0] * 4 + [1] * 4
+    assert str(listed[1]) == 'd / One, two! / b / seed 0'
+    assert listed[1].folder == Path('runs/d/one-two/b/seed0')
+    assert [run.seed for run in spec.runs([1], ['b'])] == [1, 1]
+    with pytest.raises(UserError, match=r'--seeds 7 is no seed of .*spec\.yaml: choose among 0, 1'):
+        list(spec.runs([7]))
+    with pytest.raises(UserError, match=r'--methods c is no method of .*: choose among a, b'):
+        list(spec.runs(None, ['c']))
+    with pytest.raises(UserError, match=r'--data e is no data set of .*: choose among d'):
+        list(spec.runs(data=['e']))
+
+
+def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp_path):
+    path = tmp_path / 'spec.yaml'
+    tested = {'e': 'there', 'f': 'far'}
+    path.write_text(yaml.safe_dump({**SPEC, 'data': {'d': 'here', 'e': 'there'}, 'also_test': tested}))
+    spec = read_spec(path)
+    assert len(list(spec.runs())) == 2 * len(list(spec.runs(data=['e'])))
+    assert {run.data_set for run in spec.runs(data=['e'])} == {'e'}
+    assert list(spec.data) == ['d', 'e']
+    assert spec.test_sets('d') == {'d': 'here', **tested}
+    assert spec.test_sets('e') == tested
+    with pytest.raises(UserError, match=r'--data f is no data set of .*: choose among d, e'):
+        list(spec.runs(data=['f']))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({'epochs': 3}, "the file has the unknown key 'epochs'"),
+        ({'title': None}, 'title of the file is None'),
+        ({'iterations': 0}, 'iterations is 0: give 1 or more'),
+        ({'iterations': True}, 'iterations of the file is True: give a whole number'),
+        ({'iterations': 5}, 'no 2 evenly spaced validations: give for instance iterations: 4'),
+        ({'validations': -1}, 'validations is -1'),
+        ({'seeds': []}, 'seeds is []'),
+        ({'seeds': [1, 1]}, 'give each seed once'),
+        ({'seeds': ['a']}, "seeds is ['a']"),
+        ({'data': {}}, 'data is empty'),
+        ({'data': {'a/b': 'root'}}, "'a/b' in data is no name"),
+        ({'data': {'d': 3}}, 'the data root of d is 3'),
+        ({'also_test': True}, 'also_test of the file is True: give a mapping'),
+        ({'also_test': {'a/b': 'root'}}, "'a/b' in also_test is no name"),
+        ({'also_test': {'e': ''}}, "the data root of e is ''"),
+        ({'data': {'d': 'x'}, 'also_test': {'d': 'y'}}, 'd has one root in data and another in also_test'),
+        ({'blocks': {}}, 'blocks is empty'),
+        ({'blocks': {'x': 'y'}}, "block 'x' is no mapping: give the keys reference, methods"),
+        ({'blocks': {'x': {'reference': 'a'}}}, "block 'x' lacks methods"),
+        (
+            {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
+            "the reference 'c' of block 'x' is none of its methods",
+        ),
+        ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, "method 'a' of block 'x' is no mapping"),
+        (
+            {'blocks': {'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'lr': 1}}}}},
+            "method 'a' of block 'x' has the unknown key 'lr': use config, options",
+        ),
+        (
+            {
+                'blocks': {
+                    'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'options': {'optim_wrapper.lr': 1}}}}
+                }
+            },
+            "the option 'optim_wrapper.lr' of method 'a' of block 'x' is not of the model",
+        ),
+        ({'blocks': {'x.': BLOCK, 'X!': BLOCK}}, 'differ in nothing but signs'),
+    ],
+)
+def test_spec_with_a_mistake(tmp_path, changes, sentence):
+    path = tmp_path / 'spec.yaml'
+    path.write_text(yaml.safe_dump({**SPEC, **changes}))
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        read_spec(path)
+    assert str(caught.value).startswith(f'the spec {path}: ')
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [
+        ('seeds: [0', 'cannot be read'),
+        ('title: a\ntitle: b\n', 'title is there twice, line 2'),
+        ('', 'the file is no mapping'),
+        ('? [a, b]\n: c', 'a key is no text, line 1'),
+        ('title: {{ x }}', 'a key is no text, line 1'),
+        ('title: 2020-13-45', 'cannot be read'),
+    ],
+)
+def test_spec_that_is_no_yaml(tmp_path, text, sentence):
+    path = tmp_path / 'spec.yaml'
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_spec(path)
+    with pytest.raises(UserError, match=r'no\.yaml does not exist'):
+        read_spec(tmp_path / 'no.yaml')

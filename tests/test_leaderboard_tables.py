@@ -1,0 +1,152 @@
+"""The tables of a leaderboard: how scorings are added, damage is told, and figures are read that no run counts."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.leaderboard import cost, records
+from hsonet_mm.leaderboard import run as runs
+
+pytestmark = pytest.mark.any_host
+
+
+def row_of(method='a', seed=0, **more):
+    return {'block': 'b', 'method': method, 'data_set': 'd', 'test_set': 'd', 'seed': seed, **more}
+
+
+def test_tables_are_appended_to(tmp_path):
+    folder = tmp_path / 'runs/d/b/a/seed0'
+    records.write_part(folder, '2030-01-02T00:00:00.000Z', {'results': [row_of(f1=0.5, status='ok')]})
+    records.gather(tmp_path)
+    first = (tmp_path / 'results.csv').read_text()
+    assert (tmp_path / 'images.csv').read_text().count('\n') == 1
+    records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text() == first
+    records.write_part(folder, '2030-01-03T00:00:00.000Z', {'results': [row_of(f1=0.25, status='a, "b"')]})
+    other = tmp_path / 'runs/d/b/c/seed1'
+    records.write_part(
+        other,
+        '2030-01-01T00:00:00.000Z',
+        {'results': [row_of('c', 1)], 'images': [row_of('c', 1, tp=1, fp=2, fn=3, tn=4)]},
+    )
+    (folder / 'parts/.half').mkdir()
+    (folder / 'parts/.half/results.csv').write_text('block,met')
+    records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text().startswith(first)
+    rows = records.read(tmp_path / 'results.csv')
+    assert [(row['method'], row['f1'], row['status']) for row in rows] == [
+        ('a', '0.5', 'ok'), ('c', '', ''), ('a', '0.25', 'a, "b"'),
+    ]  # fmt: skip
+    assert records.newest(rows) == rows[1:]
+    assert len(records.read(tmp_path / 'images.csv')) == 1
+    with pytest.raises(ValueError, match='unknown'):
+        records.write_part(folder, records.now(), {'results': [row_of(unknown=1)]})
+
+
+def scored(tmp_path):
+    """A folder with one scoring, gathered; the path of its table of images."""
+    counts = {'tp': 1, 'fp': 2, 'fn': 3, 'tn': 4}
+    images = [row_of(image=name, **counts) for name in 'abc']
+    part = {'results': [row_of(f1=0.5, status='ok')], 'images': images}
+    records.write_part(tmp_path / 'runs/d/b/a/seed0', '2030-01-01T00:00:00.000Z', part)
+    records.gather(tmp_path)
+    return tmp_path / 'images.csv'
+
+
+def test_lines_that_were_cut_off_are_gathered_again(tmp_path):
+    path = scored(tmp_path)
+    whole = path.read_text()
+    path.write_text(''.join(whole.splitlines(keepends=True)[:-1]))
+    records.gather(tmp_path)
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ('damage', 'sentence'),
+    [
+        (lambda text: text[:-40], 'is damaged at line 4'),
+        (lambda text: text.replace('d,d,0', 'd,d,zero', 1), 'is damaged at line 2'),
+        (lambda text: text.replace(',1,2,3,4', ',1,2,much,4'), 'is damaged at line 2'),
+        (lambda text: text.replace(',4,2030', ',4,5,2030', 1), 'is damaged at line 2'),
+        (lambda text: text.replace('scored_at', 'scored_at,more', 1), 'is no table of a leaderboard'),
+        (lambda text: text.replace('b,a', 'b,\udcff', 1), 'is no table of a leaderboard'),
+    ],
+)
+def test_damaged_table_is_named(tmp_path, damage, sentence):
+    path = scored(tmp_path)
+    path.write_bytes(damage(path.read_text()).encode(errors='surrogateescape'))
+    with pytest.raises(UserError, match=sentence):
+        records.gather(tmp_path)
+
+
+def test_table_of_an_older_version_is_read(tmp_path):
+    """It lacks columns, which are empty; the next scoring adds them."""
+    old = {name: '' for name in records.COLUMNS['results'] if name not in ('timed_on', 'data_hash')}
+    with (tmp_path / 'results.csv').open('w', encoding='utf-8', newline='') as file:
+        writer = csv.DictWriter(file, old)
+        writer.writeheader()
+        writer.writerow({**old, **row_of(), 'scored_at': '2030-01-01T00:00:00.000Z'})
+    records.write_part(
+        tmp_path / 'runs/d/b/a/seed1', '2030-01-02T00:00:00.000Z', {'results': [row_of(seed=1, timed_on='x')]}
+    )
+    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['']
+    records.gather(tmp_path)
+    assert [row['timed_on'] for row in records.read(tmp_path / 'results.csv')] == ['', 'x']
+
+
+def test_other_tables_are_left_alone(tmp_path):
+    (tmp_path / 'results.csv').write_text('name,price\nbread,3\n')
+    with pytest.raises(UserError, match=r'results\.csv is no table of a leaderboard'):
+        records.gather(tmp_path)
+    assert (tmp_path / 'results.csv').read_text() == 'name,price\nbread,3\n'
+
+
+def test_log_of_a_killed_training_is_read(tmp_path):
+    for name, lines in {
+        '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
+        '2': '{"changed/f1": 0.5, "changed/best_f1": 0.75, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
+    }.items():
+        (tmp_path / name / 'vis_data').mkdir(parents=True)
+        (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
+    assert runs.training_log(tmp_path) == [
+        {'iteration': 1, 'loss': 3},
+        {'iteration': 2, 'loss': 2, 'val_f1': 0.5, 'val_best_f1': 0.75},
+        {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
+    ]
+
+
+def test_version_where_there_is_no_checkout(monkeypatch):
+    def fail(*_, **__):
+        raise OSError('no git')
+
+    monkeypatch.setattr(runs.subprocess, 'run', fail)
+    assert re.fullmatch(r'version \d+\.\d+.*', runs._commit())
+
+
+def test_gpu_is_waited_for_and_named(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: calls.append('wait'))
+    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'A GPU')
+    assert cost._timed(lambda: calls.append('predict')) >= 0
+    assert calls == ['wait', 'predict', 'wait']
+    assert cost.peak_memory() == 3
+    assert cost.device_name() == 'A GPU'
+
+
+def test_processor_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    for threads, words in ((1, '1 thread'), (3, '3 threads')):
+        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+        name = cost.device_name().removesuffix(f', {words}')
+        assert name != cost.device_name()
+        assert not Path('/proc/cpuinfo').exists() or name in Path('/proc/cpuinfo').read_text()
+    monkeypatch.setattr(Path, 'exists', lambda _: False)
+    monkeypatch.setattr(cost.platform, 'processor', lambda: '')
+    monkeypatch.setattr(cost.platform, 'machine', lambda: 'sparc')
+    assert cost.device_name() == 'sparc, 3 threads'
