@@ -219,6 +219,7 @@ def test_images_too_small_end_in_one_sentence(size, capsys):
 # --- the benchmark of EO-loss
 
 
+@pytest.mark.any_host
 @pytest.mark.parametrize(
     ('tool', 'options'), [('benchmark_onnx.py', ()), ('benchmark_scene.py', ('--only', 'speed'))]
 )
