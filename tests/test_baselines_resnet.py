@@ -573,3 +573,9 @@ class TestPartsAgainstOpenCD:
             for key in ('img', 'gt_seg_map'):
                 for one, other in zip(results[0][key], results[1][key], strict=True):
                     np.testing.assert_array_equal(one, other)
+
+
+def test_farseg_says_which_sizes_it_takes():
+    """A window of 40 pixels: levels of 10, 5, 3 and 2, which do not meet again."""
+    with pytest.raises(UserError, match=r'FarSegHead .* got 10 x 10, 5 x 5, 3 x 3, 2 x 2: pad .*--crop'):
+        build('farseg_r18').eval()(torch.rand(1, 6, 40, 40))

@@ -173,8 +173,8 @@ class PVTv2(BaseModule):
             self.add_module(f'patch_embed{i + 1}', embed)
             self.add_module(f'block{i + 1}', nn.ModuleList(blocks))
             self.add_module(f'norm{i + 1}', nn.LayerNorm(channels[i], eps=1e-6))
-        self.num_stages = max(self.out_indices) + 1
-        for i in range(self.num_stages + 1, 5):  # not computed, so that they have no gradients either
+        self._num_stages = max(self.out_indices) + 1
+        for i in range(self._num_stages + 1, 5):  # not computed, so that they have no gradients either
             for name in ('patch_embed', 'block', 'norm'):
                 self.get_submodule(f'{name}{i}').requires_grad_(False)
         self._init_as_published()
@@ -199,7 +199,7 @@ class PVTv2(BaseModule):
                 f'PVTv2 needs images of at least {_MIN_SIZE} x {_MIN_SIZE} pixels, not {size[0]} x {size[1]}'
             )
         levels = []
-        for i in range(1, self.num_stages + 1):
+        for i in range(1, self._num_stages + 1):
             x, height, width = self.get_submodule(f'patch_embed{i}')(x)
             for block in self.get_submodule(f'block{i}').children():
                 x = block(x, height, width)

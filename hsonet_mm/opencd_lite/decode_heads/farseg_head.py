@@ -110,7 +110,7 @@ class FarSegHead(BaseDecodeHead):
         (N, out_channels, H - 2, W - 2): the classifier is a 3x3 convolution without padding, as in Open-CD.
 
     Raises:
-        UserError: without a pyramid level and a scene embedding.
+        UserError: without a pyramid level and a scene embedding, or for levels that are not half as large each time.
 
     References:
         Zheng et al., *Foreground-Aware Relation Network*, CVPR 2020, arXiv 2011.09766. Outputs checked against
