@@ -14,17 +14,17 @@ from hsonet_mm.errors import UserError
 __all__ = ['explain', 'guard', 'main', 'run_tool']
 
 COMMANDS = {
-    'train': ('hsonet_mm.apis.train', 'train a config'),
-    'test': ('hsonet_mm.apis.test', 'score a checkpoint on the test split'),
-    'predict': ('hsonet_mm.apis.predict', 'write change maps of image pairs'),
-    'scene': ('hsonet_mm.scenes.command', 'change maps of georeferenced scenes of any size'),
-    'view': ('hsonet_mm.viewer.command', 'pages to look at change maps of scenes, from the disk'),
-    'calibrate': ('hsonet_mm.apis.calibrate', 'learn threshold and temperature of a model on validation'),
-    'export': ('hsonet_mm.export.command', 'write a model as one file that runs without this package'),
-    'prepare': ('hsonet_mm.datasets.prepare', 'cut archives or rasters into the LEVIR layout'),
-    'check': ('hsonet_mm.datasets.check', 'read a data set before training on it'),
-    'leaderboard': ('hsonet_mm.leaderboard.command', 'train and score methods alike, and write the table'),
-    'demo': ('hsonet_mm.demo.run', 'make demo data, train, test and predict on it'),
+    'train': ('hsonet_mm.commands.train', 'train a config'),
+    'test': ('hsonet_mm.commands.test', 'score a checkpoint on the test split'),
+    'predict': ('hsonet_mm.commands.predict', 'write change maps of image pairs'),
+    'scene': ('hsonet_mm.commands.scene', 'change maps of georeferenced scenes of any size'),
+    'view': ('hsonet_mm.commands.view', 'pages to look at change maps of scenes, from the disk'),
+    'calibrate': ('hsonet_mm.commands.calibrate', 'learn threshold and temperature of a model on validation'),
+    'export': ('hsonet_mm.commands.export', 'write a model as one file that runs without this package'),
+    'prepare': ('hsonet_mm.preparation.prepare', 'cut archives or rasters into the LEVIR layout'),
+    'check': ('hsonet_mm.preparation.check', 'read a data set before training on it'),
+    'leaderboard': ('hsonet_mm.commands.leaderboard', 'train and score methods alike, and write the table'),
+    'demo': ('hsonet_mm.commands.demo', 'make demo data, train, test and predict on it'),
 }
 """Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
 OPENCV = 'opencv-python-headless'
@@ -115,7 +115,7 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         return str(error).rsplit('UserError: ', 1)[-1].strip()
     if sys.modules.get('torch') is None:
         return None
-    from hsonet_mm.apis.config import built_wrongly
+    from hsonet_mm.config import built_wrongly
     from hsonet_mm.models.backbones.weights import explain_load_error
 
     name = f'the config {config}' if config else 'the config'

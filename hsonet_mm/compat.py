@@ -30,7 +30,7 @@ _INSTALL_HELP = (
 )
 
 OPENCD_AVAILABLE: bool
-"""Whether the real Open-CD can be imported; if not, :mod:`hsonet_mm.opencd_lite` takes its place."""
+"""Whether the real Open-CD can be imported; if not, :mod:`hsonet_mm.opencd` takes its place."""
 
 
 def prepare_host() -> None:

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 
-from hsonet_mm.apis.train import train
+from hsonet_mm.commands.train import train
 from hsonet_mm.datasets import MultiImgLoadAnnotations
 from hsonet_mm.engine import FiniteLossHook
 from hsonet_mm.errors import UserError

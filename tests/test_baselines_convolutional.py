@@ -15,16 +15,16 @@ from mmseg.structures import SegDataSample
 
 from hsonet_mm import (
     compat,
-    opencd_lite,  # noqa: F401 (registers detectors and preprocessor)
+    opencd,  # noqa: F401 (registers detectors and preprocessor)
 )
+from hsonet_mm.baselines.efficientnet_b4 import first_stages
+from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
+from hsonet_mm.baselines.snunet import SNUNet_ECAM
+from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.model_size import macs, parameters
-from hsonet_mm.opencd_lite.backbones.efficientnet_b4 import first_stages
-from hsonet_mm.opencd_lite.backbones.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
-from hsonet_mm.opencd_lite.backbones.snunet import SNUNet_ECAM
-from hsonet_mm.opencd_lite.backbones.tinycd import TinyCD
-from hsonet_mm.opencd_lite.decode_heads.identity_head import IdentityHead
-from hsonet_mm.opencd_lite.registry import MODELS, SCOPE
+from hsonet_mm.model_size import macs, parameters
+from hsonet_mm.opencd.identity_head import IdentityHead
+from hsonet_mm.opencd.registry import MODELS, SCOPE
 
 ROOT = Path(__file__).parents[1]
 # Our config: Open-CD's config, parameters of the detector, MACs at 256 x 256 (counted once, to notice a change).

@@ -12,11 +12,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from hsonet_mm.baselines import SSFC, CMConv, MSDConvSSFC, UNetHead, USSFCNet
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.model_size import build_untrained, macs, parameters
-from hsonet_mm.models.backbones import USSFCNet
-from hsonet_mm.models.decode_heads import UNetHead
-from hsonet_mm.models.layers import SSFC, CMConv, MSDConvSSFC
+from hsonet_mm.model_size import build_untrained, macs, parameters
 
 CONFIGS = Path(__file__).parent.parent / 'configs' / 'baselines'
 SIZES = {

@@ -14,16 +14,17 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from hsonet_mm import compat
+from hsonet_mm.baselines import interaction
+from hsonet_mm.baselines.bit_head import BITHead
+from hsonet_mm.baselines.changer import Changer
+from hsonet_mm.baselines.changestar_head import ChangeStarHead
+from hsonet_mm.baselines.farseg_fpn import FarSegFPN
+from hsonet_mm.baselines.farseg_head import FarSegHead
+from hsonet_mm.baselines.interaction_resnet import IA_ResNet, IA_ResNetV1c
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.model_size import parameters
-from hsonet_mm.opencd_lite import interaction, registry
-from hsonet_mm.opencd_lite.backbones.interaction_resnet import IA_ResNet, IA_ResNetV1c
-from hsonet_mm.opencd_lite.decode_heads.bit_head import BITHead
-from hsonet_mm.opencd_lite.decode_heads.changer import Changer
-from hsonet_mm.opencd_lite.decode_heads.changestar_head import ChangeStarHead
-from hsonet_mm.opencd_lite.decode_heads.farseg_head import FarSegHead
-from hsonet_mm.opencd_lite.necks.farseg_fpn import FarSegFPN
-from hsonet_mm.opencd_lite.transforms import MultiImgRandomRotFlip
+from hsonet_mm.model_size import parameters
+from hsonet_mm.opencd import registry
+from hsonet_mm.opencd.transforms import MultiImgRandomRotFlip
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'baselines'
 SIZES = {'bit_r18': 2_989_638, 'changer_ex_r18': 11_390_946, 'farseg_r18': 16_965_089}
@@ -99,7 +100,7 @@ def test_config_of_opencd_builds_and_trains_unchanged(opencd_configs, name):
     """With Open-CD's optimiser too. Nothing is downloaded: weights are only loaded by ``init_weights``."""
     cfg = Config.fromfile(opencd_configs / name)
     model = registry.MODELS.build(cfg.model)
-    assert type(model).__module__ == 'hsonet_mm.opencd_lite.detectors'
+    assert type(model).__module__ == 'hsonet_mm.opencd.detectors'
     if OPENCD_CONFIGS[name]:
         assert parameters(model) == OPENCD_CONFIGS[name]
     with torch.no_grad():
@@ -183,7 +184,7 @@ def test_two_identity_and_aggregation():
 
 def test_flow_moves_features():
     """A flow of (w, 0) points half a map to the right, so that what stands there comes to the middle."""
-    from hsonet_mm.opencd_lite.decode_heads.changer import _warp
+    from hsonet_mm.baselines.changer import _warp
 
     x = torch.arange(5.0).expand(1, 1, 3, 5)
     flow = torch.zeros(1, 2, 3, 5)

@@ -12,11 +12,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.apis import calibrate as command
-from hsonet_mm.apis.calibration import LOGIT_LIMIT, apply_temperature, read_calibration, sidecar_of
+from hsonet_mm.commands import calibrate as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.confusion import histograms, sweep
+from hsonet_mm.inference.calibration import LOGIT_LIMIT, apply_temperature, read_calibration, sidecar_of
 
 
 def counts_of(temperature, pixels=1_000_000):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from hsonet_mm.cli import run_tool
-from hsonet_mm.datasets.check import check_dataset
-from hsonet_mm.datasets.contact_sheet import choose, overlay
-from hsonet_mm.datasets.duplicates import find_duplicates, thumbnail
-from hsonet_mm.datasets.inspection import PairRecord, inspect_set
-from hsonet_mm.datasets.sources import Scene
 from hsonet_mm.errors import UserError
+from hsonet_mm.preparation.check import check_dataset
+from hsonet_mm.preparation.contact_sheet import choose, overlay
+from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
+from hsonet_mm.preparation.inspection import PairRecord, inspect_set
+from hsonet_mm.preparation.sources import Scene
 
 pytestmark = pytest.mark.any_host
 

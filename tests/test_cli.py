@@ -18,8 +18,8 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from hsonet_mm import cli
-from hsonet_mm.apis.config import add_config_arguments, apply_protocol, load_config
 from hsonet_mm.cli import COMMANDS, main
+from hsonet_mm.config import add_config_arguments, apply_protocol, load_config
 
 EO_SCALARS = {'eo_zeta', 'eo_Z', 'eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'}
 TOOLS = {
@@ -375,7 +375,7 @@ def test_amp_needs_a_gpu(write_config, hsonet, tmp_path, monkeypatch):
 def test_amp_wraps_the_optimiser(monkeypatch):
     from mmengine.config import Config
 
-    from hsonet_mm.apis import train
+    from hsonet_mm.commands import train
 
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 1.0}}})
@@ -463,7 +463,7 @@ def test_interrupt_is_no_error(monkeypatch, capsys, tmp_path):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('hsonet_mm.apis.train.load_config', interrupt)
+    monkeypatch.setattr('hsonet_mm.commands.train.load_config', interrupt)
     assert main(['train', str(tmp_path / 'any.py')]) == 130
     assert capsys.readouterr().err == 'Interrupted\n'
 
@@ -472,7 +472,7 @@ def test_our_own_errors_keep_their_trace(monkeypatch, tmp_path):
     def fail(_):
         raise RuntimeError('a defect')
 
-    monkeypatch.setattr('hsonet_mm.apis.train.load_config', fail)
+    monkeypatch.setattr('hsonet_mm.commands.train.load_config', fail)
     with pytest.raises(RuntimeError, match='a defect'):
         main(['train', str(tmp_path / 'any.py')])
 

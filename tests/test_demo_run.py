@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hsonet_mm.apis.calibration import sidecar_of
 from hsonet_mm.demo import page, run
+from hsonet_mm.inference.calibration import sidecar_of
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.apis import detector as detector_module
-from hsonet_mm.apis.calibration import apply_temperature, sidecar_of
-from hsonet_mm.apis.detector import open_detector
 from hsonet_mm.errors import UserError
-from hsonet_mm.export.metadata import Metadata
+from hsonet_mm.inference import detector as detector_module
+from hsonet_mm.inference.calibration import apply_temperature, sidecar_of
+from hsonet_mm.inference.detector import open_detector
+from hsonet_mm.inference.metadata import Metadata
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

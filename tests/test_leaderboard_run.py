@@ -27,14 +27,14 @@ from mmseg.structures import SegDataSample
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from hsonet_mm import workers
-from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.config import set_iterations
-from hsonet_mm.apis.detector import ChangeDetector
+from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
+from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
@@ -180,7 +180,7 @@ def board(write_spec, launch_here, tmp_path_factory):
     patch.setattr(workers, 'launch', launch_here)
     stub_report(patch)
     SWITCH['broken'] = True
-    from hsonet_mm.leaderboard import command
+    from hsonet_mm.commands import leaderboard as command
 
     lines = []
     patch.setattr('builtins.print', lambda *args, **_: lines.append(' '.join(map(str, args))))

@@ -717,7 +717,7 @@ def test_detector_has_the_weights_of_its_host(detector):
     if compat.OPENCD_AVAILABLE:
         from opencd.models import SiamEncoderDecoder as Host
     else:
-        from hsonet_mm.opencd_lite import SiamEncoderDecoder as Host
+        from hsonet_mm.opencd import SiamEncoderDecoder as Host
     model, host = detector(batch_dates=False), Host(**settings()).eval()
     assert isinstance(model, Host)
     host.load_state_dict(model.state_dict())

@@ -562,7 +562,7 @@ for job in jobs:
     if job['do'] == 'train':
         runner = Runner.from_cfg(cfg)
         host = type(runner.model).__mro__[1].__module__
-        assert host.startswith('opencd.' if runtime == 'opencd' else 'hsonet_mm.opencd_lite.'), host
+        assert host.startswith('opencd.' if runtime == 'opencd' else 'hsonet_mm.opencd.'), host
         runner.train()
         continue
     cfg.load_from = str(folder / f"train_{job['name']}_{job['of']}_None" / 'iter_2.pth')

@@ -16,11 +16,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.images import draw_overlay
-from hsonet_mm.apis.predict import predict_paths
 from hsonet_mm.cli import main
+from hsonet_mm.commands.predict import predict_paths
 from hsonet_mm.errors import UserError
+from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.pairs import draw_overlay
 
 COMMON = """
 custom_imports = dict(imports=['hsonet_mm'])
@@ -458,7 +458,7 @@ def test_crop_and_stride_are_a_sliding_window(options, window, models, folders, 
         opened.append(settings['window'])
         raise UserError('enough')
 
-    monkeypatch.setattr('hsonet_mm.apis.predict.open_detector', stop)
+    monkeypatch.setattr('hsonet_mm.commands.predict.open_detector', stop)
     t1, t2, out = folders
     assert main(['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out), *options]) == 2
     assert opened == [window]

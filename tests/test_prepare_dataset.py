@@ -11,10 +11,10 @@ from PIL import Image
 
 from hsonet_mm.cli import run_tool
 from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile
-from hsonet_mm.datasets.prepare import PrepareOptions, prepare_dataset
-from hsonet_mm.datasets.sources import Scene, Source
-from hsonet_mm.datasets.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
 from hsonet_mm.errors import UserError
+from hsonet_mm.preparation.prepare import PrepareOptions, prepare_dataset
+from hsonet_mm.preparation.sources import Scene, Source
+from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
 
 pytestmark = pytest.mark.any_host
 
@@ -610,7 +610,7 @@ def test_truncated_image_leaves_nothing_behind(tmp_path, official, suffix):
 
 def test_raster_beyond_the_limit_is_refused_and_pillows_own_limit_comes_back(tmp_path, scenes, monkeypatch):
     before = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr('hsonet_mm.datasets.rasters._MAX_PIXELS', 64 * 64 - 2)
+    monkeypatch.setattr('hsonet_mm.preparation.rasters._MAX_PIXELS', 64 * 64 - 2)
     with pytest.raises(UserError, match='has more than 4094 pixels'):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
     assert before == Image.MAX_IMAGE_PIXELS
@@ -618,7 +618,7 @@ def test_raster_beyond_the_limit_is_refused_and_pillows_own_limit_comes_back(tmp
 
 def test_large_rasters_give_no_warning(tmp_path, scenes, monkeypatch, recwarn):
     monkeypatch.setattr(
-        'hsonet_mm.datasets.rasters._MAX_PIXELS', 64 * 64 + 2
+        'hsonet_mm.preparation.rasters._MAX_PIXELS', 64 * 64 + 2
     )  # Pillow warns above half of it
     prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
     assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]

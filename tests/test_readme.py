@@ -34,8 +34,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from hsonet_mm import cli
+from hsonet_mm.commands import export as command
 from hsonet_mm.demo.generate import generate
-from hsonet_mm.export import command
 from hsonet_mm.export.graph import trace
 from hsonet_mm.images import read_image
 

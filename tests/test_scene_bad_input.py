@@ -18,8 +18,8 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import from_gcps, from_origin
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.commands import scene as command
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes import command
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 

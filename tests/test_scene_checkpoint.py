@@ -13,7 +13,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.apis.calibration import Calibration, write_calibration
+from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 

@@ -32,6 +32,7 @@ from rasterio.warp import transform as transform_points
 from scipy import ndimage
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
 from hsonet_mm.scenes.areas import PixelAreas
@@ -44,7 +45,6 @@ from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
 from hsonet_mm.scenes.stretch import Stretch, apply_stretch, parse_stretch
 from hsonet_mm.scenes.tiling import Axis, TileGrid, reflect
-from hsonet_mm.scenes.tta import augmented_probs
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)

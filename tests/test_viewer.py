@@ -28,8 +28,8 @@ pytest.importorskip('pyogrio')
 import rasterio
 from rasterio.transform import from_origin
 
+from hsonet_mm.commands import scene as scene_command
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes import command as scene_command
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.scene import SceneOptions, detect_scene

@@ -18,9 +18,9 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.apis.config import read_config
 from hsonet_mm.cli import guard
-from hsonet_mm.export.command import export
+from hsonet_mm.commands.export import export
+from hsonet_mm.config import read_config
 
 ROOT = Path(__file__).parent.parent
 TARGET = 1.3

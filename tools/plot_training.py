@@ -11,10 +11,10 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from hsonet_mm.apis.log import read_log
 from hsonet_mm.cli import guard
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
+from hsonet_mm.training_log import read_log
 
 SHARES = {
     'eo_grad_foreground': ('foreground', '#2a78d6'),

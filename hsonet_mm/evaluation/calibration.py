@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsonet_mm.apis.calibration import LOGIT_LIMIT
 from hsonet_mm.evaluation.confusion import BINS, Sweep, sweep
+from hsonet_mm.inference.calibration import LOGIT_LIMIT
 
 __all__ = ['LogitCounts', 'Reliability', 'fit_temperature', 'reliability']
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.export.metadata import INPUT, OUTPUT, Metadata
+from hsonet_mm.inference.metadata import INPUT, OUTPUT, Metadata
 
 __all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program']
 

@@ -20,8 +20,8 @@ import torch
 from mmengine.device import get_device
 from mmseg.structures import SegDataSample
 
-from hsonet_mm.evaluation.model_size import build_untrained, macs, parameters
 from hsonet_mm.files import write_json
+from hsonet_mm.model_size import build_untrained, macs, parameters
 
 __all__ = ['device_name', 'main', 'measure', 'peak_memory']
 

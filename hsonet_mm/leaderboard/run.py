@@ -25,17 +25,17 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hsonet_mm import __version__
-from hsonet_mm.apis.calibration import Calibration, write_calibration
-from hsonet_mm.apis.checkpoints import load_weights
-from hsonet_mm.apis.log import read_log
-from hsonet_mm.apis.train import train
 from hsonet_mm.cli import explain
+from hsonet_mm.commands.train import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
+from hsonet_mm.inference.calibration import Calibration, write_calibration
+from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone, take_over
 from hsonet_mm.leaderboard.resuming import ResumptionHook, mend_last_checkpoint
 from hsonet_mm.leaderboard.scoring import Tables, score
+from hsonet_mm.training_log import read_log
 
 __all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
 

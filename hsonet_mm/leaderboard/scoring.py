@@ -18,12 +18,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from hsonet_mm.apis.images import write_png
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import Group, breakdown, sum_groups
 from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
 from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups, read_objects
+from hsonet_mm.inference.pairs import write_png
 from hsonet_mm.leaderboard.records import note_opening
 
 __all__ = ['Prediction', 'predict', 'score']

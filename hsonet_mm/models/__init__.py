@@ -1,7 +1,7 @@
 """Networks: backbones, necks, heads, losses and detectors."""
 
-from hsonet_mm.models.backbones import DetailBranch, EfficientNetLite, PVTv2, USSFCNet
-from hsonet_mm.models.decode_heads import FSAssociationHead, UNetHead
+from hsonet_mm.models.backbones import DetailBranch, EfficientNetLite, PVTv2
+from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.models.detectors import SiamEncoderDecoder
 from hsonet_mm.models.losses import BinaryDiceLoss, BinaryFocalLoss, EOLoss
 from hsonet_mm.models.necks import VFPN
@@ -16,6 +16,4 @@ __all__ = [
     'FSAssociationHead',
     'PVTv2',
     'SiamEncoderDecoder',
-    'UNetHead',
-    'USSFCNet',
 ]

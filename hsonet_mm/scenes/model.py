@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
-from hsonet_mm.scenes.tta import Detector
+from hsonet_mm.inference.tta import Detector
 
 __all__ = ['ModelSpec', 'load_detector', 'split_model']
 
@@ -37,12 +37,12 @@ class ModelSpec:
 
 
 def load_detector(spec: ModelSpec) -> Detector:
-    """Make a :class:`hsonet_mm.apis.detector.ChangeDetector`.
+    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`.
 
     Raises:
         UserError: if files or options do not fit.
     """
-    from hsonet_mm.apis.detector import open_detector
+    from hsonet_mm.inference.detector import open_detector
 
     detector = open_detector(
         spec.files,

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.inference.tta import Detector, augmented_probs
 from hsonet_mm.scenes.blending import Blender
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.tiling import TileGrid, reflect
-from hsonet_mm.scenes.tta import Detector, augmented_probs
 
 __all__ = ['Tile', 'detect_tiles', 'read_tile']
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import rasterio
 
+from hsonet_mm.inference.tta import Detector
 from hsonet_mm.scenes.headers import file_state
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.stretch import Stretch
-from hsonet_mm.scenes.tta import Detector
 from hsonet_mm.version import __version__
 
 __all__ = ['SceneOptions', 'describe', 'earlier_summary', 'job_key', 'up_to_date']

@@ -12,6 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.inference.tta import Detector
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.blending import Blender
 from hsonet_mm.scenes.headers import RasterInfo, read_dates
@@ -23,7 +24,6 @@ from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.tiling import TileGrid
-from hsonet_mm.scenes.tta import Detector
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']

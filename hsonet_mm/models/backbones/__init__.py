@@ -3,6 +3,5 @@
 from hsonet_mm.models.backbones.detail_branch import DetailBranch
 from hsonet_mm.models.backbones.efficientnet_lite import EfficientNetLite
 from hsonet_mm.models.backbones.pvt_v2 import PVTv2
-from hsonet_mm.models.backbones.ussfc_net import USSFCNet
 
-__all__ = ['DetailBranch', 'EfficientNetLite', 'PVTv2', 'USSFCNet']
+__all__ = ['DetailBranch', 'EfficientNetLite', 'PVTv2']

@@ -1,6 +1,5 @@
-"""Decode heads: the foreground-scene association head and a plain U-Net decoder."""
+"""Decode heads: the foreground-scene association head."""
 
 from hsonet_mm.models.decode_heads.fs_association_head import FSAssociationHead
-from hsonet_mm.models.decode_heads.unet_head import UNetHead
 
-__all__ = ['FSAssociationHead', 'UNetHead']
+__all__ = ['FSAssociationHead']

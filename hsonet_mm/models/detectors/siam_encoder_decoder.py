@@ -12,7 +12,7 @@ from hsonet_mm.registry import MODELS
 if compat.OPENCD_AVAILABLE:
     from opencd.models import SiamEncoderDecoder as HostDetector
 else:
-    from hsonet_mm.opencd_lite.detectors import SiamEncoderDecoder as HostDetector
+    from hsonet_mm.opencd.detectors import SiamEncoderDecoder as HostDetector
 
 __all__ = ['SiamEncoderDecoder']
 

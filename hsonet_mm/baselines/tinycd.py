@@ -1,0 +1,162 @@
+"""TinyCD: the first stages of EfficientNet-B4, pixel-wise mixing of the dates, and a decoder of attention masks.
+
+Codegoni, Lombardi and Ferrari, *TINYCD: A (Not So) Deep Learning Model For Change Detection*, arXiv 2207.13159.
+Checked against Open-CD 1.1.0: name, fields and state-dict keys are its own, outputs are equal for equal weights.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from hsonet_mm.baselines.efficientnet_b4 import first_stages
+from hsonet_mm.errors import UserError
+from hsonet_mm.opencd.registry import MODELS
+
+__all__ = ['TinyCD']
+
+_IMAGENET = 'https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth'  # torchvision's
+_FIXED = {'in_channels': 3, 'bkbn_name': 'efficientnet_b4', 'output_layer_bkbn': '3'}
+
+
+class _Mixing(nn.Module):
+    """Output channel i from the neighbourhood of channel i in both dates."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._convmix = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, 3, padding=1, groups=channels),
+            nn.PReLU(),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, t1: Tensor, t2: Tensor) -> Tensor:
+        return self._convmix(torch.stack([t1, t2], dim=2).flatten(1, 2))
+
+
+class _MixingMask(nn.Module):
+    """Mixed dates, boiled down to one channel pixel by pixel: the mask of a skip connection."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self._mixing = _Mixing(widths[0])
+        self._linear = _Pixelwise(*widths, 1)
+
+    def forward(self, t1: Tensor, t2: Tensor) -> Tensor:
+        return self._linear(self._mixing(t1, t2))
+
+
+class _Pixelwise(nn.Module):
+    """A perceptron of the given widths at every pixel, with PReLU behind each layer."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self._linears = nn.Sequential(
+            *(nn.Sequential(nn.Conv2d(before, after, 1), nn.PReLU()) for before, after in pairwise(widths))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._linears(x)
+
+
+class _UpMask(nn.Module):
+    """Enlarge to the size of a mask, multiply by it, and convolve."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self._convolution = nn.Sequential(
+            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels),
+            nn.PReLU(),
+            nn.InstanceNorm2d(in_channels),
+            nn.Conv2d(in_channels, out_channels, 1),
+            nn.PReLU(),
+            nn.InstanceNorm2d(out_channels),
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self._convolution(F.interpolate(x, mask.shape[2:], mode='bilinear', align_corners=True) * mask)
+
+
+@MODELS.register_module()
+class TinyCD(BaseModule):
+    """The whole of TinyCD: it gives logits, which an :class:`IdentityHead` passes on.
+
+    The classifier is Open-CD's: 32, 16 and 1 channels and a PReLU on the logits, where the authors' code has 32, 16, 8
+    and 1 and a sigmoid. Hence 285,000 weights.
+
+    Args:
+        in_channels: Channels of one date, 3.
+        bkbn_name: ``'efficientnet_b4'``, the one that the decoder's widths fit.
+        pretrained: Start from ImageNet weights. They are torchvision's, loaded by :meth:`init_weights` (so not before
+            a training starts, nor for a test); a string is the path of their file, in place of a download.
+        output_layer_bkbn: Last layer of the encoder; ``'3'``, the one that the decoder fits.
+        freeze_backbone: Do not train the encoder's weights; its batch norms still follow the data.
+
+    Shapes:
+        t1, t2 (N, 3, H, W) of any size; returns a tuple of one (N, 1, H, W).
+
+    Raises:
+        UserError: for another encoder than the decoder fits, or ImageNet weights that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        bkbn_name: str = 'efficientnet_b4',
+        pretrained: bool | str = True,
+        output_layer_bkbn: str = '3',
+        freeze_backbone: bool = False,
+    ) -> None:
+        super().__init__()
+        given = {'in_channels': in_channels, 'bkbn_name': bkbn_name, 'output_layer_bkbn': output_layer_bkbn}
+        for name, value in given.items():
+            if value != _FIXED[name]:
+                raise UserError(
+                    f"TinyCD's decoder does not fit {name}={value!r}: only {_FIXED[name]!r} is possible"
+                )
+        self.pretrained = pretrained
+        self._backbone = first_stages().requires_grad_(not freeze_backbone)
+        self._first_mix = _MixingMask(3, 10, 5)
+        self._mixing_mask = nn.ModuleList([_MixingMask(24, 12, 6), _MixingMask(32, 16, 8), _Mixing(56)])
+        self._up = nn.ModuleList([_UpMask(56, 64), _UpMask(64, 64), _UpMask(64, 32)])
+        self._classify = _Pixelwise(32, 16, 1)
+
+    def init_weights(self) -> None:
+        """Load the ImageNet weights, if they are wanted."""
+        from hsonet_mm.models.backbones.weights import explain_load_error  # it imports this package
+
+        super().init_weights()
+        if not self.pretrained:
+            return
+        source = _IMAGENET if self.pretrained is True else self.pretrained
+        cure = 'as model.backbone.pretrained, or train from scratch with model.backbone.pretrained=False'
+        try:
+            published = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        except Exception as error:
+            if mistake := explain_load_error(error):
+                raise UserError(f'{mistake} {cure}') from None
+            raise
+        weights = {key.removeprefix('features.'): weight for key, weight in published.items()}
+        wanted = self._backbone.state_dict().keys()
+        try:
+            self._backbone.load_state_dict({key: weights[key] for key in weights.keys() & wanted})
+        except RuntimeError:
+            raise UserError(
+                f"The weights {source} are not torchvision's of efficientnet_b4: pass the path of another file {cure}"
+            ) from None
+
+    def forward(self, t1: Tensor, t2: Tensor) -> tuple[Tensor]:
+        """Logits of change at full size."""
+        masks = [self._first_mix(t1, t2)]
+        stem, *stages = self._backbone
+        t1, t2 = stem(t1), stem(t2)
+        for stage, mix in zip(stages, self._mixing_mask, strict=True):
+            t1, t2 = stage(t1), stage(t2)
+            masks.append(mix(t1, t2))
+        x = masks.pop()  # of the deepest stage: not one channel, but all
+        for up, mask in zip(self._up, reversed(masks), strict=True):
+            x = up(x, mask)
+        return (self._classify(x),)

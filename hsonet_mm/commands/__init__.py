@@ -1,0 +1,1 @@
+"""The commands of ``hsonet``, a file each: its arguments, what it calls, the answer that it prints."""

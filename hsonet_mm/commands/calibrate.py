@@ -1,0 +1,184 @@
+"""``hsonet calibrate``: learn temperature and threshold of a model on its validation split."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmengine.registry import DATASETS, DefaultScope
+from numpy.typing import NDArray
+
+from hsonet_mm.config import read_config
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
+from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
+from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
+from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, refuse_options
+from hsonet_mm.labels import no_label
+from hsonet_mm.version import __version__
+
+__all__ = ['add_arguments', 'calibrate', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``hsonet calibrate``."""
+    parser.add_argument('config', type=Path, help='config file; its validation split is used')
+    parser.add_argument(
+        'checkpoint', type=Path, help='checkpoint (.pth), or the model exported from it (.onnx)'
+    )
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
+    parser.add_argument(
+        '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate as the command line says; returns the exit code."""
+    diagram = args.diagram or sidecar_of(args.checkpoint).with_suffix('.png')
+    if args.diagram is not None:
+        check_diagram(diagram)
+    config = read_config(args.config, args.cfg_options)
+    if args.data_root is not None and config.get('val_dataloader'):
+        config.val_dataloader.dataset.data_root = args.data_root
+    # Without the calibration that may lie there: what is measured is the model itself.
+    model: ChangeModel
+    if args.checkpoint.suffix == '.onnx':
+        from hsonet_mm.inference.onnx_model import OnnxModel
+
+        refuse_options(args.checkpoint, {'--device': args.device})
+        model = OnnxModel(args.checkpoint)
+    else:
+        from hsonet_mm.inference.torch_model import TorchModel
+
+        model = TorchModel(args.config, args.checkpoint, args.device, args.cfg_options)
+    counts = count_validation(ChangeDetector(model), config)
+    calibration, report = calibrate(counts, model.threshold)
+    report |= {'model': model.name, 'made': datetime.now(timezone.utc).isoformat(timespec='seconds')}
+    path = write_calibration(args.checkpoint, calibration, report)
+    try:
+        diagrams = {name: _reliability(counts, report[name]['temperature']) for name in ('before', 'after')}
+        write_diagram(diagram, diagrams['before'], diagrams['after'])
+    except UserError as error:
+        if args.diagram is not None:
+            raise
+        print(f'warning: no diagram: {error}', file=sys.stderr)
+    if not TEMPERATURES[0] * 1.01 < calibration.temperature < TEMPERATURES[1] / 1.01:
+        print(
+            'warning: the temperature is at the end of its range: use more or harder pairs', file=sys.stderr
+        )
+    print(_summary(report, path))
+    return 0
+
+
+def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
+    """Predict the validation split of a config.
+
+    Args:
+        detector: The detector, without calibration.
+        config: Config with ``val_dataloader``.
+
+    Raises:
+        UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
+    """
+    counts = LogitCounts()
+    for done, total, t1, t2, target in _pairs(config):
+        counts.add(detector.probs(t1[None], t2[None])[0], target)
+        print(f'\r{done}/{total} pairs', end='', file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    if not counts.counts.sum(axis=1).all():
+        missing = 'changed' if counts.counts[0].sum() else 'unchanged'
+        raise UserError(
+            f'the validation split of {config.filename} holds no {missing} pixel: '
+            'calibrate on one that holds both kinds'
+        )
+    return counts
+
+
+def _pairs(
+    config: Config,
+) -> Iterator[tuple[int, int, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Number, total, dates (H, W, 3) BGR and label (H, W) of the pairs of the validation split."""
+    if not config.get('val_dataloader'):
+        raise UserError(f'{config.filename} has no val_dataloader: give a config with a validation split')
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
+        data_set: Any = DATASETS.build(config.val_dataloader.dataset)
+    for index in range(len(data_set)):
+        sample = data_set[index]
+        pair = sample['inputs'].permute(1, 2, 0).numpy().astype(np.uint8)
+        info = sample['data_samples']
+        if 'gt_sem_seg' not in info:
+            raise no_label(info.img_path[0])
+        target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
+        if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
+            raise UserError(
+                f'the val pipeline of {config.filename} changes the size of its images, which predict does not: '
+                'take MultiImgResize and the like out of it'
+            )
+        yield index + 1, len(data_set), pair[..., :3], pair[..., 3:], target
+
+
+def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:
+    """Fit temperature and threshold.
+
+    Args:
+        counts: Counts of the validation split.
+        threshold: Threshold that the model has used so far.
+
+    Returns:
+        The calibration; and the figures before and after it, for people.
+    """
+    temperature = fit_temperature(counts)
+    sweep = counts.sweep(temperature)
+    best, scores = sweep.best
+    old = counts.sweep(1.0)
+    old_scores = old.confusions[
+        min(range(len(old.thresholds)), key=lambda k: abs(old.thresholds[k] - threshold))
+    ]
+    report = {
+        name: {
+            'temperature': one,
+            'threshold': at,
+            'expected_calibration_error': _reliability(counts, one).error,
+            'negative_log_likelihood': counts.loss(one),
+            'f1': f1,
+        }
+        for name, one, at, f1 in (
+            ('before', 1.0, threshold, old_scores.f1),
+            ('after', temperature, best, scores.f1),
+        )
+    }
+    extra = {'split': 'validation', 'pixels': int(counts.counts.sum()), 'hsonet_mm': __version__}
+    return Calibration(temperature, best), {**report, **extra}
+
+
+def _reliability(counts: LogitCounts, temperature: float) -> Any:
+    return reliability(counts.probs(temperature), *counts.counts)
+
+
+def _summary(report: dict[str, Any], path: Path) -> str:
+    """A small table and where everything is."""
+    names = {
+        'temperature': 'temperature',
+        'threshold': 'threshold',
+        'f1': 'changed F1',
+        'expected_calibration_error': 'calibration error',
+        'negative_log_likelihood': 'log-likelihood loss',
+    }
+    lines = [f'{report["pixels"]:,} pixels of the validation split', f'{"":<20} {"before":>9} {"after":>9}']
+    lines += [
+        f'{title:<20} {report["before"][key]:>9.4f} {report["after"][key]:>9.4f}'
+        for key, title in names.items()
+    ]
+    return '\n'.join([*lines, f'Calibration: {path}'])

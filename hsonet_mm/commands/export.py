@@ -1,0 +1,178 @@
+"""``hsonet export``: write a trained model to a file that runs without this package's dependencies."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config, DictAction
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program
+from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.files import write_bytes
+from hsonet_mm.inference.calibration import check_threshold
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.metadata import Metadata
+from hsonet_mm.inference.onnx_model import OnnxModel
+
+__all__ = ['SIZES', 'TOLERANCE', 'add_arguments', 'export', 'run']
+
+SIZES = ((1, 64, 64), (3, 70, 100), (2, 33, 250))
+"""Batches, heights and widths at which an exported model is compared with PyTorch."""
+TOLERANCE = 1e-4
+"""Largest difference of a probability that is accepted."""
+SUFFIXES = ('.onnx', '.pt2')
+"""Of ONNX, and of a program of ``torch.export``."""
+
+Images = NDArray[np.uint8]
+Probs = Callable[[Images, Images], NDArray[np.float32]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``hsonet export``."""
+    parser.add_argument('config', type=Path, help='config file that the model was trained with')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint (.pth); a calibration beside it goes along')
+    parser.add_argument(
+        '-o',
+        '--out',
+        type=Path,
+        required=True,
+        help='file to write: .onnx, or .pt2 for a program of torch.export',
+    )
+    parser.add_argument(
+        '--tile',
+        type=int,
+        metavar='N',
+        help='take images of N x N pixels only, as QGIS Deepness needs it',
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export as the command line says; returns the exit code."""
+    metadata, difference = export(
+        args.config,
+        args.checkpoint,
+        args.out,
+        tile_size=args.tile,
+        threshold=args.threshold,
+        cfg_options=args.cfg_options,
+    )
+    print(
+        f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, at most {difference:.1e} from PyTorch; '
+        f'threshold {metadata.threshold:g} ({metadata.threshold_source}), temperature {metadata.temperature:g}'
+    )
+    return 0
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path,
+    target: Path,
+    *,
+    tile_size: int | None = None,
+    threshold: float | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> tuple[Metadata, float]:
+    """Write a trained model with all that belongs to it, once it agrees with PyTorch.
+
+    Args:
+        config: Config that the model was trained with. Its test mode does not count: the exported model sees the
+            tiles it is given as a whole.
+        checkpoint: Its checkpoint; temperature and threshold of a calibration beside it go into the file.
+        target: File to write, in one step; one that is there is replaced. Its suffix, ``.onnx`` or ``.pt2``, decides
+            the format.
+        tile_size: Height and width that the model is to take; any by default.
+        threshold: Threshold to name in the file.
+        cfg_options: Values that replace those of the config.
+
+    Returns:
+        What the file says about itself, and the largest difference of a probability from PyTorch.
+
+    Raises:
+        UserError: for wrong arguments, a model that cannot be traced or comes out differently, or a target that
+            cannot be written. The target is then as it was.
+    """
+    if target.suffix not in SUFFIXES:
+        raise UserError(f'{target} does not end in {" or ".join(SUFFIXES)}: give the file a name that does')
+    as_onnx = target.suffix == '.onnx'
+    check_threshold(threshold)
+    if tile_size is not None and tile_size < 1:
+        raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
+    detector = ChangeDetector.from_checkpoint(
+        config, checkpoint, threshold=threshold, cfg_options=cfg_options, window='whole'
+    )
+    model: Any = detector.model
+    metadata = Metadata(
+        name=detector.name,
+        threshold=detector.threshold,
+        threshold_source='given on export' if threshold is not None else detector.threshold_source,
+        temperature=detector.temperature,
+        tile_size=tile_size,
+        crop_size=_crop_size(model.config),
+        versions=detector.versions,
+    )
+    module = PairToProbs(model.network, detector.temperature).eval()
+    try:
+        program = trace(module, tile_size)
+        content = (to_onnx if as_onnx else to_program)(program, metadata)
+    except UserError:
+        raise
+    except Exception as error:  # the tracer and the translator raise many things, over many lines
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f'the model of {config} cannot be exported ({reason}): '
+            'try --tile, or change the part of it that is named'
+        ) from error
+    exported: Probs
+    exported = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
+    difference = largest_difference(detector.probs, exported, tile_size)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f'the exported model differs from PyTorch by {difference:.1e} (at most {TOLERANCE:.0e} is accepted), '
+            f'so {target} is not written: please report the config {config}'
+        )
+    write_bytes(target, content)
+    return metadata, difference
+
+
+def largest_difference(expected: Probs, exported: Probs, tile_size: int | None) -> float:
+    """Compare two models at three sizes (of a fixed one: three batches)."""
+    differences = []
+    for seed, (batch, height, width) in enumerate(SIZES):
+        shape = (batch, height, width) if tile_size is None else (batch, tile_size, tile_size)
+        t1, t2 = _images(2 * seed, *shape), _images(2 * seed + 1, *shape)
+        differences.append(float(abs(expected(t1, t2) - exported(t1, t2)).max()))
+    return float(np.max(differences))  # NaN stays NaN
+
+
+def _images(seed: int, batch: int, height: int, width: int) -> Images:
+    """Blocks of colour with noise over them, (N, H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    coarse = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+    return coarse + rng.integers(0, 56, coarse.shape, dtype=np.uint8)
+
+
+def _crop_size(config: Config) -> int | None:
+    """Height of the crops that the model was trained on, where the config says."""
+    loader = config.get('train_dataloader') or {}
+    for step in loader.get('dataset', {}).get('pipeline', []):
+        size = step.get('crop_size')
+        if size is not None:
+            return int(size if isinstance(size, int) else size[0])
+    return None

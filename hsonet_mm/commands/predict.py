@@ -1,0 +1,222 @@
+"""Predict the changes between two images, or between two folders of images, without labels."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.images import read_image, size
+from hsonet_mm.inference.detector import ChangeDetector, open_detector
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, write_png
+
+__all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run over one or more pairs came to.
+
+    Attributes:
+        pairs: Pairs written.
+        changed: Changed pixels in them.
+        pixels: All pixels in them.
+        warnings: One sentence for each suspicious image.
+        failures: One sentence for each pair that could not be predicted.
+    """
+
+    pairs: int
+    changed: int
+    pixels: int
+    warnings: tuple[str, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def changed_share(self) -> float:
+        """Changed share of all pixels."""
+        return self.changed / self.pixels if self.pixels else 0.0
+
+
+def predict_paths(
+    detector: ChangeDetector, t1: str | Path, t2: str | Path, out_dir: str | Path, progress: bool = False
+) -> Summary:
+    """Predict two images or two folders and write the results.
+
+    For every pair there appear ``<stem>_mask.png`` (0 unchanged, 255 changed), ``<stem>_prob.png``
+    (probability of change in 8 bits: 255 is 1) and ``<stem>_overlay.png`` (the second date with changed
+    regions tinted and outlined). Files that are there are replaced. In folders a bad pair does not stop the
+    others.
+
+    Args:
+        detector: The model.
+        t1: Image or folder of the first date.
+        t2: Image or folder of the second date.
+        out_dir: Folder for the results; made if needed.
+        progress: Show a progress bar on the standard error stream.
+
+    Raises:
+        UserError: if the paths do not match, the only pair is bad, or the results cannot be written.
+    """
+    first, second, out = Path(t1), Path(t2), Path(out_dir)
+    pairs = find_pairs(first, second)
+    if out.resolve() in (first.resolve(), second.resolve()):
+        raise UserError(f'{out} holds the images and cannot take the results: give another folder with --out')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
+        ) from None
+    bar = _Bar(len(pairs)) if progress else None
+    changed, pixels, notes, failures = 0, 0, list[str](), list[str]()
+    try:
+        for stem, path1, path2 in pairs:
+            try:
+                results = _predict_pair(detector, path1, path2, notes)
+            except UserError as error:
+                if first.is_file():
+                    raise
+                failures.append(str(error))
+            else:  # outside of "try": on a full disk there is no use in going on
+                for kind, image in results.items():
+                    write_png(out / f'{stem}_{kind}.png', image)
+                changed += int(np.count_nonzero(results['mask']))
+                pixels += results['mask'].size
+            if bar is not None:
+                bar.update()
+    finally:
+        if bar is not None:
+            print(file=sys.stderr)  # ends the line of the bar
+    return Summary(len(pairs) - len(failures), changed, pixels, tuple(notes), tuple(failures))
+
+
+def _predict_pair(
+    detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """Predict one pair: mask, probability and overlay; add what is suspicious about it to the notes."""
+    images = [read_image(str(path)) for path in (path1, path2)]
+    if images[0].shape != images[1].shape:
+        raise UserError(
+            f'{path1} is {size(images[0])} and {path2} is {size(images[1])} pixels (columns x rows): '
+            'cut both to the same area and size'
+        )
+    for path, image in zip((path1, path2), images, strict=True):
+        if (image == image[0, 0]).all():
+            notes.append(f'{path} is all one colour: check that it is the right file')
+    prediction = detector.predict(*images)
+    return {
+        'mask': prediction.mask.astype(np.uint8) * np.uint8(255),
+        'prob': (prediction.probs * 255).round().astype(np.uint8),
+        'overlay': draw_overlay(images[1], prediction.mask),
+    }
+
+
+class _Bar:
+    """How many pairs are done and how long the others take, on one line of the standard error stream."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total, self.start = 0, total, time.perf_counter()
+
+    def update(self) -> None:
+        """Count one pair."""
+        self.done += 1
+        left = (time.perf_counter() - self.start) / self.done * (self.total - self.done)
+        print(f'\r{self.done}/{self.total} pairs, {left:.0f} s left ', end='', file=sys.stderr, flush=True)
+
+
+class _DictAction(argparse.Action):
+    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            from mmengine.config import DictAction
+        except ImportError:
+            parser.error('--cfg-options is for configs and needs MMEngine: leave it out')
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``hsonet predict``.
+
+    Args:
+        parser: Where to add them.
+    """
+    parser.description = 'Predict the changes between two images, or between two folders of images.'
+    parser.add_argument(
+        'files',
+        nargs='+',
+        metavar='FILE',
+        help='config and checkpoint (.pth), or an exported model (.onnx); then the image of the first date, or '
+        'a folder; then that of the second date, or a folder with files of the same names',
+    )
+    parser.add_argument(
+        '-o', '--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png'
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... [cpu]')
+    parser.add_argument(
+        '--mode', choices=['whole', 'slide'], help='whole images or sliding window [as in the config]'
+    )
+    parser.add_argument('--crop', type=int, help='window of --mode slide, which it implies, in pixels [256]')
+    parser.add_argument('--stride', type=int, help='step of the window in pixels [192]; implies --mode slide')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=_DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line asks for.
+
+    Args:
+        args: Parsed arguments of :func:`add_arguments`.
+
+    Returns:
+        Exit code: 0, or 2 if a pair could not be predicted.
+    """
+    if len(args.files) < 3:
+        raise UserError('too few files: give config, checkpoint and two images, or model.onnx and two images')
+    *model, t1, t2 = args.files
+    window: tuple[int, int] | str | None = args.mode
+    if args.mode == 'slide' or (args.crop, args.stride) != (None, None):
+        if args.mode == 'whole':
+            raise UserError('--crop and --stride are for --mode slide: leave them out for whole images')
+        window = (256 if args.crop is None else args.crop, 192 if args.stride is None else args.stride)
+    detector = open_detector(
+        model,
+        device=args.device,
+        threshold=args.threshold,
+        cfg_options=args.cfg_options,
+        window=window,
+    )
+    summary = predict_paths(detector, t1, t2, args.out, progress=True)
+    for sentence in summary.warnings:
+        print(f'warning: {sentence}', file=sys.stderr)
+    for sentence in summary.failures:
+        print(f'error: {sentence}', file=sys.stderr)
+    failed = f', {len(summary.failures)} failed' if summary.failures else ''
+    print(
+        f'{summary.pairs} pair{"" if summary.pairs == 1 else "s"} predicted{failed}, '
+        f'{summary.changed_share:.2%} of the pixels changed at '
+        f'threshold {detector.threshold:g} ({detector.threshold_source}), see {args.out}'
+    )
+    return 2 if summary.failures else 0

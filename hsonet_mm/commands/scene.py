@@ -1,0 +1,256 @@
+"""``hsonet scene``: change maps of georeferenced rasters of any size."""
+
+import argparse
+import logging
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.cli import OPENCV
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference.tta import KINDS
+from hsonet_mm.scenes.model import ModelSpec, split_model
+from hsonet_mm.scenes.stretch import parse_stretch
+
+__all__ = ['add_arguments', 'require_geo', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``hsonet scene``.
+
+    Args:
+        parser: Where to add them.
+    """
+    parser.description = (
+        'Find the changes between two georeferenced rasters of any size, or between many. A command that was '
+        'interrupted goes on where it stopped when it is given again.'
+    )
+    parser.add_argument(
+        'arguments',
+        nargs='+',
+        metavar='MODEL BEFORE AFTER',
+        help='config and checkpoint, or an .onnx model; then rasters of both dates, or folders of them',
+    )
+    parser.add_argument(
+        '-o', '--out', type=Path, help='GeoTIFF to write, change.tif; a folder for many scenes'
+    )
+    parser.add_argument('--list', type=Path, metavar='CSV', help='many scenes: columns before,after,output')
+    model = parser.add_argument_group('model')
+    model.add_argument(
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
+    )
+    model.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
+    model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
+    model.add_argument(
+        '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
+    )
+    tile_help = (
+        'pixels that the model sees at once [512]; for HSONet, which averages over a tile, choose about the size '
+        'of the training crops'
+    )
+    model.add_argument('--tile', type=int, default=512, help=tile_help)
+    model.add_argument('--overlap', type=int, default=128, help='pixels that tiles share [128]')
+    model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
+    model.add_argument('--threads', type=int, help='threads of ONNX Runtime [all cores]')
+    data = parser.add_argument_group('data')
+    data.add_argument(
+        '--bands',
+        help='red, green and blue by number, as 3,2,1, or before/after, as 1,2,3/3,2,1 [as the files say]',
+    )
+    data.add_argument(
+        '--stretch', help='what becomes 0 and 255: values 0,3000 or percentiles 2%%,98%% [16 bits: 2%%,98%%]'
+    )
+    data.add_argument('--dates', nargs=2, metavar='NAME', help='names of the dates [of the files]')
+    data.add_argument('--float32', action='store_true', help='probabilities as they are [8 bits, 250 is 1]')
+    data.add_argument('--polygons', choices=['gpkg', 'geojson', 'none'], default='gpkg', help='[gpkg]')
+    data.add_argument('--min-area', type=float, default=10, help='no polygons below these square metres [10]')
+    parser.add_argument('--view', action='store_true', help='write a page to look at it, as hsonet view does')
+    many = parser.add_argument_group('many scenes')
+    many.add_argument('--workers', type=int, help='processes at a time [1, or one a GPU, or one a machine]')
+    many.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
+    many.add_argument('--engine', choices=['local', 'ray'], default='local', help='where to compute [local]')
+    many.add_argument('--ray-address', help='Ray cluster whose machines share the files [one started here]')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line asks for.
+
+    Args:
+        args: Parsed arguments of :func:`add_arguments`.
+
+    Returns:
+        Exit code: 0, or 1 if one of many scenes failed.
+    """
+    require_geo()
+    from hsonet_mm.scenes.listing import find_scenes, read_list
+    from hsonet_mm.scenes.record import SceneOptions
+
+    files, dates = split_model(args.arguments)
+    if len(dates) != (0 if args.list else 2):
+        wanted = 'the model alone' if args.list else 'model, before and after'
+        raise UserError(
+            f'{len(args.arguments)} arguments are not what is needed: give {wanted}, where the model is config and '
+            'checkpoint, or one .onnx file'
+        )
+    if args.out is None and not args.list:
+        raise UserError('the output is missing: name it with -o change.tif')
+    options = SceneOptions(
+        tile=args.tile,
+        overlap=args.overlap,
+        batch=_positive('--batch', args.batch),
+        tta=() if args.tta is None else tuple(args.tta) or KINDS,
+        bands=_bands(args.bands) if args.bands else None,
+        stretch=parse_stretch(args.stretch) if args.stretch else None,
+        float32=args.float32,
+        polygons=args.polygons,
+        min_area=args.min_area,
+        dates=tuple(args.dates) if args.dates else None,
+    )
+    gpus = _numbers('--gpus', args.gpus)
+    device = 'cuda' if gpus else args.device
+    model = ModelSpec(files, device, args.threshold, _cfg_options(args.cfg_options), args.threads)
+    if not args.list and not Path(dates[0]).is_dir():
+        if args.workers not in (None, 1) or args.engine != 'local' or args.ray_address or len(gpus) > 1:
+            raise UserError(
+                'one scene is computed by one process, on one GPU at most: leave out --workers, --engine and '
+                '--ray-address, and name one of --gpus'
+            )
+        if gpus:
+            model = replace(model, device=f'cuda:{gpus[0]}')
+        return _one(model, dates, options, args.out, args.view)
+    if args.out is not None and args.out.is_file():
+        raise UserError(f'{args.out} is a file: name a folder for the results of many scenes with -o')
+    if args.list:
+        scenes = read_list(args.list, args.out)
+    else:
+        if not Path(dates[1]).is_dir():
+            raise UserError(f'{dates[0]} is a folder and {dates[1]} is none: give two rasters or two folders')
+        scenes = find_scenes(Path(dates[0]), Path(dates[1]), args.out)
+    return _many(args, model, scenes, options, gpus)
+
+
+def require_geo() -> None:
+    """Make sure that the packages for rasters are there.
+
+    Raises:
+        UserError: if one is missing.
+    """
+    try:
+        import cv2  # noqa: F401
+        import pyogrio  # noqa: F401
+        import rasterio  # noqa: F401
+        import shapely  # noqa: F401
+    except ImportError as error:
+        package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
+        raise UserError(f'scenes need {error.name}: pip install {package}') from None
+    logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
+
+
+def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
+    from hsonet_mm.scenes.headers import file_state
+    from hsonet_mm.scenes.scene import detect_scene
+
+    for date in dates:
+        file_state(Path(date))  # before the model is loaded
+    start = time.monotonic()
+    result = detect_scene(model.load(), dates[0], dates[1], out, options, model.files, progress=True)
+    seconds = time.monotonic() - start
+    summary = result.summary
+    state = f'done in {seconds:.0f} s' if result.fresh else 'is up to date'
+    print(
+        f'{out} {state}: {_words(summary)} at threshold {summary["threshold"]:g} ({summary["threshold_source"]})'
+    )
+    for date, stretch in zip(('before', 'after'), summary['stretch'], strict=True):
+        if stretch != 'none':
+            print(f'{summary[date]["file"]}: values {stretch} became 0 to 255')
+    print('\n'.join(f'  {kind:9} {path}' for kind, path in result.files.items()))
+    if view:
+        from hsonet_mm.viewer.page import view_scene
+
+        page = view_scene(out, before=dates[0], after=dates[1], progress=True).folder / 'index.html'
+        print(f'  {"view":9} {page}')
+    return 0
+
+
+def _many(
+    args: argparse.Namespace, model: ModelSpec, scenes: Any, options: Any, gpus: tuple[int, ...]
+) -> int:
+    from hsonet_mm.scenes.many import run_scenes
+
+    if args.workers is not None:
+        _positive('--workers', args.workers)
+    if args.engine == 'ray' and gpus:
+        raise UserError(
+            '--gpus is for --engine local: Ray finds the GPUs of its machines, one for each process'
+        )
+    if args.ray_address and args.engine != 'ray':
+        raise UserError('--ray-address is for Ray: add --engine ray')
+    folder = args.out or args.list.parent
+    failed, done = 0, list[Path]()
+    outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
+    with closing(outcomes):
+        for number, outcome in enumerate(outcomes, 1):
+            name = f'[{number}/{len(scenes)}] {outcome.scene.output}'
+            if outcome.error:
+                failed += 1
+                print(f'{name}: failed: {outcome.error}', file=sys.stderr, flush=True)
+            else:
+                done.append(Path(outcome.scene.output))
+                state = '' if outcome.fresh else ', up to date'
+                print(f'{name}: {_words(outcome.summary)}{state}', flush=True)
+    print(f'{len(scenes) - failed} of {len(scenes)} scenes done' + (f', {failed} failed' if failed else ''))
+    if args.view and done:
+        from hsonet_mm.viewer.report import print_report
+
+        failed += print_report(sorted(done), folder)
+    return 1 if failed else 0
+
+
+def _words(summary: dict[str, Any]) -> str:
+    return (
+        f'{summary["changed_share"]:.2%} of the pixels changed, {summary["changed_area_m2"]:,.0f} m2 '
+        f'in {summary["polygons"]} polygons'
+    )
+
+
+def _positive(option: str, value: int) -> int:
+    if value < 1:
+        raise UserError(f'{option} {value} does nothing: give 1 or more')
+    return value
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(',')) if text else ()
+    except ValueError:
+        raise UserError(f'{option} {text} are no whole numbers: separate them by commas, as 1,2,3') from None
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    """Three numbers for both dates, or six."""
+    dates = [_numbers('--bands', part) for part in text.split('/')]
+    if len(dates) > 2 or any(len(bands) != 3 for bands in dates):
+        raise UserError(
+            f'--bands {text} are no bands: give red, green and blue, as 3,2,1, or those of before and after, as '
+            '1,2,3/3,2,1'
+        )
+    return sum(dates, ())
+
+
+def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:
+    """Values as MMEngine reads them."""
+    if not pairs:
+        return None
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    if wrong := next((pair for pair in pairs if '=' not in pair), None):
+        raise UserError(f'--cfg-options {wrong} has no value: give KEY=VALUE')
+    options: dict[str, Any] = parser.parse_args(['--options', *pairs]).options
+    return options

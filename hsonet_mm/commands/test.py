@@ -1,0 +1,155 @@
+"""``hsonet test``: score a checkpoint on the test split."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+
+from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
+from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.files import write_json
+from hsonet_mm.inference.checkpoints import load_weights
+
+__all__ = ['add_arguments', 'evaluate', 'run']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``hsonet test``."""
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', type=Path, help='checkpoint file')
+    parser.add_argument(
+        '--protocol',
+        help='test protocol of the config, whole or tiles_256, in place of its model.test_cfg (which is whole in the '
+        'configs of this project)',
+    )
+    parser.add_argument(
+        '--threshold',
+        default=None,
+        help='probability above which a pixel is changed, or "val" for the best one on the validation split '
+        '(default: the one in the config)',
+    )
+    parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
+    parser.add_argument('--show-dir', type=Path, help='folder for a picture of every prediction')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Test as the command line says; returns the exit code."""
+    cfg = load_config(args)
+    apply_protocol(cfg, args.protocol)
+    ours = [
+        one
+        for one in evaluators(cfg, 'test')
+        if one.get('type') in ('ChangeMetric', 'hsonet_mm.ChangeMetric')
+    ]
+    if args.out is not None and ours:
+        ours[0].out_file = str(args.out)
+    scores = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
+    if args.out is not None and not ours:
+        write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
+    if 'changed/f1' in scores:
+        print(f'changed F1 {scores["changed/f1"]:.4f}')
+    else:
+        print(', '.join(f'{name} {score:.4f}' for name, score in scores.items()))
+    return 0
+
+
+def evaluate(
+    cfg: Config, checkpoint: Path, threshold: float | str | None = None, show_dir: Path | None = None
+) -> dict[str, Any]:
+    """Score a checkpoint on the config's test split.
+
+    Args:
+        cfg: config of the model and data.
+        checkpoint: file of its weights.
+        threshold: probability above which a pixel is changed; ``'val'`` chooses the one with the best F1 on the
+            validation split first; None keeps the config's.
+        show_dir: folder for a picture of every prediction of the test split.
+
+    Returns:
+        Scores by name, as the evaluators report them.
+
+    Raises:
+        UserError: for a threshold outside (0, 1) or that the config has no use for, pictures that it does not draw, or
+            a checkpoint that does not fit.
+    """
+    chosen = _parse_threshold(threshold)
+    for split in ('val', 'test') if chosen == 'val' else ('test',):
+        if not cfg.get(f'{split}_dataloader'):
+            raise UserError(
+                f'{cfg.filename} has no {split}_dataloader to score or choose a threshold on: add one'
+            )
+    cfg.load_from, cfg.resume = None, False
+    cfg.setdefault('default_hooks', {})['checkpoint'] = None  # nothing is trained, so nothing is saved
+    if show_dir is not None and cfg.get('visualizer'):
+        local = 'CDLocalVisBackend' if cfg.visualizer.type == 'CDLocalVisualizer' else 'LocalVisBackend'
+        cfg.visualizer.vis_backends = [{'type': local, 'save_dir': str(show_dir)}]
+    runner = Runner.from_cfg(cfg)
+    drawing = [hook for hook in runner.hooks if hasattr(hook, 'draw')]
+    if show_dir is not None and not (drawing and cfg.get('visualizer')):
+        raise UserError(
+            f'--show-dir is for configs with a visualizer and a hook that draws, which {cfg.filename} lacks: '
+            'leave it out'
+        )
+    model = getattr(runner.model, 'module', runner.model)
+    load_weights(model, checkpoint)
+    if chosen == 'val':
+        chosen = runner.val().get('changed/best_threshold')
+        if chosen is None:
+            raise UserError(
+                f'--threshold val needs hsonet_mm.ChangeMetric as val_evaluator, which {cfg.filename} lacks: '
+                'add it or give a number'
+            )
+        runner.logger.info(f'Threshold chosen on the validation split: {chosen:.3f}')
+    if chosen is not None:
+        ours = [
+            one for one in runner.test_evaluator.metrics if isinstance(one, (ChangeMetric, HardCaseMetric))
+        ]
+        if not ours and model.decode_head.out_channels > 1:
+            raise UserError(
+                f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
+                'one channel: leave it out'
+            )
+        for metric in ours:
+            metric.threshold = float(chosen)
+        model.decode_head.threshold = chosen  # one channel: pictures, and metrics that are not ours
+        if model.decode_head.out_channels > 1:
+            runner.register_hook(_Threshold(float(chosen)))
+    if show_dir is not None:
+        for hook in drawing:
+            hook.draw = True
+    return runner.test()
+
+
+class _Threshold(Hook):
+    """Lets pictures of a head of two channels, which knows no threshold, show what is above one."""
+
+    priority = 'VERY_HIGH'  # before the hook that draws
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def after_test_iter(self, *_: Any, outputs: Sequence[Any] = (), **__: Any) -> None:
+        for sample in outputs:
+            changed = change_probs(sample.seg_logits.data) > self.threshold
+            sample.pred_sem_seg = PixelData(data=changed[None].long())
+
+
+def _parse_threshold(threshold: float | str | None) -> float | str | None:
+    if threshold is None or threshold == 'val':
+        return threshold
+    try:
+        value = float(threshold)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise UserError(
+            f'--threshold {threshold} is not a probability: give a number between 0 and 1, or "val"'
+        )
+    return value

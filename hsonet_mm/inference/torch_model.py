@@ -1,0 +1,141 @@
+"""A trained model in PyTorch, from its config and checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+from mmseg import __version__ as mmseg_version
+from mmseg.structures import SegDataSample
+from numpy.typing import NDArray
+from torch import nn
+
+from hsonet_mm import compat
+from hsonet_mm.config import read_config, short_hash
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.version import __version__
+
+__all__ = ['TorchModel']
+
+
+class TorchModel:
+    """A trained model, ready for images.
+
+    Nothing is downloaded: pre-trained weights named in the config are left out, since the checkpoint holds all
+    weights.
+
+    Args:
+        config: Path of the config file that the model was trained with.
+        checkpoint: Path of the checkpoint.
+        device: Where to compute, ``'cpu'``, ``'cuda'``, ``'cuda:1'``.
+        cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
+        window: ``'whole'`` to predict images at once, ``(crop, stride)`` in pixels to slide a window over
+            them, None to do as the config says.
+
+    Attributes:
+        network: The model of MMSegmentation, in evaluation mode.
+        config: The config, with the options in it.
+        name: Names of config and checkpoint.
+        threshold: The model's own threshold.
+        threshold_source: That it is the model's own.
+        versions: Versions of what computes, and the hash of the model's part of the config.
+
+    Raises:
+        UserError: if one of these is wrong; the sentence says which and what to do.
+    """
+
+    threshold_source = "the model's own"
+
+    def __init__(
+        self,
+        config: str | Path,
+        checkpoint: str | Path,
+        device: str = 'cpu',
+        cfg_options: Mapping[str, Any] | None = None,
+        window: tuple[int, int] | str | None = None,
+    ) -> None:
+        self._device = _device(device)
+        self.config = read_config(config, cfg_options)
+        _set_window(self.config, config, window)
+        self.network: Any = _build(self.config, config)
+        load_weights(self.network, checkpoint)
+        self.network.to(self._device).eval()
+        head = self.network.decode_head
+        threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', None)
+        self.threshold = 0.5 if threshold is None else float(threshold)
+        self.name = f'{Path(config).name} {Path(checkpoint).name}'
+        self.versions = {
+            'hsonet_mm': __version__,
+            'torch': torch.__version__,
+            'mmseg': mmseg_version,
+            'config': short_hash(self.config.model.to_dict()),
+        }
+
+    @torch.inference_mode()
+    def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
+        pairs = torch.from_numpy(np.concatenate([t1, t2], axis=3)).permute(0, 3, 1, 2).contiguous()
+        chunks = pairs.split(1) if compat.OPENCD_AVAILABLE else [pairs]  # Open-CD tests one pair a batch
+        try:
+            maps = [one for chunk in chunks for one in self._step(chunk)]
+        except torch.cuda.OutOfMemoryError:
+            raise UserError(
+                f'{len(t1)} x {t1.shape[2]} x {t1.shape[1]} pixels at once do not fit into the memory of '
+                f'{self._device}: give predict --mode slide, scene a smaller --tile or --batch, or use the CPU'
+            ) from None
+        return torch.stack(maps).cpu().numpy()
+
+    def _step(self, pairs: torch.Tensor) -> list[torch.Tensor]:
+        """Probabilities, (H, W) each, of pairs (N, 6, H, W)."""
+        shape = tuple(pairs.shape[2:])
+        meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape}
+        batch = {'inputs': list(pairs), 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]}
+        return [change_probs(sample.seg_logits.data) for sample in self.network.test_step(batch)]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise UserError(f'the device {name} is not available here: use --device cpu') from None
+
+
+def _set_window(config: Config, path: str | Path, window: tuple[int, int] | str | None) -> None:
+    if 'model' not in config:
+        raise UserError(f'{path} describes no model: give the config that the model was trained with')
+    if window == 'whole':
+        config.model.test_cfg = {'mode': 'whole'}
+    elif window is not None:
+        crop, stride = map(int, window)
+        if not 0 < stride <= crop:
+            raise UserError(f'a window of {crop} pixels cannot move by {stride}: give 0 < stride <= crop')
+        config.model.test_cfg = {'mode': 'slide', 'crop_size': (crop, crop), 'stride': (stride, stride)}
+
+
+def _build(config: Config, path: str | Path) -> nn.Module:
+    _forget_pretrained(config.model)
+    try:
+        with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
+            model: nn.Module = MODELS.build(config.model)
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        reason = str(error.args[0] if error.args else error).split('. ')[0]
+        raise UserError(f'the model of {path} cannot be built ({reason}): correct the config') from error
+    return cast('nn.Module', revert_sync_batchnorm(model))
+
+
+def _forget_pretrained(node: Any) -> None:
+    """Take out everything that names weights to start a training from."""
+    if isinstance(node, ConfigDict):
+        for key in ('init_cfg', 'pretrained'):
+            if key in node:
+                node[key] = None
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _forget_pretrained(item)

@@ -1,0 +1,99 @@
+"""How large a model is: its parameters, and its MACs for one pair of images."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from hsonet_mm.cli import guard
+from hsonet_mm.config import read_config
+from hsonet_mm.errors import UserError
+
+__all__ = ['build_untrained', 'macs', 'main', 'parameters']
+
+SMALLEST = 32
+"""Pixels on a side that networks halve five times."""
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters, frozen ones included; buffers, as the statistics of batch norm, are none."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: nn.Module, size: tuple[int, int] = (256, 256)) -> int:
+    """Multiply-accumulate operations of the forward pass of one pair (of one image, where a model takes one).
+
+    Convolutions, linear layers and attention count, as PyTorch's own counter meets them while the network
+    runs; it takes a multiplication and an addition for two operations, so its figure is halved. Norms,
+    activations, pooling and interpolation are free. Other counters differ on the same network by a factor of
+    two and more: compare figures of one counter only.
+
+    Args:
+        model: network of MMSegmentation or Open-CD; measured in evaluation mode, left in the mode it was in.
+        size: height and width of the images, in pixels.
+
+    Returns:
+        MACs, which are half the FLOPs.
+    """
+    channels_of_a_date = getattr(model, 'backbone_inchannels', None)
+    channels = 3 if channels_of_a_date is None else 2 * channels_of_a_date
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+            model(torch.zeros(1, channels, *size, device=device))
+    finally:
+        model.train(training)
+    return int(counter.get_total_flops()) // 2
+
+
+def _attention_flop(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """FLOPs of attention from the shapes of its three inputs."""
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+# PyTorch's counter knows the attention kernels of GPUs alone and would leave this one out without a word.
+_CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop}
+
+
+def build_untrained(config: str | Path) -> nn.Module:
+    """The model of a config with random weights; nothing is downloaded.
+
+    Raises:
+        UserError: if there is no such file, it cannot be read, or there is no model in it.
+    """
+    cfg = read_config(config)
+    if 'model' not in cfg:
+        raise UserError(f'the config {config} describes no model: give one that can be trained')
+    init_default_scope(cfg.get('default_scope', 'opencd'))
+    model: nn.Module = MODELS.build(cfg.model)
+    return model
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print parameters and MACs of configs as a table in Markdown; returns the exit code."""
+    parser = argparse.ArgumentParser(description='Parameters and MACs of the models of configs.')
+    parser.add_argument('configs', nargs='+', type=Path, metavar='CONFIG')
+    parser.add_argument(
+        '--size', nargs=2, type=int, default=(256, 256), metavar=('HEIGHT', 'WIDTH'), help='of the images'
+    )
+    return guard(_print_table, parser.parse_args(argv))
+
+
+def _print_table(args: argparse.Namespace) -> int:
+    height, width = args.size
+    if min(args.size) < SMALLEST:
+        raise UserError(f'--size {height} {width} is too small: give {SMALLEST} pixels or more')
+    print(f'| config | parameters (M) | GMACs, {height} x {width} |\n|---|---|---|')
+    for config in args.configs:
+        args.config = config  # what the guard names if something is wrong with it
+        model = build_untrained(config)
+        size = macs(model, (height, width))
+        print(f'| {config.stem} | {parameters(model) / 1e6:.2f} | {size / 1e9:.2f} |', flush=True)
+    return 0

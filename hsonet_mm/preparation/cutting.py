@@ -1,0 +1,241 @@
+"""One run over a source: read scene by scene, cut, write tiles, keep the book."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.files import write_bytes
+from hsonet_mm.preparation.rasters import decode_label, decode_rgb, rank, track
+from hsonet_mm.preparation.sources import ROLES, SPLITS, Scene, Source
+from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
+from hsonet_mm.version import __version__
+
+__all__ = ['Cutter', 'PrepareOptions']
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How a source is cut and split.
+
+    Args:
+        tile: tile size, pixels.
+        stride: distance between tiles, pixels; 0: the tile size.
+        border: see :func:`hsonet_mm.preparation.tiling.offsets`.
+        block: 0, or the size of the blocks that very large scenes are divided into before they are split,
+            pixels.
+        val: share of the scenes for val, for sources that have no such split.
+        test: the same for test.
+        seed: of the split and of the choice of empty tiles.
+        max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
+        changed_values: label values that mean changed, all others unchanged; empty: told from each mask.
+        folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.preparation.sources.LAYOUTS`); empty:
+            find out.
+    """
+
+    tile: int = 256
+    stride: int = 0
+    border: str = 'shift'
+    block: int = 0
+    val: float = 0.1
+    test: float = 0.2
+    seed: int = 0
+    max_empty: float = 1.0
+    changed_values: tuple[int, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tile < 1 or self.stride < 0 or self.block < 0:
+            raise UserError(
+                f'tile {self.tile}, stride {self.stride}, block {self.block}: use positive numbers of pixels'
+            )
+        if 0 < self.block < self.tile:
+            raise UserError(
+                f'--block {self.block} is smaller than --tile {self.tile}: use several times the tile size'
+            )
+        if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
+            raise UserError(
+                f'--val {self.val} --test {self.test}: use shares from 0 to 1 that leave something for train'
+            )
+        if not 0 <= self.max_empty <= 1:
+            raise UserError(f'--max-empty {self.max_empty}: use a share from 0 to 1')
+        if self.border not in BORDERS:
+            raise UserError(f'--border {self.border}: use one of {", ".join(BORDERS)}')
+        if self.folders and len(self.folders) != len(ROLES):
+            raise UserError('--a, --b and --label belong together: give all three or none')
+
+
+class Cutter:
+    """One run over a source.
+
+    Args:
+        source: where scenes come from.
+        out: folder to write to.
+        options: how to cut and split.
+        table: split by scene name, instead of every other rule.
+    """
+
+    def __init__(
+        self, source: Source, out: Path, options: PrepareOptions, table: dict[str, str] | None = None
+    ) -> None:
+        self.source, self.out, self.options, self.table = source, out, options, table
+        self.stride = options.stride or options.tile
+        self.tiles: dict[str, dict[str, Any]] = {}
+        self.codings: dict[str, str] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Cut everything.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            UserError: naming the file and the cure.
+        """
+        layout, scenes = self.source.scenes(self.options.folders or None)
+        for scene in scenes:
+            if missing := scene.missing():
+                there, gone = next(iter(scene.files.values())), ' and '.join(missing)
+                raise UserError(
+                    f'{there}: has no counterpart of the same name in {gone}: add it or remove this file'
+                )
+        units = [unit for scene in scenes for unit in self._units(scene)]
+        splits = assign_splits(units, self.options.val, self.options.test, self.options.seed, self.table)
+        by_scene: dict[str, list[Unit]] = {}
+        for unit in units:
+            by_scene.setdefault(unit.scene.name, []).append(unit)
+        for group in track(by_scene.values(), 'cutting', len(by_scene)):
+            self._cut_scene(group, splits)
+        self._drop_empty_tiles()
+        if not self.tiles:
+            raise UserError(f'{self.source.path}: no tile is left: lower --tile or raise --max-empty')
+        return {
+            'format': 1,
+            'hsonet_mm': __version__,
+            'source': self.source.path.name,
+            'layout': layout,
+            'parameters': asdict(self.options) | {'stride': self.stride, 'split_file': bool(self.table)},
+            'splits': self._summary(splits),
+            'warnings': self._warnings(splits),
+            'files': [self.tiles[key] for key in sorted(self.tiles)],
+        }
+
+    def _units(self, scene: Scene) -> list[Unit]:
+        if not self.options.block:
+            return [Unit(scene.name, scene)]
+        try:
+            with self.source.open(scene.files['A']) as stream, Image.open(stream) as image:
+                width, height = image.size
+        except Exception:
+            return [Unit(scene.name, scene)]  # reading it in full will say what is wrong
+        return blocks(scene, height, width, self.options.block, self.options.tile)
+
+    def _cut_scene(self, units: Sequence[Unit], splits: dict[str, str]) -> None:
+        scene, tile, border = units[0].scene, self.options.tile, self.options.border
+        files = scene.files
+        t1, t2 = (decode_rgb(self.source.read(files[role]), files[role]) for role in ('A', 'B'))
+        label = decode_label(self.source.read(files['label']), files['label'], self.options.changed_values)
+        sizes = {role: array.shape[:2] for role, array in (('A', t1), ('B', t2), ('label', label.mask))}
+        if len(set(sizes.values())) > 1:
+            told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
+            raise UserError(
+                f'{files["A"]}: the sizes of the pair differ ({told}): both dates and the mask '
+                'must cover the same pixels'
+            )
+        self.codings.setdefault(label.coding, files['label'])
+        whole = label.mask.shape == (tile, tile)
+        for unit in units:
+            height = unit.height or label.mask.shape[0]
+            width = unit.width or label.mask.shape[1]
+            rows, columns = (offsets(length, tile, self.stride, border) for length in (height, width))
+            corners = [(y, x) for y in rows for x in columns]
+            if not corners and border == 'shift':
+                raise UserError(
+                    f'{files["A"]}: {width}x{height} is smaller than a tile of {tile}: '
+                    'lower --tile or use --border pad'
+                )
+            bottom, right = unit.y + height, unit.x + width
+            for y, x in corners:
+                top, left = unit.y + y, unit.x + x
+                parts = (cut(array[:bottom, :right], top, left, tile) for array in (t1, t2, label.mask))
+                stem = scene.stem if whole else f'{scene.stem}_{top:05d}_{left:05d}'
+                named = dict(zip(ROLES, parts, strict=True))
+                self._write(splits[unit.name], stem, named, unit.name, top, left)
+
+    def _write(self, split: str, stem: str, parts: dict[str, np.ndarray], unit: str, y: int, x: int) -> None:
+        key = f'{split}/{stem}'
+        if key in self.tiles:
+            raise UserError(f'{unit}: two scenes give the tile {key}: rename one of them')
+        changed = int(parts['label'].sum())
+        record = {'split': split, 'name': f'{stem}.png', 'scene': unit, 'y': y, 'x': x, 'changed': changed}
+        sums = record['sha256'] = {}
+        for role, part in parts.items():
+            image = part.astype(np.uint8) * 255 if role == 'label' else part[..., ::-1]
+            compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+            data = cv2.imencode('.png', np.ascontiguousarray(image), compression)[1].tobytes()
+            path = self.out / split / role / f'{stem}.png'
+            write_bytes(path, data)
+            sums[role] = hashlib.sha256(data).hexdigest()
+        self.tiles[key] = record
+
+    def _drop_empty_tiles(self) -> None:
+        """Thin out the tiles of train without change, in an order drawn from the seed."""
+        if self.options.max_empty == 1:
+            return
+        train = [key for key, tile in self.tiles.items() if tile['split'] == 'train']
+        empty = [key for key in train if not self.tiles[key]['changed']]
+        empty.sort(key=lambda key: rank(self.options.seed, key))
+        keep = int(self.options.max_empty / (1 - self.options.max_empty) * (len(train) - len(empty)))
+        for key in empty[keep:]:
+            tile = self.tiles.pop(key)
+            for role in ROLES:
+                (self.out / tile['split'] / role / tile['name']).unlink()
+
+    def _summary(self, splits: dict[str, str]) -> dict[str, dict[str, Any]]:
+        summary = {}
+        for split in SPLITS:
+            changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
+            if changed:
+                summary[split] = {
+                    'scenes': sum(value == split for value in splits.values()),
+                    'tiles': len(changed),
+                    'changed_share': round(sum(changed) / (len(changed) * self.options.tile**2), 6),
+                    'empty_share': round(changed.count(0) / len(changed), 6),
+                }
+        return summary
+
+    def _warnings(self, splits: dict[str, str]) -> list[str]:
+        told = []
+        if self.stride > self.options.tile:
+            told.append(
+                f'--stride {self.stride} is larger than --tile {self.options.tile}: '
+                'pixels between tiles are lost'
+            )
+        if self.stride < self.options.tile and set(splits.values()) - {'train'}:
+            told.append(
+                'tiles overlap in val and test too: their pixels count more than once in every figure'
+            )
+        if self.options.border == 'drop':
+            told.append('--border drop: pixels at the lower and right border are lost')
+        if {'0/1', '0/255'} <= set(self.codings):
+            first, second = self.codings['0/1'], self.codings['0/255']
+            told.append(
+                f'{first} is coded 0/1 but {second} 0/255: each was read by its own coding, look at both'
+            )
+        if 'noisy' in self.codings:
+            told.append(
+                f'{self.codings["noisy"]} holds values between 0 and 255: it and its like were cut at 128, look at one'
+            )
+        for split in SPLITS:
+            changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
+            if changed and not any(changed):
+                told.append(f'{split}: no mask has a changed pixel: check the masks')
+        left = {tile['split'] for tile in self.tiles.values()}
+        told += [f'there is no {split} split' for split in SPLITS if split not in left]
+        return told

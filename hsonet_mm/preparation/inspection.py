@@ -1,0 +1,255 @@
+"""What can be wrong with a change-detection data set: the rules for one pair, for a split and for a set."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
+from hsonet_mm.preparation.rasters import decode_label, decode_rgb
+from hsonet_mm.preparation.sources import ROLES, SPLITS, Scene, Source
+
+__all__ = ['Finding', 'PairRecord', 'group_by_split', 'inspect_duplicates', 'inspect_pair', 'inspect_set']
+
+_REPEAT_DISTANCE = 32
+"""Hash distance within one split: repeats there are worth a remark, not a long search."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to put right.
+
+    Args:
+        level: ``'error'``: training or its figures would be wrong; ``'warning'``: look at it.
+        kind: what rule found it, one word.
+        split: where.
+        message: one sentence with file and cure.
+    """
+
+    level: str
+    kind: str
+    split: str
+    message: str
+
+
+@dataclass
+class PairRecord:
+    """What one pair looks like.
+
+    Args:
+        scene: the pair.
+        split: its split; ``'all'`` where the source has none.
+        size: rows and columns, if both dates and the mask agree in it.
+        changed: changed pixels, if the mask is readable.
+        coding: how the mask is written, see :class:`hsonet_mm.preparation.rasters.Label`.
+        thumbs: the two dates' thumbnails by role, if readable.
+        findings: what is wrong with this pair alone.
+    """
+
+    scene: Scene
+    split: str
+    size: tuple[int, int] | None = None
+    changed: int | None = None
+    coding: str = ''
+    thumbs: dict[str, np.ndarray] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Share of changed pixels; 0 if unknown."""
+        return self.changed / (self.size[0] * self.size[1]) if self.changed and self.size else 0.0
+
+    def add(self, level: str, kind: str, message: str) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(level, kind, self.split, message))
+
+
+def inspect_pair(source: Source, scene: Scene, crop: int, ignore_value: int | None = None) -> PairRecord:
+    """Read one pair and note what is wrong with it.
+
+    Args:
+        source: where the pair comes from.
+        scene: the pair, complete or not.
+        crop: training crop size, pixels; 0: unknown.
+        ignore_value: label value that means "not labelled"; None: there is none.
+    """
+    record = PairRecord(scene, scene.split or 'all')
+    files = scene.files
+    if missing := scene.missing():
+        there = next(iter(files.values()))
+        gone = ' and '.join(missing)
+        record.add('error', 'missing', f'{there}: has no counterpart in {gone}: add it or remove this file')
+    images: dict[str, np.ndarray] = {}
+    for role in files:
+        try:
+            data = source.read(files[role])
+            if role == 'label':
+                label = decode_label(data, files[role], ignore_value=ignore_value)
+                images[role], record.coding = label.mask, label.coding
+                if label.bands > 1:
+                    message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
+                    record.add('warning', 'label bands', message)
+            else:
+                images[role] = decode_rgb(data, files[role])
+                record.thumbs[role] = thumbnail(images[role])
+        except UserError as error:
+            record.add('error', 'label' if role == 'label' else 'unreadable', str(error))
+    _compare(record, images, crop)
+    return record
+
+
+def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:
+    """The rules for the decoded images of one pair."""
+    files = record.scene.files
+    sizes = {role: (image.shape[0], image.shape[1]) for role, image in images.items()}
+    if len(set(sizes.values())) > 1:
+        told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
+        first = next(iter(files.values()))
+        record.add('error', 'sizes', f'{first}: the sizes differ ({told}): cut all to the same ground')
+    elif sizes:
+        record.size = height, width = next(iter(sizes.values()))
+        if crop and min(height, width) < crop:
+            first = next(iter(files.values()))
+            message = f'{first}: {width}x{height} is smaller than the crop of {crop}: use a smaller crop'
+            record.add('error', 'crop', message)
+    for role in ('A', 'B'):
+        if role in images and (images[role] == images[role][0, 0]).all():
+            message = f'{files[role]}: is all one colour: remove the pair if it holds no data'
+            record.add('warning', 'constant', message)
+    if 'label' in images:
+        record.changed = int(images['label'].sum())
+        if record.coding == 'noisy':
+            message = f'{files["label"]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
+            record.add('warning', 'noisy label', message)
+    if {'A', 'B'} <= set(images) and np.array_equal(images['A'], images['B']):
+        level = 'error' if record.changed else 'warning'
+        although = ' although its mask has changes' if record.changed else ''
+        record.add(
+            level,
+            'identical',
+            f'{files["B"]}: equals the other date{although}: replace one of them',
+        )
+
+
+def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
+    """The records of every split, in the order train, val, test.
+
+    Args:
+        records: of all pairs.
+    """
+    groups: dict[str, list[PairRecord]] = {}
+    for record in sorted(records, key=lambda record: (*SPLITS, 'all').index(record.split)):
+        groups.setdefault(record.split, []).append(record)
+    return groups
+
+
+def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> list[Finding]:
+    """The rules for splits and for the whole set, duplicates aside.
+
+    Args:
+        records: of all pairs.
+        folders: splits that have a folder, be it empty.
+    """
+    findings = []
+    by_split = group_by_split(records)
+    if 'all' in by_split:
+        findings.append(Finding('warning', 'splits', 'all', 'the set has no splits: make them with prepare'))
+    else:
+        for split in SPLITS:
+            if split not in by_split:
+                level = 'error' if split == 'train' or split in folders else 'warning'
+                findings.append(
+                    Finding(level, 'splits', split, f'{split}: holds no images: fill it or run prepare')
+                )
+    for split, group in by_split.items():
+        sizes = Counter(record.size for record in group if record.size)
+        if len(sizes) > 1:
+            told = ', '.join(f'{w}x{h} ({n})' for (h, w), n in sizes.most_common(4))
+            findings.append(
+                Finding(
+                    'warning',
+                    'mixed sizes',
+                    split,
+                    f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare',
+                )
+            )
+        if all(record.changed == 0 for record in group):
+            findings.append(
+                Finding('error', 'no change', split, f'{split}: no mask has a changed pixel: check the masks')
+            )
+        elif np.mean([record.share for record in group]) > 0.5:
+            message = (
+                f'{split}: more than half of its pixels are changed: see that 0 means unchanged in the masks'
+            )
+            findings.append(Finding('warning', 'mostly changed', split, message))
+    examples = {record.coding: record.scene.files['label'] for record in records if record.coding}
+    if {'0/1', '0/255'} <= set(examples):
+        findings.append(
+            Finding(
+                'warning',
+                'mixed labels',
+                '',
+                f'{examples["0/1"]}: is coded 0/1, {examples["0/255"]} 0/255: '
+                'see that 1 means changed, prepare writes all as 0/255',
+            )
+        )
+    return findings
+
+
+def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
+    """The same ground in two splits or twice in one.
+
+    Across splits, a pair that agrees at both dates is an error: the figure would be too good. Agreement at
+    one date is a warning, because regular structures such as factory roofs look alike without being the same.
+
+    Args:
+        records: of all pairs, with their thumbnails.
+    """
+    images = {
+        split: [(record, role) for record in group for role in ROLES if role in record.thumbs]
+        for split, group in group_by_split(records).items()
+    }
+    thumbs = {split: [record.thumbs[role] for record, role in group] for split, group in images.items()}
+    findings = []
+    for one, two in combinations(images, 2):
+        matches: dict[tuple[str, str], list[tuple[float, str, str]]] = {}
+        for found in find_duplicates(thumbs[one], thumbs[two]):
+            (first, role), (second, other) = images[one][found.first], images[two][found.second]
+            match = found.correlation, first.scene.files[role], second.scene.files[other]
+            matches.setdefault((first.scene.name, second.scene.name), []).append(match)
+        for group in matches.values():
+            correlation, file, copy = max(group)
+            both = len({match[1] for match in group}) == len({match[2] for match in group}) == 2
+            if both:
+                message = f'{file}: shows the same ground as {copy}, as does the other date'
+                cure = 'remove one of the pairs'
+            else:
+                message = f'{file}: looks like {copy}, at this date only'
+                cure = 'look at both and remove one if they show the same ground'
+            level, kind = ('error', 'duplicate') if both else ('warning', 'look-alike')
+            findings.append(Finding(level, kind, one, f'{message} (correlation {correlation:.2f}): {cure}'))
+    for split, pairs in images.items():
+        repeats = {}
+        for found in find_duplicates(thumbs[split], max_distance=_REPEAT_DISTANCE):
+            (first, role), (second, other) = pairs[found.first], pairs[found.second]
+            if first is not second:
+                repeats[first.scene.name, second.scene.name] = (
+                    first.scene.files[role],
+                    second.scene.files[other],
+                )
+        if repeats:
+            one_file, other_file = next(iter(repeats.values()))
+            findings.append(
+                Finding(
+                    'warning',
+                    'repeats',
+                    split,
+                    f'{one_file}: shows the same ground as {other_file}; '
+                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or know that '
+                    'it is smaller than it looks',
+                )
+            )
+    return findings

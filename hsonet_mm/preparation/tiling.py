@@ -1,0 +1,195 @@
+"""Where tiles are cut and which split a scene belongs to."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.preparation.rasters import rank
+from hsonet_mm.preparation.sources import SPLITS, Scene
+
+__all__ = ['BORDERS', 'Unit', 'assign_splits', 'blocks', 'cut', 'offsets', 'read_split_file']
+
+BORDERS = ('shift', 'pad', 'drop')
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a split holds or does not hold as a whole: a scene, or a block of a very large one.
+
+    Args:
+        name: the scene's name, for a block followed by its upper left corner.
+        scene: the scene.
+        y: upper edge in the scene, pixels.
+        x: left edge.
+        height: rows; ``None``: all.
+        width: columns; ``None``: all.
+    """
+
+    name: str
+    scene: Scene
+    y: int = 0
+    x: int = 0
+    height: int | None = None
+    width: int | None = None
+
+
+def blocks(scene: Scene, height: int, width: int, block: int, tile: int) -> list[Unit]:
+    """Divide a large scene into blocks that are split like scenes; no tile crosses their borders.
+
+    Args:
+        scene: the scene.
+        height: its rows.
+        width: its columns.
+        block: size of a block in pixels; a remainder smaller than a tile is added to the last block.
+        tile: tile size in pixels.
+    """
+    rows, columns = _edges(height, block, tile), _edges(width, block, tile)
+    if len(rows) == len(columns) == 2:
+        return [Unit(scene.name, scene)]
+    return [
+        Unit(f'{scene.name}#{top}_{left}', scene, top, left, bottom - top, right - left)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+
+
+def _edges(length: int, block: int, tile: int) -> list[int]:
+    edges = list(range(0, length, block))
+    if len(edges) > 1 and length - edges[-1] < tile:
+        edges.pop()
+    return [*edges, length]
+
+
+def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
+    """Where tiles begin along one axis.
+
+    Args:
+        length: pixels along the axis.
+        tile: tile size.
+        stride: distance between two tiles.
+        border: what becomes of the rest that no whole tile covers: ``'shift'`` moves a last tile inward, so
+            that nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond
+            the image; ``'drop'`` leaves the rest out.
+
+    Returns:
+        Ascending offsets; none if the axis is shorter than a tile, unless it is padded.
+    """
+    starts = list(range(0, length - tile + 1, stride))
+    covered = starts[-1] + tile if starts else 0
+    if border == 'pad' and covered < length:
+        starts.append(starts[-1] + stride if starts else 0)
+    elif border == 'shift' and starts and covered < length:
+        starts.append(length - tile)
+    return [start for start in starts if start < length]
+
+
+def cut(array: np.ndarray, y: int, x: int, tile: int) -> np.ndarray:
+    """Cut one tile; what lies beyond the lower and right border is 0.
+
+    Shapes: (H, W) or (H, W, C) in, (tile, tile) or (tile, tile, C) out.
+    """
+    part = array[y : y + tile, x : x + tile]
+    rest = [(0, tile - part.shape[0]), (0, tile - part.shape[1])] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(part, rest) if part.shape[:2] != (tile, tile) else part
+
+
+def assign_splits(
+    units: Sequence[Unit], val: float, test: float, seed: int, table: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Give every unit a split.
+
+    A table decides alone. The splits of a source are kept; if it has train and test only, ``val`` is taken
+    from train. Otherwise units are put in an order drawn from the seed and their names, whatever the order of
+    their listing; the first are for test, the next for val.
+
+    Args:
+        units: scenes or blocks.
+        val: share of the units for val, 0 to 1.
+        test: the same for test.
+        seed: of the order.
+        table: split of each scene or block by name.
+
+    Returns:
+        Split by unit name.
+
+    Raises:
+        UserError: when the table and the units do not fit, or there are too few units for the shares.
+    """
+    if table is not None:
+        return _by_table(units, table)
+    result = {unit.name: unit.scene.split for unit in units if unit.scene.split}
+    free = [unit.name for unit in units if not unit.scene.split]
+    shares = {'test': test, 'val': val}
+    if result:
+        if set(result.values()) != {'train', 'test'} or val == 0:
+            return result
+        free = [name for name, split in result.items() if split == 'train']
+        shares = {'val': val}
+    free.sort(key=lambda name: rank(seed, name))
+    counts = {split: max(1, round(share * len(free))) for split, share in shares.items() if share > 0}
+    if sum(counts.values()) >= len(free):
+        raise UserError(
+            f'{free[0]}: {len(free)} scene(s) are too few to split off {" and ".join(counts)}: set --val and '
+            '--test '
+            'lower or to 0, divide large scenes with --block, or name the splits with --split-file'
+        )
+    result |= dict.fromkeys(free, 'train')
+    for split, count in counts.items():
+        result |= dict.fromkeys(free[:count], split)
+        free = free[count:]
+    return result
+
+
+def _by_table(units: Sequence[Unit], table: Mapping[str, str]) -> dict[str, str]:
+    unknown = set(table) - {unit.name for unit in units} - {unit.scene.name for unit in units}
+    if unknown:
+        raise UserError(
+            f'the split file names {min(unknown)!r}, which the source does not hold: correct the name'
+        )
+    result = {unit.name: table.get(unit.name) or table.get(unit.scene.name) or '' for unit in units}
+    without = [name for name, split in result.items() if not split]
+    if without:
+        raise UserError(f'the split file says nothing about {without[0]!r}: add it with train, val or test')
+    return result
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    """Read which scene belongs to which split.
+
+    Args:
+        path: a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits,
+            or one of splits and their lists of scenes.
+
+    Raises:
+        UserError: when the file is unreadable, or names a split other than train, val and test.
+    """
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+        if path.suffix.lower() == '.json':
+            content = json.loads(text)
+            lists = content and all(isinstance(value, list) for value in content.values())
+            pairs = (
+                [(n, key) for key, names in content.items() for n in names]
+                if lists
+                else list(content.items())
+            )
+        else:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+            pairs = [(row[0], row[1]) for row in rows if [cell.lower() for cell in row] != ['scene', 'split']]
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(
+            f'{path}: is not a split file ({error}): write lines scene,split or a json object'
+        ) from None
+    table: dict[str, str] = {}
+    for name, split in pairs:
+        if split not in SPLITS:
+            raise UserError(f'{path}: gives {name!r} the split {split!r}: use train, val or test')
+        if table.setdefault(name, split) != split:
+            raise UserError(f'{path}: gives {name!r} two splits, {table[name]} and {split}: keep one')
+    return table
