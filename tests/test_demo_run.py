@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hsonet_mm.demo import page, run
+from hsonet_mm.commands import demo as run
+from hsonet_mm.demo import page
 from hsonet_mm.inference.calibration import sidecar_of
 
 

@@ -13,8 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.commands import export as command
 from hsonet_mm.errors import UserError
-from hsonet_mm.export import command, formats
+from hsonet_mm.export import formats
 from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
