@@ -126,8 +126,8 @@ SIBLINGS = {
     'hsonet_levir_bce': {
         LOSS + key for key in ('type', 'gamma', 'schedule', 'form', 'use_sigmoid', 'avg_non_ignore')
     },
-    'hsonet_levir_form_b': {LOSS + 'form'},
-    'hsonet_levir_form_c': {LOSS + 'form'},
+    'hsonet_levir_background': {LOSS + 'form'},
+    'hsonet_levir_top_share': {LOSS + 'form'},
     'hsonet_levir_gamma0': {LOSS + 'gamma'},
     'hsonet_levir_gamma1': {LOSS + 'gamma'},
     'hsonet_levir_gamma3': {LOSS + 'gamma'},

@@ -1,10 +1,10 @@
 """EO-loss against a float64 oracle in NumPy: its identities, numerics, forms, schedules and host."""
 
 import copy
+import doctest
 import itertools
 import math
 import pickle
-import re
 import threading
 
 import numpy as np
@@ -15,12 +15,11 @@ from mmengine.logging import MessageHub
 from mmseg.models import FCNHead
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.models.losses import SCHEDULES, EOLoss, Weighing, eo_loss, eo_weights, training_progress
-from hsonet_mm.models.losses import functional as functional_module
-from hsonet_mm.models.losses.schedule import optimiser_step, running_hub
+from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights, training_progress
+from hsonet_mm.models.losses.eo_loss import running_training
 from hsonet_mm.registry import MODELS
 
-FORMS = ('A', 'B', 'C')
+FORMS = ('all', 'background', 'top_share')
 HEADS = (1, 2, 5)
 
 
@@ -46,7 +45,7 @@ def gradient(loss, pred):
     return torch.autograd.grad(loss, pred)[0]
 
 
-def oracle(pred, target, zeta, form='A', gamma=2.0, gain=1.0, top=0.2, weight=None):
+def oracle(pred, target, zeta, form='all', gamma=2.0, gain=1.0, top=0.2, weight=None):
     """Value, weights, Z and dL/dlogits in NumPy, pixel by pixel in float64."""
     logits = np.moveaxis(pred.detach().double().numpy(), 1, -1)
     one_channel = logits.shape[-1] == 1
@@ -60,12 +59,12 @@ def oracle(pred, target, zeta, form='A', gamma=2.0, gain=1.0, top=0.2, weight=No
     a = np.ones(len(y)) if weight is None else weight.double().numpy()[valid]
     losses = -log_probs[np.arange(len(y)), y] * a
     errors = 1 - np.exp(log_probs[np.arange(len(y)), y])
-    if form == 'C':
+    if form == 'top_share':
         hard = np.zeros(len(y))
         hard[np.argsort(-losses)[: round(top * len(y))]] = 1
     else:
         hard = (errors / errors.max()) ** gamma
-    if form == 'B':
+    if form == 'background':
         background = y == 0
         normaliser = losses[background].sum() / (hard * losses)[background].sum()
         w = np.where(background, zeta + (1 - zeta) * normaliser * hard, 1 + (gain - 1) * zeta)
@@ -95,7 +94,7 @@ class TestOracle:
     @pytest.mark.parametrize('zeta', [0.0, 0.3, 1.0])
     def test_value_weights_and_gradient(self, channels, form, zeta):
         pred, target = make_batch(channels)
-        loss, terms = eo_loss(pred, target, zeta, Weighing(form, 2.0, 3.0))
+        loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0, foreground_gain=3.0))
         value, weights, normaliser, grad = oracle(pred, target, zeta, form, gain=3.0)
         close(loss, value)
         close(terms.weights, weights)
@@ -107,7 +106,7 @@ class TestOracle:
     def test_pixel_weight(self, channels, form):
         pred, target = make_batch(channels, seed=3)
         weight = torch.rand(2, 6, 7, dtype=torch.float64) + 0.1
-        loss, terms = eo_loss(pred, target, 0.4, Weighing(form), weight)
+        loss, terms = eo_loss(pred, target, 0.4, EOWeighting(form), weight)
         value, weights, _, grad = oracle(pred, target, 0.4, form, weight=weight)
         close(loss, value)
         close(terms.weights, weights * weight.numpy())
@@ -120,9 +119,9 @@ class TestOracle:
         )
         close(plain_loss, weighted)
 
-    def test_default_weighing_is_form_a_with_gamma_2(self):
+    def test_default_weighting_is_form_a_with_gamma_2(self):
         pred, target = make_batch()
-        expected = eo_loss(pred, target, 0.2, Weighing('A', 2.0))[1].weights
+        expected = eo_loss(pred, target, 0.2, EOWeighting('all', 2.0))[1].weights
         assert torch.equal(eo_loss(pred, target, 0.2)[1].weights, expected)
 
 
@@ -133,32 +132,41 @@ class TestIdentities:
     def test_1_value_is_that_of_plain_cross_entropy(self, channels, form, gamma):
         pred, target = make_batch(channels)
         for zeta in (0.0, 0.1, 0.5, 1.0):
-            close(eo_loss(pred, target, zeta, Weighing(form, gamma, 2.0))[0], plain(pred, target))
+            close(
+                eo_loss(pred, target, zeta, EOWeighting(form, gamma, foreground_gain=2.0))[0],
+                plain(pred, target),
+            )
 
     @pytest.mark.parametrize('channels', HEADS)
     @pytest.mark.parametrize(
         ('form', 'gamma', 'zeta'),
-        [('A', 2.0, 1.0), ('B', 2.0, 1.0), ('C', 2.0, 1.0), ('A', 0.0, 0.0), ('B', 0.0, 0.3)],
+        [
+            ('all', 2.0, 1.0),
+            ('background', 2.0, 1.0),
+            ('top_share', 2.0, 1.0),
+            ('all', 0.0, 0.0),
+            ('background', 0.0, 0.3),
+        ],
     )
     def test_2_gradient_is_plain_at_zeta_1_or_gamma_0(self, channels, form, gamma, zeta):
         pred, target = make_batch(channels)
-        actual = gradient(eo_loss(pred, target, zeta, Weighing(form, gamma))[0], pred)
+        actual = gradient(eo_loss(pred, target, zeta, EOWeighting(form, gamma))[0], pred)
         close(actual, gradient(plain(pred, target), pred))
 
     @pytest.mark.parametrize('form', FORMS)
     def test_3_gradient_is_w_times_p_minus_y_over_n(self, form):
         pred, target = make_batch()
-        loss, terms = eo_loss(pred, target, 0.25, Weighing(form))
+        loss, terms = eo_loss(pred, target, 0.25, EOWeighting(form))
         valid = target != 255
         expected = terms.weights * (pred[:, 0].sigmoid() - target) * valid / valid.sum()
         close(gradient(loss, pred)[:, 0], expected)
 
-    @pytest.mark.parametrize('form', ['A', 'C'])
+    @pytest.mark.parametrize('form', ['all', 'top_share'])
     @pytest.mark.parametrize('zeta', [0.0, 0.4, 0.9])
     @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
     def test_4_weights_are_at_least_zeta_and_z_at_least_1(self, form, zeta, dtype):
         pred, target = make_batch(dtype=dtype)
-        _, terms = eo_loss(pred, target, zeta, Weighing(form))
+        _, terms = eo_loss(pred, target, zeta, EOWeighting(form))
         valid = target != 255
         assert terms.weights[valid].min() >= zeta - 1e-7
         assert terms.normaliser >= 1
@@ -169,7 +177,7 @@ class TestIdentities:
     def test_5_equal_errors_weigh_1(self, form):
         target = torch.tensor([[[0, 1, 0, 1]]])
         pred = torch.where(target == 1, -1.3, 1.3).double().unsqueeze(1)
-        close(eo_loss(pred, target, 0.0, Weighing(form))[1].weights, torch.ones(1, 1, 4))
+        close(eo_loss(pred, target, 0.0, EOWeighting(form))[1].weights, torch.ones(1, 1, 4))
 
     @pytest.mark.parametrize('channels', HEADS)
     @pytest.mark.parametrize('form', FORMS)
@@ -179,7 +187,9 @@ class TestIdentities:
         ignored = (target == 255).unsqueeze(1)
         assert ignored.any()
         spoilt = pred.detach().masked_fill(ignored, garbage).requires_grad_()
-        clean, dirty = (eo_loss(x, target, 0.3, Weighing(form, 2.0, 2.0)) for x in (pred, spoilt))
+        clean, dirty = (
+            eo_loss(x, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=2.0)) for x in (pred, spoilt)
+        )
         assert torch.equal(clean[0], dirty[0])
         for one, other in zip(clean[1], dirty[1], strict=True):
             assert torch.equal(one, other)
@@ -200,13 +210,15 @@ class TestGradient:
     @pytest.mark.parametrize(('zeta', 'gamma'), [(1.0, 2.0), (0.3, 0.0)])
     def test_gradcheck(self, channels, zeta, gamma):
         pred, target = make_batch(channels)
-        assert torch.autograd.gradcheck(lambda x: eo_loss(x, target, zeta, Weighing('A', gamma))[0], [pred])
+        assert torch.autograd.gradcheck(
+            lambda x: eo_loss(x, target, zeta, EOWeighting('all', gamma))[0], [pred]
+        )
 
     @pytest.mark.parametrize('channels', HEADS)
     @pytest.mark.parametrize('form', FORMS)
     def test_numerical_gradient_with_frozen_weights(self, channels, form):
         pred, target = make_batch(channels)
-        loss, frozen = eo_loss(pred, target, 0.2, Weighing(form))
+        loss, frozen = eo_loss(pred, target, 0.2, EOWeighting(form))
         actual = gradient(loss, pred).flatten()
         n, step = int((target != 255).sum()), 1e-5
 
@@ -258,7 +270,7 @@ class TestNumerics:
         pred[:, -1 if channels == 1 else 1] = sign.view(1, 2, 2) * (2 * target - 1) * margin
         pred.requires_grad_()
         for zeta in (0.0, 0.5):
-            loss, terms = eo_loss(pred, target, zeta, Weighing(form, 2.0, 2.0))
+            loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0, foreground_gain=2.0))
             grad = gradient(loss, pred)
             assert all(torch.isfinite(x).all() for x in (loss, grad, terms.weights, terms.normaliser))
             close(loss, plain(pred.double(), target), 1e-5)
@@ -269,7 +281,7 @@ class TestNumerics:
     @pytest.mark.parametrize('form', FORMS)
     def test_all_ignored_is_0_with_zero_gradient(self, channels, form):
         pred, target = make_batch(channels)
-        loss, terms = eo_loss(pred, torch.full_like(target, 255), 0.5, Weighing(form))
+        loss, terms = eo_loss(pred, torch.full_like(target, 255), 0.5, EOWeighting(form))
         assert loss == 0
         assert not gradient(loss, pred).any()
         assert sum(terms.gradient_shares().values()) == 0
@@ -279,7 +291,7 @@ class TestNumerics:
     def test_one_class_only(self, form, label):
         pred, target = make_batch()
         target = torch.full_like(target, label)
-        loss, terms = eo_loss(pred, target, 0.3, Weighing(form, 2.0, 2.0))
+        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=2.0))
         close(loss, plain(pred, target))
         share = terms.gradient_shares()['grad_foreground']
         close(share, float(label))
@@ -312,7 +324,7 @@ class TestNumerics:
 class TestForms:
     def test_b_does_not_see_the_hardness_of_the_foreground(self):
         pred, target = make_batch(ignored=False)
-        terms = eo_loss(pred, target, 0.0, Weighing('B'))[1]
+        terms = eo_loss(pred, target, 0.0, EOWeighting('background'))[1]
         background = target == 0
         hard = (terms.errors / terms.errors.max()) ** 2 * background
         close(terms.normaliser, (background * terms.losses).sum() / (hard * terms.losses).sum())
@@ -321,7 +333,7 @@ class TestForms:
     @pytest.mark.parametrize('channels', HEADS)
     def test_b_foreground_weighs_gain_times_c(self, channels):
         pred, target = make_batch(channels)
-        _, terms = eo_loss(pred, target, 0.5, Weighing('B', 2.0, 3.0))
+        _, terms = eo_loss(pred, target, 0.5, EOWeighting('background', gamma=2.0, foreground_gain=3.0))
         foreground = terms.weights[terms.foreground]
         background = (target == 0) * terms.losses
         total, kept = terms.losses.sum(), 2 * (terms.losses.sum() - background.sum()) + background.sum()
@@ -329,38 +341,90 @@ class TestForms:
 
     def test_b_without_gain_leaves_the_foreground_alone(self):
         pred, target = make_batch()
-        _, terms = eo_loss(pred, target, 0.0, Weighing('B'))
+        _, terms = eo_loss(pred, target, 0.0, EOWeighting('background'))
         close(terms.weights[target == 1], torch.ones(int((target == 1).sum())))
 
     def test_b_without_foreground_is_a(self):
         pred, target = make_batch()
         target[target == 1] = 0
-        a, b = (eo_loss(pred, target, 0.3, Weighing(form, 2.0, 4.0))[1] for form in 'AB')
+        a, b = (
+            eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=4.0))[1]
+            for form in ('all', 'background')
+        )
         close(a.weights, b.weights)
         close(a.normaliser, b.normaliser)
 
     def test_b_with_foreground_only_weighs_1(self):
         pred, target = make_batch(ignored=False)
-        _, terms = eo_loss(pred, torch.ones_like(target), 0.6, Weighing('B', 2.0, 4.0))
+        _, terms = eo_loss(
+            pred, torch.ones_like(target), 0.6, EOWeighting('background', gamma=2.0, foreground_gain=4.0)
+        )
         close(terms.weights, torch.ones(2, 6, 7))
 
     def test_c_weighs_the_top_20_percent(self):
         pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
-        _, terms = eo_loss(pred, torch.zeros(1, 5, 10, dtype=torch.long), 0.0, Weighing('C'))
+        _, terms = eo_loss(pred, torch.zeros(1, 5, 10, dtype=torch.long), 0.0, EOWeighting('top_share'))
         assert (terms.weights > 0).flatten().tolist() == [False] * 40 + [True] * 10
 
     def test_c_counts_valid_pixels_only(self):
         pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
         target = torch.zeros(1, 5, 10, dtype=torch.long)
         target[0, :4] = 255
-        _, terms = eo_loss(pred, target, 0.0, Weighing('C'))
+        _, terms = eo_loss(pred, target, 0.0, EOWeighting('top_share'))
         assert int((terms.weights > 0).sum()) == 2
 
     def test_c_has_at_least_one_hard_pixel(self):
         pred, target = make_batch()
-        _, terms = eo_loss(pred, target, 0.0, Weighing('C', top_share=1e-6))
+        _, terms = eo_loss(pred, target, 0.0, EOWeighting('top_share', top_share=1e-6))
         assert int((terms.weights > 0).sum()) == 1
         assert terms.weights.argmax() == terms.losses.argmax()
+
+
+class TestTrimAndWindow:
+    def test_trimmed_pixels_have_no_hardness_and_the_value_stays(self):
+        pred, target = make_batch(spread=4.0)
+        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(trim=0.8))
+        trimmed = terms.errors > 0.8
+        assert trimmed.any()
+        close(terms.weights[trimmed], torch.full((int(trimmed.sum()),), 0.3, dtype=torch.float64))
+        assert (terms.weights[(terms.errors > 0) & ~trimmed] > 0.3).all()
+        close(loss, plain(pred, target))
+
+    def test_a_trim_of_everything_weighs_1(self):
+        target = torch.tensor([[[0, 1]]])
+        pred = torch.tensor([[[[5.0, -5.0]]]])
+        close(eo_loss(pred, target, 0.0, EOWeighting(trim=0.5))[1].weights, torch.ones(1, 1, 2))
+
+    @pytest.mark.parametrize('form', ['all', 'background'])
+    @pytest.mark.parametrize('channels', HEADS)
+    def test_hardness_is_the_mean_error_of_the_class_in_the_window(self, form, channels):
+        pred, target = make_batch(channels)
+        _, terms = eo_loss(pred, target, 0.0, EOWeighting(form, gamma=1.0, window=3))
+        errors, mean = terms.errors.numpy(), np.zeros(target.shape)
+        for n, y, x in np.ndindex(*target.shape):
+            around = [
+                (n, j, i)
+                for j in range(max(y - 1, 0), min(y + 2, 6))
+                for i in range(max(x - 1, 0), min(x + 2, 7))
+                if target[n, j, i] != 255 and (target[n, j, i] > 0) == (target[n, y, x] > 0)
+            ]
+            if target[n, y, x] != 255:
+                mean[n, y, x] = np.mean([errors[at] for at in around])
+        weighed = (target != 255) & ((target == 0) | (form == 'all'))
+        ratio = terms.weights[weighed] / torch.as_tensor(mean)[weighed]
+        close(ratio, ratio.mean().expand_as(ratio))
+
+    def test_in_a_window_an_outline_is_easier_than_a_missed_object(self):
+        """Both have the same error; without a window they weigh the same."""
+        target = torch.zeros(1, 32, 32, dtype=torch.long)
+        target[0, 2:12, 2:12] = target[0, 20:29, 20:29] = 1
+        pred = torch.where(target == 1, 6.0, -6.0).double()
+        pred[0, 2, 2:12] = -3  # the outline of one object
+        pred[0, 20:29, 20:29] = -3  # all of the other
+        for window, least in ((1, 1.0), (9, 2.0)):
+            weights = eo_loss(pred.unsqueeze(1), target, 0.0, EOWeighting(window=window))[1].weights
+            ratio = float(weights[0, 24, 24] / weights[0, 2, 6])
+            assert ratio == pytest.approx(1.0) if window == 1 else ratio > least
 
 
 def simulated(fg, hard, easy):
@@ -408,12 +472,18 @@ class TestCurriculum:
         pull = gradient(loss, pred)[:, 0].abs()
         hard = (target == 0) & (pred[:, 0] > 0)
         expected = [pull[m].sum() / pull.sum() for m in (target == 1, hard, (target == 0) & ~hard)]
-        close(torch.stack(list(terms.gradient_shares().values())), torch.stack(expected))
-        assert list(terms.gradient_shares()) == [
-            'grad_foreground',
-            'grad_hard_background',
-            'grad_easy_background',
-        ]
+        shares = terms.gradient_shares()
+        names = ('grad_foreground', 'grad_hard_background', 'grad_easy_background')
+        close(torch.stack([shares[name] for name in names]), torch.stack(expected))
+
+    def test_edges_are_the_pixels_within_2_of_an_outline(self):
+        """A square of 6 x 6 in 16 x 16: all errors are equal, so shares are areas."""
+        target = torch.zeros(1, 16, 16, dtype=torch.long)
+        target[0, 5:11, 5:11] = 1
+        pred = torch.where(target == 1, -1.0, 1.0).unsqueeze(1)
+        shares = eo_loss(pred, target, 1.0)[1].gradient_shares()
+        inside, outside = 36 - 2 * 2, 10 * 10 - 36
+        assert float(shares['grad_edges']) == pytest.approx((inside + outside) / 256)
 
 
 class TestInputs:
@@ -450,29 +520,24 @@ class TestInputs:
         with pytest.raises(ValueError, match=r'weight of shape .* does not fit logits'):
             eo_loss(pred, target, 0.5, weight=torch.ones(shape))
 
-    def test_other_devices_check_labels_without_waiting(self, monkeypatch):
-        asserted = []
-        monkeypatch.setattr(torch, '_assert_async', lambda *args: asserted.append(args))
-        ignored = functional_module._ignored(torch.zeros(1, 4, 4, dtype=torch.long, device='meta'), 255, 2)
-        assert ignored.shape == (1, 4, 4)
-        ((_, sentence),) = asserted
-        assert re.search(r'^labels must be 0\.\.1 for this head.*label files', sentence)
-        monkeypatch.undo()
-        with pytest.raises(RuntimeError, match='labels must be'):
-            torch._assert_async(torch.tensor(False), sentence)
-
     @pytest.mark.parametrize(
         ('arguments', 'message'),
         [
-            ({'form': 'D'}, "form must be one of A, B, C, not 'D'"),
-            ({'gamma': -1}, 'gamma must be >= 0'),
-            ({'gamma': math.nan}, 'gamma must be >= 0'),
-            ({'foreground_gain': 0}, 'foreground_gain must be > 0'),
-            ({'top_share': 0}, r'top_share must be in \(0, 1\]'),
-            ({'top_share': 1.5}, r'top_share must be in \(0, 1\]'),
-            ({'schedule': 'step'}, "schedule must be one of linear, poly, cosine, constant, not 'step'"),
-            ({'schedule_fraction': 0}, r'schedule_fraction must be in \(0, 1\]'),
-            ({'schedule_fraction': 1.1}, r'schedule_fraction must be in \(0, 1\]'),
+            ({'form': 'D'}, "invalid form 'D': expected one of all, background, top_share"),
+            ({'gamma': -1}, 'invalid gamma -1: expected 0 or more'),
+            ({'gamma': math.nan}, 'invalid gamma nan: expected 0 or more'),
+            ({'window': 4}, 'invalid window 4: expected odd and positive'),
+            ({'window': -1}, 'invalid window -1: expected odd and positive'),
+            ({'trim': 0}, r'invalid trim 0: expected in \(0, 1\]'),
+            ({'foreground_gain': 0}, 'invalid foreground_gain 0: expected above 0'),
+            ({'top_share': 0}, r'invalid top_share 0: expected in \(0, 1\]'),
+            ({'top_share': 1.5}, r'invalid top_share 1.5: expected in \(0, 1\]'),
+            ({'schedule': 'step'}, "invalid schedule 'step': expected one of linear, poly, cosine, constant"),
+            ({'begin': 1}, r'invalid begin 1: expected in \[0, 1\)'),
+            ({'end': 0}, r'invalid end 0: expected above begin=0.0 and at most 1'),
+            ({'begin': 0.5, 'end': 0.5}, r'invalid end 0.5: expected above begin=0.5'),
+            ({'end': 1.1}, 'invalid end 1.1: expected above begin=0.0 and at most 1'),
+            ({'floor': -0.1}, r'invalid floor -0.1: expected in \[0, 1\]'),
         ],
     )
     def test_constructor_errors(self, arguments, message):
@@ -508,13 +573,13 @@ class _Ranks:
         return results[0], results[1]
 
 
-@pytest.mark.parametrize('form', ['A', 'B'])
+@pytest.mark.parametrize('form', ['all', 'background'])
 @pytest.mark.parametrize('channels', HEADS)
 def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, channels):
     pred, target = make_batch(channels)
     target[0, :3] = 255
-    weighing = Weighing(form, 2.0, 2.0)
-    expected, terms = eo_loss(pred, target, 0.3, weighing)
+    weighting = EOWeighting(form, gamma=2.0, foreground_gain=2.0)
+    expected, terms = eo_loss(pred, target, 0.3, weighting)
     ranks = _Ranks()
     for name, value in {
         'is_initialized': lambda: True,
@@ -525,7 +590,7 @@ def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, ch
 
     def one(rank):
         part = pred.detach()[rank : rank + 1].requires_grad_()
-        loss, own = eo_loss(part, target[rank : rank + 1], 0.3, weighing)
+        loss, own = eo_loss(part, target[rank : rank + 1], 0.3, weighting)
         close(own.normaliser, terms.normaliser)
         return loss.detach(), gradient(loss, part)
 
@@ -537,7 +602,7 @@ def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, ch
 def test_eo_weights_of_no_loss_are_1():
     zeros = torch.zeros(5)
     for form in FORMS:
-        weights, normaliser = eo_weights(zeros, zeros, zeros > 0, 0.0, Weighing(form))
+        weights, normaliser = eo_weights(zeros, zeros, zeros > 0, zeros == 0, 0.0, EOWeighting(form))
         assert torch.equal(weights, torch.ones(5))
         assert normaliser == 1
 
@@ -545,24 +610,28 @@ def test_eo_weights_of_no_loss_are_1():
 class TestSchedule:
     @pytest.mark.parametrize('name', ['linear', 'poly', 'cosine'])
     def test_falls_from_1_to_0(self, name):
-        values = [SCHEDULES[name](s) for s in np.linspace(0, 1, 21)]
+        values = [ANNEALING[name](s) for s in np.linspace(0, 1, 21)]
         assert (values[0], values[-1]) == pytest.approx((1, 0), abs=1e-12)
         assert all(a > b for a, b in itertools.pairwise(values))
 
     def test_values_half_way(self):
-        half = {name: function(0.5) for name, function in SCHEDULES.items()}
+        half = {name: function(0.5) for name, function in ANNEALING.items()}
         assert half == pytest.approx({'linear': 0.5, 'poly': 0.5**0.9, 'cosine': 0.5, 'constant': 1.0})
 
-    @pytest.mark.parametrize('name', SCHEDULES)
+    @pytest.mark.parametrize('name', ANNEALING)
     def test_progress_is_clamped(self, name):
         loss = EOLoss(schedule=name)
         assert loss.zeta(-0.5) == loss.zeta(0.0) == 1
         assert loss.zeta(1.7) == loss.zeta(1.0)
         assert isinstance(loss.zeta(1.7), float)  # a power of a negative number would be complex
 
-    def test_schedule_fraction(self):
-        loss = EOLoss(schedule='linear', schedule_fraction=0.25)
+    def test_end(self):
+        loss = EOLoss(schedule='linear', end=0.25)
         assert [loss.zeta(s) for s in (0, 0.125, 0.25, 0.9)] == pytest.approx([1, 0.5, 0, 0])
+
+    def test_begin_and_floor(self):
+        loss = EOLoss(schedule='linear', begin=0.5, end=0.75, floor=0.4)
+        assert [loss.zeta(s) for s in (0, 0.5, 0.625, 0.75, 1)] == pytest.approx([1, 1, 0.7, 0.4, 0.4])
 
     def test_constant_is_plain_cross_entropy(self):
         pred, target = make_batch()
@@ -597,26 +666,13 @@ def outside():
 class TestProgress:
     def test_is_read_from_the_message_hub(self, training):
         hub = training(30, 120)
-        assert running_hub() is hub
-        assert optimiser_step(hub) == (30, 120)
+        assert running_training() is hub
         assert training_progress() == 0.25
-
-    @pytest.mark.parametrize(
-        'cfg', ["optim_wrapper = dict(accumulative_counts=4, type='OptimWrapper')", 'accumulative_counts: 4']
-    )
-    def test_counts_optimiser_steps_under_accumulation(self, training, cfg):
-        steps = []
-        for iteration in (0, 3, 4, 7, 8):
-            steps.append(optimiser_step(training(iteration, 10, cfg)))
-        assert steps == [(0, 3), (0, 3), (1, 3), (1, 3), (2, 3)]
-
-    def test_a_config_without_accumulation(self, training):
-        assert optimiser_step(training(3, 10, "optim_wrapper = dict(type='OptimWrapper')")) == (3, 10)
 
     @pytest.mark.usefixtures('outside')
     def test_outside_a_training(self):
         pred, target = make_batch()
-        assert running_hub() is None
+        assert running_training() is None
         with pytest.raises(RuntimeError, match=r"pass progress=.*schedule='constant'"):
             EOLoss()(pred, target)
 
@@ -663,15 +719,8 @@ class TestProgress:
         close(actual, gradient(module(pred, target, progress=0.5), pred))
 
 
-def test_second_derivatives_are_refused():
-    """They would be wrong: the gradient is computed beforehand, outside the graph."""
-    pred, target = make_batch()
-    with pytest.raises(RuntimeError, match='EO-loss has no second derivatives'):
-        torch.autograd.grad(eo_loss(pred, target, 0.5)[0], pred, create_graph=True)
-
-
 class TestLog:
-    KEYS = ('zeta', 'Z', 'grad_foreground', 'grad_hard_background', 'grad_easy_background')
+    KEYS = ('zeta', 'Z', 'grad_foreground', 'grad_hard_background', 'grad_easy_background', 'grad_edges')
 
     def test_every_tenth_step(self, training):
         pred, target = make_batch()
@@ -718,7 +767,7 @@ class TestLog:
 
 class TestModule:
     def test_is_registered(self):
-        loss = MODELS.build({'type': 'EOLoss', 'loss_weight': 0.5, 'form': 'B'})
+        loss = MODELS.build({'type': 'EOLoss', 'loss_weight': 0.5, 'form': 'background'})
         assert isinstance(loss, EOLoss)
         assert loss.loss_name == 'loss_eo'
 
@@ -738,9 +787,17 @@ class TestModule:
     @pytest.mark.parametrize('clone', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
     def test_copies(self, clone):
         pred, target = make_batch()
-        loss = EOLoss(1.0, 'poly', 0.5, 'B', 3.0, loss_weight=2.0, loss_name='loss_x')
+        loss = EOLoss(
+            'background',
+            1.0,
+            foreground_gain=3.0,
+            schedule='poly',
+            end=0.5,
+            loss_weight=2.0,
+            loss_name='loss_x',
+        )
         twin = clone(loss)
-        assert (twin.weighing, twin.loss_name, repr(twin)) == (loss.weighing, 'loss_x', repr(loss))
+        assert (twin.weighting, twin.loss_name, repr(twin)) == (loss.weighting, 'loss_x', repr(loss))
         grads = [gradient(x(pred, target, progress=0.2), pred) for x in (loss, twin)]
         assert torch.equal(*grads)
 
@@ -751,9 +808,9 @@ class TestModule:
         loss.load_state_dict({})
 
     def test_repr_names_the_constants(self):
-        text = repr(EOLoss(gamma=1.5, schedule='poly', schedule_fraction=0.5))
+        text = repr(EOLoss(gamma=1.5, schedule='poly', end=0.5))
         assert all(
-            part in text for part in ("form='A'", 'gamma=1.5', "schedule='poly'", 'schedule_fraction=0.5')
+            part in text for part in ("form='all'", 'gamma=1.5', "schedule='poly'", 'end=0.5', 'floor=0.0')
         )
 
     @pytest.mark.parametrize('channels', [1, 2])
@@ -762,7 +819,7 @@ class TestModule:
         torch.manual_seed(0)
         losses = [
             {'type': 'hsonet_mm.EOLoss', 'loss_weight': 0.5},
-            {'type': 'hsonet_mm.EOLoss', 'form': 'B', 'loss_name': 'loss_eo_b'},
+            {'type': 'hsonet_mm.EOLoss', 'form': 'background', 'loss_name': 'loss_eo_background'},
         ]
         head = FCNHead(
             in_channels=4,
@@ -776,11 +833,11 @@ class TestModule:
         pred = torch.randn(2, channels, 4, 4, requires_grad=True)
         labels = torch.randint(0, 2, (2, 1, 8, 8))
         out = head.loss_by_feat(pred, [_sample(label) for label in labels])
-        assert {'loss_eo', 'loss_eo_b'} <= set(out)
-        close(out['loss_eo_b'], 2 * out['loss_eo'].detach(), 1e-5)
-        (out['loss_eo'] + out['loss_eo_b']).backward()
+        assert {'loss_eo', 'loss_eo_background'} <= set(out)
+        close(out['loss_eo_background'], 2 * out['loss_eo'].detach(), 1e-5)
+        (out['loss_eo'] + out['loss_eo_background']).backward()
         assert pred.grad.abs().sum() > 0
-        assert {'train/eo_zeta', 'train/eo_b_zeta'} <= set(hub.log_scalars)
+        assert {'train/eo_zeta', 'train/eo_background_zeta'} <= set(hub.log_scalars)
 
 
 def _sample(label):
@@ -814,3 +871,13 @@ def test_hard_examples_are_mined_by_the_plain_loss(loss):
     hard = F.cross_entropy(logits, target, ignore_index=255, reduction='none')
     expected = hard.flatten().topk(10 * len(pred)).indices
     assert set(weight.flatten().nonzero().flatten().tolist()) == set(expected.tolist())
+
+
+def test_examples_of_the_docstrings():
+    import sys
+
+    from hsonet_mm.models.losses import eo_loss as _  # noqa: F401
+
+    results = doctest.testmod(sys.modules['hsonet_mm.models.losses.eo_loss'])
+    assert results.attempted
+    assert not results.failed

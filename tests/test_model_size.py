@@ -236,7 +236,7 @@ def test_benchmark_prints_the_price_of_eo_loss(run_tool):
     lines = result.stdout.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith('2 x 64 x 64 logits on cpu'))
     rows = {line[:16].strip(): [float(cell) for cell in line[16:].split()] for line in lines[start + 2 :]}
-    forms = [f'eo_loss, form {form}' for form in 'ABC']
+    forms = [f'eo_loss, form {form}' for form in ('all', 'background', 'top_share')]
     assert list(rows) == ['BCE', *forms, 'EOLoss', 'EOLoss, logging']
     assert rows['BCE'][1] == rows['BCE'][3] == 1
     for ms, slower, mib, larger in rows.values():
@@ -246,5 +246,5 @@ def test_benchmark_prints_the_price_of_eo_loss(run_tool):
         assert (ms - half) / (bce + half) - half <= slower <= (ms + half) / (bce - half) + half
         assert larger == pytest.approx(mib / rows['BCE'][2], rel=0.1)
     # Time is left to a quiet machine; memory is the same in every run and at every size.
-    for name in ('eo_loss, form A', 'EOLoss', 'EOLoss, logging'):
-        assert rows[name][3] <= 2
+    for name in ('eo_loss, form all', 'EOLoss', 'EOLoss, logging'):
+        assert rows[name][3] <= 5  # plain autograd keeps a few maps of the size of the logits

@@ -199,7 +199,7 @@ LOSSES = """
     import torch
     import torch.distributed as dist
 
-    from hsonet_mm.models.losses import Weighing, eo_loss
+    from hsonet_mm.models.losses import EOWeighting, eo_loss
 
     dist.init_process_group('gloo')
     out = {}
@@ -208,8 +208,8 @@ LOSSES = """
             case = torch.load(f'{sys.argv[1]}/{channels}.pt')
             rows = slice(dist.get_rank() * 2, dist.get_rank() * 2 + 2)
             logits = case['logits'][rows].requires_grad_()
-            weighing = Weighing(form, foreground_gain=2.0)
-            loss, terms = eo_loss(logits, case['target'][rows], 0.3, weighing)
+            weighting = EOWeighting(form, foreground_gain=2.0)
+            loss, terms = eo_loss(logits, case['target'][rows], 0.3, weighting)
             loss.backward()
             out[form, channels] = (loss.detach(), logits.grad)
     torch.save(out, f'{sys.argv[1]}/rank{dist.get_rank()}.pt')
@@ -220,7 +220,7 @@ LOSSES = """
 @pytest.mark.any_host
 def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
     """Values and gradients, averaged as DDP does, though the ranks hold 90 and 9 % of the valid pixels."""
-    from hsonet_mm.models.losses import Weighing, eo_loss
+    from hsonet_mm.models.losses import EOWeighting, eo_loss
 
     torch.manual_seed(0)
     cases = {}
@@ -237,7 +237,7 @@ def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
     for (form, channels), (loss_0, grad_0) in ranks[0].items():
         loss_1, grad_1 = ranks[1][form, channels]
         logits = cases[channels]['logits'].clone().requires_grad_()
-        loss, _ = eo_loss(logits, cases[channels]['target'], 0.3, Weighing(form, foreground_gain=2.0))
+        loss, _ = eo_loss(logits, cases[channels]['target'], 0.3, EOWeighting(form, foreground_gain=2.0))
         loss.backward()
         torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach(), msg=f'{form} {channels}')
         torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad, msg=f'{form} {channels}')

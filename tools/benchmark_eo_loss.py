@@ -21,7 +21,7 @@ from mmengine.logging import MessageHub
 from torch.profiler import ProfilerActivity, profile
 
 from hsonet_mm.models import EOLoss
-from hsonet_mm.models.losses import Weighing, eo_loss
+from hsonet_mm.models.losses import EOWeighting, eo_loss
 
 
 def bce(logits, labels):
@@ -43,7 +43,8 @@ def contenders(zeta):
     return {
         'BCE': bce,
         **{
-            f'eo_loss, form {form}': partial(functional, zeta=zeta, weighing=Weighing(form)) for form in 'ABC'
+            f'eo_loss, form {form}': partial(functional, zeta=zeta, weighting=EOWeighting(form))
+            for form in ('all', 'background', 'top_share')
         },
         'EOLoss': in_training(8),
         'EOLoss, logging': in_training(9),

@@ -1,4 +1,4 @@
-"""HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package), d = u = 96, decoder 48, EO-loss form A.
+"""HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package), d = u = 96, decoder 48, EO-loss.
 
 An encoder trained in a budget of minutes does not yet resolve what is small: maps of a plain branch of detail at strides 2,
 4 and 8 join the decoder beside the pyramid (docs/results.md has what each choice is worth).
@@ -41,6 +41,6 @@ model = dict(
         threshold=0.5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='A')),
+        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -1,4 +1,4 @@
-"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss form A."""
+"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss."""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -37,6 +37,6 @@ model = dict(
         threshold=0.5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='A')),
+        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all')),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

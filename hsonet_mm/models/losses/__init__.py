@@ -1,18 +1,24 @@
 """Losses: EO-loss as a module and as functions, Dice and focal loss."""
 
 from hsonet_mm.models.losses.dice_loss import BinaryDiceLoss
-from hsonet_mm.models.losses.eo_loss import EOLoss
+from hsonet_mm.models.losses.eo_loss import (
+    ANNEALING,
+    EOLoss,
+    EOTerms,
+    EOWeighting,
+    eo_loss,
+    eo_weights,
+    training_progress,
+)
 from hsonet_mm.models.losses.focal_loss import BinaryFocalLoss
-from hsonet_mm.models.losses.functional import EOTerms, Weighing, eo_loss, eo_weights
-from hsonet_mm.models.losses.schedule import SCHEDULES, training_progress
 
 __all__ = [
-    'SCHEDULES',
+    'ANNEALING',
     'BinaryDiceLoss',
     'BinaryFocalLoss',
     'EOLoss',
     'EOTerms',
-    'Weighing',
+    'EOWeighting',
     'eo_loss',
     'eo_weights',
     'training_progress',

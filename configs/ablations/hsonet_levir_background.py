@@ -1,4 +1,4 @@
-"""Ablation of hsonet_levir.py: form B of EO-loss, without emphasis (gain 1).
+"""Ablation of hsonet_levir.py: EO-loss of the background alone, without emphasis (gain 1).
 
 Hardness and normaliser are those of the background; the foreground keeps its plain weights.
 """
@@ -8,4 +8,4 @@ from mmengine.config import read_base
 with read_base():
     from ..hsonet_levir import *
 
-model.decode_head.loss_decode.form = 'B'
+model.decode_head.loss_decode.form = 'background'

@@ -1,8 +1,0 @@
-"""Ablation of hsonet_levir.py: form C of EO-loss, the largest 20 % of the losses."""
-
-from mmengine.config import read_base
-
-with read_base():
-    from ..hsonet_levir import *
-
-model.decode_head.loss_decode.form = 'C'
