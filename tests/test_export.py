@@ -290,10 +290,10 @@ def test_missing_package(monkeypatch, package):
 
 def test_no_torch_in_what_runs_exported_models(repo):
     for name in (
-        'apis/detector.py',
-        'apis/onnx_model.py',
-        'apis/calibration.py',
-        'export/metadata.py',
+        'inference/detector.py',
+        'inference/onnx_model.py',
+        'inference/calibration.py',
+        'inference/metadata.py',
         'images.py',
     ):
         tree = ast.parse((repo / 'hsonet_mm' / name).read_text())
