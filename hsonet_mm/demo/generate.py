@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from hsonet_mm.demo.events import plan_scene
-from hsonet_mm.demo.hard_cases import HARD_CASES
 from hsonet_mm.demo.objects import TypedObject, type_objects
 from hsonet_mm.demo.render import render
 from hsonet_mm.demo.scenes import Scene
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.hard_cases import HARD_CASES
 from hsonet_mm.files import folder_beside, write_bytes, write_json
 
 __all__ = ['Pair', 'generate', 'make_pair']

@@ -2,7 +2,7 @@
 
 The kind of a changed building is measured in what was rendered (how many pixels, how much of it is covered or
 in the shadow, how much its roof differs from the ground), not taken from the plan. See
-:data:`~hsonet_mm.demo.hard_cases.HARD_CASES` for the kinds; the limits below are our own choice.
+:data:`~hsonet_mm.evaluation.hard_cases.HARD_CASES` for the kinds; the limits below are our own choice.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hsonet_mm.demo.hard_cases import HARD_CASES, SMALL
 from hsonet_mm.demo.render import SINGLE_CROWN, TURNED_CROWN, Rendered
 from hsonet_mm.demo.scenes import Scene, Window
+from hsonet_mm.evaluation.hard_cases import HARD_CASES, SMALL
 
 __all__ = ['TypedObject', 'type_objects']
 

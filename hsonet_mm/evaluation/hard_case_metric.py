@@ -5,21 +5,19 @@ and ``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`
 All of it is our own choice; the paper only names the kinds.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from hsonet_mm.demo.hard_cases import BACKGROUND, HARD_CASES, HardCase
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import FOUND, Group, sum_groups
 from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.evaluation.hard_cases import BACKGROUND, CASES, read_objects
 from hsonet_mm.files import write_json
 from hsonet_mm.registry import METRICS
 
@@ -32,14 +30,10 @@ __all__ = [
     'hard_case_groups',
     'hard_case_rows',
     'hard_case_table',
-    'read_objects',
 ]
 
 ALARMED = 0.1
 """An unchanged object counts as a false alarm when at least this share of its pixels is called changed."""
-
-CASES = HARD_CASES | {BACKGROUND: HardCase(False, 'everything that is no typed object')}
-"""The kinds in the order of the tables: changed ones first, background last."""
 
 Counts = tuple[str, int, int]
 """Kind of one object, its pixels, and how many of them are called changed."""
@@ -126,12 +120,7 @@ class HardCaseMetric(BaseMetric):
                 pred = sample['pred_sem_seg']['data'].squeeze(0) == 1
             else:
                 pred = change_probs(sample['seg_logits']['data']) > self.threshold
-            ids, kinds, path = read_objects(Path(sample['img_path'][0]))
-            if ids.shape != pred.shape:
-                raise UserError(
-                    f'{path} is {_size(ids)} and the prediction {_size(pred)}: test on whole images without '
-                    'resizing, or leave HardCaseMetric out'
-                )
+            ids, kinds = read_objects(Path(sample['img_path'][0]), pred.shape)
             self.results.append(count_objects(pred.cpu().numpy(), ids, kinds))
 
     def compute_metrics(self, results: list[list[Counts]]) -> dict[str, float]:
@@ -247,41 +236,3 @@ def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
         f'{FOUND:.0%} of them, alarmed: with at least {ALARMED:.0%}'
     )
     return '\n'.join(lines)
-
-
-def read_objects(image: Path) -> tuple[np.ndarray, dict[int, str], Path]:
-    """Read the typed objects of a pair.
-
-    Args:
-        image: Path of date 1.
-
-    Returns:
-        Instance map (H, W), the kind of every object by its id, and the file of the map.
-
-    Raises:
-        UserError: if the data set has no typed objects, or map and list do not fit.
-    """
-    path = image.parent.parent / 'objects' / f'{image.stem}.png'
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-    if ids is None:
-        raise UserError(
-            f'{path} is missing or no image, and HardCaseMetric needs a data set with typed objects: '
-            'make one with hsonet_mm.demo.generate, or leave this metric out'
-        )
-    try:
-        listed = json.loads(path.with_suffix('.json').read_text(encoding='utf-8'))['objects']
-        kinds = {int(thing['id']): str(thing['kind']) for thing in listed}
-        unknown = (set(kinds.values()) - set(HARD_CASES)) | (set(np.unique(ids).tolist()) - {0} - set(kinds))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{path.with_suffix(".json")} is no list of objects ({error}): make the data again'
-        ) from None
-    if unknown:
-        raise UserError(
-            f'{path.with_suffix(".json")} does not explain {sorted(unknown)}: make the data again'
-        )
-    return ids, kinds, path
-
-
-def _size(image: Any) -> str:
-    return ' x '.join(map(str, image.shape))

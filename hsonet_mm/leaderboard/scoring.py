@@ -22,7 +22,8 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import Group, breakdown, sum_groups
 from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
 from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
-from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups, read_objects
+from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups
+from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
 from hsonet_mm.inference.pairs import write_png
 from hsonet_mm.leaderboard.records import note_opening
 
@@ -209,7 +210,7 @@ class _Tally:
 def _groups(one: Prediction, pred: np.ndarray) -> list[Group]:
     """Where one prediction fails: by size, boundary, and hard case where the data set types its objects."""
     groups = breakdown(pred, one.target.numpy().astype(np.uint8))
-    if (one.path.parent.parent / 'objects').is_dir():
-        ids, kinds, _ = read_objects(one.path)
+    if are_objects_typed(one.path):
+        ids, kinds = read_objects(one.path, pred.shape)
         groups = [*hard_case_groups(count_objects(pred, ids, kinds)), *groups]
     return groups
