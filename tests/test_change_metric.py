@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -165,8 +166,8 @@ def test_threshold_overrules_the_model(threshold):
         assert figures[f'changed/{name}'] == pytest.approx(expected[name])
 
 
-def test_without_sweep():
-    figures = evaluate(ChangeMetric(sweep=False), [sample(*random_pair(4))])
+def test_without_sweep_and_objects():
+    figures = evaluate(ChangeMetric(sweep=False, objects=False), [sample(*random_pair(4))])
     assert list(figures) == [f'changed/{name}' for name in FIGURES]
 
 
@@ -179,6 +180,56 @@ def test_sweep_equals_thresholding_exactly():
     for index in [0, 1, 17, BINS // 4 - 1, BINS // 2 - 1, 3 * BINS // 4 - 1, BINS - 2]:
         assert curve.confusions[index] == confusion(probs > curve.thresholds[index], target)
     assert curve.best[1].f1 == max(one.f1 for one in curve.confusions)
+
+
+def squares(*probs):
+    """A pair of two squares of 100 pixels, both changed, and a larger one that is not; their probabilities."""
+    target, image = np.zeros((20, 60), np.uint8), np.zeros((20, 60), np.float32)
+    for index, p in enumerate(probs):
+        image[2:12, 20 * index + 2 : 20 * index + (12 if index < 2 else 14)] = p
+    target[2:12, 2:12] = target[2:12, 22:32] = 1
+    return image, target
+
+
+def test_objects_are_matched_over_the_data_set(tmp_path):
+    samples = [sample(*squares(0.9, 0.2, 0.6)), sample(*squares(0.9, 0.95, 0.1))]
+    out_file = tmp_path / 'figures.json'
+    figures = evaluate(ChangeMetric(out_file=str(out_file)), samples)
+    assert figures['changed/object_precision'] == 3 / 4
+    assert figures['changed/object_recall'] == 3 / 4
+    assert figures['changed/object_f1'] == 3 / 4
+    # by falling probability: changed three times, not, changed, not
+    assert figures['changed/object_ap'] == pytest.approx(3 / 4 + 1 / 4 * 4 / 5)
+    lower = evaluate(ChangeMetric(threshold=0.15), samples)
+    assert lower['changed/object_precision'] == 4 / 5
+    assert lower['changed/object_recall'] == 1
+    assert lower['changed/object_ap'] == figures['changed/object_ap']
+    report = json.loads(out_file.read_text())
+    assert report['objects']['false_alarms'] == 1
+    assert [one['group'] for one in report['objects']['groups']] == ['100-399']
+    assert '100-399 px' in format_table(report)
+
+
+def test_objects_by_hard_case(tmp_path):
+    (tmp_path / 'test/objects').mkdir(parents=True)
+    ids = np.zeros((20, 60), np.uint16)
+    ids[:, :20], ids[:, 20:40], ids[:, 40:] = 1, 2, 3
+    kinds = [{'id': 1, 'kind': 'plain'}, {'id': 2, 'kind': 'shadowed'}, {'id': 3, 'kind': 'vehicle'}]
+    cv2.imwrite(str(tmp_path / 'test/objects/a.png'), ids)
+    (tmp_path / 'test/objects/a.json').write_text(json.dumps({'objects': kinds}))
+    typed = sample(*squares(0.9, 0.2, 0.6)) | {'img_path': [str(tmp_path / 'test/A/a.png'), 'B/a.png']}
+    metric = ChangeMetric(out_file=str(tmp_path / 'figures.json'))
+    evaluate(metric, [typed])
+    groups = {
+        one['group']: one for one in json.loads((tmp_path / 'figures.json').read_text())['objects']['groups']
+    }
+    assert (groups['plain']['labelled'], groups['plain']['found']) == (1, 1)
+    assert (groups['shadowed']['labelled'], groups['shadowed']['found']) == (1, 0)
+    assert groups['shadowed']['recall_at_precision'] == 0  # at precision 1, the vehicle is in the way of more
+    assert (groups['vehicle']['labelled'], groups['vehicle']['false_alarms']) == (0, 1)
+    cv2.imwrite(str(tmp_path / 'test/objects/a.png'), ids[:10])
+    with pytest.raises(UserError, match=r'a.png is 10 x 60 and the prediction 20 x 60: .*objects=False'):
+        metric.process({}, [typed])
 
 
 def test_best_threshold_is_found_and_usable():

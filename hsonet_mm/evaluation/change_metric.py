@@ -1,9 +1,11 @@
 """The metric of this package: precision, recall, F1 and IoU of class "changed" over a whole data set."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
+from hsonet_mm.evaluation.object_report import object_metrics, object_report, object_table
+from hsonet_mm.evaluation.objects import LADDER, LabelledObjects, ObjectCounts, count_objects
 from hsonet_mm.files import write_json
 from hsonet_mm.labels import no_label
 from hsonet_mm.registry import METRICS
@@ -26,6 +31,16 @@ CURE = (
 """What to do about labels of 0 and 255 that arrive as they are."""
 
 
+@dataclass(frozen=True)
+class _Image:
+    """The counts of one image: pixels, ignored ones, histograms (2, BINS), and objects."""
+
+    counts: Confusion
+    ignored: int
+    histogram: Tensor | None
+    objects: ObjectCounts | None
+
+
 @METRICS.register_module()
 class ChangeMetric(BaseMetric):
     """Precision, recall, F1 and IoU of "changed", overall accuracy and kappa, from counts over the data set.
@@ -34,7 +49,9 @@ class ChangeMetric(BaseMetric):
     ``changed/recall``, ``changed/f1``, ``changed/iou``, ``changed/oa``, ``changed/kappa`` and, with the
     sweep, ``changed/best_threshold`` and ``changed/best_f1``, the threshold of the highest F1 on this data
     set. A best threshold found on the test set flatters: choose it on val and pass it as ``threshold`` in
-    test. Figures that are 0 / 0 are 0, see :mod:`hsonet_mm.evaluation.confusion`.
+    test. With objects, ``changed/object_precision``, ``changed/object_recall``, ``changed/object_f1`` and
+    ``changed/object_ap`` are added, see :mod:`hsonet_mm.evaluation.objects`. Figures that are 0 / 0 are 0, see
+    :mod:`hsonet_mm.evaluation.confusion`.
 
     One image is one result, so the samples that pad the last batch over several processes are cut off and
     never counted twice.
@@ -45,6 +62,7 @@ class ChangeMetric(BaseMetric):
         threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
             model's own decision counts: ``pred_sem_seg``.
         sweep: Also find the threshold of the highest F1.
+        objects: Also match objects, by size and, where the data set types them, by hard case.
         ignore_index: Label of the pixels that do not count.
         out_file: Where to write all figures and counts as JSON; each evaluation replaces the file.
         collect_device: Where results of several processes are collected, ``'cpu'`` or ``'gpu'``.
@@ -63,6 +81,7 @@ class ChangeMetric(BaseMetric):
         protocol: str = 'whole',
         threshold: float | None = None,
         sweep: bool = True,
+        objects: bool = True,
         ignore_index: int = 255,
         out_file: str | None = None,
         collect_device: str = 'cpu',
@@ -77,6 +96,7 @@ class ChangeMetric(BaseMetric):
         self.protocol = protocol
         self.threshold = threshold
         self.sweep = sweep
+        self.objects = objects
         self.ignore_index = ignore_index
         self.out_file = out_file
 
@@ -90,8 +110,8 @@ class ChangeMetric(BaseMetric):
         for sample in data_samples:
             self.results.append(self._count(sample))
 
-    def _count(self, sample: dict[str, Any]) -> tuple[Confusion, int, Tensor | None]:
-        """Counts, number of ignored pixels and histograms (2, BINS) of one image."""
+    def _count(self, sample: dict[str, Any]) -> _Image:
+        """Count one image."""
         if 'gt_sem_seg' not in sample:
             raise no_label(sample['img_path'][0])
         target = sample['gt_sem_seg']['data'].squeeze(0)
@@ -116,33 +136,49 @@ class ChangeMetric(BaseMetric):
         if self.sweep:
             histogram = torch.stack(histograms(probs, target, self.ignore_index)).int()
         ignored = int((target == self.ignore_index).sum())
-        return confusion(pred, target, self.ignore_index), ignored, histogram
+        objects = self._match(sample, pred, probs, target) if self.objects else None
+        return _Image(confusion(pred, target, self.ignore_index), ignored, histogram, objects)
 
-    def compute_metrics(self, results: list[tuple[Confusion, int, Tensor | None]]) -> dict[str, float]:
+    def _match(self, sample: dict[str, Any], pred: Tensor, probs: Tensor, target: Tensor) -> ObjectCounts:
+        """Count the objects of one image at the decision and at the thresholds of the ladder."""
+        image = Path(_paths(sample)[0])
+        truth = LabelledObjects(
+            target.cpu().numpy(),
+            read_objects(image, target.shape) if are_objects_typed(image) else None,
+            self.ignore_index,
+        )
+        shown = probs.cpu().numpy()
+        return count_objects(truth, [pred.cpu().numpy() == 1, *(shown > np.float32(one) for one in LADDER)])
+
+    def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Sum up the images, print the table, write the JSON file.
 
         Args:
             results: One item an image, from :meth:`process` in all processes.
         """
         logger: MMLogger = MMLogger.get_current_instance()
-        counts = sum((one for one, _, _ in results), Confusion())
+        counts = sum((one.counts for one in results), Confusion())
         report: dict[str, Any] = {
             'class': 'changed',
             'protocol': self.protocol,
             'threshold': 'model' if self.threshold is None else self.threshold,
             'images': len(results),
             'pixels': counts.total,
-            'ignored_pixels': sum(ignored for _, ignored, _ in results),
+            'ignored_pixels': sum(one.ignored for one in results),
             **counts.figures(),
         }
         figures = counts.figures()
-        stack = [histogram for _, _, histogram in results if histogram is not None]
+        stack = [one.histogram for one in results if one.histogram is not None]
         if stack:
             curve = sweep(*torch.stack(stack).sum(0))
             threshold, best = curve.best
             figures |= {'best_threshold': threshold, 'best_f1': best.f1}
             report |= {'best': {'threshold': threshold, **best.figures()}, 'curve': _curve(curve)}
         report['counts'] = counts.counts()
+        if matched := [one.objects for one in results if one.objects is not None]:
+            objects = sum(matched[1:], matched[0])
+            figures |= {f'object_{name}': value for name, value in object_metrics(objects).items()}
+            report['objects'] = object_report(objects)
         if counts.total and not counts.tp + counts.fn:
             logger.warning(
                 'no pixel of the labels is changed, so recall, F1 and IoU say nothing; if the labels are '
@@ -195,6 +231,8 @@ def format_table(report: dict[str, Any]) -> str:
     ]
     for label, figures in rows:
         lines.append(f'{"changed":<8} {label:<12}' + ''.join(f' {figures[name]:>8.4f}' for name in names))
+    if 'objects' in report:
+        lines += ['', object_table(report['objects'])]
     return '\n'.join(lines)
 
 
@@ -206,8 +244,13 @@ def _curve(curve: Sweep) -> list[dict[str, float]]:
 
 def _name(sample: dict[str, Any]) -> str:
     """Path of the label, else of the image(s), of a data sample."""
-    name: str | list[str] = sample.get('seg_map_path') or sample.get('img_path') or 'an image'
-    return name if isinstance(name, str) else ' and '.join(map(str, name))
+    return sample.get('seg_map_path') or ' and '.join(_paths(sample))
+
+
+def _paths(sample: dict[str, Any]) -> list[str]:
+    """Paths of the image(s) of a data sample."""
+    paths: str | list[str] = sample.get('img_path') or 'an image'
+    return [paths] if isinstance(paths, str) else list(map(str, paths))
 
 
 def _size(image: Tensor) -> str:
