@@ -1,5 +1,6 @@
 """The demo command from end to end, on few and small pairs."""
 
+import json
 import re
 
 import cv2
@@ -52,6 +53,18 @@ def test_demo_from_data_to_page(hsonet, tmp_path, monkeypatch):
 
     text = (out / 'index.html').read_text(encoding='utf-8')
     assert f'changed F1 {f1}' in text
+    objects = json.loads((out / 'work_dir/test_half.json').read_text())['objects']
+    line = re.search(r'^all +(\d+) +(\d+) +(\d+) ', stdout, re.M)
+    assert [int(one) for one in line.groups()] == [
+        objects['labelled'],
+        objects['found'],
+        objects['false_alarms'],
+    ]
+    assert (
+        objects['labelled'] == sum(one['labelled'] for one in objects['groups'] if one['kind'] == 'size') > 0
+    )
+    shown = ''.join(f'<td>{objects[name]:.4f}</td>' for name in ('precision', 'recall', 'f1', 'ap'))
+    assert f'<td>0.5</td>{shown}' in text
     assert text.count('<img src="data:image/') == 2 * len(page.VIEWS)
     assert not re.search(r'(src|href)="(?!data:)', text)
     assert len(list((out / 'pictures').glob('*.png'))) == 2 * len(page.VIEWS)

@@ -19,15 +19,24 @@ import numpy as np
 import pytest
 import yaml
 from scipy import stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import average_precision_score, f1_score
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import breakdown, sum_groups
 from hsonet_mm.evaluation.confusion import Confusion
+from hsonet_mm.evaluation.object_report import object_groups, object_metrics
+from hsonet_mm.evaluation.objects import join, match_objects
 from hsonet_mm.leaderboard import gallery as pictures
 from hsonet_mm.leaderboard import wording
 from hsonet_mm.leaderboard.board import Cell, cell_of, read_records
-from hsonet_mm.leaderboard.bootstrap import common_images, f1_of, paired_bootstrap
+from hsonet_mm.leaderboard.bootstrap import (
+    OBJECT_AP,
+    OBJECT_F1,
+    ObjectScores,
+    common_images,
+    f1_of,
+    paired_bootstrap,
+)
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.canvas import log_ticks
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval, compare, welch
@@ -59,6 +68,16 @@ test_dataloader = {'dataset': {
 """
 
 
+def matched_columns(objects):
+    """Columns of ``images`` that hold the objects of one image."""
+    found, alarms = objects.score[objects.labelled], objects.score[~objects.labelled]
+    return {
+        'objects': int(objects.labelled.sum()),
+        'found': ' '.join(str(score) for score in found if score >= 0),
+        'alarms': ' '.join(map(str, alarms)),
+    }
+
+
 class Fake:
     """A leaderboard without a training: probabilities are labels, blurred and noisy; the rest is counted.
 
@@ -66,9 +85,12 @@ class Fake:
         out: Its folder.
         labels: Label of every test image by name, bool (H, W).
         blocks: Methods and their skills by block; the first method is the reference.
+        objects: Match objects too, as older versions did not.
     """
 
-    def __init__(self, out, labels, blocks, seeds=(0, 1, 2), data_set='demo', root='nowhere', dates=None):
+    def __init__(self, out, labels, blocks, seeds=(0, 1, 2), data_set='demo', root='nowhere', dates=None,
+                 objects=False):  # fmt: skip
+        self.objects = objects
         self.out, self.labels, self.data_set, self.dates = out, labels, data_set, dates
         self.root = root
         self.config_hash = 'f00'
@@ -122,8 +144,10 @@ class Fake:
                 self.add('curves', key, protocol=protocol, threshold=k / 1024, **self.named(total))
             for rule, limit in (('half', 0.5), ('val', threshold)):
                 total = np.zeros(4, int)
+                matched = {name: self.match(one, limit, name) for name, one in stored.items()}
                 for name, one in stored.items():
                     counts = self.count(one > limit, self.labels[name])
+                    more = matched_columns(matched[name]) if self.objects else {}
                     self.add(
                         'images',
                         key,
@@ -131,17 +155,22 @@ class Fake:
                         threshold_rule=rule,
                         image=name,
                         **self.named(counts),
+                        **more,
                     )
                     total += counts
+                more = object_metrics(join(list(matched.values()))) if self.objects else {}
                 for split in ('val', 'test'):
                     self.add(
                         'results', key, split=split, protocol=protocol, threshold_rule=rule, threshold=limit,
-                        images=len(probs), pixels=total.sum(), **common, **self.figures(*total),
+                        images=len(probs), pixels=total.sum(), **common, **self.figures(*total), **more,
                     )  # fmt: skip
         for rule, limit in (('half', 0.5), ('val', threshold)):
-            for group in sum_groups(
+            groups = sum_groups(
                 breakdown(one > limit, self.labels[name].astype(np.uint8)) for name, one in probs.items()
-            ):
+            )
+            if self.objects:
+                groups += object_groups(join([self.match(one, limit, name) for name, one in probs.items()]))
+            for group in groups:
                 row = {**vars(group), 'changed': int(group.changed)}
                 self.add('breakdown', key, threshold_rule=rule, **row)
         for step in range(10, 301, 10):
@@ -195,6 +224,9 @@ class Fake:
         soft = cv2.GaussianBlur(label, (0, 0), 1 + 1 / skill) * drop
         probs = 0.85 * soft + np.clip(noise - 0.75, 0, 1) * 3 * (1.4 - skill)
         return (255 * np.clip(probs, 0, 1)).round() / 255  # as stored
+
+    def match(self, probs, limit, name):
+        return match_objects(probs > limit, probs, self.labels[name].astype(np.uint8))
 
     @staticmethod
     def count(pred, label):
@@ -463,6 +495,49 @@ def test_comparison_is_deterministic_and_says_what_it_lacks():
     assert compare(empty, empty).difference == 0  # F1 of 0 / 0 is 0
 
 
+def draw_objects(rng, images, skill):
+    """Objects of each image, those found scoring higher than false alarms."""
+    for _ in range(images):
+        labelled = int(rng.integers(1, 12))
+        found = np.sort(rng.integers(30, 101, rng.binomial(labelled, skill)))
+        yield ObjectScores(labelled, tuple(found), tuple(rng.integers(20, 80, rng.poisson(3 - 2 * skill))))
+
+
+def pooled(images):
+    """Average precision of images by scikit-learn, and F1."""
+    found, alarms = (np.concatenate([one[index] for one in images]) for index in (1, 2))
+    labelled = sum(one.labelled for one in images)
+    right = np.repeat([1, 0], [len(found), len(alarms)])
+    ap = average_precision_score(right, np.concatenate([found, alarms])) * len(found) / labelled
+    return ap, 2 * len(found) / (labelled + len(right))
+
+
+def test_objects_are_compared_as_scikit_learn_and_scipy_would():
+    rng = np.random.default_rng(5)
+    method, reference = ([list(draw_objects(rng, 40, skill)) for _ in range(2)] for skill in (0.8, 0.7))
+    counts = [
+        {seed: dict(zip(map(str, range(40)), images, strict=True)) for seed, images in enumerate(seeds)}
+        for seeds in (method, reference)
+    ]
+    for index, statistic in enumerate((OBJECT_AP, OBJECT_F1)):
+        scores = [[pooled(images)[index] for images in seeds] for seeds in (method, reference)]
+        found = compare(*counts, statistic=statistic)
+        assert found.difference == pytest.approx(np.mean(scores[0]) - np.mean(scores[1]))
+        oracle = stats.ttest_ind(*scores, equal_var=False).confidence_interval()
+        assert found.over_trainings == pytest.approx((oracle.low, oracle.high))
+
+        def difference(drawn, index=index):
+            means = [
+                np.mean([pooled([images[int(i)] for i in drawn])[index] for images in seeds])
+                for seeds in (method, reference)
+            ]
+            return means[0] - means[1]
+
+        resampled = [difference(rng.integers(0, 40, 40)) for _ in range(400)]
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        assert found.over_images == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
 def test_only_images_that_all_seeds_share_count():
     def named(**images):
         return {name: Confusion(*counts, 7) for name, counts in images.items()}
@@ -473,7 +548,7 @@ def test_only_images_that_all_seeds_share_count():
     assert names == ('a', 'b')
     assert ours[..., 0].tolist() == [[3, 4], [1, 2]]
     assert theirs[..., 0].tolist() == [[5, 6]]
-    assert common_images({}, {})[0].shape == (0, 0, 3)
+    assert common_images({}, {})[0].shape[:2] == (0, 0)
 
 
 def test_only_seeds_that_both_have_are_compared():
@@ -1139,6 +1214,55 @@ def test_a_method_without_probabilities_is_named(tmp_path, board):
     assert album.disputed == []
     assert [method for method, _ in album.worst] == ['hsonet_lite']
     assert album.missing == 'there are no probabilities of ussfc_net, tinycd'
+
+
+# -- objects
+def test_objects_have_a_table_of_their_own(tmp_path):
+    blocks = {'from scratch': SKILLS}
+    fake = Fake(tmp_path, make_labels(8, 64), blocks, objects=True)
+    page = write_report(fake.write()).read_text()
+    (rows,) = (
+        rows
+        for cell, rows in tables_of(fake).items()
+        if (cell.protocol, cell.threshold_rule) == ('whole', 'val')
+    )
+    (table,) = (one for one in markdown_tables((tmp_path / 'report.md').read_text()) if one[0][5:6] == ['AP'])
+    heads, lines = table
+    assert heads[:6] == ['method', 'seeds', 'P', 'R', 'F1', 'AP']
+    summary = list(csv.DictReader(io.StringIO((tmp_path / 'summary.csv').read_text())))
+    for row, line in zip(rows, lines, strict=True):
+        results = [
+            float(one['object_ap']) for one in read(tmp_path / 'results.csv')
+            if (one['method'], one['split'], one['protocol'], one['threshold_rule'])
+            == (row.method, 'test', 'whole', 'val')
+        ]  # fmt: skip
+        assert line[5] == f'{100 * np.mean(results):.2f} ± {100 * np.std(results, ddof=1):.2f}'
+        (stored,) = (
+            one for one in summary
+            if (one['method'], one['protocol'], one['threshold_rule']) == (row.method, 'whole', 'val')
+        )  # fmt: skip
+        assert float(stored['object_ap_mean']) == pytest.approx(np.mean(results))
+        if row.is_reference:
+            assert (line[6], stored['object_ap_difference']) == ('reference', '')
+            base = np.mean(results)
+    for row, line in zip(rows, lines, strict=True):
+        if not row.is_reference:
+            gap = row.object_comparisons['object_ap']
+            assert gap.difference == pytest.approx(row.figures['object_ap'].mean - base)
+            spans = [
+                f'{signed(one.low)} to {signed(one.high)}' for one in (gap.over_images, gap.over_trainings)
+            ]
+            assert line[6:10] == [signed(gap.difference), *spans, gap.verdict]
+    for cell in (cell for line in lines for cell in line):
+        assert f'<td>{cell}</td>' in page
+    assert 'objects matched at equal precision' in page
+
+
+def test_a_board_of_a_version_that_matched_no_objects(board):
+    for name in ('report.md', 'index.html', 'summary.csv'):
+        text = (board.out / name).read_text()
+        assert 'object_ap' not in text
+        assert 'AP ranks' not in text
 
 
 # -- small and broken leaderboards

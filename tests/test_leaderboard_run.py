@@ -317,6 +317,11 @@ def test_tables_agree_with_each_other(board):
         tp, fp, fn, tn = (sum(int(row[name]) for row in images) for name in ('tp', 'fp', 'fn', 'tn'))
         assert f1(tp, fp, fn) == pytest.approx(float(result['f1']))
         assert tp + fp + fn + tn == int(result['pixels'])
+        labelled = sum(int(row['objects']) for row in images)
+        found, alarms = (sum(len(row[name].split()) for row in images) for name in ('found', 'alarms'))
+        assert f1(found, alarms, labelled - found) == pytest.approx(float(result['object_f1']))
+        assert 0 <= float(result['object_ap']) <= float(result['object_recall'])
+        assert labelled
         curve = {float(row['threshold']): row for row in rows_of(out, 'curves', **run)}
         assert list(curve) == [k / 128 for k in range(1, 128)]
         if result['threshold_rule'] == 'half':
@@ -328,17 +333,20 @@ def test_tables_agree_with_each_other(board):
                          threshold_rule=result['threshold_rule'])  # fmt: skip
         sums = Counter()
         for row in groups:
-            for name in ('pixels', 'called'):
-                sums[row['kind'], row['changed'], name] += int(row[name])
+            for name in ('pixels', 'called', 'objects', 'hits'):
+                sums[row['kind'], row['changed'], name] += int(row[name] or 0)
         assert sums['boundary', '1', 'pixels'] == tp + fn
         assert sums['boundary', '1', 'called'] == sums['size', '1', 'called'] == tp
         assert sums['boundary', '0', 'called'] == fp
         kinds = {row['kind'] for row in groups}
-        assert kinds == {'size', 'boundary', 'hard_case'} - (
-            {'hard_case'} if run['test_set'] == 'houses' else set()
-        )
+        typed = {'hard_case', 'matched_hard_case', 'precise_hard_case'}
+        expected = {'size', 'boundary', 'matched_size', 'precise_size', *typed}
+        assert kinds == expected - (typed if run['test_set'] == 'houses' else set())
         if 'hard_case' in kinds:
             assert sums['hard_case', '1', 'pixels'] == tp + fn
+        for kind in kinds & {'matched_size', 'matched_hard_case'}:
+            assert (sums[kind, '1', 'objects'], sums[kind, '1', 'hits']) == (labelled, found)
+            assert sums[kind, '0', 'objects'] == alarms
 
 
 def best_model(out):

@@ -5,26 +5,25 @@ import json
 import cv2
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import average_precision_score
 
 from hsonet_mm.evaluation.breakdown import SIZES
 from hsonet_mm.evaluation.hard_cases import CASES, HARD_CASES
 from hsonet_mm.evaluation.object_report import (
     PRECISION,
-    decision_at_precision,
     object_metrics,
     object_report,
     object_table,
+    score_at_precision,
 )
 from hsonet_mm.evaluation.objects import (
-    ALL,
-    GROUPS,
-    LADDER,
+    KINDS,
     MIN_AREA,
-    LabelledObjects,
-    ObjectCounts,
+    SCORES,
+    Objects,
     average_precision,
-    count_objects,
+    join,
+    match_objects,
 )
 
 pytestmark = pytest.mark.any_host
@@ -44,40 +43,48 @@ def flood(mask):
         yield region
 
 
-def slow(label, pred, kinds=None):
-    """Labelled, found and false alarms by group, by comparing every region with every other one."""
+def slow(label, pred, probs, kinds=None):
+    """Labelled, score and group of every object, by comparing every region with every other one."""
     labelled = [region for region in flood(label == 1) if len(region) >= 8]
     tiny = {pixel for region in flood(label == 1) if len(region) < 8 for pixel in region}
     mask = np.array(pred) & (label != 255)
     for pixel in tiny:
         mask[pixel] = False
     predicted = [region for region in flood(mask) if len(region) >= 8]
-    counts = {'labelled': {}, 'found': {}, 'alarms': {}}
+    rows = []
 
-    def count(name, region):
+    def add(labelled, region, partner):
         size = max((limit, name) for name, limit in SIZES.items() if limit <= len(region))[1]
-        groups = [('all', 'all'), ('size', size)]
+        kind = None
         if kinds is not None:
             covered = [kinds[pixel] for pixel in region]
-            groups.append(('hard_case', max(CASES, key=covered.count)))  # the first of equals
-        for group in groups:
-            counts[name][group] = counts[name].get(group, 0) + 1
+            kind = max(CASES, key=covered.count)  # the first of equals
+        score = None if partner is None else round(100 * float(np.mean([probs[pixel] for pixel in partner])))
+        rows.append((labelled, score, size, kind))
 
     def alike(one, other):
         return len(one & other) / len(one | other) > 0.5
 
     for region in labelled:
-        count('labelled', region)
-        if any(alike(region, other) for other in predicted):
-            count('found', region)
+        add(True, region, next((other for other in predicted if alike(region, other)), None))
     for region in predicted:
         if not any(alike(region, other) for other in labelled):
-            count('alarms', region)
-    return counts
+            add(False, region, region)
+    return sorted(rows, key=str)
 
 
-def by_group(values):
-    return {group: int(value) for group, value in zip(GROUPS, values, strict=True) if value}
+def listed(objects):
+    """Objects as the slow search lists them."""
+    names = list(SIZES)
+    rows = []
+    for labelled, score, area, kind in zip(
+        objects.labelled, objects.score, objects.area, objects.kind, strict=True
+    ):
+        size = names[sum(limit <= area for limit in SIZES.values()) - 1]
+        rows.append(
+            (bool(labelled), None if score < 0 else int(score), size, None if kind < 0 else KINDS[kind])
+        )
+    return sorted(rows, key=str)
 
 
 def blobs(rng, shape, share, blur=2.0):
@@ -93,13 +100,10 @@ def test_equals_a_slow_search(seed):
     noise = blobs(rng, shape, 0.03)
     pred = (np.roll(label, rng.integers(0, 3, 2), (0, 1)) == 1) ^ noise
     label[blobs(rng, shape, 0.05)] = 255
-    counts = count_objects(LabelledObjects(label), [pred])
-    expected = slow(label, pred)
-    assert by_group(counts.labelled) == expected['labelled']
-    assert by_group(counts.found[:, 0]) == expected['found']
-    assert by_group(counts.alarms[:, 0]) == expected['alarms']
-    assert counts.labelled[ALL]
-    assert counts.found[ALL, 0] + counts.alarms[ALL, 0]
+    probs = rng.random(shape).astype(np.float32)
+    expected = slow(label, pred, probs)
+    assert listed(match_objects(pred, probs, label)) == expected
+    assert len({(labelled, score is None) for labelled, score, _, _ in expected}) > 1
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -107,16 +111,13 @@ def test_kinds_equal_a_slow_search(seed):
     rng = np.random.default_rng(seed)
     label = blobs(rng, (50, 60), 0.2).astype(np.uint8)
     pred = (np.roll(label, (1, 2), (0, 1)) == 1) | blobs(rng, (50, 60), 0.05)
+    probs = rng.random(label.shape).astype(np.float32)
     changed = [name for name, case in HARD_CASES.items() if case.changed]
     ids = np.where(label, rng.integers(1, 3, label.shape), np.repeat([[0, 3]], 30, 1)).astype(np.uint16)
     names = {1: changed[0], 2: changed[1], 3: 'vehicle'}
-    counts = count_objects(LabelledObjects(label, (ids, names)), [pred])
-    kinds = np.vectorize({0: 'background', **names}.get)(ids)
-    expected = slow(label, pred, kinds)
-    assert by_group(counts.labelled) == expected['labelled']
-    assert by_group(counts.found[:, 0]) == expected['found']
-    assert by_group(counts.alarms[:, 0]) == expected['alarms']
-    assert {'vehicle', *changed[:2]} <= {name for groups in expected.values() for _, name in groups}
+    expected = slow(label, pred, probs, np.vectorize({0: 'background', **names}.get)(ids))
+    assert listed(match_objects(pred, probs, label, (ids, names))) == expected
+    assert len({kind for _, _, _, kind in expected}) > 1
 
 
 def boxes(shape, *corners):
@@ -128,8 +129,10 @@ def boxes(shape, *corners):
 
 
 def all_of(label, pred, **more):
-    counts = count_objects(LabelledObjects(np.asarray(label, np.uint8), **more), [pred])
-    return int(counts.labelled[ALL]), int(counts.found[ALL, 0]), int(counts.alarms[ALL, 0])
+    """Labelled objects, how many are found, and false alarms."""
+    label = np.asarray(label, np.uint8)
+    counts = match_objects(pred, np.ones(label.shape, np.float32), label, **more).confusion()
+    return counts.tp + counts.fn, counts.tp, counts.fp
 
 
 @pytest.mark.parametrize(
@@ -177,118 +180,107 @@ def test_ignored_pixels_part_regions_and_hide_what_is_predicted():
     assert all_of(label, whole, ignore_index=9) == (2, 2, 0)
 
 
-def spread_out(shares, probs):
-    """A label of squares far from each other, and one probability for each of them; the rest is 0."""
-    label, image = np.zeros((20, 20 * len(shares)), np.uint8), np.zeros((20, 20 * len(shares)), np.float32)
-    for index, (share, p) in enumerate(zip(shares, probs, strict=True)):
-        label[5:15, 20 * index + 5 : 20 * index + 15] = share
+def spread_out(changed, probs):
+    """Squares of 100 pixels far from each other, each with a probability; the objects at threshold 0.3."""
+    label, image = np.zeros((20, 20 * len(probs)), np.uint8), np.zeros((20, 20 * len(probs)), np.float32)
+    for index, (one, p) in enumerate(zip(changed, probs, strict=True)):
+        label[5:15, 20 * index + 5 : 20 * index + 15] = one
         image[5:15, 20 * index + 5 : 20 * index + 15] = p
-    return label, image
+    return match_objects(image > 0.3, image, label)
 
 
 @pytest.mark.parametrize('seed', range(10))
 def test_average_precision_equals_scikit_learn(seed):
-    """Where no object changes its shape with the threshold, it is the average precision of a ranking."""
+    """That of scikit-learn ranks what is predicted, so that its recall ends at 1: ours ends at that of the objects."""
     rng = np.random.default_rng(seed)
-    changed = rng.random(30) < 0.5
-    steps = rng.integers(0, len(LADDER) - 1, 30)
-    probs = (np.array(LADDER)[steps] + np.array(LADDER)[steps + 1]) / 2  # found down to this rung
-    label, image = spread_out(changed, probs)
-    counts = count_objects(LabelledObjects(label), [image > threshold for threshold in LADDER])
-    ours = average_precision(counts.labelled[ALL], counts.found[ALL], counts.alarms[ALL])
-    precision, recall, _ = precision_recall_curve(changed, probs)
-    envelope = np.maximum.accumulate(precision)  # recall falls along the curve
-    assert ours == pytest.approx(-np.sum(np.diff(recall) * envelope[:-1]), abs=1e-12)
-    assert 0 < ours < 1
+    changed = rng.random(40) < 0.5
+    probs = rng.integers(0, 101, 40) / 100
+    predicted = probs > 0.3
+    share = (changed & predicted).sum() / changed.sum()
+    expected = share * average_precision_score(changed[predicted], probs[predicted])
+    assert spread_out(changed, probs).average_precision() == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected < share < 1
 
 
-def test_average_precision_by_definition():
-    """Recall that falls and rises again: the area below the best precision at each recall, on a fine grid."""
-    rng = np.random.default_rng(0)
-    labelled = np.full(50, 40)
-    found, alarms = rng.integers(0, 41, (50, 19)), rng.integers(0, 30, (50, 19))
-    found[0] = 0
-    recall, precision = found / 40, found / np.maximum(found + alarms, 1)
-    grid = (np.arange(4000) + 0.5) / 4000
-    best = np.where(recall[:, None] >= grid[:, None], precision[:, None], 0).max(-1)
-    np.testing.assert_allclose(average_precision(labelled, found, alarms), best.mean(-1), atol=1e-9)
-    assert average_precision(np.array(0), np.zeros(3, int), np.ones(3, int)) == 0
-
-
-def test_average_precision_of_extremes():
-    perfect = spread_out([1, 0, 1], [1, 0, 1])
-    nothing = spread_out([1, 0, 1], [0, 0, 0])
-    reversed_ = spread_out([1, 0, 1], [0, 1, 0])
-    for (label, image), expected in ((perfect, 1), (nothing, 0), (reversed_, 0)):
-        counts = count_objects(LabelledObjects(label), [image > threshold for threshold in LADDER])
-        assert average_precision(counts.labelled, counts.found, counts.alarms)[ALL] == expected
-
-
-def test_ladder_holds_the_usual_threshold_and_is_even_in_the_logit():
-    assert len(LADDER) == 19
-    assert LADDER[9] == 0.5
-    logits = np.log(LADDER) - np.log1p(-np.array(LADDER))
-    np.testing.assert_allclose(np.diff(logits), 0.5, atol=0.05)
+def test_average_precision_by_hand():
+    # by falling score: found, false alarm and found at one score, missed
+    objects = spread_out([1, 0, 1, 1], [0.9, 0.6, 0.6, 0.2])
+    assert objects.average_precision() == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
+    assert spread_out([1, 0, 1], [1, 0, 1]).average_precision() == 1
+    assert spread_out([1, 0, 1], [0, 1, 0]).average_precision() == 0
+    assert spread_out([0, 0], [0.5, 0.9]).average_precision() == 0
+    many = (
+        np.stack([objects.found(), 2 * objects.found()]),
+        np.stack([objects.alarms(), 2 * objects.alarms()]),
+    )
+    np.testing.assert_allclose(average_precision(np.array([3, 6]), *many), objects.average_precision())
+    assert many[0].shape == (2, SCORES)
 
 
 def test_images_add_up():
-    """Two images count as one large one, with a gap between."""
+    """Two images count as one large one, with a gap between, in any order."""
     rng = np.random.default_rng(3)
-    labels = [blobs(rng, (40, 40), 0.2).astype(np.uint8) for _ in range(2)]
-    preds = [np.roll(one, 1, 0) == 1 for one in labels]
-    gap = np.zeros((40, 1))
-    together = np.concatenate([labels[0], gap, labels[1]], 1).astype(np.uint8)
-    pred = np.concatenate([preds[0], gap, preds[1]], 1).astype(bool)
-    one, two = (
-        count_objects(LabelledObjects(*pair[:1]), [pair[1]]) for pair in zip(labels, preds, strict=True)
+    images = []
+    for _ in range(2):
+        label = blobs(rng, (40, 40), 0.2).astype(np.uint8)
+        images.append((np.roll(label, 1, 0) == 1, rng.random((40, 40)).astype(np.float32), label))
+    parts = [match_objects(*image) for image in images]
+    whole = match_objects(
+        *(np.concatenate([a, np.zeros((40, 1), a.dtype), b], 1) for a, b in zip(*images, strict=True))
     )
-    both, whole = one + two, count_objects(LabelledObjects(together), [pred])
-    np.testing.assert_array_equal(both.labelled, whole.labelled)
-    np.testing.assert_array_equal(both.found, whole.found)
-    np.testing.assert_array_equal(both.alarms, whole.alarms)
+    assert listed(join(parts)) == listed(whole)
+    assert object_report(join(parts)) == object_report(join(parts[::-1])) == object_report(whole)
+    assert len(whole) > len(parts[0]) > 3
+    assert len(join([])) == 0
+    assert object_metrics(join([])) == dict.fromkeys(object_metrics(whole), 0)
 
 
-def counted(labelled, found, alarms, size=0):
-    """Counts in which all objects are of one size: first the decision, then the ladder."""
-    rows = (
-        np.zeros(len(GROUPS), np.int32),
-        *(np.zeros((len(GROUPS), 1 + len(LADDER)), np.int32) for _ in '12'),
-    )
-    for group in (ALL, GROUPS.index(('size', list(SIZES)[size]))):
-        for row, values in zip(rows, (labelled, found, alarms), strict=True):
-            row[group] = values
-    return ObjectCounts(*rows)
+def counted(found, alarms, missed=0):
+    """Untyped objects of 50 pixels with these scores in percent."""
+    labelled = np.repeat([True, False], [len(found) + missed, len(alarms)])
+    none = np.full(len(labelled), 50)
+    return Objects(labelled, np.array([*found, *[-1] * missed, *alarms], int), none, none * 0 - 1)
 
 
 def test_groups_are_compared_at_one_precision():
-    found = [50, *range(95, 0, -5)]
-    alarms = [50, *range(90, -5, -5)]
-    counts = counted(100, found, alarms)
-    decision = decision_at_precision(counts)
-    # found 95 - 5k of 185 - 10k called: 0.8 from k = 17.67 on
-    assert decision == 1 + 18
-    report = object_report(counts)
-    assert report['at_precision'] == PRECISION
-    assert report['recall_at_precision'] == 5 / 100
-    (group,) = report['groups']
-    assert (group['group'], group['recall'], group['recall_at_precision']) == ('<100', 0.5, 0.05)
-    assert decision_at_precision(counted(100, 10, 90)) is None
-    assert object_report(counted(100, 10, 90))['recall_at_precision'] is None
+    # at 60: 3 of 4 right; at 50: 4 of 5 right, all found but one; at 40: 4 of 6
+    objects = counted([90, 80, 70, 50], [60, 40], missed=1)
+    assert PRECISION == 4 / 5
+    assert score_at_precision(objects) == 41
+    report = object_report(objects)
+    assert report['recall'] == report['recall_at_precision'] == 4 / 5
+    assert score_at_precision(counted([90, 80, 70, 50], [60, 55])) == 61
+    assert object_report(counted([90, 80, 70, 50], [60, 55]))['recall_at_precision'] == 3 / 4
+    assert score_at_precision(counted([50], [60])) is None
+    assert object_report(counted([50], [60]))['recall_at_precision'] is None
 
 
 def test_figures_and_table():
-    counts = counted(40, [30, *[20] * 19], [10, *[0] * 19])
-    assert object_metrics(counts) == {
-        'precision': 30 / 40,
-        'recall': 30 / 40,
-        'f1': pytest.approx(30 / 40),
-        'ap': pytest.approx(20 / 40),
+    objects = counted([90, 80, 70], [60], missed=1)
+    assert object_metrics(objects) == {
+        'object_precision': 3 / 4,
+        'object_recall': 3 / 4,
+        'object_f1': 3 / 4,
+        'object_ap': pytest.approx(3 / 4),
     }
-    report = json.loads(json.dumps(object_report(counts)))
-    assert (report['labelled'], report['found'], report['false_alarms']) == (40, 30, 10)
-    assert [point['threshold'] for point in report['curve']] == list(LADDER)
+    report = json.loads(json.dumps(object_report(objects)))
+    assert (report['labelled'], report['found'], report['false_alarms']) == (4, 3, 1)
     heads, total, small, note = object_table(report).splitlines()
-    assert heads.split() == ['objects', 'labelled', 'found', 'alarms', 'P', 'R', 'AP', 'R', 'at', 'P']
-    assert total.split() == ['all', '40', '30', '10', '0.7500', '0.7500', '0.5000', '0.5000']
+    assert heads.split()[:8] == ['objects', 'labelled', 'found', 'alarms', 'P', 'R', 'F1', 'AP']
+    assert total.split() == ['all', '4', '3', '1', *['0.7500'] * 5]
     assert small.split() == ['<100', 'px', *total.split()[1:]]
-    assert 'IoU exceeds 0.5' in note
+    assert 'above an IoU of 0.5' in note
+
+
+def test_false_alarms_belong_to_no_kind_of_change():
+    label = boxes((12, 40), (1, 1, 6, 6)).astype(np.uint8)
+    pred = boxes((12, 40), (1, 1, 6, 6), (1, 11, 6, 16), (1, 31, 6, 36))
+    ids = np.zeros(label.shape, np.uint16)
+    ids[:, :10], ids[:, 10:20], ids[6:, :20] = 1, 2, 0
+    objects = match_objects(pred, pred.astype(np.float32), label, (ids, {1: 'plain', 2: 'cloud'}))
+    groups = {one['group']: one for one in object_report(objects)['groups']}
+    assert set(groups) == {'<100', 'plain', 'cloud', 'background'}
+    assert (groups['plain']['recall'], groups['plain']['precision'], groups['plain']['ap']) == (1, None, None)
+    assert (groups['cloud']['false_alarms'], groups['cloud']['recall']) == (1, None)
+    assert groups['background']['false_alarms'] == 1
+    assert groups['<100']['precision'] == 1 / 3

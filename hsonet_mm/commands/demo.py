@@ -25,6 +25,7 @@ from hsonet_mm.demo.page import Curve, Example, Report, draw_errors, draw_probs,
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import confusion
 from hsonet_mm.evaluation.hard_case_metric import HardCaseRow, hard_case_table
+from hsonet_mm.evaluation.object_report import object_table
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.pairs import find_pairs, write_png
 from hsonet_mm.inference.torch_model import TorchModel
@@ -217,6 +218,7 @@ def _print(report: Report, checkpoint: Path, page: Path) -> None:
         print(
             f'{name:<28} {one["precision"]:>9.4f} {one["recall"]:>7.4f} {one["f1"]:>7.4f} {one["iou"]:>7.4f}'
         )
+    print(f'\nObjects (threshold 0.5)\n{object_table(report.scores[0][1]["objects"])}')
     print(f'\nWhere does the model fail? (threshold 0.5)\n{hard_case_table(report.hard_cases)}')
     print(f'\nPage: {page}\nPictures: {page.parent / "pictures"}')
     print(f'changed F1 {report.scores[0][1]["f1"]:.4f}')

@@ -147,6 +147,7 @@ def write_page(path: Path, report: Report) -> Path:
 "Changed" means that a building appeared or vanished. Generated scenes are no photographs: these figures show that the
 installation works and where the model fails, not how well it does on real data.</p>
 <h2>Scores</h2>{_scores(report)}
+<h2>Objects</h2>{_objects(report)}
 <h2>Where does the model fail?</h2>{_hard_cases(report.hard_cases)}
 <h2>Predictions, the worst first</h2>{_examples(report)}
 <h2>Training</h2>{_curve(report.curve)}
@@ -167,6 +168,29 @@ def _scores(report: Report) -> str:
     names = {'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'iou': 'IoU', 'kappa': 'kappa'}
     rows = [[name, *(f'{one[key]:.4f}' for key in names)] for name, one in report.scores]
     return _table(['threshold', *names.values()], rows)
+
+
+def _objects(report: Report) -> str:
+    """Objects at each threshold, then by size and by kind of change at the first."""
+    names = {'precision': 'precision', 'recall': 'recall', 'f1': 'F1', 'ap': 'average precision'}
+    rows = [[name, *(f'{one["objects"][key]:.4f}' for key in names)] for name, one in report.scores]
+    first = report.scores[0][1]['objects']
+    groups = [
+        [
+            f'{one["group"]} px' if one['kind'] == 'size' else one['group'].replace('_', ' '),
+            *(f'{one[key]:,}' for key in ('labelled', 'found', 'false_alarms')),
+            *('' if one[key] is None else f'{one[key]:.1%}' for key in ('recall', 'precision')),
+        ]
+        for one in first['groups']
+    ]
+    heads = ['objects', 'labelled', 'found', 'false alarms', 'recall', 'precision']
+    return (
+        f'{_table(["threshold", *names.values()], rows)}'
+        f'<h3>By size and kind, at threshold {report.scores[0][0]}</h3>{_table(heads, groups)}'
+        f'<p>An object is a connected region of {first["min_area"]} pixels or more. A predicted and a labelled one '
+        f'match where their intersection over union exceeds {first["matched_above_iou"]}; a false alarm is counted at '
+        'the kind that it covers most of. Average precision ranks the predicted objects by their mean probability.</p>'
+    )
 
 
 def _hard_cases(rows: Sequence[HardCaseRow]) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
@@ -15,7 +14,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
 from hsonet_mm.evaluation.object_report import object_metrics, object_report, object_table
-from hsonet_mm.evaluation.objects import LADDER, LabelledObjects, ObjectCounts, count_objects
+from hsonet_mm.evaluation.objects import Objects, join, match_objects
 from hsonet_mm.files import write_json
 from hsonet_mm.labels import no_label
 from hsonet_mm.registry import METRICS
@@ -38,7 +37,7 @@ class _Image:
     counts: Confusion
     ignored: int
     histogram: Tensor | None
-    objects: ObjectCounts | None
+    objects: Objects | None
 
 
 @METRICS.register_module()
@@ -139,16 +138,12 @@ class ChangeMetric(BaseMetric):
         objects = self._match(sample, pred, probs, target) if self.objects else None
         return _Image(confusion(pred, target, self.ignore_index), ignored, histogram, objects)
 
-    def _match(self, sample: dict[str, Any], pred: Tensor, probs: Tensor, target: Tensor) -> ObjectCounts:
-        """Count the objects of one image at the decision and at the thresholds of the ladder."""
+    def _match(self, sample: dict[str, Any], pred: Tensor, probs: Tensor, target: Tensor) -> Objects:
+        """Match the objects of one image."""
         image = Path(_paths(sample)[0])
-        truth = LabelledObjects(
-            target.cpu().numpy(),
-            read_objects(image, target.shape) if are_objects_typed(image) else None,
-            self.ignore_index,
-        )
-        shown = probs.cpu().numpy()
-        return count_objects(truth, [pred.cpu().numpy() == 1, *(shown > np.float32(one) for one in LADDER)])
+        typed = read_objects(image, target.shape) if are_objects_typed(image) else None
+        pred, probs, target = (one.cpu() for one in (pred == 1, probs, target))
+        return match_objects(pred.numpy(), probs.numpy(), target.numpy(), typed, self.ignore_index)
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Sum up the images, print the table, write the JSON file.
@@ -176,8 +171,8 @@ class ChangeMetric(BaseMetric):
             report |= {'best': {'threshold': threshold, **best.figures()}, 'curve': _curve(curve)}
         report['counts'] = counts.counts()
         if matched := [one.objects for one in results if one.objects is not None]:
-            objects = sum(matched[1:], matched[0])
-            figures |= {f'object_{name}': value for name, value in object_metrics(objects).items()}
+            objects = join(matched)
+            figures |= object_metrics(objects)
             report['objects'] = object_report(objects)
         if counts.total and not counts.tp + counts.fn:
             logger.warning(

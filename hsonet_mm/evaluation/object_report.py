@@ -1,98 +1,103 @@
-"""Figures, JSON and text table of the objects that a test has counted, see :mod:`hsonet_mm.evaluation.objects`."""
+"""Figures, JSON and text table of the objects that a test has matched, see :mod:`hsonet_mm.evaluation.objects`."""
 
 from typing import Any
 
-import numpy as np
-
+from hsonet_mm.evaluation.breakdown import Group
 from hsonet_mm.evaluation.hard_cases import CASES
-from hsonet_mm.evaluation.objects import (
-    ALL,
-    GROUPS,
-    LADDER,
-    MATCHED,
-    MIN_AREA,
-    ObjectCounts,
-    average_precision,
-)
+from hsonet_mm.evaluation.objects import MATCHED, MIN_AREA, Objects
 
 __all__ = [
     'PRECISION',
-    'decision_at_precision',
-    'ladder_ap',
+    'object_groups',
     'object_metrics',
     'object_report',
     'object_table',
+    'score_at_precision',
 ]
 
 PRECISION = 0.8
 """Groups are compared where all objects together have this precision: models differ in their operating points."""
 
 
-def ladder_ap(counts: ObjectCounts, group: int = ALL) -> float:
-    """Average precision over the last decisions, those of the ladder."""
-    rungs = slice(-len(LADDER), None)
-    found, alarms = counts.found[group, rungs], counts.alarms[group, rungs]
-    return float(average_precision(counts.labelled[group], found, alarms))
+def score_at_precision(objects: Objects) -> int | None:
+    """The lowest score in percent from which on the precision of all objects is at least PRECISION.
 
-
-def decision_at_precision(counts: ObjectCounts) -> int | None:
-    """The threshold of the ladder that finds most at a precision of at least PRECISION, as an index in the decisions.
-
-    None where no threshold reaches that precision.
+    None where no score reaches that precision.
     """
-    decisions = range(counts.found.shape[1] - len(LADDER), counts.found.shape[1])
-    reached = [one for one in decisions if counts.confusion(one).precision >= PRECISION]
-    return max(reached, key=lambda one: counts.confusion(one).recall, default=None)
+    hits, alarms = (counts[::-1].cumsum()[::-1] for counts in (objects.found(), objects.alarms()))
+    scores = [score for score, hit in enumerate(hits) if hit and hit >= PRECISION * (hit + alarms[score])]
+    return min(scores, default=None)
 
 
-def object_metrics(counts: ObjectCounts) -> dict[str, float]:
-    """Precision, recall and F1 of all objects at the first decision, and average precision over the ladder.
-
-    Args:
-        counts: At one decision or more, and behind them at the thresholds of the ladder.
-    """
-    names = ('precision', 'recall', 'f1')
-    at_first = counts.confusion(0)
-    return {**{name: getattr(at_first, name) for name in names}, 'ap': ladder_ap(counts)}
-
-
-def object_report(counts: ObjectCounts) -> dict[str, Any]:
-    """All figures for the JSON file: in total, by group, and at every threshold of the ladder.
-
-    Args:
-        counts: As of :func:`object_metrics`.
-    """
-    sharp = decision_at_precision(counts)
-    groups = []
-    for index, (kind, name) in enumerate(GROUPS):
-        if index != ALL and (counts.labelled[index] or counts.alarms[index, 0]):
-            one = counts.confusion(0, index)
-            groups.append(
-                {
-                    'kind': kind,
-                    'group': name,
-                    **_numbers(counts, index),
-                    'recall': one.recall,
-                    'recall_at_precision': None if sharp is None else counts.confusion(sharp, index).recall,
-                    **(
-                        {'precision': one.precision, 'ap': ladder_ap(counts, index)} if kind == 'size' else {}
-                    ),
-                }
-            )
-    first = counts.found.shape[1] - len(LADDER)
-    curve = [(threshold, counts.confusion(first + rung)) for rung, threshold in enumerate(LADDER)]
+def object_metrics(objects: Objects) -> dict[str, float]:
+    """Precision, recall, F1 and average precision of all objects, as ``object_precision`` and so on."""
+    counts = objects.confusion()
     return {
-        **object_metrics(counts),
-        **_numbers(counts, ALL),
+        'object_precision': counts.precision,
+        'object_recall': counts.recall,
+        'object_f1': counts.f1,
+        'object_ap': objects.average_precision(),
+    }
+
+
+def object_report(objects: Objects) -> dict[str, Any]:
+    """All figures for the JSON file, in total and by group.
+
+    A figure is None where it says nothing: precision and average precision by hard case, because a false alarm belongs
+    to no kind of change, and recall where objects of that kind are not changes.
+    """
+    lowest = score_at_precision(objects)
+    groups = [
+        {'kind': kind, 'group': name, **_figures(some, kind, kind == 'size' or CASES[name].changed, lowest)}
+        for kind, name, some in objects.groups()
+        if len(some)
+    ]
+    return {
+        **_figures(objects, 'all', True, lowest),
         'matched_above_iou': MATCHED,
         'min_area': MIN_AREA,
         'at_precision': PRECISION,
-        'recall_at_precision': None if sharp is None else counts.confusion(sharp).recall,
+        'lowest_score_at_precision': None if lowest is None else lowest / 100,
         'groups': groups,
-        'curve': [
-            {'threshold': t, 'precision': c.precision, 'recall': c.recall, 'f1': c.f1} for t, c in curve
-        ],
     }
+
+
+def _figures(objects: Objects, kind: str, changed: bool, lowest: int | None) -> dict[str, Any]:
+    """Counts and figures of one group."""
+    counts, ranked = objects.confusion(), kind != 'hard_case'
+    sharp = None if lowest is None else objects.confusion(lowest).recall
+    return {
+        'labelled': counts.tp + counts.fn,
+        'found': counts.tp,
+        'false_alarms': counts.fp,
+        'precision': counts.precision if ranked else None,
+        'recall': counts.recall if changed else None,
+        'f1': counts.f1 if ranked else None,
+        'ap': objects.average_precision() if ranked else None,
+        'recall_at_precision': sharp if changed else None,
+    }
+
+
+def object_groups(objects: Objects) -> list[Group]:
+    """Sum up the objects for a table together with other breakdowns; no pixels are counted as called.
+
+    Returns:
+        By size and hard case, empty groups too: ``matched_<kind>`` with the labelled objects found and the false
+        alarms, ``precise_<kind>`` with those found where the precision of all objects is PRECISION, none if it is
+        never reached.
+    """
+    lowest, groups = score_at_precision(objects), []
+    for kind, name, some in objects.groups():
+        true, false = some[some.labelled], some[~some.labelled]
+        counts = some.confusion()
+        precise = 0 if lowest is None else some.confusion(lowest).tp
+        area = int(true.area.sum())
+        groups += [
+            Group(f'matched_{kind}', name, True, len(true), area, 0, counts.tp),
+            Group(f'matched_{kind}', name, False, len(false), int(false.area.sum()), 0, counts.fp),
+            Group(f'precise_{kind}', name, True, len(true), area, 0, precise),
+        ]
+    return groups
 
 
 def object_table(report: dict[str, Any]) -> str:
@@ -101,24 +106,16 @@ def object_table(report: dict[str, Any]) -> str:
     Args:
         report: From :func:`object_report`.
     """
-    heads = f'{"objects":<20} {"labelled":>8} {"found":>8} {"alarms":>8} {"P":>8} {"R":>8} {"AP":>8} {"R at P":>8}'
-    rows = [{'kind': 'all', 'group': 'all', **report}, *report['groups']]
-    lines = []
-    for row in rows:
+    names = ('precision', 'recall', 'f1', 'ap', 'recall_at_precision')
+    heads = ('labelled', 'found', 'alarms', 'P', 'R', 'F1', 'AP', f'R at P {PRECISION:g}')
+    lines = [f'{"objects":<20}' + ''.join(f' {head:>10}' for head in heads)]
+    for row in ({'kind': 'all', 'group': 'all', **report}, *report['groups']):
         name = f'{row["group"]} px' if row['kind'] == 'size' else row['group']
-        changed = row['kind'] != 'hard_case' or CASES[row['group']].changed
-        shares = (row.get('precision'), row['recall'], row.get('ap'), row['recall_at_precision'])
-        cells = [f'{"-" if one is None or not changed else f"{one:.4f}":>8}' for one in shares]
-        numbers = f'{row["labelled"]:>8,} {row["found"]:>8,} {row["false_alarms"]:>8,}'
-        lines.append(f'{name:<20} {numbers} {" ".join(cells)}')
-    note = (
-        f'objects match where their IoU exceeds {MATCHED:g}; AP: over thresholds; R at P: recall where all objects '
-        f'together reach a precision of {PRECISION:g}'
+        counts = ''.join(f' {row[count]:>10,}' for count in ('labelled', 'found', 'false_alarms'))
+        shares = ''.join(f' {"-" if row[one] is None else f"{row[one]:.4f}":>10}' for one in names)
+        lines.append(f'{name:<20}{counts}{shares}')
+    lines.append(
+        f'objects match above an IoU of {MATCHED:g}; AP: ranked by mean probability; R at P {PRECISION:g}: recall '
+        f'where objects of low probability are dropped until the precision of all is {PRECISION:g}'
     )
-    return '\n'.join([heads, *lines, note])
-
-
-def _numbers(counts: ObjectCounts, group: int) -> dict[str, int]:
-    names = ('labelled', 'found', 'false_alarms')
-    values = (counts.labelled[group], counts.found[group, 0], counts.alarms[group, 0])
-    return dict(zip(names, np.array(values).tolist(), strict=True))
+    return '\n'.join(lines)

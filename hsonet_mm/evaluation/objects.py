@@ -1,7 +1,7 @@
-r"""Objects of a prediction matched to labelled objects, at one threshold or at many.
+r"""Objects of a prediction matched to labelled objects: found, missed and false alarms.
 
 Pixels say how much area is right; objects say how many changes are found. An object is a connected region (8
-neighbours) of the label's changed pixels, or of the pixels that are called changed.
+neighbours) of the label's changed pixels, or of the pixels that are called changed at one threshold.
 
 - A predicted object matches a labelled one where their intersection over union exceeds 0.5. Regions of one map do not
   overlap, so each object has at most one such partner, and no assignment has to be chosen (Kirillov et al., *Panoptic
@@ -12,20 +12,18 @@ neighbours) of the label's changed pixels, or of the pixels that are called chan
 - What the border of an image cuts off is an object like any other. A data set of tiles therefore counts a building that
   two tiles share twice: do not compare figures of whole images with figures of images cut before.
 
-Precision, recall and F1 follow from the counts as for pixels. Average precision (AP) is the area below the precisions
-and recalls that some threshold reaches,
+Precision, recall and F1 follow from the counts as for pixels. For average precision the predicted objects are ranked by
+their score, the mean probability of their pixels [choice], as instance segmentation ranks its masks:
 
-.. math:: AP = \int_0^1 \max \{P_t : R_t \ge r\} \, dr
+.. math:: AP = \sum_s (R_s - R_{s+1}) P_s
 
-over the thresholds t of a ladder [choice]. A detector ranks boxes by a score; a map of probabilities has no boxes
-before a threshold is set, and at another threshold objects merge, split and change their outline. Every point of this
-curve is a decision that a user can take, no score of an object has to be invented, and a finer ladder can only raise
-the figure.
+where P and R count the predicted objects that score s or more, without interpolation, as in scikit-learn. Scores are
+rounded to whole percent, so that counts of images add up and no figure depends on their order. The threshold decides
+which objects there are and bounds the recall: state it, and compare models at the thresholds of validation.
 """
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
@@ -33,211 +31,171 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.breakdown import SIZES
-from hsonet_mm.evaluation.confusion import BINS, Confusion
+from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.evaluation.hard_cases import BACKGROUND, CASES
 
-__all__ = [
-    'ALL',
-    'GROUPS',
-    'LADDER',
-    'MATCHED',
-    'MIN_AREA',
-    'LabelledObjects',
-    'ObjectCounts',
-    'average_precision',
-    'count_objects',
-]
+__all__ = ['MATCHED', 'MIN_AREA', 'SCORES', 'Objects', 'average_precision', 'join', 'match_objects']
 
 MATCHED = 0.5
 """Two objects match where their intersection over union exceeds this value."""
 MIN_AREA = 8
-"""Regions of fewer pixels are no objects."""
-LADDER = tuple(round(BINS / (1 + math.exp(-logit / 2))) / BINS for logit in range(-9, 10))
-"""Thresholds of average precision: 19 of them, half a unit of the logit apart, from 0.011 to 0.989."""
-GROUPS = (('all', 'all'), *(('size', name) for name in SIZES), *(('hard_case', name) for name in CASES))
-"""Kind and name of the groups that objects are counted in.
+"""Regions of fewer pixels are not objects."""
+SCORES = 101
+"""Number of scores: 0 to 100 percent."""
+KINDS = tuple(CASES)
 
-By ``size``, a labelled object is in the group of its area, and a false alarm in that of its own. By ``hard_case``,
-where objects are typed, a labelled object is in the group of the kind that most of its pixels belong to, and a false
-alarm in that of the kind that it covers most of, ``background`` included.
-"""
-ALL = GROUPS.index(('all', 'all'))
-
-Ints = NDArray[np.int64]
 Whole = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class ObjectCounts:
-    """Objects of one or more images in every group of GROUPS, at T decisions; images add up.
+class Objects:
+    """The objects of one or more images: labelled ones, found or not, and false alarms.
 
     Attributes:
-        labelled: Labelled objects.
-        found: Those that a predicted object matches.
-        alarms: Predicted objects that match none.
+        labelled: Whether it is a labelled object; else it is a false alarm.
+        score: Mean probability of the predicted object in percent; -1 of a labelled object that is missed.
+        area: Pixels of the labelled object, or of the false alarm.
+        kind: Index in KINDS of the kind that most of these pixels belong to; -1 where objects are not typed.
 
     Shapes:
-        ``labelled``: (groups,). ``found`` and ``alarms``: (groups, T).
+        All (objects,).
     """
 
-    labelled: NDArray[np.int32]
-    found: NDArray[np.int32]
-    alarms: NDArray[np.int32]
+    labelled: NDArray[np.bool_]
+    score: Whole
+    area: Whole
+    kind: Whole
 
-    def __add__(self, other: 'ObjectCounts') -> 'ObjectCounts':
-        return ObjectCounts(
-            self.labelled + other.labelled, self.found + other.found, self.alarms + other.alarms
-        )
+    def __len__(self) -> int:
+        return len(self.labelled)
 
-    def confusion(self, decision: int, group: int = ALL) -> Confusion:
-        """Objects found, false alarms and missed ones at one decision, for precision, recall and F1."""
-        found, alarms = int(self.found[group, decision]), int(self.alarms[group, decision])
-        return Confusion(tp=found, fp=alarms, fn=int(self.labelled[group]) - found)
+    def __getitem__(self, chosen: NDArray[np.bool_]) -> 'Objects':
+        return Objects(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def groups(self) -> list[tuple[str, str, 'Objects']]:
+        """The objects by size and, where some are typed, by hard case: kind of group, its name, its objects.
+
+        A false alarm is in the group of its own size, and of the kind that it covers most of,
+        :data:`~hsonet_mm.evaluation.hard_cases.BACKGROUND` included. Empty groups are there too.
+        """
+        size = np.searchsorted(list(SIZES.values()), self.area, side='right') - 1
+        groups = [('size', name, self[size == index]) for index, name in enumerate(SIZES)]
+        if (self.kind >= 0).any():
+            groups += [('hard_case', name, self[self.kind == index]) for index, name in enumerate(KINDS)]
+        return groups
+
+    def found(self) -> Whole:
+        """Labelled objects that are found by their score, (SCORES,)."""
+        return np.bincount(self.score[self.labelled & (self.score >= 0)], minlength=SCORES)
+
+    def alarms(self) -> Whole:
+        """False alarms by their score, (SCORES,)."""
+        return np.bincount(self.score[~self.labelled], minlength=SCORES)
+
+    def confusion(self, lowest: int = 0) -> Confusion:
+        """Objects found, false alarms and missed objects, where those of a lower score are dropped."""
+        total, found = int(self.labelled.sum()), int(self.found()[lowest:].sum())
+        return Confusion(tp=found, fp=int(self.alarms()[lowest:].sum()), fn=total - found)
+
+    def average_precision(self) -> float:
+        """Average precision in [0, 1]."""
+        return float(average_precision(self.labelled.sum(), self.found(), self.alarms()))
 
 
-def average_precision(labelled: Whole, found: Whole, alarms: Whole) -> NDArray[np.float64]:
-    """Area below the precisions and recalls that some threshold reaches; 0 where nothing is labelled.
+def average_precision(labelled: Any, found: NDArray[Any], alarms: NDArray[Any]) -> NDArray[np.float64]:
+    """Average precision from counts by score; 0 where nothing is labelled.
 
     Args:
         labelled: Number of labelled objects.
-        found: How many of them are found at every threshold.
-        alarms: False alarms at every threshold.
+        found: Labelled objects found, by the score of their partner.
+        alarms: False alarms by score.
 
     Shapes:
-        ``labelled``: (...). ``found`` and ``alarms``: (..., T), T >= 1. Returns (...).
+        ``labelled``: (...). ``found`` and ``alarms``: (..., SCORES), from the lowest. Returns (...).
     """
-    recall = found / np.maximum(labelled, 1)[..., None]
-    precision = found / np.maximum(found + alarms, 1)
-    order = np.argsort(-recall, axis=-1)
-    recall = np.take_along_axis(recall, order, -1)
-    reached = np.maximum.accumulate(np.take_along_axis(precision, order, -1), axis=-1)
-    steps = -np.diff(recall, axis=-1, append=0.0)
-    area: NDArray[np.float64] = (steps * reached).sum(-1)
+    hits = found[..., ::-1].cumsum(-1)
+    predicted = hits + alarms[..., ::-1].cumsum(-1)
+    precision = hits / np.maximum(predicted, 1)
+    area: NDArray[np.float64] = (found[..., ::-1] * precision).sum(-1) / np.maximum(labelled, 1)
     return area
 
 
-class LabelledObjects:
-    """The objects of one label.
+def join(images: Sequence[Objects]) -> Objects:
+    """The objects of several images."""
+    none = Objects(np.zeros(0, bool), *(np.zeros(0, np.int64) for _ in fields(Objects)[1:]))
+    rows = ([getattr(one, field.name) for one in (none, *images)] for field in fields(Objects))
+    return Objects(*map(np.concatenate, rows))
+
+
+def match_objects(
+    pred: NDArray[np.bool_],
+    probs: NDArray[np.float32],
+    label: NDArray[np.uint8],
+    typed: tuple[Whole, dict[int, str]] | None = None,
+    ignore_index: int = 255,
+) -> Objects:
+    """Match the objects of one image.
 
     Args:
+        pred: True where a pixel is called changed.
+        probs: Probability of change in [0, 1].
         label: 0 unchanged, 1 changed, and ``ignore_index``.
-        typed: Instance map, 0 where no object is, and the kind of every object by its id.
+        typed: Instance map, 0 where no object is, and the kind of every object by its id, see
+            :func:`~hsonet_mm.evaluation.hard_cases.read_objects`.
         ignore_index: Label of the pixels that do not count.
 
-    Attributes:
-        regions: Number of the object that a pixel belongs to, 0 where none is.
-        areas: Pixels of every object.
-        counted: Where objects may be predicted: neither ignored nor in a labelled region that is too small.
-        kinds: Index in GROUPS of the kind that every pixel belongs to; None without types.
-
     Shapes:
-        ``label``, ``regions``, ``counted``, ``kinds``: (H, W). ``areas``: (objects,).
+        ``pred``, ``probs``, ``label`` and the instance map: (H, W).
     """
+    assert pred.shape == probs.shape == label.shape, f'{pred.shape}, {probs.shape} and {label.shape}'
+    kinds = None if typed is None else _kind_map(*typed)
+    truth, areas = _regions(label == 1)
+    small = np.concatenate([[False], areas < MIN_AREA])
+    regions, extents = _regions(pred & (label != ignore_index) & ~small[truth])
+    inside = np.flatnonzero(regions)
+    predicted, labelled = regions.ravel()[inside], truth.ravel()[inside]
+    sums = np.bincount(predicted, probs.ravel()[inside].clip(0, 1), minlength=len(extents) + 1)[1:]
+    scores = np.rint(100 * sums / np.maximum(extents, 1)).astype(np.int64)
 
-    def __init__(
-        self,
-        label: NDArray[np.uint8],
-        typed: tuple[Whole, dict[int, str]] | None = None,
-        ignore_index: int = 255,
-    ) -> None:
-        number, regions = cv2.connectedComponents((label == 1).astype(np.uint8), connectivity=8)
-        areas = np.bincount(regions.ravel(), minlength=number)[1:]
-        kept = areas >= MIN_AREA
-        renumbered = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-        self.regions = renumbered[regions]
-        self.areas = areas[kept]
-        self.counted = (label != ignore_index) & ((regions == 0) | (self.regions > 0))
-        self.kinds: NDArray[np.int64] | None = None
-        if typed is not None:
-            ids, kinds = typed
-            names = [BACKGROUND] * (max(kinds, default=0) + 1)
-            for number, kind in kinds.items():
-                names[number] = kind
-            self.kinds = np.array([GROUPS.index(('hard_case', name)) for name in names])[ids]
-
-    def groups(self) -> NDArray[np.bool_]:
-        """Which groups every object is in, (groups, objects)."""
-        member = _by_area(self.areas)
-        if self.kinds is not None:
-            changed = [
-                index
-                for index, (kind, name) in enumerate(GROUPS)
-                if kind == 'hard_case' and CASES[name].changed
-            ]
-            inside = (self.regions > 0) & np.isin(self.kinds, changed)
-            member |= _by_kind(self.regions[inside], self.kinds[inside], len(self.areas))
-        return member
-
-    def match(self, pred: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Match the objects of a prediction.
-
-        Args:
-            pred: True where a pixel is called changed, (H, W).
-
-        Returns:
-            Whether every labelled object is found, (objects,), and which groups every false alarm is in, (groups,
-            false alarms).
-        """
-        mask = pred & self.counted
-        inside = np.flatnonzero(mask)
-        number, regions = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        predicted, labelled = regions.ravel()[inside], self.regions.ravel()[inside]
-        areas = np.bincount(predicted, minlength=number)[1:]
-        both = labelled > 0
-        pairs, common = np.unique(
-            predicted[both].astype(np.int64) * (len(self.areas) + 1) + labelled[both], return_counts=True
-        )
-        ours, theirs = pairs // (len(self.areas) + 1) - 1, pairs % (len(self.areas) + 1) - 1
-        union = areas[ours] + self.areas[theirs] - common
-        match = (common > MATCHED * union) & (areas[ours] >= MIN_AREA)
-        found = np.zeros(len(self.areas), bool)
-        found[theirs[match]] = True
-        alarm = areas >= MIN_AREA
-        alarm[ours[match]] = False
-        member = _by_area(areas)
-        if self.kinds is not None:
-            member |= _by_kind(predicted, self.kinds.ravel()[inside], len(areas))
-        return found, member[:, alarm]
-
-
-def count_objects(truth: LabelledObjects, preds: Iterable[NDArray[np.bool_]]) -> ObjectCounts:
-    """Count the objects of one image at one or more decisions.
-
-    Args:
-        truth: The labelled objects.
-        preds: True where a pixel is called changed, (H, W) each.
-    """
-    member = truth.groups().astype(np.int32)
-    found, alarms = zip(*(truth.match(pred) for pred in preds), strict=True)
-    return ObjectCounts(
-        labelled=member.sum(1, dtype=np.int32),
-        found=np.stack([member @ one for one in found], 1).astype(np.int32),
-        alarms=np.stack([one.sum(1) for one in alarms], 1).astype(np.int32),
+    both = labelled > 0
+    pairs = predicted[both].astype(np.int64) * len(small) + labelled[both]
+    pairs, common = np.unique(pairs, return_counts=True)
+    ours, theirs = pairs // len(small) - 1, pairs % len(small) - 1
+    match = (common > MATCHED * (extents[ours] + areas[theirs] - common)) & (extents[ours] >= MIN_AREA)
+    partner = np.full(len(areas), -1)
+    partner[theirs[match]] = scores[ours[match]]
+    alarm = extents >= MIN_AREA
+    alarm[ours[match]] = False
+    kept = areas >= MIN_AREA
+    return Objects(
+        labelled=np.repeat([True, False], [kept.sum(), alarm.sum()]),
+        score=np.concatenate([partner[kept], scores[alarm]]),
+        area=np.concatenate([areas[kept], extents[alarm]]),
+        kind=np.concatenate(
+            [_most(truth, kinds, len(areas))[kept], _most(regions, kinds, len(extents))[alarm]]
+        ),
     )
 
 
-def _by_area(areas: Ints) -> NDArray[np.bool_]:
-    """Membership of regions in the groups of all objects and of their size, (groups, regions)."""
-    member = np.zeros((len(GROUPS), len(areas)), bool)
-    member[ALL] = True
-    first = GROUPS.index(('size', next(iter(SIZES))))
-    member[first + np.searchsorted(list(SIZES.values()), areas, side='right') - 1, np.arange(len(areas))] = (
-        True
-    )
-    return member
+def _regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Whole]:
+    """The connected regions of a mask, numbered from 1, and the pixels of each, (regions,)."""
+    number, regions = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(regions, np.int32), np.bincount(regions[mask], minlength=number)[1:]
 
 
-def _by_kind(regions: NDArray[np.int32], kinds: Ints, number: int) -> NDArray[np.bool_]:
-    """Membership of regions in the group of the kind that most of their pixels have, (groups, regions).
+def _kind_map(ids: Whole, kinds: dict[int, str]) -> Whole:
+    """Kind of every pixel, as an index in KINDS."""
+    index = np.full(max(kinds, default=0) + 1, KINDS.index(BACKGROUND))
+    for number, kind in kinds.items():
+        index[number] = KINDS.index(kind)
+    return index[ids]
 
-    Args:
-        regions: Region of every pixel, from 1.
-        kinds: Kind of every pixel, as an index in GROUPS.
-        number: Number of the regions.
-    """
-    size = len(GROUPS)
-    pixels = np.bincount(kinds + size * (regions.astype(np.int64) - 1), minlength=size * number)
-    pixels = pixels.reshape(number, size)
-    member = np.zeros((size, number), bool)
-    member[pixels.argmax(1), np.arange(number)] = pixels.any(1)
-    return member
+
+def _most(regions: NDArray[np.int32], kinds: Whole | None, number: int) -> Whole:
+    """The kind that most pixels of every region have, the first of equals; -1 without kinds."""
+    if kinds is None:
+        return np.full(number, -1)
+    inside = regions > 0
+    cells = (regions[inside].astype(np.int64) - 1) * len(KINDS) + kinds[inside]
+    pixels = np.bincount(cells, minlength=number * len(KINDS)).reshape(number, len(KINDS))
+    return np.asarray(pixels.argmax(1), np.int64)

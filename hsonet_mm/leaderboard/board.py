@@ -3,15 +3,15 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.leaderboard.bootstrap import Counts
+from hsonet_mm.leaderboard.bootstrap import Counts, ObjectScores
 from hsonet_mm.leaderboard.records import Row, RunKey, newest, newest_figures, read, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
@@ -84,12 +84,12 @@ class Records:
     @cached_property
     def counts(self) -> dict[Cell, dict[str, Counts]]:
         """Pixels by table, method, seed and image."""
-        tables: dict[Cell, dict[str, dict[int, dict[str, Confusion]]]] = {}
-        for row in self.images:
-            seeds = tables.setdefault(cell_of(row), {}).setdefault(row['method'], {})
-            pixels = Confusion(*(int(row[name]) for name in ('tp', 'fp', 'fn', 'tn')))
-            seeds.setdefault(int(row['seed']), {})[row['image']] = pixels
-        return {cell: dict(methods) for cell, methods in tables.items()}
+        return _by_image(self.images, _pixels)
+
+    @cached_property
+    def objects(self) -> dict[Cell, dict[str, Counts]]:
+        """Objects by table, method, seed and image; without the runs of versions that matched none."""
+        return _by_image([row for row in self.images if row['objects']], _objects)
 
     def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
         """Changed and all pixels of every test image of a table, as its runs saw them.
@@ -207,6 +207,24 @@ def number(text: str) -> float | None:
             f'a table of the leaderboard says {text!r} where a figure belongs: correct it'
         ) from None
     return value if math.isfinite(value) else None
+
+
+def _by_image(rows: Iterable[Row], counts: Callable[[Row], Any]) -> dict[Cell, dict[str, Counts]]:
+    """Counts by table, method, seed and image."""
+    tables: dict[Cell, dict[str, dict[int, dict[str, Any]]]] = {}
+    for row in rows:
+        seeds = tables.setdefault(cell_of(row), {}).setdefault(row['method'], {})
+        seeds.setdefault(int(row['seed']), {})[row['image']] = counts(row)
+    return {cell: dict(methods) for cell, methods in tables.items()}
+
+
+def _pixels(row: Row) -> Confusion:
+    return Confusion(*(int(row[name]) for name in ('tp', 'fp', 'fn', 'tn')))
+
+
+def _objects(row: Row) -> ObjectScores:
+    found, alarms = (tuple(map(int, row[name].split())) for name in ('found', 'alarms'))
+    return ObjectScores(int(row['objects']), found, alarms)
 
 
 def _contender(row: Row) -> tuple[str, str]:

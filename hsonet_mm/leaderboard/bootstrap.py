@@ -1,45 +1,76 @@
-"""How much a difference of F1 owes to the choice of the test images: a paired bootstrap over them."""
+"""How much a difference of a figure owes to the choice of the test images: a paired bootstrap over them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.evaluation.confusion import Confusion
+from hsonet_mm.evaluation.objects import SCORES, average_precision
 
-__all__ = ['RESAMPLES', 'Counts', 'common_images', 'f1_of', 'paired_bootstrap']
+__all__ = [
+    'OBJECT_AP',
+    'OBJECT_F1',
+    'PIXEL_F1',
+    'RESAMPLES',
+    'Counts',
+    'ObjectScores',
+    'Statistic',
+    'common_images',
+    'f1_of',
+    'paired_bootstrap',
+]
 
 RESAMPLES = 10_000
 CHUNK = 1000
 """Resamples that are evaluated at once, for the sake of memory."""
 
-Counts = Mapping[int, Mapping[str, Confusion]]
-"""Pixels of every image of every seed: ``counts[seed][image]``."""
+
+class ObjectScores(NamedTuple):
+    """The objects of one image: number of labelled ones, scores in percent of those found and of false alarms."""
+
+    labelled: int
+    found: tuple[int, ...]
+    alarms: tuple[int, ...]
+
+
+Counts = Mapping[int, Mapping[str, Any]]
+"""Pixels (:class:`Confusion`) or objects of every image of every seed: ``counts[seed][image]``."""
+
+
+class Statistic(NamedTuple):
+    """A figure that comes from counts that add up over images.
+
+    Attributes:
+        counts: The K counts of an image.
+        figure: The figure of summed counts, (..., K) to (...).
+    """
+
+    counts: Callable[[Any], Sequence[int]]
+    figure: Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
 def common_images(
-    method: Counts, reference: Counts
+    method: Counts, reference: Counts, statistic: Statistic | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Line up the images that every seed of both methods was scored on.
 
     Args:
         method: Counts of the method.
         reference: Counts of the reference; its seeds need not be the same.
+        statistic: What is counted [PIXEL_F1].
 
     Shapes:
-        Returns (seeds of the method, N, 3), (seeds of the reference, N, 3), and N names in sorted order.
+        Returns (seeds of the method, N, K), (seeds of the reference, N, K), and N names in sorted order.
     """
+    statistic = statistic or PIXEL_F1
     seeds = [*method.values(), *reference.values()]
     images = tuple(sorted(set.intersection(*(set(one) for one in seeds)))) if seeds else ()
 
     def stack(counts: Counts) -> NDArray[np.int64]:
-        table = [
-            [(one[image].tp, one[image].fp, one[image].fn) for image in images]
-            for _, one in sorted(counts.items())
-        ]
-        return np.array(table, np.int64).reshape(len(counts), len(images), 3)
+        table = [[statistic.counts(one[image]) for image in images] for _, one in sorted(counts.items())]
+        return np.array(table, np.int64).reshape(len(counts), len(images), -1 if images else 0)
 
     return stack(method), stack(reference), images
 
@@ -59,10 +90,34 @@ def f1_of(sums: NDArray[Any]) -> NDArray[np.float64]:
     return f1
 
 
+def _object_counts(one: ObjectScores) -> list[int]:
+    """Number of labelled objects, found ones by score, false alarms by score."""
+    found, alarms = (np.bincount(np.array(scores, int), minlength=SCORES) for scores in one[1:])
+    return [one.labelled, *found.tolist(), *alarms.tolist()]
+
+
+def _object_f1(sums: NDArray[Any]) -> NDArray[np.float64]:
+    found, alarms = sums[..., 1 : 1 + SCORES].sum(-1), sums[..., 1 + SCORES :].sum(-1)
+    return f1_of(np.stack([found, alarms, sums[..., 0] - found], -1))
+
+
+def _object_ap(sums: NDArray[Any]) -> NDArray[np.float64]:
+    return average_precision(sums[..., 0], sums[..., 1 : 1 + SCORES], sums[..., 1 + SCORES :])
+
+
+PIXEL_F1 = Statistic(lambda one: (one.tp, one.fp, one.fn), f1_of)
+OBJECT_F1 = Statistic(_object_counts, _object_f1)
+OBJECT_AP = Statistic(_object_counts, _object_ap)
+
+
 def paired_bootstrap(
-    method: NDArray[np.int64], reference: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0
+    method: NDArray[np.int64],
+    reference: NDArray[np.int64],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    figure: Callable[[NDArray[Any]], NDArray[np.float64]] = f1_of,
 ) -> NDArray[np.float64]:
-    r"""Differences of F1 between two methods on resampled test images.
+    r"""Differences of a figure between two methods on resampled test images.
 
     A resample draws N of the N images with replacement, the same for both methods and for all their seeds. With
     :math:`w_i` for how often image i was drawn, a seed scores
@@ -78,13 +133,14 @@ def paired_bootstrap(
     say).
 
     Args:
-        method: Pixels tp, fp, fn of every image, as of :func:`common_images`.
+        method: Counts of every image, as of :func:`common_images`.
         reference: The same of the reference.
         resamples: How many; 10,000 put the ends of a 95 % interval within a few hundredths of its width.
         seed: Of the resampling; one seed gives one answer on every machine.
+        figure: The figure of summed counts, as of :class:`Statistic`.
 
     Shapes:
-        ``method``: (seeds, N, 3), N >= 1. ``reference``: (seeds of the reference, N, 3). Returns (resamples,).
+        ``method``: (seeds, N, K), N >= 1. ``reference``: (seeds of the reference, N, K). Returns (resamples,).
 
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
@@ -92,13 +148,11 @@ def paired_bootstrap(
     assert method.shape[1:] == reference.shape[1:], f'{method.shape} and {reference.shape}'
     images = method.shape[1]
     both = np.concatenate([method, reference]).astype(float)
-    table = both.transpose(1, 0, 2).reshape(
-        images, 3 * len(both)
-    )  # sums of whole numbers: exact in any order
+    table = both.transpose(1, 0, 2).reshape(images, -1)  # sums of whole numbers: exact in any order
 
     def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        f1 = f1_of((weights @ table).reshape(len(weights), len(both), 3))
-        gap: NDArray[np.float64] = f1[:, : len(method)].mean(-1) - f1[:, len(method) :].mean(-1)
+        scores = figure((weights @ table).reshape(len(weights), len(both), -1))
+        gap: NDArray[np.float64] = scores[:, : len(method)].mean(-1) - scores[:, len(method) :].mean(-1)
         return gap
 
     weights = _weights(images, resamples, seed)

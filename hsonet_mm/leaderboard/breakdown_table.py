@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hsonet_mm.evaluation.object_report import PRECISION
 from hsonet_mm.leaderboard.board import Records
 from hsonet_mm.leaderboard.records import Row
 from hsonet_mm.leaderboard.wording import NONE, which_seeds
@@ -59,6 +60,7 @@ class BreakdownTable:
         return f'{self.note} Second figure: share of the pixels.' if second else self.note
 
 
+PRECISE = f'Objects of low probability are dropped until the precision of all is {PRECISION:.0%}; 0 where it never is.'
 TABLES = (
     ('hard_case', True, 'Changes by kind: objects found', 'An object is found when half of its pixels are.'),
     (
@@ -73,6 +75,21 @@ TABLES = (
         'size', False, 'False alarms by area in pixels: how many regions',
         'Connected regions called changed, the mean number over the seeds. Those that touch a change are not counted: '
         'few may also mean that nearly everything is called changed.',
+    ),
+    (
+        'matched_hard_case', True, 'Changes by kind: objects matched',
+        'Found where the intersection over union with a predicted object exceeds 0.5.',
+    ),
+    ('precise_hard_case', True, 'Changes by kind: objects matched at equal precision', PRECISE),
+    ('matched_size', True, 'Changes by area in pixels: objects matched', 'As by kind.'),
+    ('precise_size', True, 'Changes by area in pixels: objects matched at equal precision', PRECISE),
+    (
+        'matched_hard_case', False, 'Predicted objects that match none, by what they cover most of: how many',
+        'The mean number over the seeds. On a kind of change: its outline is wrong, or several became one.',
+    ),
+    (
+        'matched_size', False, 'Predicted objects that match none, by area in pixels: how many',
+        'The mean number over the seeds.',
     ),
     (
         'boundary', True, 'Changed pixels by distance to the boundary: found',
@@ -99,14 +116,15 @@ def breakdown_tables(
     tables = []
     for kind, changed, title, note in TABLES:
         rows = [row for row in mine if row['kind'] == kind and row['changed'] == str(int(changed))]
-        counted = (kind, changed) == ('size', False)
+        counted = not changed and kind in ('size', 'matched_size', 'matched_hard_case')
         filled = {row['group'] for row in rows if int(row['pixels'])}
         groups = [group for group in dict.fromkeys(row['group'] for row in rows) if group in filled]
         seeds = {name: {int(row['seed']) for row in rows if row['method'] == name} for name in methods}
         names = [name for name in methods if seeds[name]]
         if groups and names:
             grid = [[_sums(rows, name, group) for name in names] for group in groups]
-            columns = [_column(sums, changed, counted) for sums in grid]
+            pixels = not counted and not kind.startswith(('matched', 'precise'))
+            columns = [_column(sums, changed, counted, pixels) for sums in grid]
             titles = [
                 name if seeds[name] >= set(methods[name]) else f'{name} ({which_seeds(seeds[name])})'
                 for name in names
@@ -140,8 +158,8 @@ def _sums(rows: Sequence[Row], method: str, group: str) -> _Sums:
     )
 
 
-def _column(sums: Sequence[_Sums], changed: bool, counted: bool) -> list[Share]:
-    """The cells of one group, one a method."""
+def _column(sums: Sequence[_Sums], changed: bool, counted: bool, pixels: bool) -> list[Share]:
+    """The cells of one group, one a method; with the share of the pixels beside that of the objects, or without."""
     values = [_value(one, counted) for one in sums]
     known = [round(value, 3) for value in values if value is not None]  # what is shown alike is alike
     best = (max(known) if changed else min(known)) if len(known) > 1 and not counted else None
@@ -150,7 +168,7 @@ def _column(sums: Sequence[_Sums], changed: bool, counted: bool) -> list[Share]:
         Share(
             value=value,
             bar=0 if value is None else value / longest,
-            pixels=one.called / one.pixels if one.objects and one.pixels and not counted else None,
+            pixels=one.called / one.pixels if pixels and one.objects and one.pixels else None,
             best=value is not None and best is not None and round(value, 3) == best,
         )
         for value, one in zip(values, sums, strict=True)

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hsonet_mm.leaderboard.bootstrap import RESAMPLES, Counts, common_images, f1_of, paired_bootstrap
+from hsonet_mm.leaderboard.bootstrap import (
+    PIXEL_F1,
+    RESAMPLES,
+    Counts,
+    Statistic,
+    common_images,
+    paired_bootstrap,
+)
 
 __all__ = ['DECIDED', 'LEVEL', 'VERDICTS', 'Comparison', 'Interval', 'compare', 'welch']
 
@@ -32,10 +39,10 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of F1 between a method and the reference.
+    """The difference of a figure between a method and the reference.
 
     Attributes:
-        difference: F1 of the method minus F1 of the reference, each the mean over ``seeds``, on the images that
+        difference: Figure of the method minus that of the reference, each the mean over ``seeds``, on the images that
             all of these trainings were scored on; NaN without a seed or an image.
         over_images: 95 % interval for other test images, of these very trainings: percentiles of a paired
             bootstrap. None with fewer than two images.
@@ -68,30 +75,33 @@ class Comparison:
         return word if decided else f'{word}{HERE}'
 
 
-def compare(method: Counts, reference: Counts, resamples: int = RESAMPLES) -> Comparison:
+def compare(
+    method: Counts, reference: Counts, resamples: int = RESAMPLES, statistic: Statistic = PIXEL_F1
+) -> Comparison:
     """Compare two methods on the seeds and the images that both have.
 
     Args:
         method: Counts of the method.
         reference: Counts of the reference.
         resamples: Of the bootstrap.
+        statistic: The figure that is compared.
     """
     seeds = tuple(sorted(method.keys() & reference.keys()))
     ours, theirs, images = common_images(
-        {seed: method[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}
+        {seed: method[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}, statistic
     )
     if not images:
         return Comparison(math.nan, None, None, math.nan, 0, seeds)
-    f1, base = f1_of(ours.sum(1)), f1_of(theirs.sum(1))
+    scores, base = statistic.figure(ours.sum(1)), statistic.figure(theirs.sum(1))
     over_images, share_above = None, math.nan
     if len(images) > 1:
-        gaps = paired_bootstrap(ours, theirs, resamples)
+        gaps = paired_bootstrap(ours, theirs, resamples, figure=statistic.figure)
         over_images = Interval(*np.quantile(gaps, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist())
         share_above = float((gaps > 0).mean())
     return Comparison(
-        difference=float(f1.mean() - base.mean()),
+        difference=float(scores.mean() - base.mean()),
         over_images=over_images,
-        over_trainings=welch(f1, base) if len(seeds) > 1 else None,
+        over_trainings=welch(scores, base) if len(seeds) > 1 else None,
         share_above=share_above,
         images=len(images),
         seeds=seeds,
@@ -102,7 +112,7 @@ def welch(method: NDArray[np.float64], reference: NDArray[np.float64], level: fl
     """Welch's t interval of the difference of two means; spreads may differ.
 
     Args:
-        method: F1 of every seed, each an independent training.
+        method: Figure of every seed, each an independent training.
         reference: The same of the reference.
         level: Of the interval, in (0, 1).
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hsonet_mm.leaderboard import wording
+from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Failure
 from hsonet_mm.leaderboard.breakdown_table import BreakdownTable
 from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
-from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Standing
+from hsonet_mm.leaderboard.summary import COMPARED, COSTS, FIGURES, OBJECTS, Standing
 
 __all__ = ['markdown', 'table_csv']
 
@@ -41,6 +41,9 @@ def markdown(
             for index, (name, rows, _) in enumerate(section['tables']):
                 lines += [f'{_plain(name)}:', '', *_scores(rows, brief=index > 0), '']
             lines += [_plain(section['alike']), ''] if section['alike'] else []
+            heads, objects = section['objects']
+            lines += [f'Objects ({section["how"]}). {object_table.NOTE}', ''] if objects else []
+            lines += [*_table(heads, objects), ''] if objects else []
             lines += ['Cost:', '', *_costs(section['rows']), ''] if section['home'] else []
             lines += [f'Where the methods fail ({section["how"]}):', ''] if section['breakdown'] else []
             for table in section['breakdown']:
@@ -115,15 +118,19 @@ def _plain(text: str) -> str:
 
 def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
     """All rows of all tables; figures, differences and intervals are fractions, the seeds numbers of them."""
-    figures = [f'{name}_{part}' for name in (*FIGURES, 'threshold', *COSTS) for part in ('mean', 'std')]
+    rows = [row for rows in tables.values() for row in rows]
+    matched = any('object_ap' in row.figures for row in rows)
+    names = (*FIGURES, *(OBJECTS if matched else ()), 'threshold', *COSTS)
+    figures = [f'{name}_{part}' for name in names for part in ('mean', 'std')]
     ends = [f'{kind}_{end}' for kind in ('images', 'trainings') for end in ('low', 'high')]
     gap = ['difference', 'share_above', 'images', 'verdict']
     columns = [*Cell._fields, 'method', 'weights', 'planned', 'seeds', 'failed', *figures, 'reference', *gap]
     columns += [*ends, 'common_seeds', 'timed_on', 'scorings']
+    columns += [f'{figure}_{name}' for figure in COMPARED for name in (*gap, *ends)] if matched else []
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, restval='', lineterminator='\n')
     writer.writeheader()
-    for row in (row for rows in tables.values() for row in rows):
+    for row in rows:
         known: dict[str, Any] = {
             **row.cell._asdict(),
             'method': row.method,
@@ -138,10 +145,15 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
         for name, (mean, std) in (row.figures | row.costs).items():
             known |= {f'{name}_mean': mean, f'{name}_std': std}
         if row.comparison:
-            known |= {name: getattr(row.comparison, name) for name in gap}
             known['common_seeds'] = len(row.comparison.seeds)
-            pairs = (row.comparison.over_images, row.comparison.over_trainings)
-            known |= zip(ends, (end for pair in pairs for end in pair or (None, None)), strict=True)
+        for prefix, one in {'': row.comparison, **row.object_comparisons}.items():
+            if one:
+                values = [getattr(one, name) for name in gap]
+                values += [
+                    end for pair in (one.over_images, one.over_trainings) for end in pair or (None, None)
+                ]
+                heads = (f'{prefix}_{name}' if prefix else name for name in (*gap, *ends))
+                known |= zip(heads, values, strict=True)
         writer.writerow({name: '' if _empty(value) else value for name, value in known.items()})
     return buffer.getvalue()
 

@@ -41,6 +41,7 @@ Row = dict[str, str]
 
 KEYS = ('block', 'method', 'data_set', 'test_set', 'seed')
 COUNTS = ('tp', 'fp', 'fn', 'tn')
+OBJECTS = ('objects', 'found', 'alarms')
 LOGGED = (
     *('loss', 'eo_zeta', 'eo_Z'),
     *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
@@ -50,12 +51,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     'results': (
         *KEYS,
         *('split', 'protocol', 'threshold_rule', 'threshold', 'weights'),
-        *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa', 'images', 'openings', 'pixels'),
+        *('precision', 'recall', 'f1', 'iou', 'oa', 'kappa'),
+        *('object_precision', 'object_recall', 'object_f1', 'object_ap', 'images', 'openings', 'pixels'),
         *('parameters', 'macs', 'iterations', 'best_iteration', 'train_seconds', 'harness_seconds'),
         *('latency_ms', 'throughput', 'peak_memory_mib', 'timed_on', 'device', 'commit'),
         *('data_hash', 'config_hash', 'scored_at', 'status'),
     ),
-    'images': (*KEYS, 'protocol', 'threshold_rule', 'image', *COUNTS, 'scored_at'),
+    'images': (*KEYS, 'protocol', 'threshold_rule', 'image', *COUNTS, *OBJECTS, 'scored_at'),
     'curves': (*KEYS, 'protocol', 'threshold', *COUNTS, 'scored_at'),
     'breakdown': (
         *KEYS,
@@ -68,9 +70,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Columns of every table; the file of table ``results`` is ``results.csv``.
 
-A row of val names the data set that the run was trained on as its test set. ``openings``: how often the run has opened
-that test split, this time included; also without a row, where it failed behind. ``timed_on``: the device of
-``latency_ms`` and ``throughput``, which are measured apart from the run; ``device``: the one of the run.
+A row of val names the data set that the run was trained on as its test set; objects are not matched there. In
+``images``, ``objects`` is the number of labelled ones, ``found`` and ``alarms`` are the scores in percent of the
+predicted ones that match and of those that do not, see :mod:`hsonet_mm.evaluation.objects`. ``openings``: how often the
+run has opened that test split, this time included; also without a row, where it failed behind. ``timed_on``: the device
+of ``latency_ms`` and ``throughput``, which are measured apart from the run; ``device``: the one of the run.
 ``data_hash``: names and sizes of the files of the test set's data set, all its splits, see
 :class:`hsonet_mm.leaderboard.plan.Contender`.
 """
@@ -81,6 +85,7 @@ _WHOLE = {
     'scored_at': re.compile(r'\d{4}-\d\d-\d\dT[\d:.]+Z'),
     **dict.fromkeys((*COUNTS, 'called'), re.compile(r'\d+')),
     **dict.fromkeys(('openings', 'objects', 'hits'), re.compile(r'\d*')),
+    **dict.fromkeys(('found', 'alarms'), re.compile(r'[\d ]*')),
 }
 """What these columns hold where a row is whole."""
 _CURE = 'delete it, and run the leaderboard again, which gathers it from the folders of its runs'

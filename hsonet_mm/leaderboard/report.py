@@ -7,7 +7,7 @@ from typing import Any
 from hsonet_mm.demo.page import COLOURS, STYLE
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
-from hsonet_mm.leaderboard import wording
+from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.canvas import MISSING
@@ -54,6 +54,7 @@ def write_report(out: Path, pictures: bool = True) -> Path:
         spec=spec,
         spec_text=spec.path.read_text(encoding='utf-8'),
         wording=wording,
+        object_note=object_table.NOTE,
         facts=facts,
         blocks=blocks,
         failures=records.failures,
@@ -108,6 +109,7 @@ def _section(
         'warnings': wording.warnings(mine, cells),
         'tables': [(wording.table_name(one), one_rows, _scale(one_rows)) for one, one_rows in shown.items()],
         'alike': wording.alike(alike),
+        'objects': object_table.object_table(rows),
         'variants': [
             (row.method, [one for one_rows in shown.values() for one in one_rows if one.method == row.method])
             for row in rows

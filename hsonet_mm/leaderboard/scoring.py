@@ -24,6 +24,8 @@ from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
 from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups
 from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
+from hsonet_mm.evaluation.object_report import object_groups, object_metrics
+from hsonet_mm.evaluation.objects import Objects, join, match_objects
 from hsonet_mm.inference.pairs import write_png
 from hsonet_mm.leaderboard.records import note_opening
 
@@ -164,18 +166,25 @@ class _Tally:
         self.images: list[dict[str, Any]] = []
         self.sums: dict[str, Confusion] = dict.fromkeys(thresholds, Confusion())
         self.groups: dict[str, list[Group]] = {rule: [] for rule in thresholds}
+        self.objects: dict[str, list[Objects]] = {rule: [] for rule in thresholds}
 
     def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Count what passes."""
         for one in predictions:
             self.largest = tuple(map(max, self.largest, one.seen))
+            typed = read_objects(one.path, one.target.shape) if are_objects_typed(one.path) else None
+            probs, target = one.probs.numpy(), one.target.numpy().astype(np.uint8)
             for rule, threshold in self.thresholds.items():
                 pred = one.probs > threshold
                 counts = confusion(pred, one.target)
-                self.images.append({'threshold_rule': rule, 'image': one.image, **counts.counts()})
+                objects = match_objects(pred.numpy(), probs, target, typed)
+                self.images.append(
+                    {'threshold_rule': rule, 'image': one.image, **counts.counts(), **_scores(objects)}
+                )
                 self.sums[rule] += counts
+                self.objects[rule].append(objects)
                 if self.probs is not None:
-                    self.groups[rule] = sum_groups([self.groups[rule], _groups(one, pred.numpy())])
+                    self.groups[rule] = sum_groups([self.groups[rule], _groups(pred.numpy(), target, typed)])
             if self.probs is not None:
                 write_png(self.probs / f'{one.image}.png', (255 * one.probs).round().byte().numpy())
             yield one
@@ -191,6 +200,7 @@ class _Tally:
         return {
             'results': [
                 _result('test', protocol, rule, self.thresholds[rule], counts, self.pairs)
+                | object_metrics(join(self.objects[rule]))
                 for rule, counts in self.sums.items()
             ],
             'images': [{'protocol': protocol, **row} for row in self.images],
@@ -202,15 +212,23 @@ class _Tally:
                 {'threshold_rule': rule, **asdict(group), 'changed': int(group.changed)}
                 for rule, groups in self.groups.items()
                 if protocol == 'whole'
-                for group in groups
+                for group in (*groups, *object_groups(join(self.objects[rule])))
             ],
         }
 
 
-def _groups(one: Prediction, pred: np.ndarray) -> list[Group]:
+def _scores(objects: Objects) -> dict[str, Any]:
+    """The objects of one image as columns of ``images``."""
+    found = objects.score[objects.labelled & (objects.score >= 0)]
+    alarms = objects.score[~objects.labelled]
+    return {
+        'objects': int(objects.labelled.sum()),
+        'found': ' '.join(map(str, sorted(found, reverse=True))),
+        'alarms': ' '.join(map(str, sorted(alarms, reverse=True))),
+    }
+
+
+def _groups(pred: np.ndarray, target: np.ndarray, typed: Any) -> list[Group]:
     """Where one prediction fails: by size, boundary, and hard case where the data set types its objects."""
-    groups = breakdown(pred, one.target.numpy().astype(np.uint8))
-    if are_objects_typed(one.path):
-        ids, kinds = read_objects(one.path, pred.shape)
-        groups = [*hard_case_groups(count_objects(pred, ids, kinds)), *groups]
-    return groups
+    groups = breakdown(pred, target)
+    return [*hard_case_groups(count_objects(pred, *typed)), *groups] if typed else groups

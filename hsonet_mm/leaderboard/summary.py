@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hsonet_mm.leaderboard.board import Cell, Records, cell_of, number
+from hsonet_mm.leaderboard.bootstrap import OBJECT_AP, OBJECT_F1
 from hsonet_mm.leaderboard.comparison import Comparison, compare
 from hsonet_mm.leaderboard.records import Row, run_key
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['COSTS', 'FIGURES', 'ONCE', 'Spread', 'Standing', 'summarise']
+__all__ = ['COMPARED', 'COSTS', 'FIGURES', 'OBJECTS', 'ONCE', 'Spread', 'Standing', 'summarise']
 
 FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
+OBJECTS = ('object_precision', 'object_recall', 'object_f1', 'object_ap')
+"""Figures of matched objects; runs of versions that matched none lack them."""
+COMPARED = {'object_ap': OBJECT_AP, 'object_f1': OBJECT_F1}
+"""Figures of objects that are compared with the reference."""
 COSTS = (
     'parameters', 'macs', 'iterations', 'train_seconds', 'harness_seconds', 'latency_ms', 'throughput',
     'peak_memory_mib',
@@ -41,13 +46,15 @@ class Standing:
         seeds: Seeds with a result, ascending.
         failed: Seeds whose run failed and has no earlier result, ascending.
         weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
-        figures: Fractions by name, see FIGURES, and ``threshold``; empty without a result.
+        figures: Fractions by name, see FIGURES and OBJECTS, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing. Those of ONCE have a standard deviation only
             where the rows of the seeds differ, as after a second measurement.
         device: Where it was trained and scored.
         timed_on: Device that its latency and throughput were measured on, the last one of several; empty if unknown.
-        comparison: Difference to the reference; None for the reference itself and where one of the two has
+        comparison: Difference of F1 to the reference; None for the reference itself and where one of the two has
             no counts.
+        object_comparisons: Differences of the figures in COMPARED to the reference; empty where ``comparison`` is None
+            or one of the two has no objects.
         is_reference: Whether it is the reference of its block.
         scorings: How often a run of it was scored on this test split, at most.
     """
@@ -63,6 +70,7 @@ class Standing:
     device: str = ''
     timed_on: str = ''
     comparison: Comparison | None = None
+    object_comparisons: dict[str, Comparison] = field(default_factory=dict)
     is_reference: bool = False
     scorings: int = 0
 
@@ -113,7 +121,7 @@ def _standing(
     """Mean, spread, cost and difference to the reference of one method."""
     runs = [run_key(row) for row in rows]
     failed = {one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)}
-    counts = records.counts.get(cell, {})
+    counts, objects = records.counts.get(cell, {}), records.objects.get(cell, {})
     timed, timed_on = _timed(rows)
     return Standing(
         cell=cell,
@@ -122,13 +130,18 @@ def _standing(
         seeds=tuple(sorted(run.seed for run in runs)),
         failed=tuple(sorted(failed - {run.seed for run in runs})),
         weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
-        figures=_spreads(rows, (*FIGURES, 'threshold')),
+        figures=_spreads(rows, (*FIGURES, *OBJECTS, 'threshold')),
         costs=_spreads(rows, [name for name in COSTS if name not in TIMINGS]) | _spreads(timed, TIMINGS),
         device=', '.join(sorted({row['device'] for row in rows} - {''})),
         timed_on=timed_on,
         comparison=compare(counts[method], counts[reference])
         if method != reference and {method, reference} <= counts.keys()
         else None,
+        object_comparisons={
+            name: compare(objects[method], objects[reference], statistic=statistic)
+            for name, statistic in COMPARED.items()
+            if method != reference and {method, reference} <= objects.keys()
+        },
         is_reference=method == reference,
         scorings=max((records.scorings[run, cell.test_set] for run in runs), default=0),
     )

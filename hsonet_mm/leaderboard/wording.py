@@ -19,6 +19,7 @@ __all__ = [
     'PROTOCOLS',
     'PUBLISHED',
     'alike',
+    'compared',
     'costs',
     'difference',
     'interval',
@@ -99,15 +100,25 @@ def quantity(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
     return f'{mean:,.{digits}f} ± {std}'
 
 
-def difference(row: Standing) -> str:
-    """Points of F1 to the reference, with a sign, and of which seeds if not of all."""
-    comparison = row.comparison
+def difference(row: Standing, figure: str = 'f1') -> str:
+    """Points to the reference, with a sign, and of which seeds if not of all.
+
+    Args:
+        row: The method.
+        figure: ``f1``, or an object figure that is compared.
+    """
+    comparison = compared(row, figure)
     if row.is_reference:
         return 'reference'
     if comparison is None or math.isnan(comparison.difference):
         return NONE
     seeds = f' ({which_seeds(comparison.seeds)})' if len(comparison.seeds) < row.planned else ''
     return f'{_signed(comparison.difference)}{seeds}'
+
+
+def compared(row: Standing, figure: str) -> Comparison | None:
+    """The difference of a figure to the reference, if there is one."""
+    return row.comparison if figure == 'f1' else row.object_comparisons.get(figure)
 
 
 def interval(comparison: Comparison | None, kind: str) -> str:
