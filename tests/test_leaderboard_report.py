@@ -416,9 +416,10 @@ def test_same_images_leave_no_spread():
     gap = 180 / (180 + 20) - 160 / (160 + 30)
     found = compare(better, worse)
     assert [found.difference, *found.over_images] == pytest.approx([gap] * 3, abs=1e-15)
-    assert found.over_trainings == pytest.approx((gap, gap))
-    assert (found.share_above, found.verdict) == (1.0, 'better')
-    assert compare(worse, better).verdict == 'worse'
+    assert found.over_seeds is None  # seeds that do not differ say nothing about others
+    assert wording.interval(found, 'seeds') == 'seeds do not differ'
+    assert (found.share_above, found.verdict) == (1.0, 'better over images, not over seeds')
+    assert compare(worse, better).verdict == 'worse over images, not over seeds'
 
 
 def test_pairs_are_resampled_together():
@@ -484,11 +485,11 @@ def test_comparison_is_deterministic_and_says_what_it_lacks():
     )
     assert (paired_bootstrap(method, reference, seed=1) != paired_bootstrap(method, reference)).any()
     one = compare(counts_of(method[0, :1]), counts_of(reference[0, :1]))
-    assert (one.images, one.over_images, one.over_trainings) == (1, None, None)
+    assert (one.images, one.over_images, one.over_seeds) == (1, None, None)
     assert math.isnan(one.share_above)
     assert one.verdict == 'not decided'
     assert wording.interval(one, 'images') == 'fewer than two images in common'
-    assert wording.interval(one, 'trainings') == 'one seed'
+    assert wording.interval(one, 'seeds') == 'one seed'
     nothing = compare(counts_of(method[0, :0]), counts_of(reference[0, :0]))
     assert math.isnan(nothing.difference)
     empty = counts_of(np.zeros((3, 3)))
@@ -524,7 +525,7 @@ def test_objects_are_compared_as_scikit_learn_and_scipy_would():
         found = compare(*counts, statistic=statistic)
         assert found.difference == pytest.approx(np.mean(scores[0]) - np.mean(scores[1]))
         oracle = stats.ttest_ind(*scores, equal_var=False).confidence_interval()
-        assert found.over_trainings == pytest.approx((oracle.low, oracle.high))
+        assert found.over_seeds == pytest.approx((oracle.low, oracle.high))
 
         def difference(drawn, index=index):
             means = [
@@ -557,7 +558,7 @@ def test_only_seeds_that_both_have_are_compared():
     good, bad = draw(rng, 40, 0.8), draw(rng, 40, 0.3)
     found = compare(counts_of(good), counts_of(good, bad))
     assert found.seeds == (0,)
-    assert (found.difference, found.over_images, found.over_trainings) == (0, (0, 0), None)
+    assert (found.difference, found.over_images, found.over_seeds) == (0, (0, 0), None)
     assert found.verdict == 'not decided'
     both = compare(counts_of(good, good), counts_of(good, bad))
     assert (both.seeds, both.over_images.side) == ((0, 1), 1)
@@ -568,35 +569,40 @@ def test_only_seeds_that_both_have_are_compared():
 
 
 @pytest.mark.parametrize('seeds', [(2, 2), (3, 3), (2, 5)])
-def test_welch_equals_scipy(seeds):
+def test_welch_equals_its_formula(seeds):
     rng = np.random.default_rng(6)
     method, reference = (rng.normal(0.8, 0.01 * (one + 1), number) for one, number in enumerate(seeds))
-    oracle = stats.ttest_ind(method, reference, equal_var=False).confidence_interval(0.95)
-    assert welch(method, reference) == pytest.approx((oracle.low, oracle.high))
+    parts = [(np.var(one, ddof=1) / len(one), len(one) - 1) for one in (method, reference)]
+    error = sum(part for part, _ in parts)
+    freedom = error**2 / sum(part**2 / degrees for part, degrees in parts)
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(error)
+    gap = method.mean() - reference.mean()
+    assert welch(method, reference) == pytest.approx((gap - reach, gap + reach))
+    assert welch(method, method[:1].repeat(2)) is not None  # one of two without a spread
 
 
 @pytest.mark.parametrize(
-    ('over_images', 'over_trainings', 'verdict'),
+    ('over_images', 'over_seeds', 'verdict'),
     [
         ((0.01, 0.03), (0.005, 0.035), 'better'),
         ((-0.03, -0.01), (-0.035, -0.005), 'worse'),
-        ((0.01, 0.03), (-0.005, 0.045), 'better in these runs'),
-        ((0.01, 0.03), None, 'better in these runs'),
-        ((-0.03, -0.01), None, 'worse in these runs'),
-        ((0.01, 0.03), (-0.03, -0.01), 'better in these runs'),
+        ((0.01, 0.03), (-0.005, 0.045), 'better over images, not over seeds'),
+        ((0.01, 0.03), None, 'better over images, not over seeds'),
+        ((-0.03, -0.01), None, 'worse over images, not over seeds'),
+        ((0.01, 0.03), (-0.03, -0.01), 'better over images, not over seeds'),
         ((-0.01, 0.03), (0.005, 0.035), 'not decided'),
         (None, (0.005, 0.035), 'not decided'),
     ],
 )
-def test_verdict_needs_images_and_trainings(over_images, over_trainings, verdict):
-    intervals = [None if one is None else Interval(*one) for one in (over_images, over_trainings)]
+def test_verdict_needs_images_and_seeds(over_images, over_seeds, verdict):
+    intervals = [None if one is None else Interval(*one) for one in (over_images, over_seeds)]
     found = Comparison(0.02, *intervals, 0.5, 30, (0, 1))
     assert found.verdict == verdict
     assert verdict in VERDICTS
 
 
 @pytest.mark.parametrize('seeds', [2, 3, 5])
-def test_equal_methods_with_noisy_trainings_are_rarely_called_better(seeds):
+def test_equal_methods_with_noisy_seeds_are_rarely_called_better(seeds):
     """The images alone would decide most of these comparisons of a method with itself."""
     rng = np.random.default_rng(seeds)
     called = here = 0
@@ -663,7 +669,7 @@ def test_difference_is_of_the_seeds_in_common_and_f1_that_of_scikit_learn(board)
         assert found.difference == pytest.approx(gap, abs=1e-12)
         assert found.images == len(board.labels)
         assert found.over_images.low <= gap <= found.over_images.high
-        assert sum(found.over_trainings) / 2 == pytest.approx(gap)
+        assert sum(found.over_seeds) / 2 == pytest.approx(gap)
     wrong = rows['tinycd'].figures['f1'].mean - rows['hsonet_lite'].figures['f1'].mean
     assert abs(rows['tinycd'].comparison.difference - wrong) > 1e-4  # of unequal seeds
     assert rows['hsonet_lite'].comparison is None
@@ -711,9 +717,9 @@ def check_cells(shown, row):
     else:
         gap = row.comparison
         seeds = '' if len(gap.seeds) == row.planned else f' (seeds {", ".join(map(str, gap.seeds))})'
-        spans = [f'{signed(one.low)} to {signed(one.high)}' for one in (gap.over_images, gap.over_trainings)]
+        spans = [f'{signed(one.low)} to {signed(one.high)}' for one in (gap.over_images, gap.over_seeds)]
         found = [signed(gap.difference) + seeds, *spans, gap.verdict]
-    heads = ('difference', '95 % over images', '95 % over trainings', 'verdict')
+    heads = ('difference', '95 % over images', '95 % over seeds', 'verdict')
     assert [shown[head] for head in heads] == found
 
 
@@ -820,10 +826,8 @@ def test_markdown_and_csv_hold_the_same_rows(board):
         assert [line['seeds'], line['planned']] == [str(len(row.seeds)), '3']
         assert line['timed_on'] == 'CPU, 1 thread'
         if row.comparison:
-            found = [
-                float(line[f'{kind}_{end}']) for kind in ('images', 'trainings') for end in ('low', 'high')
-            ]
-            assert found == [*row.comparison.over_images, *row.comparison.over_trainings]
+            found = [float(line[f'{kind}_{end}']) for kind in ('images', 'seeds') for end in ('low', 'high')]
+            assert found == [*row.comparison.over_images, *row.comparison.over_seeds]
             assert line['common_seeds'] == str(len(row.comparison.seeds))
     for block in ('from scratch', 'ImageNet weights'):
         assert f'## Block: {block} (reference hsonet\\_lite)' in markdown
@@ -1249,9 +1253,7 @@ def test_objects_have_a_table_of_their_own(tmp_path):
         if not row.is_reference:
             gap = row.object_comparisons['object_ap']
             assert gap.difference == pytest.approx(row.figures['object_ap'].mean - base)
-            spans = [
-                f'{signed(one.low)} to {signed(one.high)}' for one in (gap.over_images, gap.over_trainings)
-            ]
+            spans = [f'{signed(one.low)} to {signed(one.high)}' for one in (gap.over_images, gap.over_seeds)]
             assert line[6:10] == [signed(gap.difference), *spans, gap.verdict]
     for cell in (cell for line in lines for cell in line):
         assert f'<td>{cell}</td>' in page
@@ -1285,10 +1287,10 @@ def test_one_method_and_one_seed(tmp_path):
 def test_one_seed_decides_nothing(tmp_path):
     out = small(tmp_path, ('hsonet_lite', 'tinycd')).write()
     text = write_report(out).read_text()
-    assert 'unknown over trainings (one seed): worse in these runs.' in text
+    assert 'unknown over seeds (one seed): worse over images, not over seeds.' in text
     assert 'class="verdict worse"' not in text
     (line,) = (line for line in Page(out / 'index.html').score_tables()[0] if line[0] == 'tinycd')
-    assert line[6:8] == ['one seed', 'worse in these runs']
+    assert line[6:8] == ['one seed', 'worse over images, not over seeds']
 
 
 @pytest.mark.parametrize('table', ['images', 'curves', 'breakdown', 'training'])
@@ -1656,12 +1658,12 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch, package):
 
 
 # -- words and plots
-def rows_of(gap, over_images, over_trainings=None, images=40, first='tinycd', **kwargs):
+def rows_of(gap, over_images, over_seeds=None, images=40, first='tinycd', **kwargs):
     """Two rows, the reference and a method, best first."""
     known = {'planned': 2, 'seeds': (0, 1)}
     reference = Standing(CELL, 'hsonet_lite', **known, figures={'f1': Spread(0.8, 0.001)}, is_reference=True)
-    intervals = [None if one is None else Interval(*one) for one in (over_images, over_trainings)]
-    comparison = Comparison(gap, *intervals, 0.5, images, (0, 1) if over_trainings else (1,))
+    intervals = [None if one is None else Interval(*one) for one in (over_images, over_seeds)]
+    comparison = Comparison(gap, *intervals, 0.5, images, (0, 1) if over_seeds else (1,))
     method = Standing(
         CELL, 'tinycd', **known | kwargs, figures={'f1': Spread(0.8 + gap, 0.001)}, comparison=comparison
     )
@@ -1677,10 +1679,10 @@ UP, DOWN, WIDE = (0.01, 0.03), (-0.03, -0.01), (-0.05, 0.09)
         (
             rows_of(0.02, UP, (0.005, 0.04)),
             ['Best is tinycd: F1 82.00 ± 0.10 (2 seeds). It scores 2.00 points above the reference hsonet_lite, 95 %',
-             ' interval +1.00 to +3.00 over images, +0.50 to +4.00 over trainings: better.'],
+             ' interval +1.00 to +3.00 over images, +0.50 to +4.00 over seeds: better.'],
         ),
-        (rows_of(0.02, UP, WIDE), ['\N{MINUS SIGN}5.00 to +9.00 over trainings: better in these runs.']),
-        (rows_of(0.02, UP), [' on seed 1, 95 %', 'unknown over trainings (one seed): better in these runs.']),
+        (rows_of(0.02, UP, WIDE), ['\N{MINUS SIGN}5.00 to +9.00 over seeds: better over images, not over seeds.']),
+        (rows_of(0.02, UP), [' on seed 1, 95 %', 'unknown over seeds (one seed): better over images, not over seeds.']),
         (rows_of(0.02, WIDE, UP), [': not decided.']),
         (
             rows_of(-0.02, DOWN, DOWN, first='hsonet_lite'),
@@ -1712,7 +1714,7 @@ def test_numbers_in_words():
     text = wording.said(three, 'hsonet_lite', None)
     assert 'not corrected for the choice of the best among 3.' in text
     assert text.endswith(
-        'Against the reference, of 3 methods: 1 better, 1 better in these runs, 1 not decided.'
+        'Against the reference, of 3 methods: 1 better, 1 better over images, not over seeds, 1 not decided.'
     )
 
 

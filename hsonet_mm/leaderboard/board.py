@@ -50,7 +50,7 @@ class Records:
         images: Counts an image.
         curves: Counts a threshold.
         breakdown: Counts a group of objects or pixels.
-        training: What the trainings logged.
+        training: What the runs logged.
         failures: Runs whose newest result is a failure; figures of an earlier one count still.
         scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.

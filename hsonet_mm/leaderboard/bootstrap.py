@@ -128,7 +128,7 @@ def paired_bootstrap(
     seeds are averaged, and the difference of the two averages is taken.
 
     What the percentiles over all resamples cover: that other images of the same kind could have been in the test
-    set, for these very trained weights. What they do not cover: another training, other data sets, and the
+    set, for these very trained weights. What they do not cover: other seeds, other data sets, and the
     dependence between images of one scene, for which they lie too close. So they do with few images (under 30,
     say).
 

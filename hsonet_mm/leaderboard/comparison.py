@@ -1,4 +1,4 @@
-"""Is the difference of two methods decided? Both the test images and the trainings have a say."""
+"""Is the difference of two methods decided? Both the test images and the seeds have a say."""
 
 import math
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ __all__ = ['DECIDED', 'LEVEL', 'VERDICTS', 'Comparison', 'Interval', 'compare', 
 
 LEVEL = 0.95
 DECIDED = ('better', 'worse')
-HERE = ' in these runs'
-VERDICTS = (*DECIDED, *(f'{word}{HERE}' for word in DECIDED), 'not decided')
+IMAGES_ONLY = ' over images, not over seeds'
+VERDICTS = (*DECIDED, *(f'{word}{IMAGES_ONLY}' for word in DECIDED), 'not decided')
 
 
 class Interval(NamedTuple):
@@ -43,11 +43,11 @@ class Comparison:
 
     Attributes:
         difference: Figure of the method minus that of the reference, each the mean over ``seeds``, on the images that
-            all of these trainings were scored on; NaN without a seed or an image.
-        over_images: 95 % interval for other test images, of these very trainings: percentiles of a paired
+            all of these runs were scored on; NaN without a seed or an image.
+        over_images: 95 % interval for other test images, of these very runs: percentiles of a paired
             bootstrap. None with fewer than two images.
-        over_trainings: 95 % interval for other trainings, on these very images: Welch's. None with fewer than two
-            seeds.
+        over_seeds: 95 % interval for other seeds, on these very images: Welch's. None with fewer than two seeds, and
+            where no seed differs from another.
         share_above: Share of the resamples of the images in which the method is strictly better; NaN without.
         images: Number of the images.
         seeds: Seeds that both were trained with, ascending; no others are compared.
@@ -55,7 +55,7 @@ class Comparison:
 
     difference: float
     over_images: Interval | None
-    over_trainings: Interval | None
+    over_seeds: Interval | None
     share_above: float
     images: int
     seeds: tuple[int, ...]
@@ -64,15 +64,15 @@ class Comparison:
     def verdict(self) -> str:
         """One of VERDICTS.
 
-        ``better`` or ``worse`` where both intervals leave out 0 on the same side; with `` in these runs`` behind it
-        where the one over images alone does, so that another training may turn it round; else ``not decided``.
+        ``better`` or ``worse`` where both intervals leave out 0 on the same side; with IMAGES_ONLY behind it where the
+        one over images alone does, so that other seeds may reverse it; else ``not decided``.
         """
         side = self.over_images.side if self.over_images else 0
         if not side:
             return 'not decided'
         word = 'better' if side > 0 else 'worse'
-        decided = self.over_trainings is not None and self.over_trainings.side == side
-        return word if decided else f'{word}{HERE}'
+        decided = self.over_seeds is not None and self.over_seeds.side == side
+        return word if decided else f'{word}{IMAGES_ONLY}'
 
 
 def compare(
@@ -101,18 +101,20 @@ def compare(
     return Comparison(
         difference=float(scores.mean() - base.mean()),
         over_images=over_images,
-        over_trainings=welch(scores, base) if len(seeds) > 1 else None,
+        over_seeds=welch(scores, base) if len(seeds) > 1 else None,
         share_above=share_above,
         images=len(images),
         seeds=seeds,
     )
 
 
-def welch(method: NDArray[np.float64], reference: NDArray[np.float64], level: float = LEVEL) -> Interval:
-    """Welch's t interval of the difference of two means; spreads may differ.
+def welch(
+    method: NDArray[np.float64], reference: NDArray[np.float64], level: float = LEVEL
+) -> Interval | None:
+    """Welch's t interval of the difference of two means; spreads may differ; None where no seed differs from another.
 
     Args:
-        method: Figure of every seed, each an independent training.
+        method: Figure of every seed, each an independent run.
         reference: The same of the reference.
         level: Of the interval, in (0, 1).
 
@@ -123,11 +125,7 @@ def welch(method: NDArray[np.float64], reference: NDArray[np.float64], level: fl
         Welch, The generalization of "Student's" problem when several different population variances are
         involved, Biometrika 34, 1947.
     """
-    gap = float(method.mean() - reference.mean())
-    parts = [(one.var(ddof=1) / len(one), len(one) - 1) for one in (method, reference)]
-    error = sum(part for part, _ in parts)
-    if not error:  # no training differs from another: t is 0 / 0
-        return Interval(gap, gap)
-    freedom = error**2 / sum(part**2 / degrees for part, degrees in parts)
-    reach = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(error))
-    return Interval(gap - reach, gap + reach)
+    if not (method.var() or reference.var()):
+        return None
+    found = stats.ttest_ind(method, reference, equal_var=False).confidence_interval(level)
+    return Interval(float(found.low), float(found.high))

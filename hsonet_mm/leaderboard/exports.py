@@ -60,13 +60,13 @@ def markdown(
 def _scores(rows: Iterable[Standing], brief: bool) -> list[str]:
     """One table; a brief one is without the rows that have no figures."""
     heads = ['method', 'weights', 'seeds', 'P', 'R', 'F1', 'IoU', 'OA', 'kappa', 'threshold']
-    heads += ['difference', '95 % over images', '95 % over trainings', 'verdict', 'test scored']
+    heads += ['difference', '95 % over images', '95 % over seeds', 'verdict', 'test scored']
     lines = []
     for row in (row for row in rows if row.figures or not brief):
         cells = [row.method, row.weights or wording.NONE, wording.seeds(row)]
         cells += [wording.percent(row.figures.get(name)) for name in FIGURES]
         cells += [wording.quantity(row.figures.get('threshold'), 1, 3), wording.difference(row)]
-        cells += [wording.interval(row.comparison, kind) for kind in ('images', 'trainings')]
+        cells += [wording.interval(row.comparison, kind) for kind in ('images', 'seeds')]
         lines.append([*cells, row.comparison.verdict if row.comparison else '', wording.test_scored(row)])
     return _table(heads, lines)
 
@@ -122,7 +122,7 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
     matched = any('object_ap' in row.figures for row in rows)
     names = (*FIGURES, *(OBJECTS if matched else ()), 'threshold', *COSTS)
     figures = [f'{name}_{part}' for name in names for part in ('mean', 'std')]
-    ends = [f'{kind}_{end}' for kind in ('images', 'trainings') for end in ('low', 'high')]
+    ends = [f'{kind}_{end}' for kind in ('images', 'seeds') for end in ('low', 'high')]
     gap = ['difference', 'share_above', 'images', 'verdict']
     columns = [*Cell._fields, 'method', 'weights', 'planned', 'seeds', 'failed', *figures, 'reference', *gap]
     columns += [*ends, 'common_seeds', 'timed_on', 'scorings']
@@ -149,9 +149,7 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
         for prefix, one in {'': row.comparison, **row.object_comparisons}.items():
             if one:
                 values = [getattr(one, name) for name in gap]
-                values += [
-                    end for pair in (one.over_images, one.over_trainings) for end in pair or (None, None)
-                ]
+                values += [end for pair in (one.over_images, one.over_seeds) for end in pair or (None, None)]
                 heads = (f'{prefix}_{name}' if prefix else name for name in (*gap, *ends))
                 known |= zip(heads, values, strict=True)
         writer.writerow({name: '' if _empty(value) else value for name, value in known.items()})

@@ -20,7 +20,7 @@ def object_table(rows: Iterable[Standing]) -> tuple[list[str], list[list[str]]]:
     """Heads and lines of the table; there are no lines where no run has matched objects."""
     heads = ['method', 'seeds', *(NAMES[name] for name in OBJECTS)]
     for figure in COMPARED:
-        heads += [f'{NAMES[figure]}: difference', '95 % over images', '95 % over trainings', 'verdict']
+        heads += [f'{NAMES[figure]}: difference', '95 % over images', '95 % over seeds', 'verdict']
     return heads, [_line(row) for row in rows if 'object_ap' in row.figures]
 
 
@@ -28,6 +28,6 @@ def _line(row: Standing) -> list[str]:
     cells = [row.method, seeds(row), *(percent(row.figures[name]) for name in OBJECTS)]
     for figure in COMPARED:
         gap = compared(row, figure)
-        cells += [difference(row, figure), *(interval(gap, kind) for kind in ('images', 'trainings'))]
+        cells += [difference(row, figure), *(interval(gap, kind) for kind in ('images', 'seeds'))]
         cells.append(gap.verdict if gap else '')
     return cells

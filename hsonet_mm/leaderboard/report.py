@@ -11,6 +11,7 @@ from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.canvas import MISSING
+from hsonet_mm.leaderboard.comparison import DECIDED
 from hsonet_mm.leaderboard.exports import markdown, table_csv
 from hsonet_mm.leaderboard.gallery import gallery
 from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
@@ -164,7 +165,7 @@ def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]
     facts = {
         'runs': wording.progress(spec, records),
         'left out': wording.left_out(records),
-        'iterations of a training': str(spec.iterations),
+        'iterations of a run': str(spec.iterations),
         'device': _each(row['device'] for row in results),
         'timed on': _each(row.timed_on for rows in tables.values() for row in rows),
         'commit': _each(row['commit'] for row in results),
@@ -193,6 +194,6 @@ def _environment() -> Any:
         'interval': wording.interval,
         'seeds': wording.seeds,
         'test_scored': wording.test_scored,
-        'shade': lambda comparison: comparison.verdict.replace(' ', '-'),
+        'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
     }
     return environment

@@ -25,7 +25,7 @@ COSTS = (
 )  # fmt: skip
 TIMINGS = ('latency_ms', 'throughput')
 ONCE = ('parameters', 'macs', 'iterations', *TIMINGS)
-"""Costs of a method, not of a training: known once, and copied to the row of every seed."""
+"""Costs of a method, not of a run: known once, and copied to the row of every seed."""
 
 
 class Spread(NamedTuple):

@@ -49,18 +49,18 @@ APART = (
 )
 COVERED = (
     'Points of F1 to the reference of the block, on the seeds and the test images that both have, with two 95 % '
-    'intervals. Over images, for these very trainings: a paired bootstrap, which draws the test images with '
-    f'replacement {RESAMPLES:,} times, the same for both methods and all their seeds. Over trainings, for these very '
-    'images: Welch\'s t interval of the F1s of the seeds. "Better" and "worse" mean that both leave out 0; "in '
-    'these runs" that only the one over images does, or that there is one seed, so that another training may turn it '
-    'round. Of twenty comparisons of equal methods, at most about one is expected to be called better or worse. '
-    'Neither interval covers another data set, or that images of one place resemble each other, or that many methods '
-    f'are compared; that over fewer than {FEW} images is somewhat too narrow.'
+    'intervals. Over images, for these very runs: a paired bootstrap, which draws the test images with '
+    f'replacement {RESAMPLES:,} times, the same for both methods and all their seeds. Over seeds, for these very '
+    'images: Welch\'s t interval of the F1s of the seeds. "Better" and "worse" mean that both leave out 0; "over '
+    'images, not over seeds" that the difference is significant over images only, or that there is one seed, so that '
+    'other seeds may reverse it. Of twenty comparisons of equal methods, at most about one is expected to be called '
+    'better or worse. Neither interval covers another data set, or that images of one place resemble each other, or '
+    f'that many methods are compared; that over fewer than {FEW} images is somewhat too narrow.'
 )
 CHOSEN = (
-    'The checkpoint of a training: highest F1 on validation at the threshold that is best there. The threshold "chosen '
+    'The checkpoint of a run: highest F1 on validation at the threshold that is best there. The threshold "chosen '
     'on val": highest F1 on whole images of the validation split of the data that was trained on; it is chosen once '
-    'a training and used for every protocol and every test set. The test splits have no say in either.'
+    'a run and used for every protocol and every test set. The test splits have no say in either.'
 )
 
 PUBLISHED = (
@@ -126,7 +126,7 @@ def interval(comparison: Comparison | None, kind: str) -> str:
 
     Args:
         comparison: Nothing is said where there is none.
-        kind: ``images`` or ``trainings``.
+        kind: ``images`` or ``seeds``.
     """
     if comparison is None:
         return ''
@@ -134,7 +134,8 @@ def interval(comparison: Comparison | None, kind: str) -> str:
         return 'no seed in common'
     ends: Interval | None = getattr(comparison, f'over_{kind}')
     if ends is None:
-        return 'fewer than two images in common' if kind == 'images' else 'one seed'
+        alone = 'one seed' if len(comparison.seeds) == 1 else 'seeds do not differ'
+        return 'fewer than two images in common' if kind == 'images' else alone
     return f'{_signed(ends.low)} to {_signed(ends.high)}'
 
 
@@ -150,7 +151,7 @@ def costs(row: Standing) -> list[str]:
 
 
 def seeds(row: Standing) -> str:
-    """How many of the planned trainings stand behind a row, and how many failed."""
+    """How many of the planned runs stand behind a row, and how many failed."""
     if not row.seeds and not row.failed:
         return 'no run yet'
     if len(row.failed) == row.planned:
@@ -277,13 +278,13 @@ def _against(row: Standing, base: str, rivals: int) -> str:
     text = f'scores {points:.2f} points {where} {base}{on}'
     if comparison.over_images is None:
         return f'{text}; with fewer than two images in common that cannot be decided.'
-    known = comparison.over_trainings is not None
-    trainings = (
-        f'{interval(comparison, "trainings")} over trainings'
+    known = comparison.over_seeds is not None
+    over_seeds = (
+        f'{interval(comparison, "seeds")} over seeds'
         if known
-        else 'unknown over trainings (one seed)'
+        else f'unknown over seeds ({interval(comparison, "seeds")})'
     )
-    text += f', 95 % interval {interval(comparison, "images")} over images, {trainings}: '
+    text += f', 95 % interval {interval(comparison, "images")} over images, {over_seeds}: '
     limits = [f'not corrected for the choice of the best among {rivals}'] if rivals > 1 else []
     if comparison.images < FEW:
         limits.append(f'over {comparison.images} images somewhat too narrow')
