@@ -9,7 +9,6 @@ Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,24 +128,14 @@ def reliability(
 def fit_temperature(counts: LogitCounts) -> float:
     """The temperature of the highest likelihood, to six digits.
 
-    The loss is convex in 1 / T, so its only minimum is found by golden section.
+    The loss is convex in 1 / T, so it has one minimum.
     """
-    low, high = (math.log(temperature) for temperature in TEMPERATURES)
-    return math.exp(_golden_section(lambda x: counts.loss(math.exp(x)), low, high))
+    from scipy.optimize import minimize_scalar
 
-
-def _golden_section(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one minimum in [low, high] has it, to 1e-7."""
-    ratio = (math.sqrt(5) - 1) / 2
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = function(left), function(right)
-    while high - low > 1e-7:
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = function(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = function(right)
-    return (low + high) / 2
+    found = minimize_scalar(
+        lambda x: counts.loss(math.exp(x)),
+        bounds=[math.log(temperature) for temperature in TEMPERATURES],
+        method='bounded',
+        options={'xatol': 1e-7},
+    )
+    return math.exp(found.x)
