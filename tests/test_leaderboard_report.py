@@ -800,7 +800,7 @@ def score_tables(text):
 
 def test_markdown_says_what_its_figures_are_of(board):
     text = (board.out / 'report.md').read_text()
-    for fact in ('runs: 14 of 15 runs have a result, 1 failed', 'iterations of a training: 300',
+    for fact in ('runs: 14 of 15 runs have a result, 1 failed', 'iterations of a run: 300',
                  'device: CPU, 2 threads', 'timed on: CPU, 1 thread', 'commit: abc1234'):  # fmt: skip
         assert f'- {fact}\n' in text
     page = ' '.join((board.out / 'index.html').read_text().split())
