@@ -1689,7 +1689,7 @@ UP, DOWN, WIDE = (0.01, 0.03), (-0.03, -0.01), (-0.05, 0.09)
             ['Best is the reference', 'Next is tinycd, which scores 2.00 points below it, 95 %', ': worse.'],
         ),
         (rows_of(0.02, None), ['fewer than two images in common that cannot be decided']),
-        (rows_of(0.02, UP, images=25), [' runs. The intervals are over 25 images somewhat too narrow.']),
+        (rows_of(0.02, UP, images=25), [' seeds. The intervals are over 25 images somewhat too narrow.']),
         (rows_of(math.nan, None, images=0), ['cannot be compared with the reference hsonet_lite: they have no image']),
     ],
 )  # fmt: skip
