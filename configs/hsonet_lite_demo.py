@@ -34,5 +34,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
     dict(type='PolyLR', power=1.0, begin=50, end=700, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=700, val_interval=175)
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=700, val_interval=175)
 default_hooks.checkpoint.interval = 175

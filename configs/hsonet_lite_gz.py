@@ -14,5 +14,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
     dict(type='PolyLR', power=1.0, begin=100, end=1500, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=1500, val_interval=250)
 default_hooks.checkpoint.interval = 250

@@ -28,5 +28,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=200),
     dict(type='PolyLR', power=1.0, begin=200, end=4500, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=4500, val_interval=500)
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=4500, val_interval=500)
 default_hooks.checkpoint.interval = 500

@@ -23,6 +23,7 @@ __all__ = [
     'load_config',
     'read_config',
     'set_iterations',
+    'set_up_loaders',
     'short_hash',
 ]
 
@@ -190,6 +191,19 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         hooks.checkpoint.interval = iterations // validations
     if hooks.get('logger'):
         hooks.logger.interval = min(hooks.logger.get('interval', iterations), iterations)
+
+
+def set_up_loaders(cfg: Config) -> None:
+    """Take from data loaders without workers what PyTorch allows with workers alone.
+
+    Args:
+        cfg: The config, changed in place.
+    """
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if loader and not loader.get('num_workers'):
+            for key in ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context'):
+                loader.pop(key, None)
 
 
 def built_wrongly(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ TINY = {
         {'type': 'MultiImgPackSegInputs'},
     ],
     'param_scheduler': [{'type': 'ConstantLR', 'factor': 1.0, 'by_epoch': False}],
-    'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 4, 'val_interval': 2},
+    'train_cfg': {'type': 'hsonet_mm.ResumableTrainLoop', 'max_iters': 4, 'val_interval': 2},
     'default_hooks.checkpoint.interval': 2,
     'default_hooks.logger.interval': 1,
 }

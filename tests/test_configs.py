@@ -69,7 +69,7 @@ def test_says_what_a_result_depends_on(path):
     assert cfg.param_scheduler[-1]['end'] == max_iters
     assert all(earlier['end'] == later['begin'] for earlier, later in pairwise(cfg.param_scheduler))
     assert cfg.default_hooks.checkpoint.by_epoch is cfg.log_processor.by_epoch is False
-    assert cfg.default_hooks.checkpoint.save_best == ('changed/f1' if path in CHANGE else 'mIoU')
+    assert cfg.default_hooks.checkpoint.save_best == ('changed/best_f1' if path in CHANGE else 'mIoU')
 
 
 @every_change_config

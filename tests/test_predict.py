@@ -326,7 +326,7 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
         *((path, 'no checkpoint') for path in (paths['text'], *texts)),
         (paths['code'], r'holds code \((posix|nt)\.mkdir\)'),
         (paths['list'], 'holds no weights'),
-        (paths['narrow'], rf'{name} is \(\[2, 8, 1, 1\]\) in the file and \(\[1, 8, 1, 1\]\) in the model'),
+        (paths['narrow'], rf'{name} is \[2, 8, 1, 1\] in the file and \[1, 8, 1, 1\] in the model'),
         (paths['more'], '1 weights are unknown to it, first ema.weight'),
         (
             paths['renamed'],

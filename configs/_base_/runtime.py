@@ -27,11 +27,11 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='hsonet_mm.ChangeCheckpointHook',
         by_epoch=False,
         interval=4000,
         max_keep_ckpts=2,
-        save_best='changed/f1',
+        save_best='changed/best_f1',  # F1 at the best threshold of validation
         rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='CDVisualizationHook', interval=1))

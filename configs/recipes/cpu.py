@@ -25,6 +25,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
     dict(type='PolyLR', power=1.0, begin=100, end=2000, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=500)
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=2000, val_interval=500)
 default_hooks.checkpoint.interval = 500
 default_hooks.logger.interval = 10  # the points of the curves; EO-loss logs as often

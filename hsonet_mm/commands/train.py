@@ -3,22 +3,25 @@
 import argparse
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
-from hsonet_mm.config import add_config_arguments, load_config, set_iterations
+from hsonet_mm.config import add_config_arguments, load_config, set_iterations, set_up_loaders
+from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
+from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
+from hsonet_mm.engine.trackers import TRACKERS, add_tracker, check_trackers
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.checkpoints import Checkpoint, load_weights, read_checkpoint
 
 __all__ = ['add_arguments', 'run', 'train']
 
-FIGURES = {'changed/f1': 'changed F1'}
+FIGURES = {'changed/f1': 'changed F1', 'changed/best_f1': 'changed F1'}
 """What figures are called in the terminal, where not by their name in the log."""
 
 
@@ -26,7 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet train``."""
     add_config_arguments(parser)
     parser.add_argument(
-        '--resume', action='store_true', help='go on from the latest checkpoint of the work dir'
+        '--resume',
+        nargs='?',
+        const='',
+        metavar='PATH',
+        help='go on from this checkpoint [the newest one of the work dir, from scratch where there is none]',
+    )
+    parser.add_argument(
+        '--init-from',
+        type=Path,
+        metavar='PATH',
+        help='start from the weights of this checkpoint that fit, and list those that do not',
     )
     parser.add_argument(
         '--iters', type=int, help='iterations of the training, to which its schedules stretch'
@@ -37,19 +50,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how often to validate and save a checkpoint, evenly spaced [about as often as the config does]',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
-    parser.add_argument('--tensorboard', action='store_true', help='also write the log for TensorBoard')
+    for package, (_, name) in TRACKERS.items():
+        parser.add_argument(f'--{package}', action='store_true', help=f'also write the log for {name}')
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit code."""
     cfg = load_config(args)
-    cfg.resume = args.resume or cfg.get('resume', False)
+    if args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume or None
+    if args.init_from is not None:
+        cfg.init_from = str(args.init_from)
     if args.iters is not None or args.validations is not None:
         set_iterations(cfg, args.iters, args.validations)
     if args.amp:
         _use_mixed_precision(cfg)
-    if args.tensorboard:
-        _use_tensorboard(cfg)
+    for package in TRACKERS:
+        if getattr(args, package):
+            add_tracker(cfg, package)
     runner = train(cfg)
     if is_main_process():
         print(_summary(runner, args))
@@ -60,13 +78,20 @@ def train(cfg: Config) -> Runner:
     """Train a config.
 
     Raises:
-        UserError: if the head's classes are not those of the data set, the checkpoint to go on from is not one of
-            this model, or the best checkpoint is to be chosen by a figure that validation does not report.
+        UserError: if the head's classes are not those of the data set, the checkpoint to go on from cannot be used or
+            is not one of this model, a package is missing, or the best checkpoint is to be chosen by a figure that
+            validation does not report.
     """
+    set_up_loaders(cfg)
+    check_trackers(cfg)
+    resumed, start = _set_start(cfg)
     runner = Runner.from_cfg(cfg)
     _check_optimizer(cfg)
     _check_classes(runner)
-    _check_start(runner, cfg)
+    if resumed is not None:
+        load_weights(getattr(runner.model, 'module', runner.model), resumed)
+    if start is not None:
+        runner.register_hook(start)
     try:
         runner.train()
     except KeyError as error:
@@ -83,8 +108,11 @@ def train(cfg: Config) -> Runner:
 
 def _chosen_by(runner: Runner) -> Sequence[str]:
     """The figures by which the best checkpoint is chosen, mostly one."""
-    hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
-    return next((hook.key_indicators for hook in hooks if hook.save_best), ())
+    hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best)
+    return next(
+        (hook.figures if isinstance(hook, ChangeCheckpointHook) else hook.key_indicators for hook in hooks),
+        (),
+    )
 
 
 def _check_optimizer(cfg: Config) -> None:
@@ -106,11 +134,29 @@ def _check_classes(runner: Runner) -> None:
         )
 
 
-def _check_start(runner: Runner, cfg: Config) -> None:
-    """Refuse a checkpoint of another model, of which MMEngine would load what happens to fit."""
-    path = cfg.get('load_from') or (find_latest_checkpoint(runner.work_dir) if cfg.get('resume') else None)
-    if path is not None and '://' not in path:
-        load_weights(getattr(runner.model, 'module', runner.model), path)
+def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
+    """Decide what a training starts from; the config then says so to MMEngine.
+
+    A training that was interrupted is past its start: ``--init-from`` and ``load_from`` do not count for it.
+
+    Returns:
+        The checkpoint to go on from, and the hook that loads other weights.
+    """
+    init_from = cfg.pop('init_from', None)
+    if cfg.get('resume') and (checkpoint := checkpoint_to_resume(cfg)):
+        cfg.load_from = str(checkpoint.path)
+        if cfg.setdefault('randomness', {}).get('seed') is None:  # else it would be another at each start
+            cfg.randomness['seed'] = checkpoint.meta.get('seed')
+        return checkpoint, None
+    cfg.resume = False
+    if init_from is not None:
+        cfg.load_from = None
+        return None, StartHook(init_from, partly=True)
+    path = cfg.get('load_from')
+    if path is None or '://' in path:  # MMEngine downloads it
+        return None, None
+    cfg.load_from = None
+    return None, StartHook(path, partly=False)
 
 
 def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
@@ -133,24 +179,17 @@ def _use_mixed_precision(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def _use_tensorboard(cfg: Config) -> None:
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
-        raise UserError('--tensorboard needs TensorBoard: pip install "hsonet_mm[tensorboard]"') from None
-    cfg.setdefault('visualizer', {'type': 'Visualizer'})
-    cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
-    cfg.visualizer.vis_backends.append({'type': 'TensorboardVisBackend'})
-
-
 def _summary(runner: Runner, args: argparse.Namespace) -> str:
-    best: Any = runner.message_hub.runtime_info.get('best_ckpt')
+    info = runner.message_hub.runtime_info
     lines = [f'Trained {runner.iter} iterations; log and checkpoints are in {runner.work_dir}']
-    if best:
-        score = runner.message_hub.runtime_info.get('best_score')
+    if best := info.get('best_ckpt'):
         (figure,) = _chosen_by(runner)
-        lines.append(f'Best on validation: {best} ({FIGURES.get(figure, figure)} {score:.4f})')
+        threshold = read_checkpoint(best).threshold
+        at = '' if threshold is None else f' at threshold {threshold[0]:.3f}, which it carries'
+        lines.append(
+            f'Best on validation: {best} ({FIGURES.get(figure, figure)} {info["best_score"]:.4f}{at})'
+        )
         lines.append(f'Test it: {_next_command("test", args, best)}')
         if figure in FIGURES:
-            lines.append(f'Choose its threshold on validation: {_next_command("calibrate", args, best)}')
+            lines.append(f'Calibrate its probabilities: {_next_command("calibrate", args, best)}')
     return '\n'.join(lines)

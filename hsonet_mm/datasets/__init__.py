@@ -2,6 +2,7 @@
 
 from hsonet_mm.datasets.change_dataset import ChangeDataset
 from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, MultiImgLoadImageFromFile
+from hsonet_mm.datasets.seeded_sampler import SeededSampler
 from hsonet_mm.datasets.transforms import MultiImgBalancedCrop, MultiImgRandomRot90, MultiImgRandomScale
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     'MultiImgLoadImageFromFile',
     'MultiImgRandomRot90',
     'MultiImgRandomScale',
+    'SeededSampler',
 ]

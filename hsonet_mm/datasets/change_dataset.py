@@ -10,9 +10,11 @@ from typing import Any
 from mmengine import fileio, list_from_file
 from mmseg.datasets import BaseSegDataset
 
+from hsonet_mm.datasets.seeded_sampler import SeededIndex
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.registry import DATASETS
+from hsonet_mm.seeding import seed_everything
 
 __all__ = ['IMAGE_SUFFIXES', 'ChangeDataset', 'expand_variables']
 
@@ -98,6 +100,13 @@ class ChangeDataset(BaseSegDataset):
             ann_file=ann_file,
             **kwargs,
         )
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        """A sample, augmented by the seed that its index may bring, see :class:`hsonet_mm.datasets.SeededSampler`."""
+        if isinstance(idx, SeededIndex):
+            seed_everything(idx.seed)
+        sample: dict[str, Any] = super().__getitem__(int(idx))
+        return sample
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the pairs, sorted by name."""

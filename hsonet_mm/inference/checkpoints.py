@@ -1,73 +1,163 @@
-"""Loading the weights of a checkpoint: safely, completely, or not at all."""
+"""Loading the weights of a checkpoint: safely, and completely unless asked for what fits."""
 
 import pickle
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['load_weights']
+__all__ = ['Checkpoint', 'Fit', 'load_fitting', 'load_weights', 'read_checkpoint']
+
+WRAPPERS = ('module', '_orig_mod', 'model', 'ema_model')
+"""Names that wrappers put into keys: DistributedDataParallel and averaged models, torch.compile, Lightning, EMA."""
+COUNTERS = ('steps', 'n_averaged')
+"""What averaged models of MMEngine and PyTorch keep beside weights."""
+CONTAINERS = ('state_dict', 'model_state_dict', 'model')
+"""Where files keep their weights; others are a bare ``state_dict``."""
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+@dataclass(frozen=True)
+class Checkpoint:
+    """Content of a checkpoint file.
+
+    Attributes:
+        path: The file.
+        state: Its weights.
+        meta: What MMEngine notes of the training: ``iter``, ``epoch``, ``seed`` ..., and our ``val_threshold``.
+        content: Everything in the file.
+    """
+
+    path: Path
+    state: Mapping[str, Tensor]
+    meta: Mapping[str, Any]
+    content: Mapping[str, Any]
+
+    @property
+    def threshold(self) -> tuple[float, str] | None:
+        """The threshold of validation that the training noted and where it is from, in words; None without one."""
+        noted = self.meta.get('val_threshold')
+        if not isinstance(noted, Mapping):
+            return None
+        value, iteration = noted.get('value'), noted.get('iter')
+        if not isinstance(value, float) or not 0 < value < 1:
+            raise UserError(
+                f'the checkpoint {self.path} notes the threshold {value}: give one with --threshold'
+            )
+        return value, f'of validation at iteration {iteration}, in {self.path.name}'
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of loading the weights that fit.
+
+    Attributes:
+        loaded: How many weights of the model are from the file.
+        adapted: First convolutions whose number of bands was adapted, in words.
+        kept: Weights of the model that the file lacks or has in another shape, in words; they stay as they were.
+        unused: Weights of the file that the model does not have.
+    """
+
+    loaded: int = 0
+    adapted: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+
+def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
     """Load the weights of a checkpoint into the model that it was trained as.
 
     The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of
-    another model is refused rather than loaded in part.
+    another model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
+    (``module.``, ``_orig_mod.``, ``model.``, ``ema_model.``) are left out; of a model and its moving average in one
+    file, the average is taken.
 
     Args:
         model: The model.
-        path: A file written by a training, or a bare ``state_dict``.
+        source: A file written by a training, or a bare ``state_dict``; or its content.
+
+    Returns:
+        The content of the file.
 
     Raises:
         UserError: if the file is missing, truncated, holds code or belongs to another model.
     """
-    state = {key.removeprefix('module.'): value for key, value in _read_state(Path(path)).items()}
-    try:
-        keys = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        found = re.search(
-            r'size mismatch for (\S+):.*?shape (.*?) from.*?model is (.*?)\.?$', str(error), re.M
-        )
-        if found is None:
-            raise
-        name, there, here = found.groups()
-        raise _other_model(
-            path, f'{name} is {_shape(there)} in the file and {_shape(here)} in the model'
-        ) from None
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+    own = model.state_dict()
+    state = _unwrapped(checkpoint.state, own)
+    wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if wrong:
+        raise _other_model(checkpoint.path, _shapes(wrong[0], state, own))
     differences = [
         f'{len(names)} weights {what}, first {names[0]}'
         for names, what in (
-            (keys.missing_keys, 'of the model are missing'),
-            (keys.unexpected_keys, 'are unknown to it'),
+            ([name for name in own if name not in state], 'of the model are missing'),
+            ([name for name in state if name not in own], 'are unknown to it'),
         )
         if names
     ]
     if differences:
-        raise _other_model(path, '; '.join(differences))
+        raise _other_model(checkpoint.path, '; '.join(differences))
+    model.load_state_dict(state)
+    return checkpoint
 
 
-def _shape(text: str) -> str:
-    """``torch.Size([2, 3])`` in short."""
-    return text.replace('torch.Size', '')
+def load_fitting(model: nn.Module, path: str | Path) -> Fit:
+    """Load the weights of a checkpoint that fit into a model, to fine-tune from them.
+
+    A first convolution for another number of bands is adapted as timm does it: the bands of the file are repeated, and
+    scaled so that the response to equal bands is the same [timm, ``adapt_input_conv``]. All else must have its shape.
+
+    Args:
+        model: The model; its preprocessor says how many bands a date has.
+        path: A file written by a training, or a bare ``state_dict``.
+
+    Raises:
+        UserError: as :func:`load_weights`, but for weights that do not fit; and if none fits.
+    """
+    own = model.state_dict()
+    state = _unwrapped(read_checkpoint(path).state, own)
+    fit = Fit(unused=[name for name in state if name not in own])
+    taken: dict[str, Tensor] = {}
+    bands = _bands(model)
+    for name, weight in own.items():
+        given = state.get(name)
+        if given is None:
+            fit.kept.append(f'{name} (not in the file)')
+        elif given.shape == weight.shape:
+            taken[name] = given
+        elif bands and (adapted := _for_bands(given, weight, bands)) is not None:
+            taken[name] = adapted
+            fit.adapted.append(_shapes(name, state, own))
+        else:
+            fit.kept.append(_shapes(name, state, own))
+    if not taken:
+        raise UserError(
+            f'no weight of {path} fits the model of the config: give a checkpoint of a similar model'
+        )
+    model.load_state_dict(taken, strict=False)
+    return Fit(len(taken), fit.adapted, fit.kept, fit.unused)
 
 
-def _other_model(path: str | Path, reason: str) -> UserError:
-    return UserError(
-        f'{path} is a checkpoint of another model than the config describes ({reason}): '
-        'give the config that it was trained with'
-    )
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint file as plain tensors; code in it is never run.
 
+    Args:
+        path: A file written by a training, or a bare ``state_dict``.
 
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    Raises:
+        UserError: if the file is missing, truncated, holds code or no weights.
+    """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f'the checkpoint {path} does not exist: give a .pth file that a training wrote')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content: Any = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code is None:
@@ -82,7 +172,62 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(
             f'{path} is no checkpoint, or damaged: give a .pth file that a training wrote'
         ) from None
-    state: Any = content.get('state_dict', content) if isinstance(content, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    content = content if isinstance(content, Mapping) else {}
+    inner = (content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping))
+    state = next(inner, content)
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f'{path} holds no weights: give a .pth file that a training wrote')
-    return dict(state)
+    meta = content.get('meta')
+    return Checkpoint(path, dict(state), meta if isinstance(meta, Mapping) else {}, content)
+
+
+def _unwrapped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names of the model, as far as leaving out the names of wrappers leads there."""
+    found: dict[str, Tensor] = {}
+    averaged: dict[str, Tensor] = {}
+    for name, weight in state.items():
+        parts = name.split('.')
+        bare = name if name in own else '.'.join(part for part in parts if part not in WRAPPERS)
+        (averaged if 'ema_model' in parts and bare != name else found)[bare if bare in own else name] = weight
+    found |= averaged
+    if any(name not in state for name in found):  # something was wrapped
+        found = {
+            name: w for name, w in found.items() if name in own or name.rpartition('.')[2] not in COUNTERS
+        }
+    return found
+
+
+def _bands(model: nn.Module) -> int | None:
+    """Bands of one date, as the model's preprocessor normalises them; None where it does not say."""
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    return mean.numel() // 2 if isinstance(mean, Tensor) and mean.numel() > 1 else None
+
+
+def _for_bands(given: Tensor, weight: Tensor, bands: int) -> Tensor | None:
+    """The kernel of a first convolution for another number of bands; None where this is no such convolution.
+
+    Shapes:
+        given (O, D * B', k, k) and weight (O, D * B, k, k) of B bands, with D = 1 or, where a network sees both dates
+        stacked, D = 2.
+    """
+    if given.ndim != 4 or given[:, 0].shape != weight[:, 0].shape:
+        return None
+    dates, rest = divmod(weight.shape[1], bands)
+    if rest or dates not in (1, 2) or given.shape[1] % dates:
+        return None
+    parts = []
+    for part in given.chunk(dates, dim=1):
+        repeats = -(-bands // part.shape[1])
+        parts.append(part.repeat(1, repeats, 1, 1)[:, :bands] * (part.shape[1] / bands))
+    return torch.cat(parts, dim=1)
+
+
+def _shapes(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:
+    return f'{name} is {list(there[name].shape)} in the file and {list(here[name].shape)} in the model'
+
+
+def _other_model(path: str | Path, reason: str) -> UserError:
+    return UserError(
+        f'{path} is a checkpoint of another model than the config describes ({reason}): '
+        'give the config that it was trained with; hsonet train --init-from takes what fits'
+    )

@@ -1,0 +1,60 @@
+"""A sampler whose samples are augmented alike whoever loads them, and which resumes without reading data."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from mmengine.dataset import InfiniteSampler
+
+from hsonet_mm.registry import DATA_SAMPLERS
+from hsonet_mm.seeding import derived_seed
+
+__all__ = ['SeededIndex', 'SeededSampler']
+
+
+class SeededIndex(int):
+    """Index of a sample, with the seed of its random augmentation.
+
+    Attributes:
+        seed: In [0, 2^32).
+    """
+
+    seed: int
+
+    def __new__(cls, index: int, seed: int) -> 'SeededIndex':  # noqa: D102
+        self = super().__new__(cls, index)
+        self.seed = seed
+        return self
+
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
+        return int(self), self.seed
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(InfiniteSampler):
+    """MMEngine's ``InfiniteSampler``, whose indices bring the seed of what is random about their sample.
+
+    The seed follows from the seed of the run and the position in the stream of samples, so that a sample is the same
+    for any number of workers, and after a resume. :class:`~hsonet_mm.ChangeDataset` heeds it.
+
+    Args:
+        dataset: Data set to draw from.
+        shuffle: Whether to draw in random order.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, dataset: object, shuffle: bool = True, seed: int | None = None) -> None:
+        super().__init__(dataset, shuffle, seed)
+        self._start = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Begin as if this process had drawn some samples already; none of them is read.
+
+        Args:
+            num_samples: How many, counted from the start of the run.
+        """
+        self._start = num_samples
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        indices = islice(self._indices_of_rank(), self._start, None)
+        for position, index in enumerate(indices, self._start):
+            yield SeededIndex(index, derived_seed(self.seed, position * self.world_size + self.rank))

@@ -1,0 +1,139 @@
+"""The hook that saves checkpoints: chosen at the threshold of validation, which they carry."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+
+from hsonet_mm.registry import HOOKS
+
+__all__ = ['ChangeCheckpointHook']
+
+
+@HOOKS.register_module()
+class ChangeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook`` for one figure, with three differences.
+
+    - Every checkpoint holds the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
+      class "changed" there, and its ``iter``. The checkpoint of an iteration that is validated is saved before, and
+      again afterwards.
+    - The best checkpoint is named for the figure without the word "best": ``changed/best_f1``, F1 at the best
+      threshold of validation, makes ``best_changed_f1_iter_N.pth``.
+    - Checkpoints that the training does not go on from, of an earlier training or of later iterations, do not stay
+      beside its own: they are moved to ``earlier_<time>`` in the same folder.
+
+    Args:
+        save_best: Figure of a validation by which the best checkpoint is chosen; None keeps none.
+        rule: ``'greater'`` or ``'less'``: which value of it is better.
+        **kwargs: The other arguments of ``CheckpointHook``.
+    """
+
+    def __init__(
+        self, save_best: str | None = 'changed/best_f1', rule: str | None = 'greater', **kwargs: Any
+    ) -> None:
+        self.figure = save_best
+        self._name = None if save_best is None else re.sub(r'(^|/)best_', r'\1', save_best)
+        super().__init__(save_best=self._name, rule=rule, **kwargs)
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of a validation by which the best checkpoint is chosen, one or none."""
+        return [] if self.figure is None else [self.figure]
+
+    def before_train(self, runner: Any) -> None:
+        """Find the best checkpoint so far, also where the folder was moved, and put aside what is not of this run."""
+        super().before_train(runner)
+        info = runner.message_hub.runtime_info
+        if self._name is not None and (best := info.get('best_ckpt')):
+            here = Path(self.out_dir) / Path(best).name
+            if here.is_file():
+                self.best_ckpt_path = str(here)
+                info['best_ckpt'] = self.best_ckpt_path
+            else:  # it was deleted, or the training goes on in another folder: the next validation sets the mark
+                self.best_ckpt_path = None  # type: ignore[assignment]
+                del info['best_ckpt'], info['best_score']
+        if is_main_process():
+            self._put_aside(runner)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Put the threshold of the last validation into the checkpoint."""
+        if threshold := runner.message_hub.runtime_info.get('val_threshold'):
+            checkpoint['meta']['val_threshold'] = threshold
+
+    def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any]) -> None:
+        """Note the threshold; save the best checkpoint, or the last one again.
+
+        Args:
+            runner: The runner.
+            metrics: Figures of the validation.
+
+        Raises:
+            KeyError: if they lack the figure of ``save_best``.
+        """
+        runner.message_hub.update_info('val_threshold', _threshold(metrics, runner.iter))
+        if self._name is None or self.figure is None:
+            self._save_again(runner)
+            return
+        before = runner.message_hub.runtime_info.get('best_score')
+        super().after_val_epoch(runner, {**metrics, self._name: metrics[self.figure]})
+        better = runner.message_hub.runtime_info.get('best_score') != before
+        if (
+            not better or self.last_ckpt is None
+        ):  # MMEngine saves again if it is better and this process saved it
+            self._save_again(runner)
+        if better and is_main_process():
+            for path in self._checkpoints():
+                if path.name.startswith('best_') and path != Path(self.best_ckpt_path or ''):
+                    path.unlink()
+
+    def _save_again(self, runner: Any) -> None:
+        """Save the last checkpoint with what its validation said, as MMEngine does where it is the best."""
+        name = self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
+        if self.file_backend.isfile(self.file_backend.join_path(self.out_dir, name)):
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta={'epoch': runner.epoch, 'iter': runner.iter},
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+            )
+
+    def _checkpoints(self) -> Iterator[Path]:
+        """The checkpoints in the folder, where it is one of this machine."""
+        unit = 'epoch' if self.by_epoch else 'iter'
+        for path in sorted(Path(self.out_dir).glob('*.pth')):
+            if re.fullmatch(rf'(best_.+_)?{unit}_\d+\.pth', path.name):
+                yield path
+
+    def _put_aside(self, runner: Any) -> None:
+        done = runner.epoch if self.by_epoch else runner.iter
+        later = [path for path in self._checkpoints() if int(path.stem.rpartition('_')[2]) > done]
+        if not later:
+            return
+        aside = Path(self.out_dir) / f'earlier_{runner.timestamp}'
+        aside.mkdir(exist_ok=True)
+        for path in later:
+            for file in path.parent.glob(f'{path.name}*'):  # its calibration, too
+                shutil.move(file, aside / file.name)
+        note = Path(runner.work_dir) / 'last_checkpoint'
+        if note.is_file() and Path(note.read_text(encoding='utf-8')).name in {path.name for path in later}:
+            note.unlink()
+        runner.logger.warning(
+            f'{self.out_dir} holds checkpoints of an earlier training ({", ".join(path.name for path in later)}): '
+            f'they are moved to {aside}'
+        )
+
+
+def _threshold(metrics: Mapping[str, Any], iteration: int) -> dict[str, float] | None:
+    """The best threshold among the figures of a validation; None without one, or without a changed pixel found."""
+    key = next((name for name in metrics if name.endswith('best_threshold')), None)
+    f1 = metrics.get(key.removesuffix('threshold') + 'f1', 0.0) if key else 0.0
+    if key is None or not f1 > 0:
+        return None
+    return {'value': float(metrics[key]), 'f1': float(f1), 'iter': iteration}

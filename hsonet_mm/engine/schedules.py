@@ -1,0 +1,62 @@
+"""Schedules of a resumed training: what the config says now, not what it said when the training began."""
+
+import warnings
+from typing import Any
+
+__all__ = ['follow_config']
+
+PROGRESS = {'last_step', '_global_step', '_last_value'}
+"""What the state of a scheduler says about how far it is; the rest says what it is."""
+
+
+def follow_config(runner: Any) -> None:
+    """Bring a resumed training to where the schedules of its config are at this iteration.
+
+    MMEngine restores schedules from the checkpoint whatever the config says, so that a training that was resumed for
+    more iterations goes on at the learning rate of its end, mostly 0. Where learning rate, length or kind of schedules
+    differ, they are built from the config and stepped to this iteration; otherwise nothing changes.
+
+    Args:
+        runner: The runner, resumed, before its first iteration.
+    """
+    restored = runner.param_schedulers
+    if (
+        not isinstance(restored, list)
+        or not restored
+        or any(hasattr(one, 'need_val_args') for one in restored)
+    ):
+        return  # several optimisers, or a schedule that depends on validations: as MMEngine restored them
+    optimizer = runner.optim_wrapper
+    rates = [group['lr'] for group in optimizer.param_groups]
+    fresh = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
+    runner.scale_lr(fresh, runner.auto_scale_lr)
+    for group, wanted in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+        group['lr'] = group['initial_lr'] = wanted['lr']
+    schedulers = _build(runner)
+    if [_kind(one) for one in schedulers] == [_kind(one) for one in restored]:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group['lr'] = rate
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # PyTorch's advice to step the optimiser before its schedules
+        for _ in range(runner.iter):
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+    runner.param_schedulers = schedulers
+    lengths = ', '.join(f'{type(one).__name__} to iteration {one.end}' for one in schedulers)
+    runner.logger.warning(
+        f'The schedules are not those of the checkpoint; they follow the config from here ({lengths}; learning rate '
+        f'{rates[0]:.3g} before, {optimizer.param_groups[0]["lr"]:.3g} now)'
+    )
+
+
+def _build(runner: Any) -> list[Any]:
+    """The schedulers of the config, at their start."""
+    return runner.build_param_scheduler(runner.cfg.param_scheduler)
+
+
+def _kind(scheduler: Any) -> tuple[type, dict[str, Any]]:
+    """What a scheduler is, without how far it is."""
+    state = scheduler.state_dict()
+    return type(scheduler), {key: value for key, value in state.items() if key not in PROGRESS}

@@ -1,0 +1,130 @@
+"""How a training starts: from a checkpoint of its own, from weights of another, or from scratch."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference.checkpoints import Checkpoint, load_fitting, load_weights, read_checkpoint
+
+__all__ = ['StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
+
+
+def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
+    """The checkpoint that a training with ``resume=True`` goes on from; None where its work dir holds none.
+
+    That is ``load_from``, a file or a folder, or the newest checkpoint of the work dir.
+
+    Args:
+        cfg: Config of the training, with its work dir.
+
+    Raises:
+        UserError: if it is damaged, only holds weights, or has done more iterations than the config asks for; and if
+            the work dir holds checkpoints, but none to go on from.
+    """
+    named = cfg.get('load_from')
+    if named is None or Path(named).is_dir():
+        checkpoint = newest_checkpoint(Path(named or cfg.work_dir))
+        if checkpoint is None and named:
+            raise UserError(f'{named} holds no checkpoint to go on from: name one with --resume')
+    else:
+        checkpoint = read_checkpoint(named)
+    if checkpoint is None:
+        return None
+    if not {'optimizer', 'message_hub'} <= checkpoint.content.keys() or 'iter' not in checkpoint.meta:
+        raise UserError(
+            f'{checkpoint.path} holds weights without the state of their training, so there is nothing to go on from: '
+            'resume from an iter_*.pth, or start a new training from these weights with --init-from'
+        )
+    for key, unit in (('max_iters', 'iter'), ('max_epochs', 'epoch')):
+        wanted, done = (cfg.get('train_cfg') or {}).get(key), checkpoint.meta[unit]
+        if wanted is not None and done > wanted:
+            raise UserError(
+                f'{checkpoint.path} has done {done} {unit}s and the training is to do {wanted} in all: '
+                f'ask for more, resume from an earlier checkpoint, or name another --work-dir'
+            )
+    return checkpoint
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint of a work dir that a training goes on from.
+
+    MMEngine's ``last_checkpoint`` names it with its whole path, which leads astray once the folder has moved; the file
+    of that name in the folder counts. Without it, the one of the most iterations does. One that was cut off by a kill
+    is passed over, with a warning.
+
+    Args:
+        folder: The work dir.
+
+    Returns:
+        The checkpoint; None if the folder holds no checkpoint at all.
+
+    Raises:
+        UserError: if the folder holds checkpoints and none of them can be gone on from.
+    """
+    candidates = sorted(folder.glob('*.pth'), key=_number, reverse=True)
+    resumable = [path for path in candidates if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
+    note = folder / 'last_checkpoint'
+    if note.is_file() and (text := note.read_text(encoding='utf-8').strip()):
+        found = [path for path in (folder / Path(text).name, Path(text)) if path.is_file()][:1]
+        resumable = found + [path for path in resumable if path not in found]
+    first: UserError | None = None
+    for path in resumable:
+        try:
+            checkpoint = read_checkpoint(path)
+        except UserError as error:
+            first = first or error
+            continue
+        if first is not None:
+            print_log(f'{first}; going on from {path}', logger='current', level=logging.WARNING)
+        return checkpoint
+    if first is not None:
+        raise first
+    if candidates:
+        raise UserError(
+            f'{folder} holds {candidates[0].name}, but no checkpoint to go on from (iter_*.pth): name one with '
+            '--resume PATH, start from these weights with --init-from PATH, or name another --work-dir'
+        )
+    return None
+
+
+def _number(path: Path) -> int:
+    """Iterations or epochs in the name of a checkpoint, -1 without."""
+    digits = path.stem.rpartition('_')[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+class StartHook(Hook):
+    """Loads weights to start from once the network has its initial ones.
+
+    Args:
+        path: A checkpoint, or a bare ``state_dict``.
+        partly: Whether to load what fits and list what does not; otherwise all must fit.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, path: str | Path, partly: bool) -> None:
+        self.path = path
+        self.partly = partly
+
+    def before_train(self, runner: Any) -> None:
+        """Load them."""
+        model = getattr(runner.model, 'module', runner.model)
+        if not self.partly:
+            load_weights(model, self.path)
+            runner.logger.info(f'The training starts from the weights of {self.path}')
+            return
+        fit = load_fitting(model, self.path)
+        runner.logger.info(
+            f'The training starts from {self.path}: {fit.loaded} weights fit, {len(fit.kept)} of the model stay as '
+            f'they were initialised, {len(fit.unused)} of the file are not used'
+        )
+        for title, lines in (('adapted', fit.adapted), ('not loaded', fit.kept), ('not used', fit.unused)):
+            if lines:
+                runner.logger.info(f'{title}:\n' + '\n'.join(f'  {line}' for line in lines))

@@ -1,0 +1,49 @@
+"""Logs of a training beside its files: TensorBoard, Weights & Biases, MLflow."""
+
+from importlib import import_module
+
+from mmengine.config import Config
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['TRACKERS', 'add_tracker', 'check_trackers']
+
+TRACKERS = {
+    'tensorboard': ('TensorboardVisBackend', 'TensorBoard'),
+    'wandb': ('WandbVisBackend', 'Weights & Biases'),
+    'mlflow': ('MLflowVisBackend', 'MLflow'),
+}
+"""Packages, which are also the names of the options and of the extras, with MMEngine's backend and their names."""
+
+
+def add_tracker(cfg: Config, package: str) -> None:
+    """Let a training also write its log for a tracker.
+
+    Args:
+        cfg: Config of the training, changed in place.
+        package: One of TRACKERS.
+    """
+    cfg.setdefault('visualizer', {'type': 'Visualizer'})
+    cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
+    backend = TRACKERS[package][0]
+    if all(one.get('type') != backend for one in cfg.visualizer.vis_backends):
+        cfg.visualizer.vis_backends = [*cfg.visualizer.vis_backends, {'type': backend}]
+
+
+def check_trackers(cfg: Config) -> None:
+    """Look for the packages of the trackers that a config names.
+
+    Raises:
+        UserError: if one is not installed.
+    """
+    types = {one.get('type') for one in (cfg.get('visualizer') or {}).get('vis_backends') or []}
+    for package, (backend, name) in TRACKERS.items():
+        if backend not in types:
+            continue
+        try:
+            import_module(package)
+        except ImportError:
+            raise UserError(
+                f'the log of the training is to go to {name} ({backend}), which is not installed: '
+                f'pip install "hsonet_mm[{package}]", or leave it out'
+            ) from None

@@ -1,0 +1,87 @@
+"""The training loop: MMEngine's, resumed to the same end without reading the data again."""
+
+from typing import Any
+
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_rank
+from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+
+from hsonet_mm.engine.schedules import follow_config
+from hsonet_mm.registry import LOOPS
+from hsonet_mm.seeding import derived_seed, seed_everything
+
+__all__ = ['ResumableTrainLoop']
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(IterBasedTrainLoop):
+    """``IterBasedTrainLoop`` that, resumed, ends where an uninterrupted training does.
+
+    - Each iteration has a seed of its own, for dropout and the like; augmentation is the matter of
+      :class:`~hsonet_mm.datasets.SeededSampler`.
+    - Resumed, it advances the sampler; MMEngine 0.10 loads every batch that was trained before.
+    - Resumed, it follows the schedules of the config, see :func:`~hsonet_mm.engine.schedules.follow_config`.
+    - A validation that was cut off is made up for, so that the best checkpoint is the same.
+
+    It takes the arguments of ``IterBasedTrainLoop``.
+    """
+
+    def run(self) -> Any:
+        """Train; returns the model."""
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter > 0:
+            follow_config(self.runner)
+            self._advance()
+            self._decide_current_val_interval()
+            if self._validates_now() and self.runner.message_hub.runtime_info.get('validated') != self._iter:
+                self._validate()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+            self._decide_current_val_interval()
+            if self._validates_now():
+                self._validate()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """Train on one batch.
+
+        Args:
+            data_batch: The batch.
+        """
+        seed_everything(derived_seed(self.runner.seed, self._iter, get_rank()))
+        super().run_iter(data_batch)
+
+    def _validates_now(self) -> bool:
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        return self.runner.val_loop is not None and self._iter >= self.val_begin and due
+
+    def _validate(self) -> None:
+        # Noted first: the checkpoint of before lacks the note, the one that is saved at the end holds it.
+        self.runner.message_hub.update_info('validated', self._iter)
+        self.runner.val_loop.run()
+
+    def _advance(self) -> None:
+        """Let the data begin behind the batches that were trained before."""
+        loader = self.dataloader
+        if isinstance(loader.sampler, InfiniteSampler) and loader.batch_size is not None:
+            _skip(loader.sampler, self._iter * loader.batch_size)
+            self.dataloader_iterator = _InfiniteDataloaderIterator(loader)
+        else:  # a sampler of another kind: load what was trained before
+            for _ in range(self._iter):
+                next(self.dataloader_iterator)
+
+
+def _skip(sampler: InfiniteSampler, samples: int) -> None:
+    """``sampler.skip``, which MMEngine 0.10 lacks."""
+    if hasattr(sampler, 'skip'):
+        sampler.skip(samples)
+    else:
+        indices = sampler._indices_of_rank()
+        for _ in range(samples):
+            next(indices)
+        sampler.indices = indices
