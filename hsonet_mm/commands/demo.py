@@ -158,7 +158,7 @@ def _read_curve(log_dir: Path) -> Curve:
     records = [json.loads(line) for line in lines]
     training = [record for record in records if 'loss' in record]
     validation = [record for record in records if 'changed/f1' in record]
-    best = max(validation, key=lambda record: record['changed/f1'])
+    best = max(validation, key=lambda record: record['changed/best_f1'])
     return Curve(
         loss=[(record['step'], record['loss']) for record in training],
         zeta=[(record['step'], record['eo_zeta']) for record in training if 'eo_zeta' in record],
@@ -172,14 +172,14 @@ def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
     files = [Path(cfg.work_dir) / f'test_{name}.json' for name in ('half', 'val_threshold', 'hard_cases')]
     half, chosen, hard_cases = map(str, files)
     cfg.test_evaluator = [
-        {'type': 'hsonet_mm.ChangeMetric', 'out_file': half},
+        {'type': 'hsonet_mm.ChangeMetric', 'threshold': 0.5, 'out_file': half},
         {
             'type': 'hsonet_mm.ChangeMetric',
             'threshold': curve.val_threshold,
             'prefix': 'val_threshold',
             'out_file': chosen,
         },
-        {'type': 'hsonet_mm.HardCaseMetric', 'out_file': hard_cases},
+        {'type': 'hsonet_mm.HardCaseMetric', 'threshold': 0.5, 'out_file': hard_cases},
     ]
     evaluate(cfg, checkpoint)
     figures, figures_chosen, cases = (json.loads(file.read_text(encoding='utf-8')) for file in files)

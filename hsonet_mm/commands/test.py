@@ -10,12 +10,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
-from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config
+from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import write_json
-from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.calibration import read_calibration, sidecar_of
+from hsonet_mm.inference.checkpoints import Checkpoint, load_weights
 
 __all__ = ['add_arguments', 'evaluate', 'run']
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threshold',
         default=None,
         help='probability above which a pixel is changed, or "val" for the best one on the validation split '
-        '(default: the one in the config)',
+        '[calibrated, that of validation which the checkpoint carries, or the one in the config]',
     )
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     parser.add_argument('--show-dir', type=Path, help='folder for a picture of every prediction')
@@ -50,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
     ]
     if args.out is not None and ours:
         ours[0].out_file = str(args.out)
-    scores = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
+    scores, threshold = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
     if args.out is not None and not ours:
         write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
     if 'changed/f1' in scores:
-        print(f'changed F1 {scores["changed/f1"]:.4f}')
+        if 'changed/f1_at_0.5' in scores:
+            print(f'changed F1 {scores["changed/f1_at_0.5"]:.4f} at threshold 0.5')
+        print(f'changed F1 {scores["changed/f1"]:.4f}{threshold and f" at threshold {threshold}"}')
     else:
         print(', '.join(f'{name} {score:.4f}' for name, score in scores.items()))
     return 0
@@ -62,18 +65,21 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate(
     cfg: Config, checkpoint: Path, threshold: float | str | None = None, show_dir: Path | None = None
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str]:
     """Score a checkpoint on the config's test split.
 
     Args:
         cfg: config of the model and data.
         checkpoint: file of its weights.
         threshold: probability above which a pixel is changed; ``'val'`` chooses the one with the best F1 on the
-            validation split first; None keeps the config's.
+            validation split first; None takes that of the calibration beside the checkpoint, the one of validation
+            that the checkpoint carries, or else keeps the config's. One that an evaluator of the config names stays,
+            unless another is given here.
         show_dir: folder for a picture of every prediction of the test split.
 
     Returns:
-        Scores by name, as the evaluators report them.
+        Scores by name, as the evaluators report them; and the threshold with its source, in words, empty where it is
+        the config's.
 
     Raises:
         UserError: for a threshold outside (0, 1) or that the config has no use for, pictures that it does not draw, or
@@ -90,6 +96,7 @@ def evaluate(
     if show_dir is not None and cfg.get('visualizer'):
         local = 'CDLocalVisBackend' if cfg.visualizer.type == 'CDLocalVisualizer' else 'LocalVisBackend'
         cfg.visualizer.vis_backends = [{'type': local, 'save_dir': str(show_dir)}]
+    set_up_loaders(cfg)
     runner = Runner.from_cfg(cfg)
     drawing = [hook for hook in runner.hooks if hasattr(hook, 'draw')]
     if show_dir is not None and not (drawing and cfg.get('visualizer')):
@@ -98,33 +105,44 @@ def evaluate(
             'leave it out'
         )
     model = getattr(runner.model, 'module', runner.model)
-    load_weights(model, checkpoint)
+    loaded = load_weights(model, checkpoint)
     if chosen == 'val':
-        chosen = runner.val().get('changed/best_threshold')
-        if chosen is None:
+        value, source = runner.val().get('changed/best_threshold'), 'best on the validation split'
+        if value is None:
             raise UserError(
                 f'--threshold val needs hsonet_mm.ChangeMetric as val_evaluator, which {cfg.filename} lacks: '
                 'add it or give a number'
             )
-        runner.logger.info(f'Threshold chosen on the validation split: {chosen:.3f}')
-    if chosen is not None:
-        ours = [
-            one for one in runner.test_evaluator.metrics if isinstance(one, (ChangeMetric, HardCaseMetric))
-        ]
-        if not ours and model.decode_head.out_channels > 1:
-            raise UserError(
-                f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
-                'one channel: leave it out'
-            )
+    elif chosen is not None:
+        value, source = chosen, 'given'
+    ours = [one for one in runner.test_evaluator.metrics if isinstance(one, (ChangeMetric, HardCaseMetric))]
+    if chosen is None:
+        ours = [one for one in ours if one.threshold is None]
+        value, source = _stored_threshold(loaded) if ours else (None, '')
+    elif not ours and model.decode_head.out_channels > 1:
+        raise UserError(
+            f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
+            'one channel: leave it out'
+        )
+    if value is not None:
+        runner.logger.info(f'Threshold {value:.3f} ({source})')
         for metric in ours:
-            metric.threshold = float(chosen)
-        model.decode_head.threshold = chosen  # one channel: pictures, and metrics that are not ours
+            metric.threshold = float(value)
+        model.decode_head.threshold = value  # one channel: pictures, and metrics that are not ours
         if model.decode_head.out_channels > 1:
-            runner.register_hook(_Threshold(float(chosen)))
+            runner.register_hook(_Threshold(float(value)))
     if show_dir is not None:
         for hook in drawing:
             hook.draw = True
-    return runner.test()
+    return runner.test(), '' if value is None else f'{value:.4g} ({source})'
+
+
+def _stored_threshold(checkpoint: Checkpoint) -> tuple[float | None, str]:
+    """The threshold of the calibration beside a checkpoint, or the one that it carries, and where it is from."""
+    if calibration := read_calibration(checkpoint.path):
+        sidecar = sidecar_of(checkpoint.path).name
+        return calibration.uncalibrated_threshold, f'of {sidecar}, for probabilities before calibration'
+    return checkpoint.threshold or (None, '')
 
 
 class _Threshold(Hook):

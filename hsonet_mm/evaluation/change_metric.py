@@ -47,9 +47,10 @@ class ChangeMetric(BaseMetric):
     All figures are fractions in [0, 1] (kappa in [-1, 1]), not percent. The keys are ``changed/precision``,
     ``changed/recall``, ``changed/f1``, ``changed/iou``, ``changed/oa``, ``changed/kappa`` and, with the
     sweep, ``changed/best_threshold`` and ``changed/best_f1``, the threshold of the highest F1 on this data
-    set. A best threshold found on the test set flatters: choose it on val and pass it as ``threshold`` in
-    test. With objects, ``changed/object_precision``, ``changed/object_recall``, ``changed/object_f1`` and
-    ``changed/object_ap`` are added, see :mod:`hsonet_mm.evaluation.objects`. Figures that are 0 / 0 are 0, see
+    set, and beside a given ``threshold`` ``changed/f1_at_0.5``. A best threshold found on the test set flatters: choose
+    it on val and pass it as ``threshold`` in test. With objects, ``changed/object_precision``,
+    ``changed/object_recall``, ``changed/object_f1`` and ``changed/object_ap`` are added, see
+    :mod:`hsonet_mm.evaluation.objects`. Figures that are 0 / 0 are 0, see
     :mod:`hsonet_mm.evaluation.confusion`.
 
     One image is one result, so the samples that pad the last batch over several processes are cut off and
@@ -169,6 +170,10 @@ class ChangeMetric(BaseMetric):
             threshold, best = curve.best
             figures |= {'best_threshold': threshold, 'best_f1': best.f1}
             report |= {'best': {'threshold': threshold, **best.figures()}, 'curve': _curve(curve)}
+            if self.threshold not in (None, 0.5):
+                half = curve.confusions[curve.thresholds.index(0.5)]
+                figures['f1_at_0.5'] = half.f1
+                report['half'] = {'threshold': 0.5, **half.figures()}
         report['counts'] = counts.counts()
         if matched := [one.objects for one in results if one.objects is not None]:
             objects = join(matched)
@@ -217,6 +222,8 @@ def format_table(report: dict[str, Any]) -> str:
     names = {'precision': 'P', 'recall': 'R', 'f1': 'F1', 'iou': 'IoU', 'oa': 'OA', 'kappa': 'kappa'}
     threshold = report['threshold']
     rows = [(threshold if isinstance(threshold, str) else f'{threshold:.4f}', report)]
+    if 'half' in report:
+        rows.append(('0.5', report['half']))
     if 'best' in report:
         rows.append((f'best {report["best"]["threshold"]:.4f}', report['best']))
     lines = [

@@ -45,6 +45,12 @@ class Calibration:
     temperature: float
     threshold: float
 
+    @property
+    def uncalibrated_threshold(self) -> float:
+        """The probability before calibration that becomes the threshold."""
+        odds = (self.threshold / (1 - self.threshold)) ** self.temperature
+        return odds / (1 + odds)
+
 
 def sidecar_of(model: str | Path) -> Path:
     """Where the sidecar of a model file lies: beside it."""

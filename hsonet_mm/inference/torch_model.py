@@ -42,15 +42,14 @@ class TorchModel:
         network: The model of MMSegmentation, in evaluation mode.
         config: The config, with the options in it.
         name: Names of config and checkpoint.
-        threshold: The model's own threshold.
-        threshold_source: That it is the model's own.
+        threshold: The threshold of validation that the checkpoint carries; else, or where the options set one, that of
+            the head.
+        threshold_source: Where that comes from, in words.
         versions: Versions of what computes, and the hash of the model's part of the config.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
     """
-
-    threshold_source = "the model's own"
 
     def __init__(
         self,
@@ -64,11 +63,16 @@ class TorchModel:
         self.config = read_config(config, cfg_options)
         _set_window(self.config, config, window)
         self.network: Any = _build(self.config, config)
-        load_weights(self.network, checkpoint)
+        loaded = load_weights(self.network, checkpoint)
         self.network.to(self._device).eval()
         head = self.network.decode_head
         threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', None)
-        self.threshold = 0.5 if threshold is None else float(threshold)
+        self.threshold, self.threshold_source = (
+            0.5 if threshold is None else float(threshold),
+            "the model's own",
+        )
+        if loaded.threshold is not None and 'model.decode_head.threshold' not in (cfg_options or {}):
+            self.threshold, self.threshold_source = loaded.threshold
         self.name = f'{Path(config).name} {Path(checkpoint).name}'
         self.versions = {
             'hsonet_mm': __version__,
