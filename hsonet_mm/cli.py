@@ -35,6 +35,17 @@ NEEDED = {
 }
 """Modules without which a command cannot be imported, and what to install."""
 
+WITHOUT_SHARED_MEMORY = (
+    'the processes that load images are out of shared memory (/dev/shm, 64 MB by default in a container): give '
+    'it more (docker run --shm-size=2g, or --ipc=host), or do without these processes (--cfg-options '
+    'train_dataloader.num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0)'
+)
+WORKER_DIED = (
+    'a process that loads images was killed, mostly because the machine ran out of memory: use fewer '
+    '(--cfg-options train_dataloader.num_workers=1), or smaller batches'
+)
+"""Where the processes of a data loader ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hsonet COMMAND ...``; returns the exit code."""
@@ -113,6 +124,15 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
     if isinstance(error, UserError):
         # From a worker of a data loader it arrives with the worker's stack trace in its text.
         return str(error).rsplit('UserError: ', 1)[-1].strip()
+    if isinstance(error, ImportError) and (cure := re.search(r'pip install [\w\-]+', str(error))):
+        return f'{config or "this"} asks for a package that is not installed: {cure[0]}'
+    if died := re.search(r'DataLoader worker .* killed by signal: (\w+)', str(error)):
+        return WORKER_DIED if died[1] == 'Killed' else WITHOUT_SHARED_MEMORY
+    if 'Expected more than 1 value per channel when training' in str(error):
+        return (
+            f'the batch norms of {config or "this model"} cannot train on batches of one image: '
+            'set train_dataloader.batch_size=2 or more (with --cfg-options)'
+        )
     if sys.modules.get('torch') is None:
         return None
     from hsonet_mm.config import built_wrongly

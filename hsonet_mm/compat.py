@@ -10,6 +10,7 @@ import importlib.util
 import io
 import os
 import pickle
+import signal
 import sys
 import types
 import warnings
@@ -51,6 +52,7 @@ def prepare_host() -> None:
     _warn_about_versions()
     _stand_in_for_compiled_ops()
     _load_checkpoints_safely()
+    _end_workers_without_shared_memory()
     _import_quietly('mmseg.datasets')
 
 
@@ -167,6 +169,27 @@ def _load_checkpoints_safely() -> None:
             'TORCH_FORCE_WEIGHTS_ONLY_LOAD=0 as well if you trust your checkpoints',
             stacklevel=4,
         )
+
+
+def _end_workers_without_shared_memory() -> None:
+    """Let a worker of a data loader end where its batch does not fit into shared memory, instead of dropping it.
+
+    Python prints what happened in the thread that sends batches and goes on, so that the training would wait for good.
+    The worker ends by the signal that it gets where memory runs out a moment later, which PyTorch reports.
+    """
+    from multiprocessing.queues import Queue
+
+    from torch.utils.data import get_worker_info
+
+    original = Queue._on_queue_feeder_error  # type: ignore[attr-defined]
+
+    def end(error: Exception, item: object) -> None:
+        if get_worker_info() is not None and 'shared memory' in str(error):
+            signal.raise_signal(signal.SIGBUS)
+        original(error, item)
+
+    if sys.platform != 'win32':
+        Queue._on_queue_feeder_error = staticmethod(end)  # type: ignore[attr-defined]
 
 
 def _import_opencd() -> bool:

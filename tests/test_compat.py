@@ -246,3 +246,19 @@ class TestOpenCD:
     def test_unknown_attribute(self):
         with pytest.raises(AttributeError, match='no attribute'):
             compat.nothing  # noqa: B018
+
+
+def test_worker_without_shared_memory_ends_the_command(write_config, hsonet, tmp_path, monkeypatch):
+    """The batch is lost in the thread that sends it; the training would wait for it for good."""
+
+    def full(_):
+        raise RuntimeError(
+            'unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)'
+        )
+
+    monkeypatch.setattr(torch.UntypedStorage, '_share_fd_cpu_', full)
+    config = write_config(tmp_path / 'c.py', {'train_dataloader.num_workers': 1})
+    code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
+    assert code == 2
+    assert '--shm-size' in stderr
+    assert 'num_workers=0' in stderr
