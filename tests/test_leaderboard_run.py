@@ -39,7 +39,6 @@ from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
-from hsonet_mm.leaderboard.resuming import mend_last_checkpoint
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
@@ -898,25 +897,6 @@ def test_kill_while_a_checkpoint_is_saved(write_spec, execute_here, tmp_path, mo
     rows = records.read_parts(job.parent, 'training')
     assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
     assert {row['status'] for row in records.read_parts(job.parent, 'results')} == {'ok'}
-
-
-@pytest.mark.parametrize(
-    ('note', 'left', 'found'),
-    [
-        ('/elsewhere/iter_2.pth', ['iter_2.pth', 'iter_4.pth'], 'iter_2.pth'),
-        ('', ['iter_2.pth', 'iter_4.pth'], 'iter_4.pth'),
-        ('/elsewhere/iter_2.pth', [], None),
-    ],
-    ids=['moved', 'cut off', 'deleted'],
-)
-def test_last_checkpoint_is_found_again(tmp_path, note, left, found):
-    last = tmp_path / 'last_checkpoint'
-    last.write_text(note)
-    for time_saved, name in enumerate(left):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (time_saved, time_saved))
-    mend_last_checkpoint(tmp_path)
-    assert (last.read_text() if last.exists() else None) == (found and str(tmp_path / found))
 
 
 def test_killed_run_goes_on(write_spec, hsonet, tmp_path, tool_env, monkeypatch):

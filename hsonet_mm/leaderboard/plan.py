@@ -117,7 +117,10 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
                 f'the options of {place} in {spec.path} do not fit ({error}): correct them'
             ) from error
     set_iterations(cfg, spec.iterations, spec.validations)
-    cfg.default_hooks.checkpoint.update(save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1)
+    cfg.train_cfg.type = 'hsonet_mm.ResumableTrainLoop'
+    cfg.default_hooks.checkpoint.update(
+        type='hsonet_mm.ChangeCheckpointHook', save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1
+    )
     cfg.launcher, cfg.load_from = 'none', None
     weights = _names_weights(cfg.model)
     if wanted:

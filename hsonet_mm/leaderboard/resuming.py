@@ -1,46 +1,19 @@
-"""What makes a killed training end as if nothing had happened."""
+"""The clock of a training that goes on after a kill."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from hsonet_mm.files import write_text
 from hsonet_mm.registry import HOOKS
 
-__all__ = ['ResumptionHook', 'mend_last_checkpoint']
-
-
-def mend_last_checkpoint(work_dir: Path) -> None:
-    """Let MMEngine find the checkpoint that a training goes on from.
-
-    Its ``last_checkpoint`` names a file with its whole path, which leads astray once the folder has moved, and is
-    empty if a kill came while it was written.
-
-    Args:
-        work_dir: Work dir of the training.
-    """
-    note = work_dir / 'last_checkpoint'
-    if note.exists():
-        named = work_dir / Path(note.read_text(encoding='utf-8')).name
-        left = sorted(work_dir.glob('iter_*.pth'), key=lambda path: path.stat().st_mtime)
-        if found := [named] if named.is_file() else left:
-            write_text(note, str(found[-1]))
-        else:
-            note.unlink()
+__all__ = ['ResumptionHook']
 
 
 @HOOKS.register_module()
 class ResumptionHook(Hook):
-    """Keeps the seconds of a training in its checkpoints, and makes up for a validation that was cut off.
-
-    MMEngine writes a checkpoint before it validates it. After a kill in between, the training would go on without
-    ever having looked at that checkpoint, which may be the best one; so a resumed training begins with a validation.
-    """
-
-    priority = 'LOWEST'  # so that the hook that keeps the best checkpoint has started
+    """Keeps the seconds of a training in its checkpoints."""
 
     def __init__(self) -> None:
         self._before = 0.0
@@ -67,8 +40,3 @@ class ResumptionHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Take the clock out of the checkpoint."""
         self._before = checkpoint.get('train_seconds', 0.0)
-
-    def before_train(self, runner: Runner) -> None:
-        """Validate where a resumed training starts."""
-        if runner.iter > 0:
-            runner.val_loop.run()

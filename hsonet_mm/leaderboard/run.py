@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from mmengine.runner import Runner
 from hsonet_mm import __version__
 from hsonet_mm.cli import explain
 from hsonet_mm.commands.train import train
+from hsonet_mm.config import set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
-from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone, take_over
-from hsonet_mm.leaderboard.resuming import ResumptionHook, mend_last_checkpoint
+from hsonet_mm.leaderboard.resuming import ResumptionHook
 from hsonet_mm.leaderboard.scoring import Tables, score
 from hsonet_mm.training_log import read_log
 
@@ -86,15 +86,14 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
     cfg.resume = True
+    set_up_loaders(cfg)
     # One more than asked for: MMEngine deletes before it saves, and a kill may come between.
     cfg.default_hooks.checkpoint.max_keep_ckpts += 1
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), {'type': 'hsonet_mm.ResumptionHook'}]
-    model, checkpoint, trained, spent = _train(cfg, folder / 'trained.json', here)
+    model, trained, spent = _train(cfg, folder / 'trained.json', here)
     start = time.perf_counter()
     tables = score(model, cfg, job.test_sets, folder)
     spent += time.perf_counter() - start
-    _keep_threshold(checkpoint, tables['results'])
-
     tables['training'] = training_log(folder / 'work_dir')
     facts = {**_facts(job), **job.cost, **trained, 'status': 'ok'}
     if trained['commit'] != here['commit']:
@@ -150,7 +149,7 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path, dict[str, Any], float]:
+def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
     """Train, or find what an earlier process has trained to the end.
 
     Args:
@@ -159,15 +158,13 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path,
         here: Device and commit of this process.
 
     Returns:
-        The model with the weights of the best validation; their checkpoint; columns of ``results``; seconds of
-        training in this process.
+        The model with the weights of the best validation; columns of ``results``; seconds of training in this process.
     """
     work_dir, spent = Path(cfg.work_dir), 0.0
     left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
     if left and (work_dir / left['checkpoint']).exists():
         runner = Runner.from_cfg(cfg)
     else:
-        mend_last_checkpoint(work_dir)
         runner = train(cfg)
         (clock,) = (hook for hook in runner.hooks if isinstance(hook, ResumptionHook))
         spent = clock.seconds_here
@@ -182,14 +179,7 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, Path,
         _forget_checkpoints(work_dir)
     checkpoint = work_dir / left.pop('checkpoint')
     load_weights(runner.model, checkpoint)
-    return runner.model, checkpoint, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
-
-
-def _keep_threshold(checkpoint: Path, results: Iterable[Mapping[str, Any]]) -> None:
-    """Lay the threshold chosen on val beside the checkpoint, where predictions find it; no temperature is fitted."""
-    (val,) = (row for row in results if (row['split'], row['threshold_rule']) == ('val', 'val'))
-    report = {'split': 'validation', 'f1': val['f1'], 'model': checkpoint.name}
-    write_calibration(checkpoint, Calibration(temperature=1.0, threshold=val['threshold']), report)
+    return runner.model, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
 
 
 def _facts(job: Job) -> dict[str, Any]:

@@ -102,9 +102,7 @@ def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
         model: The change detector, in the mode of the protocol; put into evaluation mode.
         loader: Config of the data loader.
     """
-    loader = dict(loader)
-    if loader.get('num_workers'):
-        loader['persistent_workers'] = False  # they would outlive the one pass
+    loader = {**loader, 'persistent_workers': False}  # they would outlive the one pass
     built = Runner.build_dataloader(loader)
     first_date = built.dataset.data_prefix['img_path_from']
     model.eval()
