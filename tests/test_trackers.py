@@ -7,8 +7,6 @@ from mmengine.config import Config
 
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker
 
-TWO = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2}
-
 
 @pytest.mark.parametrize('package', TRACKERS)
 @pytest.mark.parametrize('way', ['option', 'config'])
@@ -35,3 +33,10 @@ def test_own_backends_stay():
     add_tracker(cfg, 'wandb')
     add_tracker(cfg, 'wandb')
     assert [one['type'] for one in cfg.visualizer.vis_backends] == ['LocalVisBackend', 'WandbVisBackend']
+
+
+def test_backend_written_as_an_option(write_config, hsonet, tmp_path):
+    option = "visualizer.vis_backends=[{'type':'WandbVisBackend'}]"
+    code, _, stderr = hsonet('train', write_config(tmp_path / 'c.py'), '--cfg-options', option)
+    assert code == 2
+    assert '--wandb' in stderr

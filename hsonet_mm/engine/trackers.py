@@ -34,9 +34,15 @@ def check_trackers(cfg: Config) -> None:
     """Look for the packages of the trackers that a config names.
 
     Raises:
-        UserError: if one is not installed.
+        UserError: if one is not installed, or the config names one in another form.
     """
-    types = {one.get('type') for one in (cfg.get('visualizer') or {}).get('vis_backends') or []}
+    backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
+    if wrong := [one for one in backends if not isinstance(one, dict)]:
+        raise UserError(
+            f'visualizer.vis_backends holds the text {wrong[0]!r} in place of a backend: give it in the config, since '
+            f'--cfg-options cannot write it, or as {", ".join(f"--{package}" for package in TRACKERS)}'
+        )
+    types = {one.get('type') for one in backends}
     for package, (backend, name) in TRACKERS.items():
         if backend not in types:
             continue
