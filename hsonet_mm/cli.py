@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ WORKER_DIED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hsonet COMMAND ...``; returns the exit code."""
+    _print_any_name()
     parser = argparse.ArgumentParser(prog='hsonet', description='Change detection with HSONet')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -75,11 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
     """Entry point of the script ``tools/`` of one command; returns the exit code."""
+    _print_any_name()
     module, summary = COMMANDS[name]
     tool = import_module(module)
     parser = argparse.ArgumentParser(description=summary)
     tool.add_arguments(parser)
     return guard(tool.run, parser.parse_args(argv))
+
+
+def _print_any_name() -> None:
+    """Let what a terminal cannot show, as in names of files, be escaped: printing never fails for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

@@ -14,11 +14,13 @@ import torch
 from mmengine.config import Config, DictAction
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.label_options import add_label_arguments
 
 __all__ = [
     'add_config_arguments',
     'apply_protocol',
     'built_wrongly',
+    'declare_labels',
     'evaluators',
     'load_config',
     'read_config',
@@ -35,6 +37,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', type=Path, help='config file')
     parser.add_argument('--work-dir', type=Path, help='folder of logs and checkpoints [work_dirs/CONFIG]')
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    add_label_arguments(parser)
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
     parser.add_argument(
         '--cfg-options',
@@ -95,11 +98,46 @@ def load_config(args: argparse.Namespace) -> Config:
         for loader in LOADERS:
             if cfg.get(loader) is not None:
                 cfg[loader].dataset.data_root = args.data_root
+    declare_labels(cfg, args)
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
     _set_up_processes(cfg, args)
     return cfg
+
+
+def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
+    """Put ``--changed-values`` and ``--ignore-value`` into everything that loads labels in a config, in place.
+
+    Raises:
+        UserError: if nothing of ours does.
+    """
+    given = {
+        key: [list(value) if isinstance(value, tuple) else value for value in values]
+        for key, values in (('changed_values', args.changed_values), ('ignore_value', args.ignore_value))
+        if values is not None
+    }
+    if not given:
+        return
+    loaders = [one for loader in LOADERS for one in _label_loaders(cfg.get(loader))]
+    if not loaders:
+        raise UserError(
+            f'--changed-values and --ignore-value need hsonet_mm.MultiImgLoadAnnotations in the pipelines of '
+            f'{cfg.filename}: take it there in place of the other one'
+        )
+    for loader in loaders:
+        loader.update(given)
+
+
+def _label_loaders(node: Any) -> list[Any]:
+    """The transforms in a part of a config that load labels by our rules."""
+    if isinstance(node, (list, tuple)):
+        return [one for item in node for one in _label_loaders(item)]
+    if not isinstance(node, dict):
+        return []
+    if node.get('type') == 'hsonet_mm.MultiImgLoadAnnotations':
+        return [node]
+    return _label_loaders(list(node.values()))
 
 
 def evaluators(cfg: Config, split: str) -> list[Any]:

@@ -12,12 +12,13 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, DefaultScope
 from numpy.typing import NDArray
 
-from hsonet_mm.config import read_config
+from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, refuse_options
+from hsonet_mm.label_options import add_label_arguments
 from hsonet_mm.labels import no_label
 from hsonet_mm.version import __version__
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'checkpoint', type=Path, help='checkpoint (.pth), or the model exported from it (.onnx)'
     )
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    add_label_arguments(parser)
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
     parser.add_argument(
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config, args.cfg_options)
     if args.data_root is not None and config.get('val_dataloader'):
         config.val_dataloader.dataset.data_root = args.data_root
+    declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.
     model: ChangeModel
     if args.checkpoint.suffix == '.onnx':

@@ -18,6 +18,7 @@ from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker, check_trackers
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.checkpoints import Checkpoint, load_weights, read_checkpoint
+from hsonet_mm.labels import value_text
 
 __all__ = ['add_arguments', 'run', 'train']
 
@@ -165,6 +166,8 @@ def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
     options = {'--data-root': args.data_root, '--work-dir': args.work_dir if tool == 'test' else None}
     for option, value in options.items():
         command += [option, str(value)] if value is not None else []
+    for option, values in (('--changed-values', args.changed_values), ('--ignore-value', args.ignore_value)):
+        command += [option, *map(value_text, values)] if values else []
     if args.cfg_options:
         command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
     return shlex.join(command)

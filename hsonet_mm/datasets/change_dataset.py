@@ -2,22 +2,27 @@
 
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmengine import fileio, list_from_file
+from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
+from hsonet_mm.datasets.label_coding import coding_of
+from hsonet_mm.datasets.loading import MultiImgLoadAnnotations
 from hsonet_mm.datasets.seeded_sampler import SeededIndex
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, belongs, by_stem, index_names, read_names, some
+from hsonet_mm.labels import LabelCoding
 from hsonet_mm.registry import DATASETS
 from hsonet_mm.seeding import seed_everything
+from hsonet_mm.texts import printable
 
 __all__ = ['IMAGE_SUFFIXES', 'ChangeDataset', 'expand_variables']
 
+_KEYS = {'A': 'img_path_from', 'B': 'img_path_to', 'label': 'seg_map_path'}
+_WHAT = {'A': 'image of the first date', 'B': 'image of the second date', 'label': 'label'}
 _VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
 
 
@@ -46,36 +51,37 @@ def expand_variables(path: str) -> str:
     return os.path.expanduser(_VARIABLE.sub(value, path))  # noqa: PTH111 (a remote path must stay as it is)
 
 
-def _some(names: Iterable[str]) -> str:
-    """Name a few of many."""
-    names = sorted(names)
-    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
-
-
 @DATASETS.register_module()
 class ChangeDataset(BaseSegDataset):
-    """Image pairs in two folders and their labels in a third, matched by file name without suffix.
+    """Image pairs with change labels, matched by file name without suffix.
 
     The samples carry the keys of Open-CD's data sets, so that the transforms of Open-CD run on them.
-    Missing files are found when the data set is built, by listing the folders; no image is opened for it.
+    Missing files are found when the data set is built, by listing the folders. The labels of all splits are read once
+    for how they are coded, unless that is written down beside them, see :mod:`hsonet_mm.label_survey`.
 
     Args:
         img_suffix: What the names of the images end with, for instance ``'.png'``; by default any of
             :data:`IMAGE_SUFFIXES`, which may differ between the dates.
         seg_map_suffix: The same for the labels.
         format_seg_map: For Open-CD's ``MultiImgLoadAnnotations``, which cuts labels at 128 where it is ``'to_binary'``;
-            :class:`hsonet_mm.MultiImgLoadAnnotations` tells from the file how a label is written and pays it no heed.
+            :class:`hsonet_mm.MultiImgLoadAnnotations` pays it no heed.
         data_root: The folder that holds the data set. ``${NAME}`` and ``${NAME:-default}`` stand for
             environment variables.
         data_prefix: The folders of the first date, the second date and the labels, relative to the data root.
-            Without ``seg_map_path`` the data set has no labels (prediction).
+            Without ``seg_map_path`` the data set has no labels (prediction). Where the data root has none of these
+            folders and they are those of a split (``train/A``), ``split`` is taken from them.
+        split: In place of ``data_prefix``: ``'train'``, ``'val'`` or ``'test'`` of a data set in any of the layouts of
+            :data:`hsonet_mm.index.LAYOUTS`, such as A, B and label with ``list/train.txt``.
         ann_file: A text file, relative to the data root, with the names of the pairs to use, one a line;
             with or without suffix. By default all pairs are used.
+        changed_values: As in :class:`hsonet_mm.MultiImgLoadAnnotations`, where that of the pipeline declares nothing.
+        ignore_value: The same.
         **kwargs: The other arguments of :class:`mmseg.datasets.BaseSegDataset`: ``pipeline``, ``test_mode``,
             ``indices``, ``metainfo``, ``lazy_init``, ...
 
     Raises:
-        UserError: if a folder is missing or empty, or a pair lacks a date or its label.
+        UserError: if a folder is missing or empty, a pair lacks a date or its label, or a label is not coded as the
+            others.
     """
 
     METAINFO: dict = {'classes': ('unchanged', 'changed'), 'palette': [[0, 0, 0], [255, 255, 255]]}  # noqa: RUF012
@@ -87,16 +93,22 @@ class ChangeDataset(BaseSegDataset):
         format_seg_map: str | None = 'to_binary',
         data_root: str | None = None,
         data_prefix: dict[str, str] | None = None,
+        split: str | None = None,
         ann_file: str = '',
+        changed_values: Any = None,
+        ignore_value: Any = None,
         **kwargs: Any,
     ) -> None:
         self.format_seg_map = format_seg_map
         self.written_root = data_root
+        self.split = split
+        self.declared = {'changed_values': changed_values, 'ignore_value': ignore_value}
+        folders = {'img_path_from': 'A', 'img_path_to': 'B', 'seg_map_path': 'label'}
         super().__init__(
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             data_root=None if data_root is None else expand_variables(data_root),
-            data_prefix=data_prefix or {'img_path_from': 'A', 'img_path_to': 'B', 'seg_map_path': 'label'},
+            data_prefix=data_prefix or ({} if split else folders),
             ann_file=ann_file,
             **kwargs,
         )
@@ -111,35 +123,125 @@ class ChangeDataset(BaseSegDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the pairs, sorted by name."""
         self._check_root()
-        dir_t1, dir_t2 = self._folder('img_path_from'), self._folder('img_path_to')
-        t1, t2 = self._files(dir_t1, self.img_suffix), self._files(dir_t2, self.img_suffix)
-        labels = None
-        if self.data_prefix.get('seg_map_path') is not None:
-            dir_labels = self._folder('seg_map_path')
-            labels = self._files(dir_labels, self.seg_map_suffix)
-        alone = {} if self.img_suffix else labels or {}  # a suffix may leave images out on purpose
-        stems = self._wanted(t1) if self.ann_file else sorted(t1.keys() | t2.keys() | alone.keys())
-        if not stems:
-            suffix = self.img_suffix or ', '.join(IMAGE_SUFFIXES)
-            raise UserError(
-                f'there is no image in {dir_t1}: put the images of the first date there ({suffix}) '
-                f'or correct data_prefix'
-            )
-        self._check_present(stems, t1, dir_t1, 'image of the first date')
-        self._check_present(stems, t2, dir_t2, 'image of the second date')
-        if labels is not None:
-            self._check_present(stems, labels, dir_labels, 'label')
+        split = self._split_to_index()
+        pairs, labels = self._from_index(split) if split else self._from_folders()
+        loader = self._loader() if labels else None
+        extra = {} if loader is None else {'label_coding': self._coding(labels, loader)}
         return [
             dict(
-                img_path=[t1[stem], t2[stem]],
-                **({} if labels is None else {'seg_map_path': labels[stem]}),
+                img_path=[files['A'], files['B']],
+                **({'seg_map_path': files['label']} if 'label' in files else {}),
+                **extra,
                 label_map=self.label_map,
                 format_seg_map=self.format_seg_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
-            for stem in stems
+            for files in pairs
         ]
+
+    def _loader(self) -> MultiImgLoadAnnotations | None:
+        """What reads the labels, if it is ours."""
+        found = (one for one in self.pipeline.transforms if isinstance(one, MultiImgLoadAnnotations))
+        loader = next(found, None)
+        if loader is None or loader.changed_values or loader.ignored_values:
+            return loader
+        return MultiImgLoadAnnotations(**self.declared, backend_args=loader.backend_args)
+
+    def _coding(self, labels: Mapping[str, str], loader: MultiImgLoadAnnotations) -> LabelCoding:
+        return coding_of(self.data_root, labels, loader, self.backend_args)
+
+    def _is_dir(self, folder: str) -> bool:
+        return bool(fileio.isdir(folder, backend_args=self.backend_args))
+
+    def _split_to_index(self) -> str | None:
+        """The split to look up in the index of the data root, or None where ``data_prefix`` has its folders."""
+        if self.split is not None:
+            if self.split not in SPLITS or self.data_root is None:
+                raise UserError(
+                    f'split={self.split!r}, data_root={self.data_root!r}: give one of {SPLITS} of a data root'
+                )
+            return self.split
+        folders = [self.data_prefix.get(key) for key in _KEYS.values()]
+        if self.data_root is None or None in folders or any(self._is_dir(folder) for folder in folders):
+            return None
+        splits = {_split_of(folder, self.data_root) for folder in folders}
+        return splits.pop() if len(splits) == 1 and not self.ann_file else None
+
+    def _from_index(self, split: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+        """Files of the pairs of a split by role, and the labels of all splits."""
+        root = self.data_root
+        index = index_names(
+            self._names(root),
+            lambda name: fileio.get(self._join(root, name), backend_args=self.backend_args),
+            root,
+        )
+        scenes = [scene for scene in index.scenes if scene.split == split]
+        if not scenes:
+            known = {one.split for one in index.scenes if one.split}
+            has = f'only {", ".join(sorted(known))}' if known else 'no splits'
+            raise UserError(
+                f'{root} (layout {index.layout}) has {has}, but {split} is wanted: list its pairs in list/{split}.txt, '
+                'or split the data set with hsonet prepare'
+            )
+        for scene in scenes:
+            if missing := scene.missing():
+                raise UserError(
+                    f'{root}: {printable(scene.name)} has no file in {" and ".join(missing)}: add it or take it out'
+                )
+            if belongs(scene.files['label'], VECTOR_SUFFIXES):
+                raise UserError(
+                    f'{root}: the label {scene.files["label"]} is of polygons: burn it with hsonet prepare'
+                )
+        first = scenes[0]
+        for role, key in _KEYS.items():
+            folder = first.files[role].rpartition('.')[0].removesuffix(first.stem).rstrip('/')
+            self.data_prefix[key] = self._join(root, folder)
+        labels = {
+            self._join(root, scene.files['label']): scene.split or ''
+            for scene in index.scenes
+            if scene.split and 'label' in scene.files
+        }
+        return [
+            {role: self._join(root, name) for role, name in scene.files.items()} for scene in scenes
+        ], labels
+
+    def _from_folders(self) -> tuple[list[dict[str, str]], dict[str, str]]:
+        """Files of the pairs in the folders of ``data_prefix`` by role, and the labels of all splits."""
+        found: dict[str, dict[str, str]] = {}
+        for role, key in _KEYS.items():
+            if role != 'label' or self.data_prefix.get(key) is not None:
+                found[role] = self._files(
+                    self._folder(key), self.seg_map_suffix if role == 'label' else self.img_suffix
+                )
+        # a suffix may leave images out on purpose
+        heeded = [role for role in found if role != 'label' or not self.img_suffix]
+        known = {key: None for role in heeded for key in found[role]}
+        stems = self._wanted(known) if self.ann_file else sorted(known)
+        if not stems:
+            suffix = self.img_suffix or ', '.join(IMAGE_SUFFIXES)
+            raise UserError(
+                f'there is no image in {self.data_prefix["img_path_from"]}: put the images of the first date there '
+                f'({suffix}) or correct data_prefix'
+            )
+        for role, files in found.items():
+            self._check_present(stems, files, self.data_prefix[_KEYS[role]], _WHAT[role])
+        labels = self._all_labels(self.data_prefix['seg_map_path']) if 'label' in found else {}
+        return [{role: files[stem] for role, files in found.items()} for stem in stems], labels
+
+    def _all_labels(self, folder: str) -> dict[str, str]:
+        """The labels in a folder, and in those of the other splits if it is that of one."""
+        split = _split_of(folder, self.data_root)
+        folders = {folder: split or ''}
+        if split is not None:
+            start = len(self.data_root) + 1
+            others = {folder[:start] + folder[start:].replace(split, one, 1): one for one in SPLITS}
+            folders |= {other: one for other, one in others.items() if self._is_dir(other)}
+        return {
+            path: one
+            for place, one in folders.items()
+            for path in self._files(place, self.seg_map_suffix).values()
+        }
 
     def _check_root(self) -> None:
         """Say how to give the data root if there is none."""
@@ -165,55 +267,43 @@ class ChangeDataset(BaseSegDataset):
             raise UserError(f'the folder {folder} does not exist: create it or correct {key} in data_prefix')
         return folder
 
-    def _files(self, folder: str, suffix: str | None) -> dict[str, str]:
-        """The images in a folder and below, by name without suffix."""
-        files: dict[str, str] = {}
-        for name in fileio.list_dir_or_file(
-            folder, list_dir=False, recursive=True, backend_args=self.backend_args
-        ):
-            if suffix and name.lower().endswith(suffix.lower()):
-                stem = name[: -len(suffix)]
-            elif not suffix and name.lower().endswith(IMAGE_SUFFIXES):
-                stem = os.path.splitext(name)[0]  # noqa: PTH122 (keeps the folders below)
-            else:
-                continue
-            path = fileio.join_path(folder, name, backend_args=self.backend_args)
-            if files.setdefault(stem, path) != path:
-                raise UserError(
-                    f'{files[stem]} and {path} differ only in their suffix: remove one, '
-                    f'or say which to use with img_suffix and seg_map_suffix'
-                )
-        return files
+    def _join(self, folder: str, name: str) -> str:
+        return str(fileio.join_path(folder, name, backend_args=self.backend_args))
 
-    def _wanted(self, known: dict[str, str]) -> list[str]:
-        """The names in the annotation file, without suffix."""
+    def _names(self, folder: str) -> Iterable[str]:
+        """The files in a folder and below."""
+        listed = fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=self.backend_args
+        )
+        return (name.replace(os.sep, '/') for name in listed)
+
+    def _files(self, folder: str, suffix: str | None) -> dict[str, str]:
+        """The images in a folder and below, by what belongs together."""
+        suffixes = (suffix.lower(),) if suffix else IMAGE_SUFFIXES
+        found = by_stem(self._names(folder), suffixes, f'{folder}/')
+        return {key: self._join(folder, name) for key, name in found.items()}
+
+    def _wanted(self, known: Collection[str]) -> list[str]:
+        """The pairs that the annotation file names."""
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
             raise UserError(
                 f'the list of pairs {self.ann_file} does not exist: correct ann_file or leave it out'
             )
-        names = [line.strip() for line in list_from_file(self.ann_file, backend_args=self.backend_args)]
-        stems = [
-            name
-            if name in known or not name.lower().endswith(IMAGE_SUFFIXES)
-            else str(PurePosixPath(name).with_suffix(''))
-            for name in names
-            if name
-        ]
-        if not stems:
-            raise UserError(
-                f'the list of pairs {self.ann_file} is empty: write one name a line or leave ann_file out'
-            )
-        if repeated := [stem for stem, times in Counter(stems).items() if times > 1]:
-            raise UserError(
-                f'the list of pairs {self.ann_file} names some more than once ({_some(repeated)}): name each once'
-            )
-        return stems
+        return read_names(fileio.get(self.ann_file, backend_args=self.backend_args), self.ann_file, known)
 
     def _check_present(self, stems: Sequence[str], files: dict[str, str], folder: str, what: str) -> None:
         """Stop if files are missing."""
         missing = [stem for stem in stems if stem not in files]
         if missing:
             raise UserError(
-                f'{len(missing)} of {len(stems)} pairs have no {what} in {folder} ({_some(missing)}): '
+                f'{len(missing)} of {len(stems)} pairs have no {what} in {folder} ({printable(some(missing))}): '
                 f'add the missing files or remove the other files of these pairs'
             )
+
+
+def _split_of(folder: str, root: str | None) -> str | None:
+    """The split whose folder this is, directly below the root."""
+    if root is None or not folder.startswith(f'{root}/'):
+        return None
+    first = folder[len(root) + 1 :].split('/')[0]
+    return first if first in SPLITS else None

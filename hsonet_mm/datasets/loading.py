@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hsonet_mm import images
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import find_changed, label_values, no_label
+from hsonet_mm.label_survey import survey_labels
+from hsonet_mm.labels import IGNORED, LabelCoding, RawLabel, classes_of, no_label, parse_values, raw_label
 from hsonet_mm.registry import TRANSFORMS
 
 __all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
@@ -42,22 +43,17 @@ def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray
     return images.read_image(path, _reader(backend_args))
 
 
-def read_label(path: str, backend_args: dict[str, Any] | None = None) -> tuple[NDArray[np.uint8], bool]:
-    """Read the values of a label as they stand in the file, see :func:`~hsonet_mm.labels.label_values`.
+def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
+    """Read a label as it stands in the file, see :func:`~hsonet_mm.labels.raw_label`.
 
     Args:
         path: The file.
         backend_args: Arguments of MMEngine's file backend.
 
-    Returns:
-        Array of shape (H, W), and whether the file is a JPEG, whose values are never exact.
-
     Raises:
-        UserError: if the file cannot be read, is coloured, or has values that are not whole numbers in
-            0..255.
+        UserError: if the file cannot be read, or has values that are not whole numbers in 0..65535.
     """
-    image = images.decode(path, _reader(backend_args))
-    return label_values(image, path), image.format == 'JPEG'
+    return raw_label(images.decode(path, _reader(backend_args)), path)
 
 
 @TRANSFORMS.register_module()
@@ -97,13 +93,17 @@ class MultiImgLoadImageFromFile(BaseTransform):
 class MultiImgLoadAnnotations(BaseTransform):
     """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored).
 
-    How "changed" is written is told from the file, see :func:`~hsonet_mm.labels.find_changed`.
+    What the values in the files mean is declared here, or else told by :class:`hsonet_mm.ChangeDataset`, which finds it
+    out over its whole data set. With another data set, which does not, each file must tell it by itself: 0 and 1, or 0
+    and 255, the latter perhaps with noise of compression.
 
-    Required key: ``seg_map_path``. Added keys: ``gt_seg_map`` of shape (H, W), and its name in
-    ``seg_fields``.
+    Required key: ``seg_map_path``; optional: ``label_coding``. Added keys: ``gt_seg_map`` of shape (H, W), and its name
+    in ``seg_fields``.
 
     Args:
-        ignore_value: The value in the files that means "not labelled"; it becomes 255. None if there is none.
+        changed_values: The values in the files that mean changed, all others meaning unchanged: numbers from 0 to
+            65535, or ``'R,G,B'`` or names of colours. None: not declared.
+        ignore_value: The value, or values, in the files that mean "not labelled"; they become 255. None: none.
         reduce_zero_label: Accepted for Open-CD's configs; a change label cannot do without its zero.
         backend_args: Arguments of MMEngine's file backend.
 
@@ -115,13 +115,14 @@ class MultiImgLoadAnnotations(BaseTransform):
 
     def __init__(
         self,
-        ignore_value: int | None = None,
+        changed_values: Any = None,
+        ignore_value: Any = None,
         reduce_zero_label: bool | None = None,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         if reduce_zero_label:
             raise UserError('reduce_zero_label drops the class "unchanged": leave it out')
-        self.ignore_value = ignore_value
+        self.changed_values, self.ignored_values = parse_values(changed_values), parse_values(ignore_value)
         self.backend_args = backend_args
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -129,24 +130,30 @@ class MultiImgLoadAnnotations(BaseTransform):
         path = results.get('seg_map_path')
         if path is None:
             raise no_label(results['img_path'][0])
-        values, jpeg = read_label(path, self.backend_args)
-        rows, columns = results.get('ori_shape', values.shape)[:2]
-        if values.shape != (rows, columns):
+        label = read_label(path, self.backend_args)
+        rows, columns = results.get('ori_shape', label.values.shape)[:2]
+        if label.values.shape[:2] != (rows, columns):
             raise UserError(
-                f'the label {path} has {values.shape[0]} x {values.shape[1]} pixels (rows x columns), '
+                f'the label {path} has {label.values.shape[0]} x {label.values.shape[1]} pixels (rows x columns), '
                 f'its images have {rows} x {columns}: cut or resample it to the same ground'
             )
-        valid = np.full(values.shape, True) if self.ignore_value is None else values != self.ignore_value
+        coding = results.get('label_coding') or self._coding(label, path)
         classes = np.arange(256, dtype=np.uint8)
         for old, new in (results.get('label_map') or {}).items():
             classes[old] = new
-        cure = 'give MultiImgLoadAnnotations ignore_value, where one of them means "not labelled"'
-        changed, coding = find_changed(values, jpeg, path, cure, valid)
-        if coding == 'noisy':
-            self._report_noise(path)
-        results['gt_seg_map'] = np.where(valid, classes[changed.astype(np.uint8)], np.uint8(255))
+        classes[IGNORED] = IGNORED
+        results['gt_seg_map'] = classes[classes_of(label, coding, path)]
         results['seg_fields'].append('gt_seg_map')
         return results
+
+    def _coding(self, label: RawLabel, path: str) -> LabelCoding:
+        """As declared, or as the file tells by itself."""
+        if self.changed_values:
+            return LabelCoding(self.changed_values, None, self.ignored_values)
+        coding = survey_labels({path: ''}, lambda _: label, (), self.ignored_values).require().coding
+        if coding.lossy:
+            self._report_noise(path)
+        return coding
 
     @classmethod
     def _report_noise(cls, path: str) -> None:

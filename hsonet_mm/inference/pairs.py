@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.index import by_stem
 
 __all__ = ['draw_overlay', 'find_pairs', 'write_png']
 
@@ -36,7 +37,7 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
         raise UserError(f'{t1} and {t2} are a folder and a file: give two images or two folders of images')
     if t1.is_file():
         return [(t2.stem, t1, t2)]
-    first, second = _by_stem(t1), _by_stem(t2)
+    first, second = _images(t1), _images(t2)
     alone = [first[stem] for stem in sorted(first.keys() - second.keys())]
     alone += [second[stem] for stem in sorted(second.keys() - first.keys())]
     if alone:
@@ -47,16 +48,11 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
     return [(stem, first[stem], second[stem]) for stem in sorted(first)]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    images: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            if path.stem in images:
-                raise UserError(f'{images[path.stem]} and {path} have one name: keep one of them')
-            images[path.stem] = path
+def _images(folder: Path) -> dict[str, Path]:
+    images = by_stem((path.name for path in folder.iterdir() if path.is_file()), folder=f'{folder}/')
     if not images:
         raise UserError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}): give a folder with images')
-    return images
+    return {stem: folder / name for stem, name in images.items()}
 
 
 def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Read a data set before a day of training is spent on it.
 
-Every file is decoded; see :mod:`hsonet_mm.preparation.inspection` for the rules. Errors make the exit code 1,
-warnings only with ``--strict``.
+Every file is decoded, and how the labels are coded is written down beside them (``labels.json``); see
+:mod:`hsonet_mm.preparation.inspection` for the rules. Errors make the exit code 1, warnings only with ``--strict``.
 """
 
 import argparse
@@ -15,17 +15,23 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes, write_json
+from hsonet_mm.index import SPLITS, Scene, some
+from hsonet_mm.label_options import add_label_arguments
+from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, write_survey
+from hsonet_mm.labels import parse_values
 from hsonet_mm.preparation.contact_sheet import contact_sheet
 from hsonet_mm.preparation.inspection import (
     Finding,
     PairRecord,
+    figures_of,
     group_by_split,
     inspect_duplicates,
     inspect_pair,
     inspect_set,
 )
+from hsonet_mm.preparation.label_files import find_coding
 from hsonet_mm.preparation.rasters import large_images, track
-from hsonet_mm.preparation.sources import SPLITS, Source
+from hsonet_mm.preparation.sources import Source
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 
@@ -38,11 +44,15 @@ class CheckReport:
 
     Args:
         layout: name of the set's layout.
-        splits: pairs, sizes, shares and label codings of every split.
+        root: folder of the set below the one that was checked, ``''`` or ending in a slash.
+        labels: how the labels are coded.
+        splits: pairs, sizes and shares of every split.
         findings: errors first.
     """
 
     layout: str
+    root: str
+    labels: LabelSurvey
     splits: dict[str, dict[str, Any]]
     findings: list[Finding]
 
@@ -58,7 +68,8 @@ def check_dataset(
     sheet: str | Path | None = None,
     pairs: int = 6,
     seed: int = 0,
-    ignore_value: int | None = None,
+    changed_values: Any = None,
+    ignore_value: Any = None,
 ) -> CheckReport:
     """Check every pair, every split and the set.
 
@@ -69,38 +80,46 @@ def check_dataset(
         sheet: png file to draw some pairs into.
         pairs: pairs a split on the sheet.
         seed: of their choice.
-        ignore_value: label value that means "not labelled", as in :class:`hsonet_mm.MultiImgLoadAnnotations`; None:
-            there is none.
+        changed_values: label values that mean changed, as in :class:`hsonet_mm.MultiImgLoadAnnotations`; None: as
+            ``labels.json`` says, or found out over all labels.
+        ignore_value: label value that means "not labelled".
 
     Raises:
         UserError: when there is nothing to check.
     """
     with Source(Path(root)) as source, large_images():
-        layout, scenes = source.scenes()
+        index = source.scenes()
+        survey = find_coding(source, index, parse_values(changed_values), parse_values(ignore_value))
+
+        def inspect(scene: Scene) -> PairRecord:
+            return inspect_pair(source, scene, crop, survey.coding, survey.problems)
+
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            reading = pool.map(lambda scene: inspect_pair(source, scene, crop, ignore_value), scenes)
-            records = list(track(reading, 'reading', len(scenes)))
+            records = list(track(pool.map(inspect, index.scenes), 'reading', len(index.scenes)))
         findings = [finding for record in records for finding in record.findings]
         findings += inspect_set(records, [split for split in SPLITS if Path(root, split).is_dir()])
+        if index.unlisted:
+            message = f'the lists of splits leave out {len(index.unlisted)} pairs: {some(index.unlisted)}'
+            findings.append(Finding('warning', 'unlisted', '', f'{message}: add them if they are to be used'))
         if duplicates:
             findings += inspect_duplicates(records)
         if sheet:
-            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed, ignore_value))
+            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed, survey.coding))
     findings.sort(key=lambda finding: finding.level)  # 'error' before 'warning', else as found
     splits = {split: _statistics(group) for split, group in group_by_split(records).items()}
-    return CheckReport(layout, splits, findings)
+    survey = LabelSurvey(survey.coding, figures_of(records), survey.problems)
+    return CheckReport(index.layout, index.root, survey, splits, findings)
 
 
 def _statistics(records: Sequence[PairRecord]) -> dict[str, Any]:
     known = [record for record in records if record.size and record.changed is not None]
-    pixels = sum(record.size[0] * record.size[1] for record in known if record.size)
+    pixels = sum(record.labelled for record in known)
     sizes = Counter(f'{record.size[1]}x{record.size[0]}' for record in records if record.size)
     return {
         'pairs': len(records),
         'sizes': dict(sizes.most_common()),
         'changed_share': round(sum(record.changed or 0 for record in known) / pixels, 6) if pixels else None,
         'empty_share': round(sum(record.changed == 0 for record in known) / len(known), 6) if known else None,
-        'labels': dict(Counter(record.coding for record in records if record.coding).most_common()),
     }
 
 
@@ -113,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='data set: {train,val,test}/{A,B,label}, or another known layout, or a zip of it',
     )
     add('--crop', type=int, default=256, help='training crop size, pixels; 0: do not compare [%(default)s]')
-    add('--ignore-value', type=int, help='label value that means "not labelled", as ignore_value in training')
+    add_label_arguments(parser)
     add('--no-duplicates', action='store_true', help='do not look for the same ground in several splits')
     add('--json', type=Path, help='write all findings to this file')
     add('--contact-sheet', type=Path, help='draw some pairs into this png')
@@ -140,31 +159,48 @@ def run(args: argparse.Namespace) -> int:
         args.contact_sheet,
         args.pairs,
         args.seed,
+        args.changed_values,
         args.ignore_value,
     )
     failed = bool(report.count('error') or (args.strict and report.findings))
     print(_text(report, args.root))
     if args.json:
-        content = {'root': str(args.root), 'failed': failed, **asdict(report)}
-        write_json(args.json, content)
-    for path in filter(None, (args.json, args.contact_sheet)):
+        content = {'root': str(args.root), 'failed': failed, 'labels': str(report.labels.coding)}
+        written = {key: value for key, value in asdict(report).items() if key not in ('root', 'labels')}
+        write_json(args.json, content | written)
+    for path in filter(None, (args.json, args.contact_sheet, _write_coding(report, args.root))):
         print(f'written: {path}')
     print('problems found' if failed else 'fine')
     return int(failed)
 
 
+def _write_coding(report: CheckReport, root: Path) -> Path | None:
+    """Write down how the labels are coded where training finds it, unless that is not certain; returns the file."""
+    known = sum(figures.labels for figures in report.labels.splits.values())
+    if report.labels.problems or not root.is_dir() or not known:
+        return None
+    if not any(figures.changed for figures in report.labels.splits.values()):
+        return None
+    path = root / report.root / CODING_FILE
+    try:
+        write_json(path, write_survey(report.labels))
+    except UserError as error:
+        print(f'warning: how the labels are coded is not written down: {error}')
+        return None
+    return path
+
+
 def _text(report: CheckReport, root: Path) -> str:
     lines = [
-        f'{root}: layout {report.layout}',
-        f'{"split":<6}{"pairs":>7}{"changed":>10}{"empty":>9}  {"size":<12}labels',
+        f'{root}: layout {report.layout}, labels {report.labels.coding}',
+        f'{"split":<6}{"pairs":>7}{"changed":>10}{"empty":>9}  size',
     ]
     for split, row in report.splits.items():
         changed, empty = (
             f'{row[key]:.2%}' if row[key] is not None else '-' for key in ('changed_share', 'empty_share')
         )
         size = 'mixed' if len(row['sizes']) > 1 else ''.join(row['sizes'])
-        labels = ', '.join(coding for coding in row['labels'] if coding != 'empty')
-        lines.append(f'{split:<6}{row["pairs"]:>7}{changed:>10}{empty:>9}  {size:<12}{labels}')
+        lines.append(f'{split:<6}{row["pairs"]:>7}{changed:>10}{empty:>9}  {size}')
     lines.append(f'{report.count("error")} errors, {report.count("warning")} warnings')
     shown: Counter[tuple[str, str]] = Counter()
     for finding in report.findings:

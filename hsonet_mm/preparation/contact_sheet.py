@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from hsonet_mm.labels import LabelCoding
 from hsonet_mm.preparation.inspection import PairRecord, group_by_split
-from hsonet_mm.preparation.rasters import decode_label, decode_rgb, rank
+from hsonet_mm.preparation.label_files import read_label
+from hsonet_mm.preparation.rasters import decode_rgb, rank
 from hsonet_mm.preparation.sources import Source
 
 __all__ = ['choose', 'contact_sheet', 'overlay']
@@ -23,7 +25,11 @@ def choose(records: Sequence[PairRecord], count: int, seed: int) -> list[PairRec
         count: how many.
         seed: of the draw, with the names.
     """
-    whole = [record for record in records if record.size and not record.scene.missing() and record.coding]
+    whole = [
+        record
+        for record in records
+        if record.size and not record.scene.missing() and record.changed is not None
+    ]
     whole.sort(key=lambda record: (-record.share, record.scene.name))
     most = (count + 1) // 2
     rest = sorted(whole[most:], key=lambda record: rank(seed, record.scene.name))
@@ -45,7 +51,7 @@ def contact_sheet(
     records: Sequence[PairRecord],
     count: int = 6,
     seed: int = 0,
-    ignore_value: int | None = None,
+    coding: LabelCoding = LabelCoding(),  # noqa: B008 (immutable)
 ) -> bytes:
     """Draw the sheet: one column a split, one row a pair.
 
@@ -54,28 +60,24 @@ def contact_sheet(
         records: of all pairs; those with unreadable files are left out.
         count: pairs a split.
         seed: of their choice.
-        ignore_value: label value that means "not labelled"; None: there is none.
+        coding: what the values of the labels mean.
 
     Returns:
         The encoded png.
     """
     groups = group_by_split(records)
-    columns = [
-        _column(source, split, choose(group, count, seed), ignore_value) for split, group in groups.items()
-    ]
+    columns = [_column(source, split, choose(group, count, seed), coding) for split, group in groups.items()]
     height = max(column.shape[0] for column in columns)
     padded = [np.pad(column, ((0, height - column.shape[0]), (0, 4 * _GAP), (0, 0))) for column in columns]
     return cv2.imencode('.png', np.ascontiguousarray(np.hstack(padded)[..., ::-1]))[1].tobytes()
 
 
-def _column(
-    source: Source, split: str, records: Sequence[PairRecord], ignore_value: int | None
-) -> np.ndarray:
+def _column(source: Source, split: str, records: Sequence[PairRecord], coding: LabelCoding) -> np.ndarray:
     rows = [_line(f'{split}: date 1, date 2, changed')]
     for record in records:
         files = record.scene.files
         t1, t2 = (decode_rgb(source.read(files[role]), files[role]) for role in ('A', 'B'))
-        mask = decode_label(source.read(files['label']), files['label'], ignore_value=ignore_value).mask
+        mask = read_label(source, record.scene, coding).mask
         images = (t1, t2, overlay(t2, mask))
         cells = [cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for image in images]
         rows.append(np.hstack([np.pad(cell, ((0, 0), (0, _GAP), (0, 0))) for cell in cells]))

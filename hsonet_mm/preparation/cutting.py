@@ -12,12 +12,22 @@ from PIL import Image
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
-from hsonet_mm.preparation.rasters import decode_label, decode_rgb, rank, track
-from hsonet_mm.preparation.sources import ROLES, SPLITS, Scene, Source
+from hsonet_mm.index import ROLES, SPLITS, Scene, some
+from hsonet_mm.label_survey import Figures, LabelSurvey, label_remarks
+from hsonet_mm.labels import IGNORED, LabelCoding, Value
+from hsonet_mm.preparation.label_files import find_coding, read_label
+from hsonet_mm.preparation.rasters import decode_rgb, rank, track
+from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
 from hsonet_mm.version import __version__
 
-__all__ = ['Cutter', 'PrepareOptions']
+__all__ = ['NOT_LABELLED', 'Cutter', 'PrepareOptions']
+
+NOT_LABELLED = 127
+"""What a pixel that is not labelled becomes in a tile, beside 0 and 255; tools that cut at 128 call it unchanged."""
+
+_WRITTEN = np.zeros(256, np.uint8)
+_WRITTEN[[1, IGNORED]] = 255, NOT_LABELLED
 
 
 @dataclass(frozen=True)
@@ -34,9 +44,9 @@ class PrepareOptions:
         test: the same for test.
         seed: of the split and of the choice of empty tiles.
         max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
-        changed_values: label values that mean changed, all others unchanged; empty: told from each mask.
-        folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.preparation.sources.LAYOUTS`); empty:
-            find out.
+        changed_values: label values that mean changed, all others unchanged; empty: found out over all masks.
+        ignored_values: label values that mean "not labelled".
+        folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.index.LAYOUTS`); empty: find out.
     """
 
     tile: int = 256
@@ -47,7 +57,8 @@ class PrepareOptions:
     test: float = 0.2
     seed: int = 0
     max_empty: float = 1.0
-    changed_values: tuple[int, ...] = ()
+    changed_values: tuple[Value, ...] = ()
+    ignored_values: tuple[Value, ...] = ()
     folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -87,7 +98,9 @@ class Cutter:
         self.source, self.out, self.options, self.table = source, out, options, table
         self.stride = options.stride or options.tile
         self.tiles: dict[str, dict[str, Any]] = {}
-        self.codings: dict[str, str] = {}
+        self.coding = LabelCoding()
+        self.noisy = ''
+        self.unlisted: list[str] = []
 
     def run(self) -> dict[str, Any]:
         """Cut everything.
@@ -98,20 +111,23 @@ class Cutter:
         Raises:
             UserError: naming the file and the cure.
         """
-        layout, scenes = self.source.scenes(self.options.folders or None)
-        for scene in scenes:
+        index = self.source.scenes(self.options.folders or None)
+        for scene in index.scenes:
             if missing := scene.missing():
                 there, gone = next(iter(scene.files.values())), ' and '.join(missing)
                 raise UserError(
                     f'{there}: has no counterpart of the same name in {gone}: add it or remove this file'
                 )
-        units = [unit for scene in scenes for unit in self._units(scene)]
+        survey = find_coding(self.source, index, self.options.changed_values, self.options.ignored_values)
+        self.coding, self.unlisted = survey.require().coding, index.unlisted
+        units = [unit for scene in index.scenes for unit in self._units(scene)]
         splits = assign_splits(units, self.options.val, self.options.test, self.options.seed, self.table)
         by_scene: dict[str, list[Unit]] = {}
         for unit in units:
             by_scene.setdefault(unit.scene.name, []).append(unit)
         for group in track(by_scene.values(), 'cutting', len(by_scene)):
             self._cut_scene(group, splits)
+        self.source.check_polygons()
         self._drop_empty_tiles()
         if not self.tiles:
             raise UserError(f'{self.source.path}: no tile is left: lower --tile or raise --max-empty')
@@ -119,7 +135,8 @@ class Cutter:
             'format': 1,
             'hsonet_mm': __version__,
             'source': self.source.path.name,
-            'layout': layout,
+            'layout': index.layout,
+            'labels': str(self.coding),
             'parameters': asdict(self.options) | {'stride': self.stride, 'split_file': bool(self.table)},
             'splits': self._summary(splits),
             'warnings': self._warnings(splits),
@@ -140,19 +157,19 @@ class Cutter:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
         t1, t2 = (decode_rgb(self.source.read(files[role]), files[role]) for role in ('A', 'B'))
-        label = decode_label(self.source.read(files['label']), files['label'], self.options.changed_values)
-        sizes = {role: array.shape[:2] for role, array in (('A', t1), ('B', t2), ('label', label.mask))}
+        label = read_label(self.source, scene, self.coding)
+        sizes = {role: array.shape[:2] for role, array in (('A', t1), ('B', t2), ('label', label.classes))}
         if len(set(sizes.values())) > 1:
             told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
             raise UserError(
                 f'{files["A"]}: the sizes of the pair differ ({told}): both dates and the mask '
                 'must cover the same pixels'
             )
-        self.codings.setdefault(label.coding, files['label'])
-        whole = label.mask.shape == (tile, tile)
+        self.noisy = self.noisy or (files['label'] if label.noisy else '')
+        whole = label.classes.shape == (tile, tile)
         for unit in units:
-            height = unit.height or label.mask.shape[0]
-            width = unit.width or label.mask.shape[1]
+            height = unit.height or label.classes.shape[0]
+            width = unit.width or label.classes.shape[1]
             rows, columns = (offsets(length, tile, self.stride, border) for length in (height, width))
             corners = [(y, x) for y in rows for x in columns]
             if not corners and border == 'shift':
@@ -163,7 +180,7 @@ class Cutter:
             bottom, right = unit.y + height, unit.x + width
             for y, x in corners:
                 top, left = unit.y + y, unit.x + x
-                parts = (cut(array[:bottom, :right], top, left, tile) for array in (t1, t2, label.mask))
+                parts = (cut(array[:bottom, :right], top, left, tile) for array in (t1, t2, label.classes))
                 stem = scene.stem if whole else f'{scene.stem}_{top:05d}_{left:05d}'
                 named = dict(zip(ROLES, parts, strict=True))
                 self._write(splits[unit.name], stem, named, unit.name, top, left)
@@ -172,11 +189,12 @@ class Cutter:
         key = f'{split}/{stem}'
         if key in self.tiles:
             raise UserError(f'{unit}: two scenes give the tile {key}: rename one of them')
-        changed = int(parts['label'].sum())
-        record = {'split': split, 'name': f'{stem}.png', 'scene': unit, 'y': y, 'x': x, 'changed': changed}
+        changed, ignored = (int((parts['label'] == one).sum()) for one in (1, IGNORED))
+        place = {'split': split, 'name': f'{stem}.png', 'scene': unit, 'y': y, 'x': x}
+        record = {**place, 'changed': changed, 'ignored': ignored}
         sums = record['sha256'] = {}
         for role, part in parts.items():
-            image = part.astype(np.uint8) * 255 if role == 'label' else part[..., ::-1]
+            image = _WRITTEN[part] if role == 'label' else part[..., ::-1]
             compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
             data = cv2.imencode('.png', np.ascontiguousarray(image), compression)[1].tobytes()
             path = self.out / split / role / f'{stem}.png'
@@ -198,17 +216,32 @@ class Cutter:
                 (self.out / tile['split'] / role / tile['name']).unlink()
 
     def _summary(self, splits: dict[str, str]) -> dict[str, dict[str, Any]]:
-        summary = {}
+        return {
+            split: {
+                'scenes': sum(value == split for value in splits.values()),
+                'tiles': figures.labels,
+                'changed_share': round(figures.changed_share, 6),
+                'empty_share': round(np.mean([not tile['changed'] for tile in self._tiles_of(split)]), 6),
+            }
+            for split, figures in self.figures().items()
+        }
+
+    def _tiles_of(self, split: str) -> list[dict[str, Any]]:
+        return [tile for tile in self.tiles.values() if tile['split'] == split]
+
+    def figures(self) -> dict[str, Figures]:
+        """What the labels of the tiles come to in every split that has some."""
+        found = {}
         for split in SPLITS:
-            changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
-            if changed:
-                summary[split] = {
-                    'scenes': sum(value == split for value in splits.values()),
-                    'tiles': len(changed),
-                    'changed_share': round(sum(changed) / (len(changed) * self.options.tile**2), 6),
-                    'empty_share': round(changed.count(0) / len(changed), 6),
-                }
-        return summary
+            if tiles := self._tiles_of(split):
+                changed, ignored = (sum(tile[key] for tile in tiles) for key in ('changed', 'ignored'))
+                found[split] = Figures(len(tiles), changed, len(tiles) * self.options.tile**2 - ignored)
+        return found
+
+    def tile_survey(self) -> LabelSurvey:
+        """How the labels of the tiles are coded, which differs from those of the source."""
+        ignored = (NOT_LABELLED,) if any(tile['ignored'] for tile in self.tiles.values()) else ()
+        return LabelSurvey(LabelCoding(ignored=ignored), self.figures())
 
     def _warnings(self, splits: dict[str, str]) -> list[str]:
         told = []
@@ -223,19 +256,13 @@ class Cutter:
             )
         if self.options.border == 'drop':
             told.append('--border drop: pixels at the lower and right border are lost')
-        if {'0/1', '0/255'} <= set(self.codings):
-            first, second = self.codings['0/1'], self.codings['0/255']
+        if self.noisy:
             told.append(
-                f'{first} is coded 0/1 but {second} 0/255: each was read by its own coding, look at both'
+                f'{self.noisy} holds values between 0 and 255: it and its like were cut at 128, look at one'
             )
-        if 'noisy' in self.codings:
-            told.append(
-                f'{self.codings["noisy"]} holds values between 0 and 255: it and its like were cut at 128, look at one'
-            )
-        for split in SPLITS:
-            changed = [tile['changed'] for tile in self.tiles.values() if tile['split'] == split]
-            if changed and not any(changed):
-                told.append(f'{split}: no mask has a changed pixel: check the masks')
+        if self.unlisted:
+            told.append(f'the lists of splits leave out {len(self.unlisted)} scenes: {some(self.unlisted)}')
+        told += [remark for _, remark in label_remarks(self.figures()).values()]
         left = {tile['split'] for tile in self.tiles.values()}
         told += [f'there is no {split} split' for split in SPLITS if split not in left]
         return told

@@ -1,18 +1,24 @@
 """What can be wrong with a change-detection data set: the rules for one pair, for a split and for a set."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.index import ROLES, SPLITS, Scene
+from hsonet_mm.label_survey import Figures, label_remarks
+from hsonet_mm.labels import IGNORED, LabelCoding
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
-from hsonet_mm.preparation.rasters import decode_label, decode_rgb
-from hsonet_mm.preparation.sources import ROLES, SPLITS, Scene, Source
+from hsonet_mm.preparation.label_files import read_label
+from hsonet_mm.preparation.rasters import decode_rgb
+from hsonet_mm.preparation.sources import Source
 
-__all__ = ['Finding', 'PairRecord', 'group_by_split', 'inspect_duplicates', 'inspect_pair', 'inspect_set']
+__all__ = [
+    'Finding', 'PairRecord', 'figures_of', 'group_by_split', 'inspect_duplicates', 'inspect_pair', 'inspect_set',
+]  # fmt: skip
 
 _REPEAT_DISTANCE = 32
 """Hash distance within one split: repeats there are worth a remark, not a long search."""
@@ -44,7 +50,7 @@ class PairRecord:
         split: its split; ``'all'`` where the source has none.
         size: rows and columns, if both dates and the mask agree in it.
         changed: changed pixels, if the mask is readable.
-        coding: how the mask is written, see :class:`hsonet_mm.preparation.rasters.Label`.
+        labelled: pixels that are changed or unchanged.
         thumbs: the two dates' thumbnails by role, if readable.
         findings: what is wrong with this pair alone.
     """
@@ -53,28 +59,31 @@ class PairRecord:
     split: str
     size: tuple[int, int] | None = None
     changed: int | None = None
-    coding: str = ''
+    labelled: int = 0
     thumbs: dict[str, np.ndarray] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def share(self) -> float:
-        """Share of changed pixels; 0 if unknown."""
-        return self.changed / (self.size[0] * self.size[1]) if self.changed and self.size else 0.0
+        """Changed share of the labelled pixels; 0 if unknown."""
+        return self.changed / self.labelled if self.changed else 0.0
 
     def add(self, level: str, kind: str, message: str) -> None:
         """Note a finding."""
         self.findings.append(Finding(level, kind, self.split, message))
 
 
-def inspect_pair(source: Source, scene: Scene, crop: int, ignore_value: int | None = None) -> PairRecord:
+def inspect_pair(
+    source: Source, scene: Scene, crop: int, coding: LabelCoding, problems: Mapping[str, str] | None = None
+) -> PairRecord:
     """Read one pair and note what is wrong with it.
 
     Args:
         source: where the pair comes from.
         scene: the pair, complete or not.
         crop: training crop size, pixels; 0: unknown.
-        ignore_value: label value that means "not labelled"; None: there is none.
+        coding: what the values of the set's labels mean.
+        problems: what is known to be wrong with labels, by their path.
     """
     record = PairRecord(scene, scene.split or 'all')
     files = scene.files
@@ -85,15 +94,21 @@ def inspect_pair(source: Source, scene: Scene, crop: int, ignore_value: int | No
     images: dict[str, np.ndarray] = {}
     for role in files:
         try:
-            data = source.read(files[role])
             if role == 'label':
-                label = decode_label(data, files[role], ignore_value=ignore_value)
-                images[role], record.coding = label.mask, label.coding
-                if label.bands > 1:
+                if problem := (problems or {}).get(files[role]):
+                    raise UserError(problem)
+                label = read_label(source, scene, coding)
+                images[role] = label.classes
+                if label.bands == 3 and coding.unchanged is not None:
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
+                if label.noisy:
+                    message = (
+                        f'{files[role]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
+                    )
+                    record.add('warning', 'noisy label', message)
             else:
-                images[role] = decode_rgb(data, files[role])
+                images[role] = decode_rgb(source.read(files[role]), files[role])
                 record.thumbs[role] = thumbnail(images[role])
         except UserError as error:
             record.add('error', 'label' if role == 'label' else 'unreadable', str(error))
@@ -120,10 +135,8 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
             message = f'{files[role]}: is all one colour: remove the pair if it holds no data'
             record.add('warning', 'constant', message)
     if 'label' in images:
-        record.changed = int(images['label'].sum())
-        if record.coding == 'noisy':
-            message = f'{files["label"]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
-            record.add('warning', 'noisy label', message)
+        record.changed = int((images['label'] == 1).sum())
+        record.labelled = int((images['label'] != IGNORED).sum())
     if {'A', 'B'} <= set(images) and np.array_equal(images['A'], images['B']):
         level = 'error' if record.changed else 'warning'
         although = ' although its mask has changes' if record.changed else ''
@@ -144,6 +157,23 @@ def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]
     for record in sorted(records, key=lambda record: (*SPLITS, 'all').index(record.split)):
         groups.setdefault(record.split, []).append(record)
     return groups
+
+
+def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
+    """What the readable labels come to in every split.
+
+    Args:
+        records: of all pairs.
+    """
+    known = {
+        split: [record for record in group if record.changed is not None]
+        for split, group in group_by_split(records).items()
+    }
+    return {
+        split: Figures(len(group), sum(one.changed or 0 for one in group), sum(one.labelled for one in group))
+        for split, group in known.items()
+        if group
+    }
 
 
 def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> list[Finding]:
@@ -176,26 +206,8 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
                     f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare',
                 )
             )
-        if all(record.changed == 0 for record in group):
-            findings.append(
-                Finding('error', 'no change', split, f'{split}: no mask has a changed pixel: check the masks')
-            )
-        elif np.mean([record.share for record in group]) > 0.5:
-            message = (
-                f'{split}: more than half of its pixels are changed: see that 0 means unchanged in the masks'
-            )
-            findings.append(Finding('warning', 'mostly changed', split, message))
-    examples = {record.coding: record.scene.files['label'] for record in records if record.coding}
-    if {'0/1', '0/255'} <= set(examples):
-        findings.append(
-            Finding(
-                'warning',
-                'mixed labels',
-                '',
-                f'{examples["0/1"]}: is coded 0/1, {examples["0/255"]} 0/255: '
-                'see that 1 means changed, prepare writes all as 0/255',
-            )
-        )
+    for split, (kind, remark) in label_remarks(figures_of(records)).items():
+        findings.append(Finding('error' if kind == 'no change' else 'warning', kind, split, remark))
     return findings
 
 

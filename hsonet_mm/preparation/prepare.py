@@ -1,8 +1,8 @@
 """Cut official archives or a user's own rasters and masks into the LEVIR layout.
 
-``OUT/{train,val,test}/{A,B,label}/<stem>.png``, masks 0 / 255, with a ``manifest.json`` that tells where
-every tile comes from. The same source, options and library versions give the same bytes. One scene is in
-memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
+``OUT/{train,val,test}/{A,B,label}/<stem>.png``, masks 0 / 255 (127: not labelled), with a ``labels.json`` that says so
+and a ``manifest.json`` that tells where every tile comes from. The same source, options and library versions give the
+same bytes. One scene is in memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 
 import argparse
@@ -11,6 +11,8 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import folder_beside, replace_folder, write_json
+from hsonet_mm.label_options import add_label_arguments
+from hsonet_mm.label_survey import CODING_FILE, write_survey
 from hsonet_mm.preparation.cutting import Cutter, PrepareOptions
 from hsonet_mm.preparation.rasters import large_images
 from hsonet_mm.preparation.sources import Source
@@ -53,8 +55,10 @@ def prepare_dataset(
     place = out.resolve()  # a link to a folder stays one
     with Source(source) as opened, folder_beside(place) as beside:
         with large_images():
-            manifest = Cutter(opened, beside / 'new', options, table).run()
+            cutter = Cutter(opened, beside / 'new', options, table)
+            manifest = cutter.run()
         write_json(beside / 'new' / MANIFEST, manifest)
+        write_json(beside / 'new' / CODING_FILE, write_survey(cutter.tile_survey()))
         replace_folder(beside / 'new', place, beside / 'old')
     return manifest
 
@@ -85,7 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     block_help = 'divide scenes larger than this into blocks and split those (for one huge raster)'
     folder_help = 'folder, file or template of date 1, such as "{split}/before/*"'
     add = parser.add_argument
-    add('source', type=Path, help='folder or zip: {train,val,test}/{A,B,label}, or A, B, label')
+    add(
+        'source',
+        type=Path,
+        help='folder or zip: {train,val,test}/{A,B,label}, or A, B, label, perhaps with list/{train,val,test}.txt',
+    )
     add('out', type=Path, help='folder to make')
     add('--tile', type=int, default=default.tile, help='tile size, pixels [%(default)s]')
     add('--stride', type=int, default=default.stride, help='distance between tiles, pixels [the tile size]')
@@ -101,11 +109,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help='largest share of tiles without change in train [%(default)s]',
     )
-    changed_help = 'label values that mean changed; all others then mean unchanged'
-    add('--changed-values', type=int, nargs='+', default=[], help=changed_help)
+    add_label_arguments(parser)
     add('--a', help=folder_help)
     add('--b', help='the same for date 2')
-    add('--label', help='the same for the masks')
+    add('--label', help='the same for the masks, which may be polygons (.gpkg, .geojson, .shp)')
     add('--overwrite', action='store_true', help='replace OUT if this tool made it')
 
 
@@ -118,11 +125,13 @@ def run(args: argparse.Namespace) -> int:
     names = ('tile', 'stride', 'border', 'block', 'val', 'test', 'seed', 'max_empty')
     options = PrepareOptions(
         **{name: getattr(args, name) for name in names},
-        changed_values=tuple(args.changed_values),
+        changed_values=args.changed_values or (),
+        ignored_values=args.ignore_value or (),
         folders=tuple(filter(None, (args.a, args.b, args.label))),
     )
     manifest = prepare_dataset(args.source, args.out, options, args.split_file, args.overwrite)
     print(f'layout {manifest["layout"]}, tiles of {options.tile}')
+    print(f'masks coded {manifest["labels"]}, written as 0/255')
     print(f'{"split":<6}{"scenes":>8}{"tiles":>8}{"changed":>10}{"empty":>9}')
     for split, row in manifest['splits'].items():
         shares = f'{row["changed_share"]:>9.2%}{row["empty_share"]:>9.1%}'

@@ -5,18 +5,14 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from hsonet_mm.images import decode, read_rgb
-from hsonet_mm.labels import find_changed, label_values
+from hsonet_mm.images import read_rgb
 
 __all__ = [
-    'Label',
-    'decode_label',
     'decode_rgb',
     'large_images',
     'rank',
@@ -25,21 +21,6 @@ __all__ = [
 
 _MAX_PIXELS = 2**30
 _T = TypeVar('_T')
-
-
-@dataclass(frozen=True)
-class Label:
-    """A change mask and how it was coded.
-
-    Args:
-        mask: true where something changed, shape (H, W), bool.
-        coding: as :func:`hsonet_mm.labels.find_changed` tells it, or ``'listed'`` (the caller named the values).
-        bands: number of bands in the file.
-    """
-
-    mask: np.ndarray
-    coding: str
-    bands: int
 
 
 def decode_rgb(data: bytes, name: str) -> np.ndarray:
@@ -59,36 +40,6 @@ def decode_rgb(data: bytes, name: str) -> np.ndarray:
     return np.array(read_rgb(name, lambda _: data))
 
 
-def decode_label(
-    data: bytes, name: str, changed_values: Sequence[int] = (), ignore_value: int | None = None
-) -> Label:
-    """Decode one change mask; the rules are those of training, :mod:`hsonet_mm.labels`.
-
-    Args:
-        data: the encoded file.
-        name: how messages call the file.
-        changed_values: the values that mean "changed", all others "unchanged"; empty: find out.
-        ignore_value: the value that means "not labelled", which is not changed here; None if there is none.
-
-    Returns:
-        The mask and its coding.
-
-    Raises:
-        UserError: when the file is unreadable, a colour picture, or its values are neither of the codings.
-    """
-    image = decode(name, lambda _: data)
-    values, bands = label_values(image, name), len(image.getbands())
-    if changed_values:
-        return Label(np.isin(values, changed_values), 'listed', bands)
-    cure = (
-        'name the values that mean changed by --changed-values of prepare, which takes all others for unchanged, '
-        'or the one that means "not labelled" by --ignore-value of check'
-    )
-    valid = None if ignore_value is None else values != ignore_value
-    changed, coding = find_changed(values, image.format == 'JPEG', name, cure, valid)
-    return Label(changed if valid is None else changed & valid, coding, bands)
-
-
 @contextmanager
 def large_images() -> Iterator[None]:
     """Let Pillow open rasters of up to 2^30 pixels: its own limit is a guard for web servers."""
@@ -103,7 +54,7 @@ def large_images() -> Iterator[None]:
 
 def rank(seed: int, name: str) -> str:
     """A key that sorts names in an order which is random, but fixed by the seed and the name alone."""
-    return hashlib.sha256(f'{seed}/{name}'.encode()).hexdigest()
+    return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).hexdigest()
 
 
 def track(items: Sequence[_T] | Iterable[_T], text: str, total: int) -> Iterable[_T]:

@@ -1,63 +1,30 @@
-"""Find the scenes (date 1, date 2, mask) in a folder or zip archive by the layouts of public data sets."""
+"""The files of a data set: a folder, a zip archive, or a folder of zip archives."""
 
 import lzma
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, Index, Scene, belongs, index_names, name_key
+from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, read_survey
+from hsonet_mm.preparation.polygons import Polygons, burn_polygons, no_polygon, read_polygons
 
-__all__ = ['LAYOUTS', 'ROLES', 'SPLITS', 'Scene', 'Source']
+__all__ = ['Source']
 
-SPLITS = ('train', 'val', 'test')
-ROLES = ('A', 'B', 'label')
-
-LAYOUTS = {
-    'LEVIR-CD': ('{split}/A/*', '{split}/B/*', '{split}/label/*'),
-    'CDD': ('{split}/A/*', '{split}/B/*', '{split}/OUT/*'),
-    'SYSU-CD': ('{split}/time1/*', '{split}/time2/*', '{split}/label/*'),
-    'S2Looking': ('{split}/Image1/*', '{split}/Image2/*', '{split}/label/*'),
-    'WHU-CD': (
-        '2012/whole_image/{split}/image/2012_{split}',
-        '2016/whole_image/{split}/image/2016_{split}',
-        'change_label/{split}/change_label',
-    ),
-    'WHU-CD whole': ('before/before', 'after/after', 'change label/change_label'),
-    'scenes': ('A/*', 'B/*', 'label/*'),
-}
-"""Paths of date 1, date 2 and mask without suffix; ``*`` is the scene's name, ``{split}`` its split."""
-
+_HELD = (*IMAGE_SUFFIXES, *VECTOR_SUFFIXES, *(f'{split}.txt' for split in SPLITS), CODING_FILE)
+"""What the names of the files that matter end with."""
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What :mod:`zipfile` raises for archives that are not whole."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One place at two dates.
-
-    Args:
-        name: unique in its source: ``split/stem`` or ``stem``.
-        split: train, val or test where the source says so.
-        stem: file name without suffix.
-        files: path inside the source of each role ``'A'``, ``'B'``, ``'label'`` that is there.
-    """
-
-    name: str
-    split: str | None
-    stem: str
-    files: dict[str, str] = field(hash=False)
-
-    def missing(self) -> list[str]:
-        """The roles without a file."""
-        return [role for role in ROLES if role not in self.files]
 
 
 class Source:
@@ -77,6 +44,8 @@ class Source:
         self.path = path
         self._stack = ExitStack()
         self._entries: dict[str, tuple[Path | zipfile.ZipFile, str]] = {}
+        self._polygons: dict[str, Polygons] = {}
+        self._unmet: set[str] = set()
         if path.is_dir():
             self._add_folder(path)
         elif path.is_file():
@@ -93,7 +62,7 @@ class Source:
     def _add_folder(self, path: Path) -> None:
         for file in sorted(_files(path)):
             self._add(file.relative_to(path).as_posix(), path)
-        if not self._entries:
+        if not any(belongs(name) for name in self._entries):
             for archive in sorted(path.glob('*.zip')):
                 self._add_archive(archive)
 
@@ -117,9 +86,7 @@ class Source:
             self._add((PurePosixPath(mount) / inner).as_posix(), archive, info.filename)
 
     def _add(self, name: str, holder: Path | zipfile.ZipFile, member: str = '') -> None:
-        parts = PurePosixPath(name)
-        hidden = any(part.startswith('.') or part == '__MACOSX' for part in parts.parts)
-        if parts.suffix.lower() in IMAGE_SUFFIXES and not hidden:
+        if belongs(name, _HELD):
             self._entries[name] = (holder, member or name)
 
     def open(self, name: str) -> BinaryIO:
@@ -152,57 +119,59 @@ class Source:
                 f'{name}: cannot be read from {self.path} ({error}): copy or download it again'
             ) from None
 
-    def scenes(self, templates: Sequence[str] | None = None) -> tuple[str, list[Scene]]:
-        """Pair the files of the three roles by their names.
+    def scenes(self, templates: Sequence[str] | None = None) -> Index:
+        """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`.
 
         Args:
-            templates: paths of date 1, date 2 and mask as in :data:`LAYOUTS`, a folder standing for all files
-                in it; without them the layout that explains most files is taken.
-
-        Returns:
-            The layout's name and its scenes, complete or not, sorted by name.
+            templates: paths of date 1, date 2 and label; without them the layout is found out. The label may be one
+                file of polygons for all scenes.
 
         Raises:
             UserError: when no layout fits, or the source holds several data sets or the same image twice.
         """
-        layouts = {'given': tuple(map(_as_template, templates))} if templates else LAYOUTS
-        found = {name: self._match(parts) for name, parts in layouts.items()}
-        layout = max(
-            found, key=lambda name: _score([scene for group in found[name].values() for scene in group])
-        )
-        roots = found[layout]
-        complete = [root for root, group in roots.items() if _score(group)[0]] or list(roots)
-        if not complete:
-            raise UserError(
-                f'{self.path}: no image pairs found: expected {{train,val,test}}/{{A,B,label}} or A, B, '
-                f'label with files of equal names ({", ".join(IMAGE_SUFFIXES)}); name other folders with --a, --b '
-                'and --label'
-            )
-        if len(complete) > 1:
-            several = ' and '.join(repr(root or '.') for root in sorted(complete)[:2])
-            raise UserError(f'{self.path}: holds several data sets ({several}): give one of these folders')
-        return layout, roots[complete[0]]
+        return index_names(self._entries, self.read, str(self.path), templates)
 
-    def _match(self, templates: Sequence[str]) -> dict[str, list[Scene]]:
-        """The scenes by the folder that holds all of their files."""
-        files: dict[tuple[str, str, str], dict[str, str]] = {}
-        for role, template in zip(ROLES, templates, strict=True):
-            pattern = _pattern(template)
-            for name in self._entries:
-                match = pattern.fullmatch(name[: name.rindex('.')])
-                if not match:
-                    continue
-                split = (match.groupdict().get('split') or '').lower()
-                stem = match.groupdict().get('stem') or split or 'scene'
-                known = files.setdefault((match['root'], split, stem), {})
-                if role in known:
-                    raise UserError(f'{name}: has the same name as {known[role]}: keep one of the two')
-                known[role] = name
-        groups: dict[str, list[Scene]] = {}
-        for (root, split, stem), group in sorted(files.items()):
-            scene = Scene(f'{split}/{stem}' if split else stem, split or None, stem, group)
-            groups.setdefault(root, []).append(scene)
-        return groups
+    def _gdal_path(self, name: str) -> str:
+        """How GDAL names a file of the source, in an archive too."""
+        holder, member = self._entries[name]
+        return str(holder / member) if isinstance(holder, Path) else f'/vsizip/{{{holder.filename}}}/{member}'
+
+    def burn(self, scene: Scene) -> NDArray[np.bool_]:
+        """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`.
+
+        Raises:
+            UserError: naming the file, if either has no place on Earth or they do not meet.
+        """
+        name, image = scene.files['label'], scene.files['A']
+        if name not in self._polygons:
+            self._polygons[name] = read_polygons(self._gdal_path(name), name)
+            self._unmet.add(name)
+        mask, met = burn_polygons(self._polygons[name], name, self._gdal_path(image), image)
+        own = name_key(PurePosixPath(name).stem) == PurePosixPath(scene.stem).name
+        if own and not met:
+            raise no_polygon(self._polygons[name], name, image)
+        if met:
+            self._unmet.discard(name)
+        return mask
+
+    def check_polygons(self) -> None:
+        """Make sure that polygons of several scenes met one of them.
+
+        Raises:
+            UserError: if they did not.
+        """
+        if self._unmet:
+            name = min(self._unmet)
+            raise no_polygon(self._polygons[name], name, 'an image')
+
+    def declared_coding(self, root: str) -> LabelSurvey | None:
+        """What lies beside the labels about how they are coded; None if nothing does.
+
+        Args:
+            root: of the data set, as in :class:`hsonet_mm.index.Index`.
+        """
+        name = f'{root}{CODING_FILE}'
+        return read_survey(self.read(name), name) if name in self._entries else None
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -212,23 +181,3 @@ def _files(path: Path) -> Iterator[Path]:
         above = folder.resolve(), *folder.resolve().parents
         folders[:] = [inner for inner in folders if (folder / inner).resolve() not in above]
         yield from (folder / file for file in files)
-
-
-def _score(scenes: Sequence[Scene]) -> tuple[int, int]:
-    """How well a layout explains a source: complete scenes, then files."""
-    return sum(not scene.missing() for scene in scenes), sum(len(scene.files) for scene in scenes)
-
-
-def _as_template(text: str) -> str:
-    """``before`` is a folder, ``before.tif`` a file, ``{split}/before/*`` already a template."""
-    text = text.replace('\\', '/').strip('/')
-    if PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES:
-        return text[: text.rindex('.')]
-    return text if '*' in text else f'{text}/*'
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """A regular expression with groups root, stem and split; a second ``{split}`` repeats the first."""
-    text = re.escape(template).replace(r'\*', '(?P<stem>[^/]+)').replace(re.escape('{split}'), '{split}')
-    text = text.replace('{split}', '(?P<split>train|val|test)', 1).replace('{split}', '(?P=split)')
-    return re.compile(f'(?P<root>(?:.*/)?){text}', re.IGNORECASE)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.index import SPLITS, Scene, name_key
 from hsonet_mm.preparation.rasters import rank
-from hsonet_mm.preparation.sources import SPLITS, Scene
+from hsonet_mm.texts import decode_text
 
 __all__ = ['BORDERS', 'Unit', 'assign_splits', 'blocks', 'cut', 'offsets', 'read_split_file']
 
@@ -170,7 +171,7 @@ def read_split_file(path: Path) -> dict[str, str]:
         UserError: when the file is unreadable, or names a split other than train, val and test.
     """
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        text = decode_text(path.read_bytes())
         if path.suffix.lower() == '.json':
             content = json.loads(text)
             lists = content and all(isinstance(value, list) for value in content.values())
@@ -190,6 +191,7 @@ def read_split_file(path: Path) -> dict[str, str]:
     for name, split in pairs:
         if split not in SPLITS:
             raise UserError(f'{path}: gives {name!r} the split {split!r}: use train, val or test')
-        if table.setdefault(name, split) != split:
-            raise UserError(f'{path}: gives {name!r} two splits, {table[name]} and {split}: keep one')
+        key = name_key(name)
+        if table.setdefault(key, split) != split:
+            raise UserError(f'{path}: gives {name!r} two splits, {table[key]} and {split}: keep one')
     return table

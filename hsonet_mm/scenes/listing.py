@@ -1,15 +1,20 @@
 """Which scenes there are: rasters of two folders, or lines of a list."""
 
 import csv
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.index import by_stem
 from hsonet_mm.scenes.scene import result_files
+from hsonet_mm.texts import decode_text
 
 __all__ = ['Scene', 'check_results', 'find_scenes', 'read_list']
 
+COLUMNS = ('before', 'after', 'output')
 SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.img')
 
 
@@ -56,17 +61,15 @@ def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
 
 
 def _rasters(folder: Path) -> dict[str, Path]:
-    found = dict[str, Path]()
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            if path.stem in found:
-                raise UserError(f'{found[path.stem]} and {path} have one name: remove one of them')
-            found[path.stem] = path
-    return found
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return {stem: folder / name for stem, name in by_stem(names, SUFFIXES, f'{folder}/').items()}
 
 
 def read_list(path: Path, output: Path | None = None) -> list[Scene]:
-    """Read scenes from a CSV file with the columns before, after and output.
+    """Read scenes from a CSV file with the columns before, after and output, as spreadsheets write it too.
+
+    Commas, semicolons or tabs may separate the columns, and the header be written in any case; what stands around a
+    cell is stripped.
 
     Args:
         path: The file; relative paths in it start from its folder.
@@ -76,24 +79,41 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
         UserError: if it is no such file.
     """
     try:
-        with path.open(newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = set(reader.fieldnames or ())
+        text = decode_text(path.read_bytes())
+        header = next((line for line in text.splitlines() if line.strip()), '')
+        if header.strip().lower().startswith('sep='):  # a line for Excel alone
+            text = text[text.index(header) + len(header) :]
+            header = next((line for line in text.splitlines() if line.strip()), '')
+        separator = max(',;\t', key=header.count)
+        table = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True)
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f'the list {path} cannot be read ({error}): give a CSV file') from None
-    if not {'before', 'after', 'output'} <= columns:
+    rows = [(number, row) for number, row in rows if any(row)]
+    columns = [name.lower() for name in rows[0][1]] if rows else []
+    if not set(COLUMNS) <= set(columns):
         raise UserError(f'the list {path} lacks a column: its first line is before,after,output')
     scenes = list[Scene]()
-    for number, row in enumerate(rows, 2):
-        cells = [row[name] for name in ('before', 'after', 'output')]
-        if not all(cells):
+    for number, row in rows[1:]:
+        cells = [dict(zip(columns, row, strict=False)).get(name) for name in COLUMNS]
+        before, after, result = cells
+        if not (before and after and result):
             raise UserError(f'line {number} of {path} is not complete: give before, after and output')
-        folders = (path.parent, path.parent, output or path.parent)
-        scenes.append(Scene(*(str(folder / cell) for folder, cell in zip(folders, cells, strict=True))))
+        scenes.append(
+            Scene(
+                _place(path.parent, before), _place(path.parent, after), _place(output or path.parent, result)
+            )
+        )
     if not scenes:
         raise UserError(f'the list {path} names no scenes: add a line for each')
     return scenes
+
+
+def _place(folder: Path, cell: str) -> str:
+    """A path of a list; one with the backslashes of Windows is read elsewhere too, unless a file has that very name."""
+    if os.sep == '/' and '\\' in cell and not (folder / cell).exists():
+        cell = cell.replace('\\', '/')
+    return str(folder / cell)
 
 
 def check_results(scenes: Sequence[Scene], polygons: str) -> None:

@@ -1,0 +1,83 @@
+"""How the labels of a data set in training are coded: declared, written down beside them, or found out once."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine import fileio
+from mmengine.logging import print_log
+
+from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, read_label
+from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, label_remarks, read_survey, survey_labels
+from hsonet_mm.labels import LabelCoding
+
+__all__ = ['coding_of']
+
+_known: dict[Any, LabelSurvey] = {}
+"""Surveys of this process: train and validation ask for the same one."""
+
+_told: set[str] = set()
+
+
+def coding_of(
+    root: str | None,
+    labels: Mapping[str, str],
+    loader: MultiImgLoadAnnotations,
+    backend_args: dict | None = None,
+) -> LabelCoding:
+    """How the labels of a data set are coded, and a word in the log for what is suspicious about them.
+
+    Args:
+        root: root of the data set; None if its files have none in common.
+        labels: paths of all its labels, of all splits, and their splits.
+        loader: what reads them, which may declare it.
+        backend_args: arguments of MMEngine's file backend.
+
+    Raises:
+        UserError: if a label does not keep to the coding.
+    """
+    written = None if root is None else fileio.join_path(root, CODING_FILE, backend_args=backend_args)
+    declared = loader.changed_values or loader.ignored_values
+    if written and not declared and fileio.exists(written, backend_args=backend_args):
+        survey = read_survey(fileio.get(written, backend_args=backend_args), written)
+    else:
+        key = (
+            loader.changed_values,
+            loader.ignored_values,
+            tuple((path, _stamp(path)) for path in sorted(labels)),
+        )
+        if key not in _known:
+            _known.clear()
+            _known[key] = survey_labels(
+                labels,
+                lambda path: read_label(path, backend_args),
+                loader.changed_values,
+                loader.ignored_values,
+            )
+        survey = _known[key].require()
+        _tell(f'{len(labels)} labels are coded {survey.coding}; hsonet check writes that down', logging.INFO)
+    for _, remark in label_remarks(survey.splits).values():
+        _tell(f'{root}: {remark}', logging.WARNING)
+    if survey.coding.lossy:
+        _tell(
+            f'{root}: labels hold values between 0 and 255, as JPEG compression leaves them; they are cut at 128',
+            logging.WARNING,
+        )
+    return survey.coding
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """What changes with a file on this machine."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _tell(text: str, level: int) -> None:
+    """Say something once a process."""
+    if text not in _told:
+        _told.add(text)
+        print_log(text, logger='current', level=level)

@@ -1,0 +1,294 @@
+"""Which files of a data set belong together: the one index for check, prepare, training and prediction.
+
+It works on names alone, relative to the root and with forward slashes, so that folders, archives and remote stores are
+indexed by the same code. Hidden files and folders are no images; names are compared in Unicode's composed form, without
+their suffix and whatever its case.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.texts import decode_text, printable
+
+__all__ = [
+    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'Scene', 'belongs', 'by_stem', 'index_names', 'name_key',
+    'read_names', 'some',
+]  # fmt: skip
+
+SPLITS = ('train', 'val', 'test')
+ROLES = ('A', 'B', 'label')
+VECTOR_SUFFIXES = ('.gpkg', '.geojson', '.shp')
+"""Labels as polygons, which prepare burns onto the grid of the image."""
+
+LAYOUTS = {
+    'LEVIR-CD': ('{split}/A/*', '{split}/B/*', '{split}/label/*'),
+    'CDD': ('{split}/A/*', '{split}/B/*', '{split}/OUT/*'),
+    'SYSU-CD': ('{split}/time1/*', '{split}/time2/*', '{split}/label/*'),
+    'S2Looking': ('{split}/Image1/*', '{split}/Image2/*', '{split}/label/*'),
+    'WHU-CD': (
+        '2012/whole_image/{split}/image/2012_{split}',
+        '2016/whole_image/{split}/image/2016_{split}',
+        'change_label/{split}/change_label',
+    ),
+    'WHU-CD whole': ('before/before', 'after/after', 'change label/change_label'),
+    'dates first': ('A/{split}/*', 'B/{split}/*', 'label/{split}/*'),
+    'scenes': ('A/*', 'B/*', 'label/*'),
+}
+"""Paths of date 1, date 2 and label without suffix; ``*`` is the scene's name, ``{split}`` its split."""
+
+_FOREIGN = ('__MACOSX', '@eaDir', '$RECYCLE.BIN')
+_LIST = re.compile(rf'(?:(?:lists?|splits?)/)?({"|".join(SPLITS)})\.txt', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One place at two dates.
+
+    Args:
+        name: unique in its data set: ``split/stem`` or ``stem``.
+        split: train, val or test where the data set says so.
+        stem: file name without suffix, with the folders below the role's.
+        files: path below the root of each role ``'A'``, ``'B'``, ``'label'`` that is there.
+    """
+
+    name: str
+    split: str | None
+    stem: str
+    files: dict[str, str] = field(hash=False)
+
+    def missing(self) -> list[str]:
+        """The roles without a file."""
+        return [role for role in ROLES if role not in self.files]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a data set holds.
+
+    Args:
+        layout: name of its layout.
+        root: folder that holds it, below the place that was indexed: ``''`` or ending in a slash.
+        scenes: complete or not, sorted by name.
+        unlisted: names of scenes that none of the data set's lists of splits names; they are left out.
+    """
+
+    layout: str
+    root: str
+    scenes: list[Scene]
+    unlisted: list[str] = field(default_factory=list)
+
+
+def belongs(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
+    """Whether a path below the root ends in one of the suffixes, and neither it nor a folder of it is hidden."""
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith('.') or part in _FOREIGN for part in parts)
+    return not hidden and name.lower().endswith(tuple(suffixes))
+
+
+def name_key(name: str) -> str:
+    """What names are compared by: macOS writes letters and their accents apart, others together."""
+    return unicodedata.normalize('NFC', name)
+
+
+def _without_suffix(name: str) -> str:
+    """The name without the suffix of an image or of a label of polygons, if it ends in one."""
+    ending = next((one for one in (*IMAGE_SUFFIXES, *VECTOR_SUFFIXES) if name.lower().endswith(one)), '')
+    return name[: len(name) - len(ending)]
+
+
+def some(names: Iterable[str]) -> str:
+    """Name a few of many."""
+    names = sorted(names)
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
+
+
+def by_stem(
+    names: Iterable[str], suffixes: Sequence[str] = IMAGE_SUFFIXES, folder: str = ''
+) -> dict[str, str]:
+    """The files of a folder by what belongs together.
+
+    Args:
+        names: paths below the folder.
+        suffixes: endings that count, in small letters.
+        folder: what messages call the folder, ending in a slash.
+
+    Returns:
+        Path below the folder by :func:`name_key` of the path without suffix, sorted.
+
+    Raises:
+        UserError: if two files have one name.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(name for name in names if belongs(name, suffixes)):
+        ending = max((one for one in suffixes if name.lower().endswith(one)), key=len)
+        other = found.setdefault(name_key(name[: -len(ending)]), name)
+        if other != name:
+            raise UserError(f'{folder}{other} and {folder}{name} have one name: keep one of them')
+    return found
+
+
+def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
+    """Read a list of scenes, one a line: its name with or without suffix and folders, or the paths of its files.
+
+    Args:
+        data: content of the list, in any of the encodings of :func:`~hsonet_mm.texts.decode_text`.
+        path: what messages call the list.
+        known: the scenes there are, by :func:`name_key` of their stem.
+
+    Returns:
+        Their keys, in the order of the list; a line that names none of them stays as it is, but for its suffix.
+
+    Raises:
+        UserError: if it is no text, is empty, or names a scene twice.
+    """
+    try:
+        lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(f'the list of pairs {path} is no text ({error}): write one name a line') from None
+    keys = [_find(line, known) for line in lines if line]
+    if not keys:
+        raise UserError(f'the list of pairs {path} is empty: write one name a line or take it away')
+    if len(keys) > len(set(keys)):
+        repeated = {key for key in keys if keys.count(key) > 1}
+        raise UserError(
+            f'the list of pairs {path} names some more than once ({some(repeated)}): name each once'
+        )
+    return keys
+
+
+def _find(line: str, known: Collection[str]) -> str:
+    """The scene that a line names."""
+    line = name_key(line.replace('\\', '/'))
+    first = re.split(r'[\s,;]', line, maxsplit=1)[0]
+    for text in (line, first):
+        bare = _without_suffix(text)
+        for key in (text, bare, PurePosixPath(bare).name):
+            if key in known:
+                return key
+    return _without_suffix(line)
+
+
+def index_names(
+    names: Iterable[str],
+    read: Callable[[str], bytes],
+    where: str,
+    templates: Sequence[str] | None = None,
+) -> Index:
+    """Pair the files of the three roles by their names.
+
+    Where the folders tell no splits, lists beside them do: ``list/{train,val,test}.txt``, as BIT, ChangeFormer and
+    others have them.
+
+    Args:
+        names: paths of the files below the place that is indexed.
+        read: gives the content of one of them; called for lists alone.
+        where: what messages call the place.
+        templates: paths of date 1, date 2 and label as in :data:`LAYOUTS`, a folder standing for all files in it;
+            without them the layout that explains most files is taken.
+
+    Raises:
+        UserError: when no layout fits, the place holds several data sets or the same image twice, or lists and images
+            do not fit.
+    """
+    names = sorted(names)
+    layouts = {'given': tuple(map(_as_template, templates))} if templates else LAYOUTS
+    found = {layout: _match(parts, names) for layout, parts in layouts.items()}
+    layout = max(found, key=lambda one: _score([scene for group in found[one].values() for scene in group]))
+    roots = found[layout]
+    complete = [root for root, group in roots.items() if _score(group)[0]] or list(roots)
+    if not complete:
+        raise UserError(
+            f'{where}: no image pairs found: expected {{train,val,test}}/{{A,B,label}} or A, B, label with files of '
+            f'equal names ({", ".join(IMAGE_SUFFIXES)}); name other folders with --a, --b and --label'
+        )
+    if len(complete) > 1:
+        several = ' and '.join(repr(root or '.') for root in sorted(complete)[:2])
+        raise UserError(f'{where}: holds several data sets ({several}): give one of these folders')
+    root, scenes = complete[0], roots[complete[0]]
+    if any(scene.split for scene in scenes):
+        return Index(layout, root, scenes)
+    lists: dict[str, str] = {}
+    for name in names:
+        match = _LIST.fullmatch(name[len(root) :]) if name.startswith(root) else None
+        if match and (other := lists.setdefault(match[1].lower(), name)) != name:
+            raise UserError(f'{other} and {name} are lists of one split: keep one of them')
+    return _by_lists(Index(layout, root, scenes), lists, read) if lists else Index(layout, root, scenes)
+
+
+def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], bytes]) -> Index:
+    """Give every scene the split whose list names it."""
+    scenes = {name_key(scene.stem): scene for scene in index.scenes}
+    splits: dict[str, str] = {}
+    for split, path in lists.items():
+        for key in read_names(read(path), path, scenes):
+            if key not in scenes:
+                raise UserError(
+                    f'{path}: names {printable(key)!r}, which is not there: add its files or take the line out'
+                )
+            if key in splits:
+                raise UserError(
+                    f'{path}: names {printable(key)!r}, as does {lists[splits[key]]}: keep it in one split'
+                )
+            splits[key] = split
+    listed = [
+        Scene(f'{splits[key]}/{scene.stem}', splits[key], scene.stem, scene.files)
+        for key, scene in scenes.items()
+        if key in splits
+    ]
+    unlisted = [scene.name for key, scene in scenes.items() if key not in splits]
+    return Index(
+        f'{index.layout}, splits by lists', index.root, sorted(listed, key=lambda one: one.name), unlisted
+    )
+
+
+def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[Scene]]:
+    """The scenes by the folder that holds all of their files."""
+    files: dict[tuple[str, str, str], dict[str, str]] = {}
+    for role, template in zip(ROLES, templates, strict=True):
+        pattern = _pattern(template)
+        suffixes = (*IMAGE_SUFFIXES, *VECTOR_SUFFIXES) if role == 'label' else IMAGE_SUFFIXES
+        for name in names:
+            match = pattern.fullmatch(_without_suffix(name)) if belongs(name, suffixes) else None
+            if not match:
+                continue
+            split = (match.groupdict().get('split') or '').lower()
+            if '*' in templates[0] and '*' not in template and belongs(name, VECTOR_SUFFIXES):
+                for (root, one, _), known in files.items():  # polygons of all scenes in one file
+                    if root == match['root'] and split in ('', one):
+                        known[role] = name
+                continue
+            stem = match.groupdict().get('stem') or split or 'scene'
+            known = files.setdefault((match['root'], split, name_key(stem)), {})
+            if role in known:
+                raise UserError(f'{known[role]} and {name} have one name: keep one of them')
+            known[role] = name
+    groups: dict[str, list[Scene]] = {}
+    for (root, split, stem), group in sorted(files.items()):
+        scene = Scene(f'{split}/{stem}' if split else stem, split or None, stem, group)
+        groups.setdefault(root, []).append(scene)
+    return groups
+
+
+def _score(scenes: Sequence[Scene]) -> tuple[int, int]:
+    """How well a layout explains a source: complete scenes, then files."""
+    return sum(not scene.missing() for scene in scenes), sum(len(scene.files) for scene in scenes)
+
+
+def _as_template(text: str) -> str:
+    """``before`` is a folder, ``before.tif`` a file, ``{split}/before/*`` already a template."""
+    text = text.replace('\\', '/').strip('/')
+    bare = _without_suffix(text)
+    return bare if bare != text or '*' in text else f'{text}/*'
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """A regular expression with groups root, stem and split; a second ``{split}`` repeats the first."""
+    text = re.escape(template).replace(r'\*', '(?P<stem>.+)', 1).replace(r'\*', '[^/]*')
+    text = text.replace(re.escape('{split}'), '{split}')
+    text = text.replace('{split}', f'(?P<split>{"|".join(SPLITS)})', 1).replace('{split}', '(?P=split)')
+    return re.compile(f'(?P<root>(?:.*/)?){text}', re.IGNORECASE)

@@ -1,0 +1,310 @@
+"""How the labels of a data set are coded: found out over all of them, and written down beside them.
+
+``labels.json`` in the root of a data set is written by check and prepare and read by training, testing and
+calibration. Where there is none and nothing is declared, all labels of all splits are read once for it: each must keep
+to the coding that most have, so that none is taken for something else without a word.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.labels import (
+    CURE,
+    IGNORED,
+    LabelCoding,
+    RawLabel,
+    Value,
+    classes_of,
+    looks_lossy,
+    parse_values,
+    value_counts,
+    values_told,
+)
+
+__all__ = [
+    'CODING_FILE',
+    'Figures',
+    'LabelSurvey',
+    'label_remarks',
+    'read_survey',
+    'survey_labels',
+    'write_survey',
+]
+
+CODING_FILE = 'labels.json'
+"""Where it is written down, below the root of the data set."""
+
+_ZERO_ONE, _ZERO_255 = LabelCoding((1,)), LabelCoding((255,))
+
+
+class Figures(NamedTuple):
+    """What the labels of a split come to.
+
+    Attributes:
+        labels: number of labels.
+        changed: pixels that are changed.
+        labelled: pixels that are changed or unchanged.
+    """
+
+    labels: int = 0
+    changed: int = 0
+    labelled: int = 0
+
+    @property
+    def changed_share(self) -> float:
+        """Changed share of the labelled pixels."""
+        return self.changed / self.labelled if self.labelled else 0.0
+
+
+@dataclass
+class LabelSurvey:
+    """How the labels of a data set are coded.
+
+    Args:
+        coding: what their values mean; the usual 0 and 255 where no label holds more than 0.
+        splits: figures of each split.
+        problems: a sentence for each label that does not keep to it, by its path.
+    """
+
+    coding: LabelCoding
+    splits: dict[str, Figures] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def require(self) -> 'LabelSurvey':
+        """This survey.
+
+        Raises:
+            UserError: if a label does not keep to the coding.
+        """
+        if self.problems:
+            first = next(iter(self.problems.values()))
+            more = len(self.problems) - 1
+            raise UserError(f'{first}; {more} more labels do not fit either' if more else first)
+        return self
+
+
+class _Seen(NamedTuple):
+    """One label: its counts by value, or what is wrong with it."""
+
+    counts: NDArray[np.int64] | None
+    exact: bool = True
+    problem: str = ''
+    hidden: bool = False  # whether the file itself leaves pixels out
+
+
+def survey_labels(
+    labels: Mapping[str, str],
+    load: Callable[[str], RawLabel],
+    changed: Sequence[Value] = (),
+    ignored: Sequence[Value] = (),
+) -> LabelSurvey:
+    """Read all labels of a data set, and find out how they are coded where that is not declared.
+
+    Without declared values, the labels are 0 and 1, or 0 and 255, whichever most are, the latter perhaps with noise of
+    compression.
+
+    Args:
+        labels: paths of the labels and their splits.
+        load: reads one.
+        changed: values that mean changed, all others being unchanged; empty: find out.
+        ignored: values that mean "not labelled".
+    """
+    declared = LabelCoding(tuple(changed), None, tuple(ignored)) if changed else None
+    channels = [(value, value, value) if isinstance(value, int) else value for value in ignored]
+    greys = [red for red, green, blue in channels if red == green == blue and red < 256]
+
+    def see(path: str) -> _Seen:
+        try:
+            label = load(path)
+            if declared:
+                classes = classes_of(label, declared, path)
+                return _Seen(np.bincount(classes.ravel(), minlength=256))
+            if label.values.ndim == 3 or label.values.dtype != np.uint8:
+                return _Seen(None, problem=_unreadable(label, path))
+            counts = value_counts(label)
+            counts[greys] = 0
+            return _Seen(counts, label.exact, hidden=label.labelled is not None)
+        except UserError as error:
+            return _Seen(None, problem=str(error))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        seen = dict(zip(labels, pool.map(see, labels), strict=True))
+    if declared:
+        return _figures(declared, seen, labels, {})
+    coding, problems = _most(seen)
+    survey = _figures(coding, seen, labels, problems)
+    total = [sum(figures[index] for figures in survey.splits.values()) for index in (1, 2)]
+    if total[0] == total[1] > 0 and (path := next((path for path, one in seen.items() if one.hidden), None)):
+        survey.problems[path] = (
+            f'the label {path} is transparent, or without data, where it is not changed, which means "not '
+            f'labelled", and no label of the data set holds an unchanged pixel: write 0 there'
+        )
+    survey.coding = LabelCoding(coding.changed, coding.unchanged, tuple(ignored), coding.lossy)
+    return survey
+
+
+def _unreadable(label: RawLabel, path: str) -> str:
+    """Why the coding of a label cannot be found out."""
+    if label.values.ndim == 2:
+        return (
+            f'the label {path} holds values from {label.values.min()} to {label.values.max()}: write 0 for unchanged '
+            f'and 1 or 255 for changed, or {CURE}'
+        )
+    colours, counts = np.unique(
+        label.values.reshape(-1, 3)[:: max(1, label.values.size // 3_000_000)], axis=0, return_counts=True
+    )
+    often = [tuple(map(int, colours[index])) for index in np.argsort(-counts)[:4]]
+    held = ' and '.join(','.join(map(str, colour)) for colour in often)
+    return (
+        f'the label {path} is a colour image, with {held}{" and more" if len(colours) > 4 else ""}: write it as a grey '
+        f'image with 0 for unchanged and 1 or 255 for changed, or {CURE}, as R,G,B or names of colours'
+    )
+
+
+def _kind(seen: _Seen) -> str:
+    """How one label is coded: ``'0/1'``, ``'0/255'``, ``'noisy'``, ``'empty'``, ``'faint'`` or ``'other'``."""
+    assert seen.counts is not None
+    present = set(np.flatnonzero(seen.counts).tolist())
+    if present <= {0}:
+        return 'empty'
+    if present <= {0, 255}:
+        return '0/255'
+    if present <= {0, 1} and seen.exact:
+        return '0/1'
+    if not looks_lossy(seen.counts, seen.exact):
+        return 'other'
+    return 'noisy' if max(present) >= 128 else 'faint'
+
+
+def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
+    """The coding that most labels have, and what is wrong with those that have another."""
+    kinds = {path: _kind(one) for path, one in seen.items() if one.counts is not None}
+    votes = Counter(
+        '0/1' if kind == '0/1' else '0/255' for kind in kinds.values() if kind in ('0/1', '0/255', 'noisy')
+    )
+    chosen = votes.most_common(1)[0][0] if votes else '0/255'
+    lossy = chosen == '0/255' and 'noisy' in kinds.values()
+    coding = _ZERO_ONE if chosen == '0/1' else LabelCoding(lossy=lossy)
+    example = next(
+        (path for path, kind in kinds.items() if kind == chosen or (lossy and kind == 'noisy')), ''
+    )
+    problems = {}
+    for path, kind in kinds.items():
+        counts = seen[path].counts
+        assert counts is not None
+        if kind == 'other' or (kind == 'faint' and not votes):
+            present = np.flatnonzero(counts).tolist()
+            problems[path] = (
+                f'the label {path} holds the values {values_told(present)}: write 0 for unchanged and 1 or 255 for '
+                f'changed, the only two classes, or {CURE}'
+            )
+        elif kind in ('0/1', '0/255') and kind != chosen:
+            problems[path] = (
+                f'the label {path} is coded {kind}, but {example} and most of the data set {chosen}: rewrite it, or '
+                f'give --changed-values 1 255 if both mean changed'
+            )
+    return coding, problems
+
+
+def _figures(
+    coding: LabelCoding, seen: Mapping[str, _Seen], labels: Mapping[str, str], problems: dict[str, str]
+) -> LabelSurvey:
+    """The figures of every split, of the labels that keep to the coding."""
+    survey = LabelSurvey(coding, problems=dict(problems))
+    for path, one in seen.items():
+        if one.problem:
+            survey.problems[path] = one.problem
+        if path in survey.problems or one.counts is None:
+            continue
+        if coding.unchanged is None:
+            counts = one.counts
+        else:
+            values = RawLabel(np.repeat(np.arange(256, dtype=np.uint8), one.counts)[None], exact=one.exact)
+            try:
+                counts = np.bincount(classes_of(values, coding, path).ravel(), minlength=256)
+            except UserError as error:
+                survey.problems[path] = str(error)
+                continue
+        known = survey.splits.get(labels[path], Figures())
+        changed, labelled = int(counts[1]), int(counts.sum() - counts[IGNORED])
+        survey.splits[labels[path]] = Figures(
+            known.labels + 1, known.changed + changed, known.labelled + labelled
+        )
+    survey.problems = {path: survey.problems[path] for path in labels if path in survey.problems}
+    return survey
+
+
+def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
+    """What is suspicious about the labels of each split: a word for it and a sentence.
+
+    Args:
+        splits: figures of the splits.
+    """
+    remarks = {}
+    for split, figures in splits.items():
+        if not figures.changed:
+            remarks[split] = ('no change', f'{split}: no mask has a changed pixel: check the masks')
+        elif figures.changed_share > 0.5:
+            message = 'more than half of its pixels are changed: see that 0 means unchanged in the masks'
+            remarks[split] = (
+                'mostly changed',
+                f'{split}: {message}, or name what means changed by --changed-values',
+            )
+    return remarks
+
+
+def write_survey(survey: LabelSurvey) -> dict[str, Any]:
+    """The content of :data:`CODING_FILE`."""
+    coding = survey.coding
+
+    def listed(values: Sequence[Value] | None) -> list[Any] | None:
+        return None if values is None else [list(one) if isinstance(one, tuple) else one for one in values]
+
+    return {
+        'format': 1,
+        'changed_values': listed(coding.changed),
+        'unchanged_values': listed(coding.unchanged),
+        'ignored_values': listed(coding.ignored),
+        'lossy': coding.lossy,
+        'splits': {split: figures._asdict() for split, figures in survey.splits.items()},
+    }
+
+
+def read_survey(data: bytes, path: str) -> LabelSurvey:
+    """Read what :func:`write_survey` gave.
+
+    Args:
+        data: content of the file.
+        path: what messages call it.
+
+    Raises:
+        UserError: if it is not of this kind.
+    """
+    try:
+        content = json.loads(data)
+        if content['format'] != 1:
+            raise ValueError(f'format {content["format"]}')
+        unchanged = content['unchanged_values']
+        coding = LabelCoding(
+            parse_values(content['changed_values']),
+            None if unchanged is None else parse_values(unchanged),
+            parse_values(content['ignored_values']),
+            bool(content['lossy']),
+            path,
+        )
+        return LabelSurvey(
+            coding, {split: Figures(**figures) for split, figures in content['splits'].items()}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f'{path} does not tell how labels are coded ({error}): remove it, and let hsonet check write it anew'
+        ) from None

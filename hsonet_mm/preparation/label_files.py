@@ -1,0 +1,89 @@
+"""Labels of a source: rasters read by the coding of the whole set, or polygons burnt onto the grid of their image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.images import decode
+from hsonet_mm.index import VECTOR_SUFFIXES, Index, Scene, belongs
+from hsonet_mm.label_survey import LabelSurvey, survey_labels
+from hsonet_mm.labels import LabelCoding, RawLabel, Value, classes_of, raw_label
+from hsonet_mm.preparation.sources import Source
+
+__all__ = ['Label', 'find_coding', 'read_label']
+
+
+@dataclass(frozen=True)
+class Label:
+    """A change label.
+
+    Args:
+        classes: 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; (H, W).
+        bands: number of bands in the file.
+        noisy: whether it holds values between 0 and 255, which were cut at 128.
+    """
+
+    classes: NDArray[np.uint8]
+    bands: int = 1
+    noisy: bool = False
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where something changed, (H, W)."""
+        return self.classes == 1
+
+
+def find_coding(
+    source: Source, index: Index, changed: Sequence[Value] = (), ignored: Sequence[Value] = ()
+) -> LabelSurvey:
+    """How the labels of a source are coded: declared, written down beside them, or found out over all of them.
+
+    Args:
+        source: where they come from.
+        index: what it holds.
+        changed: values that mean changed, all others being unchanged; empty: not declared.
+        ignored: values that mean "not labelled".
+
+    Raises:
+        UserError: if what lies beside them is not readable.
+    """
+    written = None if changed or ignored else source.declared_coding(index.root)
+    if written is not None:
+        return written
+    labels = {
+        scene.files['label']: scene.split or 'all'
+        for scene in index.scenes
+        if 'label' in scene.files and not belongs(scene.files['label'], VECTOR_SUFFIXES)
+    }
+    return survey_labels(labels, lambda name: _load(source, name)[0], changed, ignored)
+
+
+def _load(source: Source, name: str) -> tuple[RawLabel, int]:
+    """A label as it stands in its file, and the number of its bands."""
+    image = decode(name, lambda _: source.read(name))
+    return raw_label(image, name), len(image.getbands())
+
+
+def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
+    """Read the label of a scene; the rules are those of training.
+
+    Args:
+        source: where it comes from.
+        scene: the scene.
+        coding: what the values of its set mean.
+
+    Raises:
+        UserError: when the file is unreadable, or its values have no meaning in the coding.
+    """
+    name = scene.files['label']
+    if belongs(name, VECTOR_SUFFIXES):
+        return Label(source.burn(scene).astype(np.uint8))
+    label, bands = _load(source, name)
+    noisy = (
+        coding.unchanged is not None
+        and (coding.lossy or not label.exact)
+        and not np.isin(label.values, (0, 255)).all()
+    )
+    return Label(classes_of(label, coding, name), bands, noisy)

@@ -1,0 +1,139 @@
+"""Labels as polygons of a GIS, burnt onto the grid of an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.features import rasterize
+from rasterio.warp import transform
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['Polygons', 'burn_polygons', 'no_polygon', 'read_polygons']
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """What changed, as polygons.
+
+    Args:
+        geometries: shapely polygons and multipolygons, (N,).
+        crs: their coordinate reference system.
+    """
+
+    geometries: NDArray[np.object_]
+    crs: CRS
+
+
+def read_polygons(path: str, name: str) -> Polygons:
+    """Read the one layer of polygons that a file has.
+
+    Args:
+        path: the file, as GDAL names it.
+        name: how messages call it.
+
+    Raises:
+        UserError: if pyogrio is missing, the file cannot be read, has none or several such layers, geometries that are
+            no polygons, or no coordinate reference system that fits them.
+    """
+    try:
+        import pyogrio
+        import shapely
+    except ImportError:
+        raise UserError(
+            f'the label {name} is of polygons, for which pip install "hsonet_mm[geo]" is needed'
+        ) from None
+    try:
+        layers = [layer for layer, kind in pyogrio.list_layers(path) if kind is not None]
+        if len(layers) != 1:
+            told = f'has the layers {", ".join(layers)}' if layers else 'has no layer with geometries'
+            raise UserError(
+                f'the label {name} {told}: save the polygons of what changed as the one layer of a file'
+            )
+        meta, _, geometries, _ = pyogrio.raw.read(path, layer=layers[0], columns=[])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise UserError(f'the label {name} cannot be read ({error}): replace it by an intact file') from None
+    shapes = shapely.force_2d(shapely.from_wkb([one for one in geometries if one is not None]))
+    shapes = shapes[~shapely.is_empty(shapes)]
+    strange = set(shapely.get_type_id(shapes)) - {
+        shapely.GeometryType.POLYGON,
+        shapely.GeometryType.MULTIPOLYGON,
+    }
+    if strange:
+        kind = shapely.GeometryType(min(strange)).name.lower()
+        raise UserError(
+            f'the label {name} holds geometries of the kind {kind}: give polygons of what changed'
+        )
+    if not meta['crs']:
+        raise UserError(
+            f'the label {name} has no coordinate reference system: assign the one it was drawn in'
+        )
+    try:
+        crs = CRS.from_user_input(meta['crs'])
+    except CRSError as error:
+        raise UserError(
+            f'the label {name} has an unknown coordinate reference system ({error}): assign it'
+        ) from None
+    if len(shapes) and crs.is_geographic:
+        west, south, east, north = shapely.total_bounds(shapes)
+        if max(-west, east) > 360 or max(-south, north) > 90:
+            raise UserError(
+                f'the label {name} is said to be in degrees ({crs.to_string()}), but its coordinates reach '
+                f'{max(abs(west), abs(south), abs(east), abs(north)):.0f}: assign the reference system it was drawn in'
+            )
+    return Polygons(shapes, crs)
+
+
+def burn_polygons(
+    polygons: Polygons, name: str, image: str, image_name: str
+) -> tuple[NDArray[np.bool_], bool]:
+    """The pixels of an image whose centres are in a polygon.
+
+    Args:
+        polygons: what changed, in any reference system.
+        name: how messages call their file.
+        image: the image, as GDAL names it.
+        image_name: how messages call it.
+
+    Returns:
+        Shape (H, W); and whether there is a polygon within the bounds of the image, or none at all.
+
+    Raises:
+        UserError: if the image has no place on Earth.
+    """
+    import shapely
+
+    try:
+        with rasterio.open(image) as opened:
+            crs, place, shape = opened.crs, opened.transform, opened.shape
+    except RasterioError as error:
+        raise UserError(f'{image_name} cannot be read ({error}): replace it by an intact file') from None
+    if crs is None or place.is_identity:
+        raise UserError(
+            f'{image_name} is not georeferenced, so that the polygons of {name} have no place in it: give a GeoTIFF '
+            'with a coordinate reference system'
+        )
+    shapes = polygons.geometries
+    if len(shapes) and polygons.crs != crs:
+        shapes = shapely.transform(
+            shapes, lambda points: np.column_stack(transform(polygons.crs, crs, points[:, 0], points[:, 1]))
+        )
+        shapes = shapes[
+            np.isfinite(shapely.bounds(shapes)).all(axis=1)
+        ]  # the others are on another side of the Earth
+    corners = [place * corner for corner in ((0, 0), (shape[1], 0), (shape[1], shape[0]), (0, shape[0]))]
+    inside = shapes[shapely.intersects(shapes, shapely.Polygon(corners))]
+    if not len(inside):
+        return np.zeros(shape, bool), not len(polygons.geometries)
+    return rasterize(inside, shape, transform=place, dtype=np.uint8).astype(bool), True
+
+
+def no_polygon(polygons: Polygons, name: str, image: str) -> UserError:
+    """The mistake of polygons that are somewhere else than their image, or are said to be."""
+    return UserError(
+        f'no polygon of {name} ({polygons.crs.to_string()}) meets {image}: see that both show the same place and name '
+        'the coordinate reference system they are in'
+    )

@@ -1,0 +1,35 @@
+"""Text of unknown origin: files that editors and spreadsheets wrote, and names that a terminal cannot show."""
+
+import codecs
+
+__all__ = ['decode_text', 'printable']
+
+_MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
+
+
+def decode_text(data: bytes) -> str:
+    """Decode a text as UTF-8, as what its byte order mark says, or as Windows' Western code page.
+
+    A text without mark whose every other byte is zero, as "Unicode text" of some programs, is UTF-16.
+
+    Args:
+        data: The content of a file.
+
+    Raises:
+        UnicodeDecodeError: if it is none of these.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    for encoding, zeros in (('utf-16-le', data[1::2]), ('utf-16-be', data[::2])):
+        if zeros and zeros.count(0) > len(zeros) // 2:
+            return data.decode(encoding)
+    try:
+        return data.decode('utf-8')
+    except UnicodeDecodeError:
+        return data.decode('cp1252')
+
+
+def printable(text: str) -> str:
+    """The same text with escapes where a file name holds bytes that are not UTF-8."""
+    return text.encode('utf-8', 'backslashreplace').decode()
