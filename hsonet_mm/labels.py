@@ -306,14 +306,17 @@ def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
 
     At most 5 % of the pixels are in 64..191. Noise comes on both sides of an outline, so where something reaches 128,
     values of 1..63 that are more than 1 % of the pixels, and a hundred times as frequent as 192..254, are classes.
-    Where nothing does, a file of exact values has none to cut, and in a JPEG there are classes if more than 1 % of the
-    pixels are above 1, or more than 5 % are 1. The limits are our choice.
+    Where nothing does, a file of exact values has none to cut; a JPEG of one value below 16 is black as its compression
+    rounds it, and in another there are classes if more than 1 % of the pixels are above 1, or more than 5 % are 1. The
+    limits are our choice.
 
     Args:
         counts: Labelled pixels by value, (256,).
         exact: Whether the values are those that were saved.
     """
     shares = counts / max(1, counts.sum())
+    if shares[:16].max() == 1 and not exact:
+        return True
     if counts[128:].any():
         classes = shares[1:64].sum() > max(0.01, 100 * shares[192:255].sum())
     else:

@@ -7,11 +7,11 @@ import pytest
 
 from hsonet_mm.cli import run_tool
 from hsonet_mm.errors import UserError
+from hsonet_mm.index import Scene
 from hsonet_mm.preparation.check import check_dataset
 from hsonet_mm.preparation.contact_sheet import choose, overlay
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
 from hsonet_mm.preparation.inspection import PairRecord, inspect_set
-from hsonet_mm.preparation.sources import Scene
 
 pytestmark = pytest.mark.any_host
 
@@ -88,7 +88,6 @@ def test_good_data_has_no_findings_and_right_figures(data):
         'sizes': {'128x128': 6},
         'changed_share': round(float(np.mean(labels)), 6),
         'empty_share': round(2 / 6, 6),
-        'labels': {'0/255': 4, 'empty': 2},
     }
 
 
@@ -141,19 +140,22 @@ def test_a_value_that_is_not_labelled_is_named(data, tmp_path, capsys, unlabelle
         save(path, label)
     arguments = ['check', [str(data), '--crop', '64', '--contact-sheet', str(tmp_path / 'sheet.png')]]
     assert run_tool(*arguments) == 1
-    told = (
-        '--changed-values of prepare, which takes all others for unchanged, or .* by --ignore-value of check'
-    )
-    assert re.search(told, capsys.readouterr().out)
+    assert re.search('--changed-values and "not labelled" by --ignore-value', capsys.readouterr().out)
     arguments[1] += ['--ignore-value', str(unlabelled)]
     assert run_tool(*arguments) == 0
     splits = check_dataset(data, crop=64, ignore_value=unlabelled).splits
-    assert {split: row['changed_share'] for split, row in splits.items()} == shares
+    rest = 1 - 68 * 58 / 128**2  # shares are of the labelled pixels
+    for split, row in splits.items():
+        assert row['changed_share'] == pytest.approx(shares[split] / rest, abs=1e-6)
 
 
 def test_labels_of_0_and_1_are_fine_but_not_mixed(data):
     save(data / 'val/label/1.png', label_of(7, high=1))
-    assert only(data, 'warning', 'mixed labels').startswith('val/label/1.png: is coded 0/1, ')
+    message = only(data, 'error', 'label')
+    assert message.startswith(
+        'the label val/label/1.png is coded 0/1, but test/label/1.png and most of the data set'
+    )
+    assert check(data, changed_values=[1, 255]) == ([], [])
     for seed, path in enumerate(sorted(data.glob('*/label/*.png'))):
         save(path, label_of(seed + 1, high=1))
     assert check(data) == ([], [])
@@ -199,7 +201,7 @@ def test_missing_and_empty_splits(data, split, level, folder_stays):
 def test_set_without_splits(data):
     kinds, _ = check(data / 'train')
     assert kinds == [('warning', 'splits')]
-    records = [PairRecord(Scene('x', None, 'x', {}), 'all', (4, 4), 3)]
+    records = [PairRecord(Scene('x', None, 'x', {}), 'all', (4, 4), 3, 16)]
     assert [finding.kind for finding in inspect_set(records)] == ['splits']
 
 
@@ -288,7 +290,7 @@ def test_choice_holds_the_most_changed_and_others():
     def record(number, changed, **kwargs):
         files = {'A': 'a', 'B': 'b', 'label': 'l'}
         return PairRecord(
-            Scene(f's{number}', 'val', str(number), files), 'val', (10, 10), changed, 'x', **kwargs
+            Scene(f's{number}', 'val', str(number), files), 'val', (10, 10), changed, 100, **kwargs
         )
 
     records = [record(number, number) for number in range(50)]
@@ -335,7 +337,7 @@ def test_exit_codes(data, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == 'fine'
     assert next(line.split() for line in printed if line.startswith('val'))[:2] == ['val', '3']
-    save(data / 'val/label/1.png', label_of(7, high=1))
+    save(data / 'val/label/1.png', np.repeat(label_of(7)[..., None], 3, 2))
     assert run_tool('check', arguments) == 0
     assert run_tool('check', [*arguments, '--strict']) == 1
     assert 'warning: val/label/1.png' in capsys.readouterr().out
@@ -362,6 +364,34 @@ def test_json(data, tmp_path):
     assert content['layout'] == 'LEVIR-CD'
     assert content['splits']['test']['pairs'] == 3
     assert [(f['level'], f['kind'], f['split']) for f in content['findings']] == [('error', 'missing', 'val')]
+
+
+def test_coding_is_written_down_where_it_is_certain(data, capsys):
+    save(data / 'val/label/1.png', np.where(label_of(4) > 0, 2, 0).astype(np.uint8))
+    assert run_tool('check', [str(data), '--crop', '64']) == 1
+    assert 'val/label/1.png holds the values 0, 2' in capsys.readouterr().out
+    assert not (data / 'labels.json').exists()
+    assert run_tool('check', [str(data), '--crop', '64', '--changed-values', '2', '255']) == 0
+    changed = sum(int((label_of(seed) > 0).sum()) for seed in range(6))
+    written = json.loads((data / 'labels.json').read_text())
+    assert written['changed_values'] == [2, 255]
+    assert written['unchanged_values'] is None
+    assert written['splits']['train'] == {'labels': 6, 'changed': changed, 'labelled': 6 * 128**2}
+    assert check(data) == ([], [])  # as declared before
+    save(data / 'val/label/1.png', ground(1))
+    written = (data / 'labels.json').read_bytes()
+    assert check_dataset(data, crop=64, duplicates=False).labels.coding.changed == (2, 255)
+    assert (data / 'labels.json').read_bytes() == written
+
+
+def test_pairs_that_no_list_names_are_told(tmp_path):
+    for seed, name in enumerate(('a', 'b', 'c', 'd')):
+        for role, image in (('A', ground(seed)), ('B', ground(seed + 50)), ('label', label_of(7))):
+            save(tmp_path / role / f'{name}.png', image)
+    (tmp_path / 'list').mkdir()
+    for split, name in (('train', 'a.png'), ('val', 'b.png'), ('test', 'c.png')):
+        (tmp_path / 'list' / f'{split}.txt').write_text(f'{name}\n')
+    assert 'leave out 1 pairs: d' in only(tmp_path, 'warning', 'unlisted')
 
 
 def test_nothing_readable(tmp_path, capsys):

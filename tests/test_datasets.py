@@ -16,7 +16,8 @@ from hsonet_mm.datasets import (
 )
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import find_changed
+from hsonet_mm.label_survey import survey_labels
+from hsonet_mm.labels import RawLabel, classes_of
 
 SIZE = (12, 16)
 PREFIX = {'img_path_from': 'train/A', 'img_path_to': 'train/B', 'seg_map_path': 'train/label'}
@@ -176,7 +177,7 @@ class TestChangeDataset:
 
     def test_two_files_of_one_name(self, root):
         save(photo(), root / 'train/A/one.jpg')
-        with pytest.raises(UserError, match='differ only in their suffix'):
+        with pytest.raises(UserError, match=r'one\.jpg and .*one\.png have one name'):
             dataset(root)
 
     def test_annotation_file_missing_or_empty_or_wrong(self, root):
@@ -332,12 +333,22 @@ class TestLoadLabels:
         assert len(messages) == 1
         assert 'x.jpg' in messages[0]
 
-    def test_faint_noise_in_a_jpeg_is_not_change(self, tmp_path):
+    def test_faint_noise_in_a_jpeg_is_not_change_where_others_reach_white(self, tmp_path):
         values = np.zeros(SIZE, np.uint8)
         values[0, :8] = 1
-        save(values, tmp_path / 'x.jpg', quality=100)
-        assert np.asarray(Image.open(tmp_path / 'x.jpg')).max() == 1
-        assert label(tmp_path / 'x.jpg').max() == 0
+        for folder in ('train/A', 'train/B'):
+            for name in ('x', 'y'):
+                save(photo(), tmp_path / folder / f'{name}.png')
+        save(values, tmp_path / 'train/label/x.jpg', quality=100)
+        assert np.asarray(Image.open(tmp_path / 'train/label/x.jpg')).max() == 1
+        pipeline = [MultiImgLoadImageFromFile(), MultiImgLoadAnnotations()]
+        save(np.zeros(SIZE, np.uint8), tmp_path / 'train/label/y.png')
+        with pytest.raises(UserError, match=r'x\.jpg holds the values 0, 1'):
+            dataset(tmp_path, pipeline=pipeline)
+        save(CHANGED * np.uint8(255), tmp_path / 'train/label/y.png')
+        first, second = dataset(tmp_path, pipeline=pipeline)
+        assert not first['gt_seg_map'].any()
+        np.testing.assert_array_equal(second['gt_seg_map'], CHANGED)
 
     def test_colour_jpeg_of_a_mask(self, tmp_path):
         path = save(np.repeat(CHANGED[..., None] * np.uint8(255), 3, axis=2), tmp_path / 'x.jpg', quality=95)
@@ -356,7 +367,7 @@ class TestLoadLabels:
     def test_zero_one_and_255_need_a_decision(self, tmp_path):
         array = CHANGED.astype(np.uint8)
         array[-1] = 255
-        with pytest.raises(UserError, match=r'x.png holds 0, 1 and 255.*ignore_value'):
+        with pytest.raises(UserError, match=r'x.png holds the values 0, 1, 255: .*ignore_value'):
             label(save(array, tmp_path / 'x.png'))
 
     @pytest.mark.parametrize(
@@ -378,8 +389,9 @@ class TestLoadLabels:
     def test_classes_are_not_taken_for_noise(self, shares, suffix):
         counts = [round(share * 65536) for share in shares.values()]
         array = np.repeat([0, *shares], [65536 - sum(counts), *counts]).astype(np.uint8).reshape(256, 256)
+        survey = survey_labels({f'x.{suffix}': 'train'}, lambda _: RawLabel(array, exact=suffix != 'jpg'))
         with pytest.raises(UserError, match=rf'x.{suffix} holds .*: write 0 for unchanged'):
-            find_changed(array, suffix == 'jpg', f'x.{suffix}', 'name it')
+            survey.require()
 
     @pytest.mark.parametrize('quality', [30, 75, 95])
     @pytest.mark.parametrize('size', [1, 3, 9, 100])
@@ -389,9 +401,14 @@ class TestLoadLabels:
         for top in range(5, 256, 120):
             changed[top : top + size, top : top + size] = True
         path = save(changed * np.uint8(255), tmp_path / 'x.jpg', quality=quality)
-        found, coding = find_changed(np.asarray(Image.open(path)), True, 'x.jpg', 'name it')
-        assert coding in ('noisy', '0/255')
-        assert (found != changed).mean() < 0.001
+        label = RawLabel(np.asarray(Image.open(path)), exact=False)
+        other = RawLabel(
+            changed * np.uint8(255)
+        )  # in which something reaches 128, if nothing does in the first
+        labels = {'x.jpg': label, 'y.png': other}
+        coding = survey_labels(dict.fromkeys(labels, 'train'), labels.__getitem__).require().coding
+        assert coding.changed == (255,)
+        assert (classes_of(label, coding, 'x.jpg') != changed).mean() < 0.001
 
     def test_not_a_change_label(self, tmp_path):
         grey, classes = photo()[..., 0], np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE) % 5
@@ -400,7 +417,9 @@ class TestLoadLabels:
                 label(save(array, tmp_path / 'x.png'))
         with pytest.raises(UserError, match=r'x.png is a colour image'):
             label(save(photo(), tmp_path / 'x.png'))
-        with pytest.raises(UserError, match=r'x.tif holds values from 0 to 65535'):
+        with pytest.raises(
+            UserError, match=r'x.tif holds values from 0 to 65535: write 0 .*--changed-values'
+        ):
             label(save(CHANGED * np.uint16(65535), tmp_path / 'x.tif'))
         with pytest.raises(UserError, match=r'holds values from 0 to 0\.5'):
             label(save(CHANGED * np.float32(0.5), tmp_path / 'x.tif'))

@@ -12,8 +12,9 @@ from PIL import Image
 from hsonet_mm.cli import run_tool
 from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile
 from hsonet_mm.errors import UserError
+from hsonet_mm.index import Scene
 from hsonet_mm.preparation.prepare import PrepareOptions, prepare_dataset
-from hsonet_mm.preparation.sources import Scene, Source
+from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
 
 pytestmark = pytest.mark.any_host
@@ -466,18 +467,21 @@ def test_noisy_mask_is_cut_in_the_middle(tmp_path):
     assert (label != mask(3)).mean() < 0.02
 
 
-def test_faint_traces_are_no_change_and_jpeg_is_never_0_1(tmp_path):
+def test_faint_traces_are_never_taken_for_no_change_without_a_word(tmp_path):
     values = np.zeros((64, 64), np.uint8)
     values[0, :20] = 3
-    assert not prepared_label(tmp_path, lambda folder: save(folder / 'x.png', values)).any()
+    with pytest.raises(UserError, match=r'x\.png holds the values 0, 3'):
+        prepared_label(tmp_path, lambda folder: save(folder / 'x.png', values))
+    prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64, changed_values=(255,)))
+    assert not read(tmp_path / 'out/train/label/x.png').any()
     values[:] = 0
     values[:8, :16] = 1  # 3 %
     save(tmp_path / 'j/train/label/y.jpg', values, quality=100)
     assert np.array_equal(read(tmp_path / 'j/train/label/y.jpg'), values)
     add_scene(tmp_path / 'j/train', 'y', 1)
     (tmp_path / 'j/train/label/y.png').unlink()
-    prepare_dataset(tmp_path / 'j', tmp_path / 'out_j', PrepareOptions(64))
-    assert not read(tmp_path / 'out_j/train/label/y.png').any()
+    with pytest.raises(UserError, match=r'y\.jpg holds the values 0, 1'):
+        prepare_dataset(tmp_path / 'j', tmp_path / 'out_j', PrepareOptions(64))
 
 
 @pytest.mark.parametrize('value', [76, 100, 127])
@@ -493,12 +497,13 @@ def test_masks_with_other_values_are_not_erased(tmp_path, value):
 def test_noisy_masks_and_splits_without_change_are_told(tmp_path, official):
     warnings = prepare_dataset(official, tmp_path / 'clean', PrepareOptions(64))['warnings']
     assert warnings == []
-    values = np.zeros((64, 64), np.uint8)
-    values[:6, :6] = 76  # 0.9 %: might be traces of compression
-    save(official / 'val/label/val_3.png', values)
+    (official / 'val/label/val_3.png').unlink()
+    save(official / 'val/label/val_3.jpg', np.zeros((64, 64), np.uint8), quality=40)
+    (official / 'test/label/test_4.png').unlink()
+    save(official / 'test/label/test_4.jpg', mask(4), quality=40)
     warnings = prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))['warnings']
     assert [text.split(':')[0] for text in warnings] == [
-        'val/label/val_3.png holds values between 0 and 255',
+        'test/label/test_4.jpg holds values between 0 and 255',
         'val',
     ]
     assert warnings[1] == 'val: no mask has a changed pixel: check the masks'
@@ -534,6 +539,68 @@ def test_changed_values_choose_classes(tmp_path):
     assert np.array_equal(label == 255, (values == 2) | (values == 5))
 
 
+def test_what_is_not_labelled_is_written_as_127_and_that_is_written_down(tmp_path):
+    values = mask(3, high=1)
+    values[50:] = 9
+
+    def write(folder):
+        save(folder / 'x.png', values)
+
+    label = prepared_label(tmp_path, write, ignored_values=(9,))
+    assert np.array_equal(label, np.where(values == 9, 127, values * 255))
+    written = json.loads((tmp_path / 'out/labels.json').read_text())
+    assert (written['changed_values'], written['unchanged_values'], written['ignored_values']) == (
+        [255],
+        [0],
+        [127],
+    )
+    assert written['splits'] == {'train': {'labels': 1, 'changed': 9 * 16, 'labelled': 50 * 64}}
+    (sample,) = ChangeDataset(
+        data_root=str(tmp_path / 'out'),
+        split='train',
+        pipeline=[MultiImgLoadImageFromFile(), MultiImgLoadAnnotations()],
+    )
+    assert np.array_equal(sample['gt_seg_map'], np.where(values == 9, 255, values))
+
+
+def test_colours_are_named(tmp_path):
+    colours = np.full((64, 64, 3), 255, np.uint8)
+    colours[mask(3) > 0] = (255, 0, 0)
+    colours[60:] = (0, 0, 255)
+    label = prepared_label(
+        tmp_path,
+        lambda folder: save(folder / 'x.png', colours),
+        changed_values=((255, 0, 0),),
+        ignored_values=((0, 0, 255),),
+    )
+    expected = mask(3)
+    expected[60:] = 127
+    assert np.array_equal(label, expected)
+
+
+def test_inverted_masks_are_told(tmp_path, official):
+    for path in official.glob('*/label/*.png'):
+        save(path, 255 - read(path))
+    warnings = prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))['warnings']
+    assert [text.split(':')[0] for text in warnings] == ['train', 'val', 'test']
+    assert all('more than half of its pixels are changed' in text for text in warnings)
+    options = PrepareOptions(64, changed_values=(0,))
+    assert prepare_dataset(official, tmp_path / 'out', options, overwrite=True)['warnings'] == []
+    assert np.array_equal(read(tmp_path / 'out/val/label/val_3.png'), mask(3))
+
+
+def test_lists_of_splits_decide(tmp_path, scenes):
+    names = {'train': range(6), 'val': (6, 7), 'test': (8,)}
+    for split, numbers in names.items():
+        (scenes / 'list').mkdir(exist_ok=True)
+        (scenes / 'list' / f'{split}.txt').write_text('\n'.join(f'place{number}.png' for number in numbers))
+    manifest = prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
+    assert splits_of(manifest) == {
+        f'{split}/place{n}': split for split, numbers in names.items() for n in numbers
+    }
+    assert manifest['warnings'] == ['the lists of splits leave out 1 scenes: place9']
+
+
 def grey_alpha(value):
     return np.dstack([picture(3), np.full((64, 64), value, np.uint8)])
 
@@ -551,7 +618,7 @@ def grey_alpha(value):
             np.arange(4096).reshape(64, 64).astype(np.uint8) % 5,
             'holds the values 0, 1, 2, 3, 4: write 0',
         ),
-        ('label', np.maximum(mask(3), mask(30, high=1)), 'holds 0, 1 and 255: .*--changed-values'),
+        ('label', np.maximum(mask(3), mask(30, high=1)), 'holds the values 0, 1, 255: .*--changed-values'),
         ('label', picture(3), r'label/x\.png is a colour image'),
         ('A', grey_alpha(100), r'A/x\.png has an extra band that is not opaque'),
         ('B', np.zeros((64, 64), np.uint16), r'B/x\.png has pixels of type I;16'),
@@ -641,7 +708,7 @@ def test_bad_sources(tmp_path, official):
     with pytest.raises(UserError, match='empty: no image pairs found'):
         prepare_dataset(tmp_path / 'empty', tmp_path / 'out')
     save(official / 'test/A/test_4.jpg', picture(1))
-    with pytest.raises(UserError, match=r'test_4\.png: has the same name as test/A/test_4\.jpg'):
+    with pytest.raises(UserError, match=r'test/A/test_4\.jpg and test/A/test_4\.png have one name'):
         prepare_dataset(official, tmp_path / 'out')
 
 
@@ -700,6 +767,7 @@ def test_output_is_the_same_bytes_every_time_and_the_manifest_tells_them(tmp_pat
     files = tree(tmp_path / 'one')
     assert files == tree(tmp_path / 'two')
     assert json.loads(files.pop('manifest.json')) == json.loads(json.dumps(manifest))
+    assert json.loads(files.pop('labels.json'))['changed_values'] == [255]
     sums = {
         f'{tile["split"]}/{role}/{tile["name"]}': value
         for tile in manifest['files']
@@ -770,8 +838,9 @@ def test_warnings(tmp_path, official, options, warning):
 
 def test_two_codings_are_told(tmp_path, official):
     save(official / 'val/label/val_3.png', mask(3, high=1))
-    manifest = prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))
-    assert manifest['warnings'][0].startswith('val/label/val_3.png is coded 0/1 but')
+    with pytest.raises(UserError, match=r'val_3\.png is coded 0/1, but .* give --changed-values 1 255'):
+        prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))
+    prepare_dataset(official, tmp_path / 'out', PrepareOptions(64, changed_values=(1, 255)))
     assert np.array_equal(read(tmp_path / 'out/val/label/val_3.png'), mask(3))
 
 
@@ -872,7 +941,8 @@ def test_main_reports_and_passes_every_option(tmp_path, scenes, capsys):
     manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
     assert manifest['parameters'] == {
         'tile': 16, 'stride': 20, 'border': 'drop', 'block': 32, 'val': 0.2, 'test': 0.3, 'seed': 4,
-        'max_empty': 0.5, 'changed_values': [255], 'folders': ['A', 'B', 'label'], 'split_file': False,
+        'max_empty': 0.5, 'changed_values': [255], 'ignored_values': [],
+        'folders': ['A', 'B', 'label'], 'split_file': False,
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert 'warning: --stride 20' in printed
