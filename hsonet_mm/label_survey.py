@@ -228,9 +228,8 @@ def _figures(
         if coding.unchanged is None:
             counts = one.counts
         else:
-            values = RawLabel(np.repeat(np.arange(256, dtype=np.uint8), one.counts)[None], exact=one.exact)
             try:
-                counts = np.bincount(classes_of(values, coding, path).ravel(), minlength=256)
+                counts = _class_counts(one, coding, path)
             except UserError as error:
                 survey.problems[path] = str(error)
                 continue
@@ -241,6 +240,17 @@ def _figures(
         )
     survey.problems = {path: survey.problems[path] for path in labels if path in survey.problems}
     return survey
+
+
+def _class_counts(seen: _Seen, coding: LabelCoding, path: str) -> NDArray[np.int64]:
+    """How many pixels of a label are in each class, from its counts by value."""
+    present = np.flatnonzero(seen.counts).astype(np.uint8)
+    times = seen.counts[present] if seen.counts is not None else 0
+    if seen.exact and not coding.lossy:  # each value counts for itself
+        classes = classes_of(RawLabel(present[None]), coding, path)[0]
+        return np.bincount(classes, times, minlength=256).astype(np.int64)
+    label = RawLabel(np.repeat(present, times)[None], exact=seen.exact)
+    return np.bincount(classes_of(label, coding, path)[0], minlength=256)
 
 
 def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
