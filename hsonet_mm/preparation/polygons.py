@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.features import rasterize
+from rasterio.transform import xy
 from rasterio.warp import transform
 
 from hsonet_mm.errors import UserError
@@ -124,8 +125,9 @@ def burn_polygons(
         shapes = shapes[
             np.isfinite(shapely.bounds(shapes)).all(axis=1)
         ]  # the others are on another side of the Earth
-    corners = [place * corner for corner in ((0, 0), (shape[1], 0), (shape[1], shape[0]), (0, shape[0]))]
-    inside = shapes[shapely.intersects(shapes, shapely.Polygon(corners))]
+    height, width = shape
+    corners = zip(*xy(place, (0, 0, height, height), (0, width, width, 0), offset='ul'), strict=True)
+    inside = shapes[shapely.intersects(shapes, shapely.Polygon(list(corners)))]
     if not len(inside):
         return np.zeros(shape, bool), not len(polygons.geometries)
     return rasterize(inside, shape, transform=place, dtype=np.uint8).astype(bool), True
