@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.label_options import add_label_arguments
+from hsonet_mm.labels import add_label_arguments
 
 __all__ = [
     'add_config_arguments',

@@ -16,8 +16,7 @@ from hsonet_mm.datasets import (
 )
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
-from hsonet_mm.label_survey import survey_labels
-from hsonet_mm.labels import RawLabel, classes_of
+from hsonet_mm.labels import RawLabel, classes_of, survey_labels
 
 SIZE = (12, 16)
 PREFIX = {'img_path_from': 'train/A', 'img_path_to': 'train/B', 'seg_map_path': 'train/label'}

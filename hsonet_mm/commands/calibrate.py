@@ -18,8 +18,7 @@ from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temp
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, refuse_options
-from hsonet_mm.label_options import add_label_arguments
-from hsonet_mm.labels import no_label
+from hsonet_mm.labels import add_label_arguments, no_label
 from hsonet_mm.version import __version__
 
 __all__ = ['add_arguments', 'calibrate', 'run']

@@ -57,7 +57,7 @@ class ChangeDataset(BaseSegDataset):
 
     The samples carry the keys of Open-CD's data sets, so that the transforms of Open-CD run on them.
     Missing files are found when the data set is built, by listing the folders. The labels of all splits are read once
-    for how they are coded, unless that is written down beside them, see :mod:`hsonet_mm.label_survey`.
+    for how they are coded, unless that is written down beside them, see :mod:`hsonet_mm.labels`.
 
     Args:
         img_suffix: What the names of the images end with, for instance ``'.png'``; by default any of

@@ -9,8 +9,7 @@ from mmengine import fileio
 from mmengine.logging import print_log
 
 from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, read_label
-from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, label_remarks, read_survey, survey_labels
-from hsonet_mm.labels import LabelCoding
+from hsonet_mm.labels import CODING_FILE, LabelCoding, LabelSurvey, label_remarks, read_survey, survey_labels
 
 __all__ = ['coding_of']
 

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from hsonet_mm import images
 from hsonet_mm.errors import UserError
-from hsonet_mm.label_survey import survey_labels
-from hsonet_mm.labels import IGNORED, LabelCoding, RawLabel, classes_of, no_label, parse_values, raw_label
+from hsonet_mm.labels import (
+    IGNORED,
+    LabelCoding,
+    RawLabel,
+    classes_of,
+    no_label,
+    parse_values,
+    raw_label,
+    survey_labels,
+)
 from hsonet_mm.registry import TRANSFORMS
 
 __all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']

@@ -16,9 +16,7 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes, write_json
 from hsonet_mm.index import SPLITS, Scene, some
-from hsonet_mm.label_options import add_label_arguments
-from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, write_survey
-from hsonet_mm.labels import parse_values
+from hsonet_mm.labels import CODING_FILE, LabelSurvey, add_label_arguments, parse_values, write_survey
 from hsonet_mm.preparation.contact_sheet import contact_sheet
 from hsonet_mm.preparation.inspection import (
     Finding,

@@ -13,8 +13,7 @@ from PIL import Image
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.index import ROLES, SPLITS, Scene, some
-from hsonet_mm.label_survey import Figures, LabelSurvey, label_remarks
-from hsonet_mm.labels import IGNORED, LabelCoding, Value
+from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
 from hsonet_mm.preparation.rasters import decode_rgb, rank, track
 from hsonet_mm.preparation.sources import Source

@@ -9,8 +9,7 @@ import numpy as np
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.index import ROLES, SPLITS, Scene
-from hsonet_mm.label_survey import Figures, label_remarks
-from hsonet_mm.labels import IGNORED, LabelCoding
+from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
 from hsonet_mm.preparation.label_files import read_label
 from hsonet_mm.preparation.rasters import decode_rgb

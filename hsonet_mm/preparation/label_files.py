@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.images import decode
 from hsonet_mm.index import VECTOR_SUFFIXES, Index, Scene, belongs
-from hsonet_mm.label_survey import LabelSurvey, survey_labels
-from hsonet_mm.labels import LabelCoding, RawLabel, Value, classes_of, raw_label
+from hsonet_mm.labels import LabelCoding, LabelSurvey, RawLabel, Value, classes_of, raw_label, survey_labels
 from hsonet_mm.preparation.sources import Source
 
 __all__ = ['Label', 'find_coding', 'read_label']

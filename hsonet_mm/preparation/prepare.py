@@ -11,8 +11,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import folder_beside, replace_folder, write_json
-from hsonet_mm.label_options import add_label_arguments
-from hsonet_mm.label_survey import CODING_FILE, write_survey
+from hsonet_mm.labels import CODING_FILE, add_label_arguments, write_survey
 from hsonet_mm.preparation.cutting import Cutter, PrepareOptions
 from hsonet_mm.preparation.rasters import large_images
 from hsonet_mm.preparation.sources import Source

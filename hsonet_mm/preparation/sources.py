@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, Index, Scene, belongs, index_names, name_key
-from hsonet_mm.label_survey import CODING_FILE, LabelSurvey, read_survey
+from hsonet_mm.labels import CODING_FILE, LabelSurvey, read_survey
 from hsonet_mm.preparation.polygons import Polygons, burn_polygons, no_polygon, read_polygons
 
 __all__ = ['Source']

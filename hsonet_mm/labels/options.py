@@ -3,7 +3,7 @@
 import argparse
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import Value, parse_value
+from hsonet_mm.labels.values import Value, parse_value
 
 __all__ = ['add_label_arguments']
 

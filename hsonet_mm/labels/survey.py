@@ -1,95 +1,23 @@
-"""How the labels of a data set are coded: found out over all of them, and written down beside them.
+"""How the labels of a data set are coded, found out over all of them."""
 
-``labels.json`` in the root of a data set is written by check and prepare and read by training, testing and
-calibration. Where there is none and nothing is declared, all labels of all splits are read once for it: each must keep
-to the coding that most have, so that none is taken for something else without a word.
-"""
-
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import (
-    CURE,
-    IGNORED,
-    LabelCoding,
-    RawLabel,
-    Value,
-    classes_of,
-    looks_lossy,
-    parse_values,
-    value_counts,
-    values_told,
-)
+from hsonet_mm.labels.coding import CURE, IGNORED, LabelCoding, classes_of
+from hsonet_mm.labels.figures import Figures, LabelSurvey
+from hsonet_mm.labels.raw import RawLabel, looks_lossy, value_counts
+from hsonet_mm.labels.values import Value, values_told
 
-__all__ = [
-    'CODING_FILE',
-    'Figures',
-    'LabelSurvey',
-    'label_remarks',
-    'read_survey',
-    'survey_labels',
-    'write_survey',
-]
-
-CODING_FILE = 'labels.json'
-"""Where it is written down, below the root of the data set."""
+__all__ = ['survey_labels']
 
 _ZERO_ONE, _ZERO_255 = LabelCoding((1,)), LabelCoding((255,))
-
-
-class Figures(NamedTuple):
-    """What the labels of a split come to.
-
-    Attributes:
-        labels: number of labels.
-        changed: pixels that are changed.
-        labelled: pixels that are changed or unchanged.
-    """
-
-    labels: int = 0
-    changed: int = 0
-    labelled: int = 0
-
-    @property
-    def changed_share(self) -> float:
-        """Changed share of the labelled pixels."""
-        return self.changed / self.labelled if self.labelled else 0.0
-
-
-@dataclass
-class LabelSurvey:
-    """How the labels of a data set are coded.
-
-    Args:
-        coding: what their values mean; the usual 0 and 255 where no label holds more than 0.
-        splits: figures of each split.
-        problems: a sentence for each label that does not keep to it, by its path.
-    """
-
-    coding: LabelCoding
-    splits: dict[str, Figures] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-
-    def require(self) -> 'LabelSurvey':
-        """This survey.
-
-        Raises:
-            UserError: if a label does not keep to the coding.
-        """
-        if self.problems:
-            first = next(iter(self.problems.values()))
-            more = len(self.problems) - 1
-            raise UserError(f'{first}; {more} more labels do not fit either' if more else first)
-        return self
 
 
 class _Seen(NamedTuple):
@@ -229,7 +157,7 @@ def _figures(
             counts = one.counts
         else:
             try:
-                counts = _class_counts(one, coding, path)
+                counts = _class_counts(one.counts, one.exact, coding, path)
             except UserError as error:
                 survey.problems[path] = str(error)
                 continue
@@ -242,79 +170,13 @@ def _figures(
     return survey
 
 
-def _class_counts(seen: _Seen, coding: LabelCoding, path: str) -> NDArray[np.int64]:
+def _class_counts(
+    counts: NDArray[np.int64], exact: bool, coding: LabelCoding, path: str
+) -> NDArray[np.int64]:
     """How many pixels of a label are in each class, from its counts by value."""
-    present = np.flatnonzero(seen.counts).astype(np.uint8)
-    times = seen.counts[present] if seen.counts is not None else 0
-    if seen.exact and not coding.lossy:  # each value counts for itself
+    present = np.flatnonzero(counts).astype(np.uint8)
+    if exact and not coding.lossy:  # each value counts for itself
         classes = classes_of(RawLabel(present[None]), coding, path)[0]
-        return np.bincount(classes, times, minlength=256).astype(np.int64)
-    label = RawLabel(np.repeat(present, times)[None], exact=seen.exact)
+        return np.bincount(classes, counts[present], minlength=256).astype(np.int64)
+    label = RawLabel(np.repeat(present, counts[present])[None], exact=exact)
     return np.bincount(classes_of(label, coding, path)[0], minlength=256)
-
-
-def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
-    """What is suspicious about the labels of each split: a word for it and a sentence.
-
-    Args:
-        splits: figures of the splits.
-    """
-    remarks = {}
-    for split, figures in splits.items():
-        if not figures.changed:
-            remarks[split] = ('no change', f'{split}: no mask has a changed pixel: check the masks')
-        elif figures.changed_share > 0.5:
-            message = 'more than half of its pixels are changed: see that 0 means unchanged in the masks'
-            remarks[split] = (
-                'mostly changed',
-                f'{split}: {message}, or name what means changed by --changed-values',
-            )
-    return remarks
-
-
-def write_survey(survey: LabelSurvey) -> dict[str, Any]:
-    """The content of :data:`CODING_FILE`."""
-    coding = survey.coding
-
-    def listed(values: Sequence[Value] | None) -> list[Any] | None:
-        return None if values is None else [list(one) if isinstance(one, tuple) else one for one in values]
-
-    return {
-        'format': 1,
-        'changed_values': listed(coding.changed),
-        'unchanged_values': listed(coding.unchanged),
-        'ignored_values': listed(coding.ignored),
-        'lossy': coding.lossy,
-        'splits': {split: figures._asdict() for split, figures in survey.splits.items()},
-    }
-
-
-def read_survey(data: bytes, path: str) -> LabelSurvey:
-    """Read what :func:`write_survey` gave.
-
-    Args:
-        data: content of the file.
-        path: what messages call it.
-
-    Raises:
-        UserError: if it is not of this kind.
-    """
-    try:
-        content = json.loads(data)
-        if content['format'] != 1:
-            raise ValueError(f'format {content["format"]}')
-        unchanged = content['unchanged_values']
-        coding = LabelCoding(
-            parse_values(content['changed_values']),
-            None if unchanged is None else parse_values(unchanged),
-            parse_values(content['ignored_values']),
-            bool(content['lossy']),
-            path,
-        )
-        return LabelSurvey(
-            coding, {split: Figures(**figures) for split, figures in content['splits'].items()}
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f'{path} does not tell how labels are coded ({error}): remove it, and let hsonet check write it anew'
-        ) from None

@@ -8,8 +8,15 @@ from PIL import Image
 
 from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile, label_coding
 from hsonet_mm.errors import UserError
-from hsonet_mm.label_survey import Figures, label_remarks, read_survey, survey_labels, write_survey
-from hsonet_mm.labels import LabelCoding, RawLabel
+from hsonet_mm.labels import (
+    Figures,
+    LabelCoding,
+    RawLabel,
+    label_remarks,
+    read_survey,
+    survey_labels,
+    write_survey,
+)
 
 pytestmark = pytest.mark.any_host
 

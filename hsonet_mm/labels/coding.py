@@ -1,28 +1,16 @@
-"""Change labels in files: how their values are declared, and how they are read by that.
+"""What the values of the labels of a data set mean, and reading a label by that."""
 
-A label is a picture whose values mean changed, unchanged or "not labelled". Which value means what is a property of a
-whole data set, its :class:`LabelCoding`: declared by the user, or found out over all labels by
-:mod:`hsonet_mm.label_survey`. A file that does not keep to it stops with its name.
-"""
-
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.labels.raw import RawLabel, looks_lossy, value_counts
+from hsonet_mm.labels.values import Value, value_text, values_told
 
-__all__ = [
-    'CURE', 'IGNORED', 'LabelCoding', 'RawLabel', 'Value', 'classes_of', 'looks_lossy', 'no_label', 'parse_values',
-    'raw_label', 'value_counts', 'value_text', 'values_told',
-]  # fmt: skip
-
-Value = int | tuple[int, int, int]
-"""A value of a one-band label, or a colour (red, green, blue)."""
+__all__ = ['CURE', 'IGNORED', 'LabelCoding', 'classes_of']
 
 IGNORED = 255
 """What a pixel that is not labelled becomes, beside 0 (unchanged) and 1 (changed)."""
@@ -34,22 +22,6 @@ CURE = (
 
 _APART = 64
 """Steps that values must lie apart to be told from each other in a JPEG, and that a pixel may be off [choice]."""
-
-
-class RawLabel(NamedTuple):
-    """A label as it stands in its file.
-
-    Attributes:
-        values: (H, W) whole numbers, or (H, W, 3) uint8 colours.
-        labelled: (H, W), False where the file itself says that there is nothing; None: everywhere something.
-        exact: whether the values are those that were saved; False for JPEG.
-        palette: (N, 3) colours of the values, where the file has some that are not grey.
-    """
-
-    values: NDArray
-    labelled: NDArray[np.bool_] | None = None
-    exact: bool = True
-    palette: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,93 +58,6 @@ class LabelCoding:
         parts += [f'{" ".join(map(value_text, self.ignored))} not labelled'] if self.ignored else []
         told = ', '.join(parts + (['with noise'] if self.lossy else []))
         return f'{told}, as {self.written} says' if self.written else told
-
-
-def parse_value(text: object) -> Value:
-    """Read a value of a label as users write it: ``2``, ``'255,0,0'``, ``[255, 0, 0]``, ``'#ff0000'``, ``'red'``.
-
-    Raises:
-        UserError: if it is none.
-    """
-    try:
-        if isinstance(text, str) and not text.strip().isdigit():
-            numbers = text.split(',')
-            if len(numbers) != 3:
-                colour = ImageColor.getrgb(text.strip())
-                return colour[0], colour[1], colour[2]
-            text = numbers
-        if isinstance(text, (list, tuple)):
-            red, green, blue = (int(number) for number in text)
-            if all(0 <= number <= 255 for number in (red, green, blue)):
-                return red, green, blue
-        elif isinstance(text, (int, str)) and not isinstance(text, bool) and 0 <= int(text) <= 65535:
-            return int(text)
-    except ValueError:
-        pass
-    raise UserError(
-        f'invalid label value {text!r}: expected a number from 0 to 65535, R,G,B or the name of a colour'
-    )
-
-
-def parse_values(given: object) -> tuple[Value, ...]:
-    """Read one value or a sequence of them; None is none, see :func:`parse_value`."""
-    if given is None:
-        return ()
-    return tuple(map(parse_value, given if isinstance(given, (list, tuple)) else (given,)))
-
-
-def value_text(value: Value) -> str:
-    """A value as users write it."""
-    return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def values_told(values: Iterable[Value]) -> str:
-    """A few of the values, for a message."""
-    texts = [value_text(value) for value in sorted(values, key=lambda one: (str(type(one)), one))]
-    return ', '.join(texts[:5]) + (f' and more up to {texts[-1]}' if len(texts) > 5 else '')
-
-
-def raw_label(image: Image.Image, path: str) -> RawLabel:
-    """The values of a label as they stand in the file.
-
-    A palette image gives its colours if these are grey and else its indices with their colours; a colour image its
-    grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is wholly transparent is not
-    labelled.
-
-    Args:
-        image: The decoded file.
-        path: What messages call it.
-
-    Raises:
-        UserError: if the values are not whole numbers from 0 to 65535.
-    """
-    exact, labelled, palette = image.format != 'JPEG', None, None
-    if image.mode in ('LA', 'PA', 'RGBA') or (
-        image.mode in ('1', 'L', 'P', 'RGB') and 'transparency' in image.info
-    ):
-        opaque = np.asarray(image.convert('RGBA').getchannel('A')) > 0
-        labelled = None if opaque.all() else opaque
-    if image.mode in ('1', 'LA'):
-        image = image.convert('L')
-    values = np.asarray(image if image.mode not in ('P', 'PA', 'RGBA') else image.convert('RGB'))
-    if values.ndim == 3:
-        seen = values if labelled is None else values[labelled]
-        spread = int((seen.max(axis=-1) - seen.min(axis=-1)).max(initial=0))
-        if spread <= (0 if exact else 32):
-            values = values[..., 1]
-        elif image.mode == 'P':
-            palette = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
-            values = np.asarray(image)
-    if values.dtype != np.uint8:
-        seen = values if labelled is None else values[labelled]
-        if seen.size and not (np.all(seen == np.floor(seen)) and seen.min() >= 0 and seen.max() <= 65535):
-            raise UserError(
-                f'the label {path} holds values from {seen.min():g} to {seen.max():g}: write 0 for unchanged and 1 or '
-                f'255 for changed'
-            )
-        values = np.where(True if labelled is None else labelled, values, 0).astype(np.uint16)
-        values = values.astype(np.uint8) if values.max(initial=0) < 256 else values
-    return RawLabel(values, labelled, exact, palette)
 
 
 def classes_of(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.uint8]:
@@ -291,42 +176,3 @@ def _distinct(
         return {int(value) for value in np.unique(values)}
     packed = np.unique(values.astype(np.int32) @ np.array([65536, 256, 1], np.int32))
     return {(int(one) >> 16, int(one) >> 8 & 255, int(one) & 255) for one in packed[:300]}
-
-
-def value_counts(label: RawLabel) -> NDArray[np.int64]:
-    """How many labelled pixels have each value of a one-band label, (256,) or longer."""
-    values = label.values.ravel() if label.labelled is None else label.values[label.labelled]
-    strips = np.array_split(values, 1 + values.size // 2**24)  # bincount takes 8 bytes a value
-    length = 256 if label.values.dtype == np.uint8 else 65536
-    return np.sum([np.bincount(strip, minlength=length) for strip in strips], axis=0)
-
-
-def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
-    """Whether a label looks like a mask of 0 and 255 with noise of compression, which is cut at 128.
-
-    At most 5 % of the pixels are in 64..191. Noise comes on both sides of an outline, so where something reaches 128,
-    values of 1..63 that are more than 1 % of the pixels, and a hundred times as frequent as 192..254, are classes.
-    Where nothing does, a file of exact values has none to cut; a JPEG of one value below 16 is black as its compression
-    rounds it, and in another there are classes if more than 1 % of the pixels are above 1, or more than 5 % are 1. The
-    limits are our choice.
-
-    Args:
-        counts: Labelled pixels by value, (256,).
-        exact: Whether the values are those that were saved.
-    """
-    shares = counts / max(1, counts.sum())
-    if shares[:16].max() == 1 and not exact:
-        return True
-    if counts[128:].any():
-        classes = shares[1:64].sum() > max(0.01, 100 * shares[192:255].sum())
-    else:
-        classes = exact or shares[2:].sum() > 0.01 or shares[1] > 0.05
-    return bool(not classes and shares[64:192].sum() <= 0.05)
-
-
-def no_label(image: str) -> UserError:
-    """The mistake of an image that comes without a label to where one is needed."""
-    return UserError(
-        f'{image} comes without a label: give seg_map_path in data_prefix and load it with '
-        'hsonet_mm.MultiImgLoadAnnotations, or use hsonet predict'
-    )

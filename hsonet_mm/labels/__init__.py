@@ -1,0 +1,44 @@
+"""Change labels: what their values mean is declared or found out for a whole data set, and every file is read by that.
+
+``labels.json`` in the root of a data set, which check and prepare write, tells it; where there is none and nothing is
+declared, all labels of all splits are read once for it. Each must keep to the coding that most have, so that none is
+taken for something else without a word.
+"""
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.labels.coding import IGNORED, LabelCoding, classes_of
+from hsonet_mm.labels.figures import Figures, LabelSurvey, label_remarks
+from hsonet_mm.labels.options import add_label_arguments
+from hsonet_mm.labels.raw import RawLabel, raw_label
+from hsonet_mm.labels.record import CODING_FILE, read_survey, write_survey
+from hsonet_mm.labels.survey import survey_labels
+from hsonet_mm.labels.values import Value, parse_value, parse_values, value_text
+
+__all__ = [
+    'CODING_FILE',
+    'IGNORED',
+    'Figures',
+    'LabelCoding',
+    'LabelSurvey',
+    'RawLabel',
+    'Value',
+    'add_label_arguments',
+    'classes_of',
+    'label_remarks',
+    'no_label',
+    'parse_value',
+    'parse_values',
+    'raw_label',
+    'read_survey',
+    'survey_labels',
+    'value_text',
+    'write_survey',
+]
+
+
+def no_label(image: str) -> UserError:
+    """The mistake of an image that comes without a label to where one is needed."""
+    return UserError(
+        f'{image} comes without a label: give seg_map_path in data_prefix and load it with '
+        'hsonet_mm.MultiImgLoadAnnotations, or use hsonet predict'
+    )

@@ -1,0 +1,75 @@
+"""What the labels of a data set come to, and what is suspicious about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.labels.coding import LabelCoding
+
+__all__ = ['Figures', 'LabelSurvey', 'label_remarks']
+
+
+class Figures(NamedTuple):
+    """What the labels of a split come to.
+
+    Attributes:
+        labels: number of labels.
+        changed: pixels that are changed.
+        labelled: pixels that are changed or unchanged.
+    """
+
+    labels: int = 0
+    changed: int = 0
+    labelled: int = 0
+
+    @property
+    def changed_share(self) -> float:
+        """Changed share of the labelled pixels."""
+        return self.changed / self.labelled if self.labelled else 0.0
+
+
+@dataclass
+class LabelSurvey:
+    """How the labels of a data set are coded.
+
+    Args:
+        coding: what their values mean; the usual 0 and 255 where no label holds more than 0.
+        splits: figures of each split.
+        problems: a sentence for each label that does not keep to it, by its path.
+    """
+
+    coding: LabelCoding
+    splits: dict[str, Figures] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def require(self) -> 'LabelSurvey':
+        """This survey.
+
+        Raises:
+            UserError: if a label does not keep to the coding.
+        """
+        if self.problems:
+            first = next(iter(self.problems.values()))
+            more = len(self.problems) - 1
+            raise UserError(f'{first}; {more} more labels do not fit either' if more else first)
+        return self
+
+
+def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
+    """What is suspicious about the labels of each split: a word for it and a sentence.
+
+    Args:
+        splits: figures of the splits.
+    """
+    remarks = {}
+    for split, figures in splits.items():
+        if not figures.changed:
+            remarks[split] = ('no change', f'{split}: no mask has a changed pixel: check the masks')
+        elif figures.changed_share > 0.5:
+            message = 'more than half of its pixels are changed: see that 0 means unchanged in the masks'
+            remarks[split] = (
+                'mostly changed',
+                f'{split}: {message}, or name what means changed by --changed-values',
+            )
+    return remarks
