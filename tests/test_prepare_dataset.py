@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import random
 import zipfile
 from pathlib import Path
@@ -587,6 +588,24 @@ def test_inverted_masks_are_told(tmp_path, official):
     options = PrepareOptions(64, changed_values=(0,))
     assert prepare_dataset(official, tmp_path / 'out', options, overwrite=True)['warnings'] == []
     assert np.array_equal(read(tmp_path / 'out/val/label/val_3.png'), mask(3))
+
+
+def test_names_in_other_encodings_are_read_and_printed(tmp_path, scenes, capsys):
+    for path in list(scenes.glob('*/place0.png')):
+        path.rename(path.with_name(os.fsdecode(b'caf\xe9.png')))
+    (scenes / 'list').mkdir()
+    (scenes / 'list/train.txt').write_bytes(b''.join(b'place%d\n' % n for n in range(1, 9)))
+    assert run_tool('prepare', [str(scenes), str(tmp_path / 'out'), '--tile', '64']) == 0
+    assert 'leave out 2 scenes: caf\\udce9, place9' in capsys.readouterr().out
+    (scenes / 'list/train.txt').unlink()
+    assert (
+        run_tool('prepare', [str(scenes), str(tmp_path / 'all'), '--tile', '64', '--val', '0', '--test', '0'])
+        == 0
+    )
+    data = ChangeDataset(
+        data_root=str(tmp_path / 'all'), split='train', pipeline=[MultiImgLoadImageFromFile()]
+    )
+    assert len([sample['img'] for sample in data]) == 10
 
 
 def test_lists_of_splits_decide(tmp_path, scenes):

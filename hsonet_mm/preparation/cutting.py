@@ -18,6 +18,7 @@ from hsonet_mm.preparation.label_files import find_coding, read_label
 from hsonet_mm.preparation.rasters import decode_rgb, rank, track
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
+from hsonet_mm.texts import printable
 from hsonet_mm.version import __version__
 
 __all__ = ['NOT_LABELLED', 'Cutter', 'PrepareOptions']
@@ -260,7 +261,9 @@ class Cutter:
                 f'{self.noisy} holds values between 0 and 255: it and its like were cut at 128, look at one'
             )
         if self.unlisted:
-            told.append(f'the lists of splits leave out {len(self.unlisted)} scenes: {some(self.unlisted)}')
+            told.append(
+                f'the lists of splits leave out {len(self.unlisted)} scenes: {printable(some(self.unlisted))}'
+            )
         told += [remark for _, remark in label_remarks(self.figures()).values()]
         left = {tile['split'] for tile in self.tiles.values()}
         told += [f'there is no {split} split' for split in SPLITS if split not in left]
