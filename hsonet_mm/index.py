@@ -16,7 +16,7 @@ from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.texts import decode_text, printable
 
 __all__ = [
-    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'Scene', 'belongs', 'by_stem', 'index_names', 'name_key',
+    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'Scene', 'belongs', 'by_stem', 'index_names', 'name_key',
     'read_names', 'some',
 ]  # fmt: skip
 
@@ -81,6 +81,10 @@ class Index:
     root: str
     scenes: list[Scene]
     unlisted: list[str] = field(default_factory=list)
+
+
+class NoPairsError(UserError):
+    """The mistake of a place that holds no data set in any known layout."""
 
 
 def belongs(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
@@ -202,7 +206,7 @@ def index_names(
     roots = found[layout]
     complete = [root for root, group in roots.items() if _score(group)[0]] or list(roots)
     if not complete:
-        raise UserError(
+        raise NoPairsError(
             f'{where}: no image pairs found: expected {{train,val,test}}/{{A,B,label}} or A, B, label with files of '
             f'equal names ({", ".join(IMAGE_SUFFIXES)}); name other folders with --a, --b and --label'
         )

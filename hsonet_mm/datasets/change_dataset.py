@@ -13,7 +13,16 @@ from hsonet_mm.datasets.loading import MultiImgLoadAnnotations
 from hsonet_mm.datasets.seeded_sampler import SeededIndex
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
-from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, belongs, by_stem, index_names, read_names, some
+from hsonet_mm.index import (
+    SPLITS,
+    VECTOR_SUFFIXES,
+    NoPairsError,
+    belongs,
+    by_stem,
+    index_names,
+    read_names,
+    some,
+)
 from hsonet_mm.labels import LabelCoding
 from hsonet_mm.registry import DATASETS
 from hsonet_mm.seeding import seed_everything
@@ -124,7 +133,12 @@ class ChangeDataset(BaseSegDataset):
         """List the pairs, sorted by name."""
         self._check_root()
         split = self._split_to_index()
-        pairs, labels = self._from_index(split) if split else self._from_folders()
+        try:
+            pairs, labels = self._from_index(split) if split else self._from_folders()
+        except NoPairsError:
+            if self.split is not None:
+                raise
+            pairs, labels = self._from_folders()  # which says what is missing
         loader = self._loader() if labels else None
         extra = {} if loader is None else {'label_coding': self._coding(labels, loader)}
         return [
