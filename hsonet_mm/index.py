@@ -16,8 +16,8 @@ from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.texts import decode_text, printable
 
 __all__ = [
-    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'Scene', 'belongs', 'by_stem', 'index_names', 'name_key',
-    'read_names', 'some',
+    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'Scene', 'belongs', 'by_stem',
+    'index_names', 'name_key', 'read_names', 'some',
 ]  # fmt: skip
 
 SPLITS = ('train', 'val', 'test')
