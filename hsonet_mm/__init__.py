@@ -1,23 +1,28 @@
 """HSONet for MMSegmentation and Open-CD: change detection in high-resolution remote-sensing images.
 
-Importing the package registers its components in scope ``hsonet_mm``. Where Open-CD is not installed, a small
-stand-in (:mod:`hsonet_mm.opencd`) registers the part of Open-CD's interface that the configs use in scope
-``opencd``, so that one config runs on both. Without PyTorch there are no components, and :class:`ChangeDetector` runs
-exported models.
+With MMEngine the package's components stand in scope ``hsonet_mm``, whichever of the two is imported first. Where
+Open-CD is not installed, a small stand-in (:mod:`hsonet_mm.opencd`) offers the part of its interface that the configs
+use in scope ``opencd``, so that one config runs on both. Importing the package alone imports neither PyTorch nor NumPy;
+:class:`ChangeDetector` runs exported models without PyTorch.
 """
 
-from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm import host_imports
 from hsonet_mm.version import __version__
 
-if find_spec('torch') is not None:
-    from hsonet_mm import compat
-
-    compat.prepare_host()
-    if not compat.OPENCD_AVAILABLE:
-        from hsonet_mm import opencd  # noqa: F401
-        from hsonet_mm.baselines import opencd as opencd_baselines  # noqa: F401
-    from hsonet_mm import baselines, datasets, engine, evaluation, models  # noqa: F401
+if TYPE_CHECKING:
+    from hsonet_mm.inference.detector import ChangeDetector
 
 __all__ = ['ChangeDetector', '__version__']
+
+host_imports.install()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what costs time on first use."""
+    if name == 'ChangeDetector':
+        from hsonet_mm.inference.detector import ChangeDetector
+
+        return ChangeDetector
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

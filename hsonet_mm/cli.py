@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import walk_tb
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.version import __version__
 
 __all__ = ['explain', 'guard', 'main', 'run_tool']
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hsonet COMMAND ...``; returns the exit code."""
     _print_any_name()
     parser = argparse.ArgumentParser(prog='hsonet', description='Change detection with HSONet')
+    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     argv = list(sys.argv[1:] if argv is None else argv)
     wanted = argv[0] if argv else None

@@ -2,7 +2,8 @@
 
 *Original* is mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2 (what Open-CD needs);
 *OneDL* is the maintained fork of the same three packages under the same import names.
-Importing :mod:`hsonet_mm` calls :func:`prepare_host` before anything of MMSegmentation is imported.
+Importing :mod:`hsonet_mm.components` calls :func:`prepare_host`; :mod:`hsonet_mm.host_imports` holds what has to be
+in place before that.
 """
 
 import importlib
@@ -12,12 +13,10 @@ import os
 import pickle
 import signal
 import sys
-import types
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from importlib.machinery import ModuleSpec
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +49,6 @@ def prepare_host() -> None:
                 f'{_INSTALL_HELP}; the installed versions do not fit together ({error})'
             ) from None
     _warn_about_versions()
-    _stand_in_for_compiled_ops()
     _load_checkpoints_safely()
     _end_workers_without_shared_memory()
     _import_quietly('mmseg.datasets')
@@ -74,35 +72,6 @@ def _warn_about_versions() -> None:
                 f'hsonet_mm was tried with {name} >= {lowest}, < {above} and finds {version}: it may still work',
                 stacklevel=3,
             )
-
-
-class _CompiledOps(types.ModuleType):
-    """A stand-in for ``mmcv._ext``: every operator exists and says what is missing when it is called."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):
-            raise AttributeError(name)
-
-        def missing(*_: Any, **__: Any) -> NoReturn:
-            raise NotImplementedError(
-                f'the compiled operator {name} is not part of mmcv-lite: install the full mmcv to use it'
-            )
-
-        return missing
-
-
-def _stand_in_for_compiled_ops() -> None:
-    """Let ``mmcv.ops`` import without compiled operators.
-
-    MMSegmentation 1.2 imports ``mmcv.ops`` in four modules, though only a few of its heads call a compiled
-    operator; with mmcv-lite that import alone makes ``mmseg.models`` fail.
-    """
-    name = 'mmcv._ext'
-    if name in sys.modules or importlib.util.find_spec(name) is not None:
-        return
-    module = _CompiledOps(name)
-    module.__spec__ = ModuleSpec(name, loader=None)
-    sys.modules[name] = module
 
 
 def _method_of_log(owner: object, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 A config names a component of this package as ``type='hsonet_mm.VFPN'`` after
 ``custom_imports = dict(imports=['hsonet_mm'])``. MMEngine looks a scope up in the
-module ``<scope>.registry``, which is why this file has this name.
+module ``<scope>.registry``, which is why this file has this name, and then imports the components.
 """
 
 from mmengine.registry import DATA_SAMPLERS as ROOT_DATA_SAMPLERS
@@ -14,14 +14,16 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'TRANSFORMS']
+__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOCATIONS', 'LOOPS', 'METRICS', 'MODELS', 'TRANSFORMS']
 
 SCOPE = 'hsonet_mm'
+LOCATIONS = ['hsonet_mm.components']
+"""What MMEngine imports at the first look-up in one of our registries."""
 
-DATA_SAMPLERS = Registry('data sampler', parent=ROOT_DATA_SAMPLERS, scope=SCOPE)
-DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope=SCOPE)
-HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=SCOPE)
-LOOPS = Registry('loop', parent=ROOT_LOOPS, scope=SCOPE)
-METRICS = Registry('metric', parent=ROOT_METRICS, scope=SCOPE)
-MODELS = Registry('model', parent=ROOT_MODELS, scope=SCOPE)
-TRANSFORMS = Registry('transform', parent=ROOT_TRANSFORMS, scope=SCOPE)
+DATA_SAMPLERS = Registry('data sampler', parent=ROOT_DATA_SAMPLERS, scope=SCOPE, locations=LOCATIONS)
+DATASETS = Registry('dataset', parent=ROOT_DATASETS, scope=SCOPE, locations=LOCATIONS)
+HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=SCOPE, locations=LOCATIONS)
+LOOPS = Registry('loop', parent=ROOT_LOOPS, scope=SCOPE, locations=LOCATIONS)
+METRICS = Registry('metric', parent=ROOT_METRICS, scope=SCOPE, locations=LOCATIONS)
+MODELS = Registry('model', parent=ROOT_MODELS, scope=SCOPE, locations=LOCATIONS)
+TRANSFORMS = Registry('transform', parent=ROOT_TRANSFORMS, scope=SCOPE, locations=LOCATIONS)

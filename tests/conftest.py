@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import ManagerMixin
 
-import hsonet_mm  # noqa: F401
+import hsonet_mm.components  # noqa: F401
 from hsonet_mm.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -212,6 +212,16 @@ def tiny_checkpoint(tmp_path_factory, write_config):
     weights['decode_head.conv_seg.weight'] *= 100
     torch.save({'state_dict': weights}, folder / 'trained.pth')
     return config, folder / 'trained.pth'
+
+
+@pytest.fixture(scope='session')
+def tiny_onnx(tmp_path_factory, tiny_checkpoint):
+    """The tiny model, exported."""
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    path = tmp_path_factory.mktemp('exported') / 'tiny.onnx'
+    assert main(['export', *map(str, tiny_checkpoint), '-o', str(path)]) == 0
+    return path
 
 
 @pytest.fixture(scope='session')

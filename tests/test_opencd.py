@@ -548,7 +548,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner, load_checkpoint
 
-import hsonet_mm
+import hsonet_mm.compat
 
 assert hsonet_mm.compat.OPENCD_AVAILABLE is (runtime == 'opencd')
 MODES = dict(

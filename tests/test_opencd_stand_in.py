@@ -22,9 +22,9 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import nn
 
-from hsonet_mm import opencd as lite
 from hsonet_mm.baselines import opencd as opencd_baselines
 from hsonet_mm.errors import UserError
+from hsonet_mm.opencd import components as lite
 from hsonet_mm.opencd.registry import DATASETS, HOOKS, MODELS, SCOPE, TRANSFORMS, VISUALIZERS
 
 SIZE = (24, 32)
@@ -587,8 +587,9 @@ def test_a_broken_opencd_is_replaced(tmp_path):
     )
     (tmp_path / 'opencd/models.py').write_text('import a_package_that_is_not_there\n')
     done = run_python(
+        'from mmengine.registry import MODELS, DefaultScope\n'
         'import hsonet_mm\n'
-        'from opencd.registry import MODELS\n'
+        "DefaultScope.get_instance('test', scope_name='opencd')\n"
         "print(MODELS.build(dict(type='FeatureFusionNeck', policy='sum')).policy)\n",
         extra_path=str(tmp_path),
     )

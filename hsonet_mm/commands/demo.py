@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from hsonet_mm import components  # noqa: F401
 from hsonet_mm.commands.test import evaluate
 from hsonet_mm.commands.train import train
 from hsonet_mm.config import set_iterations

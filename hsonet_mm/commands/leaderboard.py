@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from hsonet_mm import components  # noqa: F401
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard import records

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
+from hsonet_mm import components  # noqa: F401
 from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric

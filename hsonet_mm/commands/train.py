@@ -12,6 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
+from hsonet_mm import components  # noqa: F401
 from hsonet_mm.config import add_config_arguments, load_config, set_iterations, set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume

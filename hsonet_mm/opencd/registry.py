@@ -6,6 +6,7 @@ from mmengine import registry as roots
 from mmengine.registry import Registry
 
 from hsonet_mm import compat
+from hsonet_mm.registry import LOCATIONS
 
 __all__ = ['DATASETS', 'HOOKS', 'MODELS', 'SCOPE', 'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS']
 
@@ -16,7 +17,7 @@ SCOPE = 'opencd_lite' if compat.OPENCD_AVAILABLE else 'opencd'
 def _child(root: Registry) -> Registry:
     """The registry of our scope below a root, in place of what a broken Open-CD may have left there."""
     root.children.pop(SCOPE, None)
-    return Registry(root.name, parent=root, scope=SCOPE)
+    return Registry(root.name, parent=root, scope=SCOPE, locations=LOCATIONS)
 
 
 # A registry of every kind, since MMEngine warns at each build of a kind that the default scope lacks.

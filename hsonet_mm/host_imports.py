@@ -1,0 +1,106 @@
+"""What happens when the OpenMMLab packages are imported; installing it costs nothing where they never are.
+
+Two import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
+components behind them at the first look-up. The other stands in for the compiled operators that mmcv-lite lacks.
+"""
+
+import sys
+import types
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+__all__ = ['install']
+
+COMPILED_OPS = 'mmcv._ext'
+
+
+def install() -> None:
+    """Install both finders; where MMEngine is imported already, add the registries at once."""
+    sys.meta_path.append(_CompiledOpsFinder())  # the last one: asked only if there are no compiled operators
+    if sys.modules.get('mmengine') is None:
+        sys.meta_path.insert(0, _MMEngineFinder())
+    elif find_spec('opencd') is None:
+        _add_registries()
+    else:  # nothing of it is half imported now, so that it can be seen whether it works
+        import_module('hsonet_mm.components')
+
+
+def _add_registries() -> None:
+    """Add the scopes to MMEngine's tree; ``opencd`` only in the absence of Open-CD, which adds its own."""
+    import_module('hsonet_mm.registry')
+    if find_spec('opencd') is None:
+        import_module('hsonet_mm.opencd.registry')
+
+
+class _MMEngineFinder(MetaPathFinder):
+    """Finds MMEngine where the other finders do, and has the registries added after its import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the other finders say, with a loader of ours around theirs."""
+        if fullname != 'mmengine':
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((one for one in specs if one is not None), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _MMEngineLoader(spec.loader)
+        return spec
+
+
+class _MMEngineLoader(Loader):
+    """A loader of MMEngine that adds the registries when it is done; everything else is the real loader's."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
+        """Leave it to the real loader."""
+        module: types.ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run MMEngine, then add the registries."""
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _add_registries()
+
+
+class _CompiledOps(types.ModuleType):
+    """A stand-in for ``mmcv._ext``: every operator exists and says what is missing when it is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> NoReturn:
+            raise NotImplementedError(
+                f'the compiled operator {name} is not part of mmcv-lite: install the full mmcv to use it'
+            )
+
+        return missing
+
+
+class _CompiledOpsFinder(MetaPathFinder, Loader):
+    """Lets ``mmcv.ops`` be imported without compiled operators.
+
+    MMSegmentation 1.2 imports ``mmcv.ops`` in four modules, though only a few of its heads call a compiled
+    operator; with mmcv-lite that import alone makes ``mmseg.models`` fail.
+    """
+
+    def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
+        """The stand-in's, and of nothing else."""
+        return ModuleSpec(fullname, self) if fullname == COMPILED_OPS else None
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        """Make the stand-in."""
+        return _CompiledOps(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """There is nothing to run."""
