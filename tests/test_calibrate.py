@@ -202,8 +202,10 @@ def test_bad_input(trained, checkpoint, tmp_path):
         run(config, 'none.pth')
     with pytest.raises(UserError, match=r'none\.onnx does not exist'):
         run(config, 'none.onnx')
-    with pytest.raises(UserError, match=r'runs as it was exported, on the CPU: leave out --device'):
-        run(config, 'model.onnx', '--device', 'cuda')
+    with pytest.raises(UserError, match=r'runs as it was exported: leave out --precision'):
+        run(config, 'model.onnx', '--precision', 'bf16')
+    with pytest.raises(UserError, match=r'--runtime openvino is for exported models'):
+        run(config, checkpoint, '--runtime', 'openvino')
     with pytest.raises(UserError, match='nowhere'):
         run(config, checkpoint, '--data-root', tmp_path / 'nowhere')
     without = tmp_path / 'without.py'

@@ -55,6 +55,8 @@ NOT_RUN = [
     (r'^python tools/\w+\.py /path/to/hsonet_mm/', "Open-CD's own tools; test_opencd.py runs them"),
     (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
     (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
+    (r'^hsonet export .*--int8', 'a network of two iterations is not fit for 8 bits; test_quantize.py'),
+    (r'^python tools/benchmark\.py (inference|scene|startup)', 'minutes; test_benchmarks.py runs small ones'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
     (r'^_base_ = ', 'inherits a config of Open-CD; test_opencd.py does so'),
     (

@@ -546,9 +546,9 @@ class TestCommand:
         with pytest.raises(UserError, match=sentence):
             scene('config.py', 'model.pth', '--list', pair[0].parent / 'list.csv', *options)
 
-    def test_onnx_on_a_device(self, scene, pair):
-        with pytest.raises(UserError, match='runs as it was exported, on the CPU: leave out --device'):
-            scene('model.onnx', *pair, '-o', 'c.tif', '--device', 'cuda')
+    def test_precision_of_an_exported_model(self, scene, pair):
+        with pytest.raises(UserError, match='runs as it was exported: leave out --precision'):
+            scene('model.onnx', *pair, '-o', 'c.tif', '--precision', 'bf16')
 
     @pytest.mark.parametrize('package', ['rasterio', 'shapely', 'pyogrio'])
     def test_missing_package(self, scene, pair, monkeypatch, package):

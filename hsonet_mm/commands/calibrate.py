@@ -2,23 +2,23 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config, DictAction
-from mmengine.registry import DATASETS, DefaultScope
-from numpy.typing import NDArray
 
+from hsonet_mm import components  # noqa: F401
+from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.datasets.validation import ValidationPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
-from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, refuse_options
-from hsonet_mm.labels import add_label_arguments, no_label
+from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, check_runtime, refuse_options
+from hsonet_mm.labels import add_label_arguments
+from hsonet_mm.memory import keep_memory
 from hsonet_mm.version import __version__
 
 __all__ = ['add_arguments', 'calibrate', 'run']
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     add_label_arguments(parser)
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
+    add_compute_options(parser)
     parser.add_argument(
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
     )
@@ -59,12 +59,20 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint.suffix == '.onnx':
         from hsonet_mm.inference.onnx_model import OnnxModel
 
-        refuse_options(args.checkpoint, {'--device': args.device})
-        model = OnnxModel(args.checkpoint)
+        refuse_options(args.checkpoint, {'--precision': args.precision})
+        model = OnnxModel(args.checkpoint, runtime=args.runtime or 'onnxruntime', device=args.device or 'cpu')
     else:
         from hsonet_mm.inference.torch_model import TorchModel
 
-        model = TorchModel(args.config, args.checkpoint, args.device, args.cfg_options)
+        check_runtime(args.runtime, args.checkpoint)
+        keep_memory()
+        model = TorchModel(
+            args.config,
+            args.checkpoint,
+            args.device or 'cpu',
+            args.cfg_options,
+            precision=args.precision or 'auto',
+        )
     counts = count_validation(ChangeDetector(model), config)
     calibration, report = calibrate(counts, model.threshold)
     report |= {'model': model.name, 'made': datetime.now(timezone.utc).isoformat(timespec='seconds')}
@@ -95,9 +103,10 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
         UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
     """
     counts = LogitCounts()
-    for done, total, t1, t2, target in _pairs(config):
+    pairs = ValidationPairs(config)
+    for done, (t1, t2, target) in enumerate(pairs, 1):
         counts.add(detector.probs(t1[None], t2[None])[0], target)
-        print(f'\r{done}/{total} pairs', end='', file=sys.stderr, flush=True)
+        print(f'\r{done}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
     print(file=sys.stderr)
     if not counts.counts.sum(axis=1).all():
         missing = 'changed' if counts.counts[0].sum() else 'unchanged'
@@ -106,29 +115,6 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
             'calibrate on one that holds both kinds'
         )
     return counts
-
-
-def _pairs(
-    config: Config,
-) -> Iterator[tuple[int, int, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Number, total, dates (H, W, 3) BGR and label (H, W) of the pairs of the validation split."""
-    if not config.get('val_dataloader'):
-        raise UserError(f'{config.filename} has no val_dataloader: give a config with a validation split')
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
-        data_set: Any = DATASETS.build(config.val_dataloader.dataset)
-    for index in range(len(data_set)):
-        sample = data_set[index]
-        pair = sample['inputs'].permute(1, 2, 0).numpy().astype(np.uint8)
-        info = sample['data_samples']
-        if 'gt_sem_seg' not in info:
-            raise no_label(info.img_path[0])
-        target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
-        if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
-            raise UserError(
-                f'the val pipeline of {config.filename} changes the size of its images, which predict does not: '
-                'take MultiImgResize and the like out of it'
-            )
-        yield index + 1, len(data_set), pair[..., :3], pair[..., 3:], target
 
 
 def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import read_image, size
 from hsonet_mm.inference.detector import ChangeDetector, open_detector
@@ -169,7 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="probability above which a pixel is changed [calibrated, or the model's own]",
     )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ... [cpu]')
+    add_compute_options(parser)
     parser.add_argument(
         '--mode', choices=['whole', 'slide'], help='whole images or sliding window [as in the config]'
     )
@@ -207,6 +208,8 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         cfg_options=args.cfg_options,
         window=window,
+        precision=args.precision,
+        runtime=args.runtime,
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
     for sentence in summary.warnings:

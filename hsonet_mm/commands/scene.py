@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.cli import OPENCV
+from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.scenes.model import ModelSpec, split_model
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="probability above which a pixel is changed [calibrated, or the model's own]",
     )
-    model.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... [cpu]')
+    add_compute_options(model)
     model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--tile', type=int, default=512, help=tile_help)
     model.add_argument('--overlap', type=int, default=128, help='pixels that tiles share [128]')
     model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
-    model.add_argument('--threads', type=int, help='threads of ONNX Runtime [all cores]')
+    model.add_argument('--threads', type=int, help='threads of an exported model [all cores]')
     data = parser.add_argument_group('data')
     data.add_argument(
         '--bands',
@@ -113,7 +114,15 @@ def run(args: argparse.Namespace) -> int:
     )
     gpus = _numbers('--gpus', args.gpus)
     device = 'cuda' if gpus else args.device
-    model = ModelSpec(files, device, args.threshold, _cfg_options(args.cfg_options), args.threads)
+    model = ModelSpec(
+        files,
+        device or 'cpu',
+        args.threshold,
+        _cfg_options(args.cfg_options),
+        args.threads,
+        args.precision,
+        args.runtime,
+    )
     if not args.list and not Path(dates[0]).is_dir():
         if args.workers not in (None, 1) or args.engine != 'local' or args.ray_address or len(gpus) > 1:
             raise UserError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.metadata import INPUT, OUTPUT, Metadata
 
-__all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program']
+__all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program', 'with_metadata']
 
 OPSET = 18  # the newest that ONNX Runtime 1.14 knows
 IR_VERSION = 8  # the same
@@ -54,6 +54,15 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
         names = ('batch', channels, metadata.tile_size or 'height', metadata.tile_size or 'width')
         shaped = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, names)
         value.CopyFrom(shaped)
+    onnx.helper.set_model_props(model, metadata.to_props())
+    return model.SerializeToString()
+
+
+def with_metadata(content: bytes, metadata: Metadata) -> bytes:
+    """An ONNX file with other metadata."""
+    import onnx
+
+    model = onnx.load_from_string(content)
     onnx.helper.set_model_props(model, metadata.to_props())
     return model.SerializeToString()
 

@@ -17,8 +17,9 @@ from hsonet_mm.inference.calibration import (
     read_calibration,
     sidecar_of,
 )
+from hsonet_mm.memory import keep_memory
 
-__all__ = ['ChangeDetector', 'Prediction', 'open_detector', 'refuse_options']
+__all__ = ['ChangeDetector', 'Prediction', 'check_runtime', 'open_detector', 'refuse_options']
 
 Image = NDArray[np.uint8] | str | Path
 """An image, (H, W, 3) BGR of 8 bits, or the path of its file."""
@@ -107,6 +108,7 @@ class ChangeDetector:
         threshold: float | None = None,
         cfg_options: Mapping[str, Any] | None = None,
         window: tuple[int, int] | str | None = None,
+        precision: str = 'auto',
     ) -> 'ChangeDetector':
         """Load a trained model, and the calibration that lies beside its checkpoint.
 
@@ -119,6 +121,8 @@ class ChangeDetector:
             window: ``'whole'`` to predict images at once, ``(crop, stride)`` in pixels to slide a window over them,
                 None to do as the config says. The scene embedding of HSONet depends on the window: take the size of
                 the training crops.
+            precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for bfloat16 on CPUs that multiply it and float32
+                elsewhere.
 
         Raises:
             UserError: if one of these or the calibration is wrong, or PyTorch is missing.
@@ -129,29 +133,39 @@ class ChangeDetector:
                 f'the checkpoint {checkpoint} needs PyTorch and the OpenMMLab packages: install them with '
                 '`pip install "hsonet_mm[standalone]"`, or give an .onnx file'
             )
+        from hsonet_mm import components  # noqa: F401
         from hsonet_mm.inference.torch_model import TorchModel
 
-        model = TorchModel(config, checkpoint, device, cfg_options, window)
+        model = TorchModel(config, checkpoint, device, cfg_options, window, precision)
         return cls(model, threshold, read_calibration(checkpoint), sidecar_of(checkpoint).name)
 
     @classmethod
     def from_onnx(
-        cls, path: str | Path, *, threshold: float | None = None, threads: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        threshold: float | None = None,
+        threads: int | None = None,
+        runtime: str = 'onnxruntime',
+        device: str = 'cpu',
     ) -> 'ChangeDetector':
         """Load a model that ``hsonet export`` wrote, and the calibration that lies beside it; needs no PyTorch.
 
         Args:
             path: The ``.onnx`` file. A calibration of its checkpoint is in it already.
             threshold: Probability in (0, 1) above which a pixel is changed.
-            threads: Threads of one prediction; by default one for each core.
+            threads: Threads of one prediction on a CPU; by default one for each core.
+            runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
+            device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
 
         Raises:
-            UserError: if one of these or the calibration is wrong, or ONNX Runtime is missing.
+            UserError: if one of these or the calibration is wrong, or the runtime or the device is missing.
         """
         from hsonet_mm.inference.onnx_model import OnnxModel
 
         check_threshold(threshold)
-        return cls(OnnxModel(path, threads), threshold, read_calibration(path), sidecar_of(path).name)
+        model = OnnxModel(path, threads, runtime=runtime, device=device)
+        return cls(model, threshold, read_calibration(path), sidecar_of(path).name)
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probability of change of a batch of pairs.
@@ -220,6 +234,8 @@ def open_detector(
     cfg_options: Mapping[str, Any] | None = None,
     window: tuple[int, int] | str | None = None,
     threads: int | None = None,
+    precision: str | None = None,
+    runtime: str | None = None,
 ) -> ChangeDetector:
     """Open what a command line names: a config and a checkpoint, or one exported model.
 
@@ -230,20 +246,48 @@ def open_detector(
         cfg_options: Values that replace those of the config.
         window: Whole images or a sliding window.
         threads: Threads of an exported model.
+        precision: Of a checkpoint in PyTorch.
+        runtime: ``'pytorch'`` for a checkpoint, ``'onnxruntime'`` or ``'openvino'`` for an exported model.
 
     Raises:
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
     """
     if len(files) == 1 and Path(files[0]).suffix == '.onnx':
         slide = '--mode, --crop and --stride'
-        refuse_options(files[0], {'--device': device, '--cfg-options': cfg_options, slide: window})
-        return ChangeDetector.from_onnx(files[0], threshold=threshold, threads=threads)
+        refuse_options(files[0], {'--cfg-options': cfg_options, slide: window, '--precision': precision})
+        return ChangeDetector.from_onnx(
+            files[0],
+            threshold=threshold,
+            threads=threads,
+            runtime=runtime or 'onnxruntime',
+            device=device or 'cpu',
+        )
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'nothing'
         raise UserError(f'{given} is no model: give a config and a checkpoint, or one .onnx file')
+    check_runtime(runtime, files[1])
+    keep_memory()
     return ChangeDetector.from_checkpoint(
-        *files, device=device or 'cpu', threshold=threshold, cfg_options=cfg_options, window=window
+        *files,
+        device=device or 'cpu',
+        threshold=threshold,
+        cfg_options=cfg_options,
+        window=window,
+        precision=precision or 'auto',
     )
+
+
+def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
+    """Refuse to run a checkpoint in anything but PyTorch.
+
+    Raises:
+        UserError: for another runtime.
+    """
+    if runtime not in (None, 'pytorch'):
+        raise UserError(
+            f'--runtime {runtime} is for exported models: give the .onnx file that `hsonet export` makes of '
+            f'{checkpoint}'
+        )
 
 
 def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
@@ -257,8 +301,8 @@ def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
         UserError: for a value that is not what an exported model does anyway.
     """
     for option, value in options.items():
-        if value not in (None, 'cpu', 'whole'):
-            raise UserError(f'{path} runs as it was exported, on the CPU: leave out {option}')
+        if value not in (None, 'auto', 'whole'):
+            raise UserError(f'{path} runs as it was exported: leave out {option}')
 
 
 def _read(image: Image) -> NDArray[np.uint8]:

@@ -30,6 +30,8 @@ class Metadata:
         tile_size: Height and width that it takes, None for any.
         crop_size: Height and width of the crops that it was trained on, None where the config does not say.
         versions: Versions of the packages that wrote it.
+        int8: Of a model in 8 bits: pairs of the validation split that were compared, and F1 there of the model before
+            it was quantised (``f1_float``) and after (``f1``).
     """
 
     name: str
@@ -39,6 +41,7 @@ class Metadata:
     tile_size: int | None
     crop_size: int | None
     versions: dict[str, str]
+    int8: dict[str, float] | None = None
 
     def to_props(self) -> dict[str, str]:
         """Key-value pairs for ``metadata_props``: ours under one key, and those that Deepness reads.
@@ -78,9 +81,8 @@ class Metadata:
             ours = json.loads(props[_KEY])
             if ours.pop('format') != _FORMAT:
                 raise ValueError
-            known = {key: ours[key] for key in cls.__dataclass_fields__}
-        except (ValueError, KeyError, AttributeError):
+            return cls(**{key: ours[key] for key in cls.__dataclass_fields__ if key in ours})
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f'{path} was exported by another version of hsonet_mm: export the model anew'
             ) from None
-        return cls(**known)

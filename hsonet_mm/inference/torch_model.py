@@ -19,6 +19,7 @@ from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.precision import autocast
 from hsonet_mm.version import __version__
 
 __all__ = ['TorchModel']
@@ -37,6 +38,7 @@ class TorchModel:
         cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
         window: ``'whole'`` to predict images at once, ``(crop, stride)`` in pixels to slide a window over
             them, None to do as the config says.
+        precision: One of :data:`~hsonet_mm.inference.precision.PRECISIONS`.
 
     Attributes:
         network: The model of MMSegmentation, in evaluation mode.
@@ -58,8 +60,10 @@ class TorchModel:
         device: str = 'cpu',
         cfg_options: Mapping[str, Any] | None = None,
         window: tuple[int, int] | str | None = None,
+        precision: str = 'auto',
     ) -> None:
         self._device = _device(device)
+        self._autocast = autocast(precision, self._device)
         self.config = read_config(config, cfg_options)
         _set_window(self.config, config, window)
         self.network: Any = _build(self.config, config)
@@ -100,7 +104,9 @@ class TorchModel:
         shape = tuple(pairs.shape[2:])
         meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape}
         batch = {'inputs': list(pairs), 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]}
-        return [change_probs(sample.seg_logits.data) for sample in self.network.test_step(batch)]
+        with self._autocast():
+            samples = self.network.test_step(batch)
+        return [change_probs(sample.seg_logits.data.float()) for sample in samples]
 
 
 def _device(name: str) -> torch.device:

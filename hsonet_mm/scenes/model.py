@@ -19,7 +19,9 @@ class ModelSpec:
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'`` ...
         threshold: Probability above which a pixel is changed; by default the model's own.
         cfg_options: Values that replace those of the config.
-        threads: Threads of ONNX Runtime.
+        threads: Threads of an exported model.
+        precision: Of a checkpoint in PyTorch.
+        runtime: What runs the model.
         factory: ``module:function`` that makes the detector of this.
     """
 
@@ -28,6 +30,8 @@ class ModelSpec:
     threshold: float | None = None
     cfg_options: Mapping[str, Any] | None = None
     threads: int | None = None
+    precision: str | None = None
+    runtime: str | None = None
     factory: str = 'hsonet_mm.scenes.model:load_detector'
 
     def load(self) -> Detector:
@@ -51,6 +55,8 @@ def load_detector(spec: ModelSpec) -> Detector:
         cfg_options=spec.cfg_options,
         window='whole',  # tiles are the windows
         threads=spec.threads,
+        precision=spec.precision,
+        runtime=spec.runtime,
     )
     return cast('Detector', detector)
 

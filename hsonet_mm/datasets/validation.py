@@ -1,0 +1,65 @@
+"""The labelled pairs of a config's validation split, as they are predicted."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.labels import no_label
+
+__all__ = ['LabelledPair', 'ValidationPairs']
+
+
+class LabelledPair(NamedTuple):
+    """Both dates, (H, W, 3) BGR of 8 bits, and the label, (H, W): 0 unchanged, 1 changed, 255 does not count."""
+
+    t1: NDArray[np.uint8]
+    t2: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+
+
+class ValidationPairs:
+    """The validation split of a config; each pass over it reads the files again.
+
+    Args:
+        config: Config with ``val_dataloader``.
+        data_root: Folder of the data set, in place of the one in the config.
+
+    Raises:
+        UserError: without a validation split, for a pair without a label or a pipeline that changes the size of images,
+            and as the data set.
+    """
+
+    def __init__(self, config: Config, data_root: str | None = None) -> None:
+        if not config.get('val_dataloader'):
+            raise UserError(f'{config.filename} has no val_dataloader: give a config with a validation split')
+        self._name = config.filename
+        options = dict(config.val_dataloader.dataset)
+        if data_root is not None:
+            options['data_root'] = data_root
+        with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
+            self._data_set: Any = DATASETS.build(options)
+
+    def __len__(self) -> int:
+        return len(self._data_set)
+
+    def __iter__(self) -> Iterator[LabelledPair]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> LabelledPair:
+        sample = self._data_set[index]
+        pair = sample['inputs'].permute(1, 2, 0).numpy().astype(np.uint8)
+        info = sample['data_samples']
+        if 'gt_sem_seg' not in info:
+            raise no_label(info.img_path[0])
+        target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
+        if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
+            raise UserError(
+                f'the val pipeline of {self._name} changes the size of its images, which predict does not: '
+                'take MultiImgResize and the like out of it'
+            )
+        return LabelledPair(pair[..., :3], pair[..., 3:], target)

@@ -1,0 +1,45 @@
+"""The numbers that a network computes with in PyTorch: float32, or bfloat16 where the processor multiplies it."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['PRECISIONS', 'autocast', 'has_bf16']
+
+PRECISIONS = ('auto', 'fp32', 'bf16')
+"""``auto`` is bfloat16 on a CPU that multiplies it, and float32 everywhere else."""
+BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
+"""What Linux calls these instructions, on x86 and on ARM."""
+
+
+def has_bf16(cpuinfo: Path = Path('/proc/cpuinfo')) -> bool:
+    """Whether the processor is known to multiply bfloat16; elsewhere PyTorch emulates it and is slower for it."""
+    try:
+        flags = re.search(r'^(?:flags|Features)\s*:(.*)$', cpuinfo.read_text(), re.M)
+    except OSError:  # not Linux
+        return False
+    return flags is not None and bool(BF16_FLAGS & set(flags[1].split()))
+
+
+def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
+    """What to run a network in.
+
+    Args:
+        precision: One of :data:`PRECISIONS`.
+        device: Where it computes.
+
+    Raises:
+        UserError: for another precision, or bfloat16 on a device that does not know it.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"invalid precision '{precision}': expected one of {', '.join(PRECISIONS)}")
+    if precision == 'fp32' or (precision == 'auto' and not (device.type == 'cpu' and has_bf16())):
+        return nullcontext
+    if device.type == 'cuda' and not torch.cuda.is_bf16_supported():
+        raise UserError(f'--precision bf16: {torch.cuda.get_device_name(device)} lacks it, use fp32')
+    return lambda: torch.autocast(device.type, torch.bfloat16)

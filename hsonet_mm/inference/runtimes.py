@@ -1,0 +1,180 @@
+"""The programs that run an exported model: ONNX Runtime, on CPUs and GPUs, and OpenVINO."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference.metadata import INPUT
+
+__all__ = ['RUNTIMES', 'Program', 'load']
+
+PROVIDERS = {
+    'cpu': (),
+    'cuda': ('CUDAExecutionProvider',),
+    'tensorrt': ('TensorrtExecutionProvider', 'CUDAExecutionProvider'),
+}
+"""Of ONNX Runtime for each device, before the CPU, which runs what the others cannot."""
+
+
+class Program(NamedTuple):
+    """A model that is ready to run.
+
+    Attributes:
+        run: From (N, 6, H, W) float32 to (N, 1, H, W).
+        props: The model's ``metadata_props``.
+        versions: Versions of what runs it.
+    """
+
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    props: Mapping[str, str]
+    versions: dict[str, str]
+
+
+def load(path: str | Path, content: bytes | None, runtime: str, device: str, threads: int | None) -> Program:
+    """Load a model.
+
+    Args:
+        path: Its file.
+        content: Content of the file where it is known already.
+        runtime: One of :data:`RUNTIMES`.
+        device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
+        threads: Threads of a CPU; None for all.
+
+    Raises:
+        UserError: for another runtime or device, one that is not there, and a file that is damaged or no model.
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f'{threads} threads compute nothing: give 1 or more')
+    if content is None and not Path(path).is_file():
+        raise UserError(f'the model {path} does not exist: give an .onnx file that `hsonet export` wrote')
+    if runtime not in RUNTIMES:
+        raise UserError(
+            f'{path} is an exported model, which {runtime} does not run: give --runtime {" or ".join(RUNTIMES)}'
+        )
+    return RUNTIMES[runtime](path, content, device, threads)
+
+
+def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: int | None) -> Program:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
+    providers = _providers(device, onnxruntime.get_available_providers(), path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; they arrive as exceptions anyway
+    options.intra_op_num_threads = threads or 0
+    try:
+        session = onnxruntime.InferenceSession(content or str(path), options, providers=providers)
+    except Exception as error:  # a class for every kind of damage, without a common base
+        raise _damaged(path, str(error).splitlines()[0].removeprefix('[ONNXRuntimeError] : ')) from None
+    if len(providers) > 1 and session.get_providers()[0] != providers[0][0]:
+        raise UserError(
+            f'ONNX Runtime finds no GPU, or no libraries that fit, for --device {device}: check its CUDA '
+            'version, or use --device cpu'
+        )
+
+    def run(pair: NDArray[np.float32]) -> NDArray[np.float32]:
+        (probs,) = session.run(None, {INPUT: pair})
+        return probs
+
+    return Program(run, session.get_modelmeta().custom_metadata_map, {'onnxruntime': onnxruntime.__version__})
+
+
+def _providers(device: str, available: list[str], path: str | Path) -> list[Any]:
+    """Providers of ONNX Runtime for a device, with their options."""
+    found = re.fullmatch(r'(cpu|cuda|tensorrt)(?::(\d+))?', device)
+    if not found or (found[1] == 'cpu' and found[2]):
+        raise UserError(f"invalid --device '{device}' for {path}: expected cpu, cuda, tensorrt or cuda:1 ...")
+    names = PROVIDERS[found[1]]
+    if missing := [name for name in names if name not in available]:
+        raise UserError(
+            f'--device {device} needs the {missing[0]} of ONNX Runtime, which is not installed: put onnxruntime-gpu '
+            'in the place of onnxruntime, or use --device cpu'
+        )
+    return [*((name, {'device_id': int(found[2] or 0)}) for name in names), 'CPUExecutionProvider']
+
+
+def _openvino(path: str | Path, content: bytes | None, device: str, threads: int | None) -> Program:
+    try:
+        import openvino
+    except ImportError:
+        raise UserError(
+            f'running {path} in OpenVINO needs its package: pip install "hsonet_mm[openvino]"'
+        ) from None
+    if device != 'cpu':
+        raise UserError(
+            f'--device {device} is for ONNX Runtime: leave out --runtime openvino, or use --device cpu'
+        )
+    content = Path(path).read_bytes() if content is None else content
+    options: dict[str, Any] = {'PERFORMANCE_HINT': 'LATENCY'}
+    if threads is not None:
+        options['INFERENCE_NUM_THREADS'] = threads
+    core = openvino.Core()
+    try:
+        compiled = core.compile_model(core.read_model(content), 'CPU', options)
+    except RuntimeError as error:
+        raise _damaged(path, str(error).strip().splitlines()[-1]) from None
+    request = compiled.create_infer_request()
+
+    def run(pair: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(request.infer([pair])[0])  # a copy: the next call writes to the same place
+
+    return Program(run, read_props(content), {'openvino': openvino.__version__.split('-')[0]})
+
+
+def _damaged(path: str | Path, reason: str) -> UserError:
+    return UserError(f'{path} is no ONNX model, or truncated or damaged ({reason}): export or copy it again')
+
+
+RUNTIMES: dict[str, Callable[[str | Path, bytes | None, str, int | None], Program]] = {
+    'onnxruntime': _onnxruntime,
+    'openvino': _openvino,
+}
+"""Loaders by name."""
+
+
+def read_props(content: bytes) -> dict[str, str]:
+    """Read the ``metadata_props`` of an ONNX file, for runtimes that do not hand them on, without ONNX.
+
+    The file is a protocol buffer; they are field 14 of its outermost message, pairs of fields 1 and 2.
+    """
+    texts = (
+        {number: bytes(value).decode() for number, value in _fields(prop)} for prop in _field(content, 14)
+    )
+    return {text[1]: text.get(2, '') for text in texts}
+
+
+def _field(message: bytes | memoryview, wanted: int) -> list[memoryview]:
+    return [value for number, value in _fields(message) if number == wanted]
+
+
+def _fields(message: bytes | memoryview) -> list[tuple[int, memoryview]]:
+    """Number and content of the fields of a message that are of variable length."""
+    view, position, fields = memoryview(message), 0, list[tuple[int, memoryview]]()
+    while position < len(view):
+        tag, position = _varint(view, position)
+        kind = tag & 7
+        if kind == 0:
+            _, position = _varint(view, position)
+            continue
+        length, position = _varint(view, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
+        if kind == 2:
+            fields.append((tag >> 3, view[position : position + length]))
+        position += length
+    return fields
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    """A number, seven bits a byte from the lowest on, and the position after it."""
+    value = shift = 0
+    while True:
+        byte = view[position]
+        value |= (byte & 0x7F) << shift
+        shift, position = shift + 7, position + 1
+        if byte < 0x80:
+            return value, position

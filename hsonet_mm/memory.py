@@ -1,0 +1,35 @@
+"""The C library's memory, kept by the process instead of given back after every layer of a network."""
+
+import ctypes
+import os
+
+__all__ = ['keep_memory']
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGEST = 2**31 - 1
+LARGEST_BEFORE = 32 * 2**20
+"""What older versions of glibc accept at most: half of one of their heaps."""
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep what is freed for the next allocation; for processes that run a network in PyTorch.
+
+    Otherwise every large tensor is mapped anew, filled with zeros by the kernel and unmapped, which is a fifth to a
+    third of the time of an inference on a CPU. Other C libraries are left alone, and so is a glibc that the environment
+    tells what to do (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``).
+
+    Returns:
+        Whether it was told.
+    """
+    if any(name.startswith('MALLOC_') for name in os.environ) or 'malloc' in os.environ.get(
+        'GLIBC_TUNABLES', ''
+    ):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018
+        mallopt = libc.mallopt
+    except (OSError, TypeError, AttributeError):  # Windows, macOS, musl
+        return False
+    told = mallopt(M_MMAP_THRESHOLD, LARGEST) or mallopt(M_MMAP_THRESHOLD, LARGEST_BEFORE)
+    return bool(told and mallopt(M_TRIM_THRESHOLD, LARGEST))

@@ -1,0 +1,67 @@
+"""What glibc is told, and that nothing else is."""
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from hsonet_mm import memory
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
+
+# Memory of 64 MiB is mapped on its own, beyond the heap, unless the C library is told to keep it.
+PLACE = """
+import ctypes
+from pathlib import Path
+from hsonet_mm.memory import keep_memory
+if {keep}:
+    assert keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+place = libc.malloc(ctypes.c_size_t(64 * 2**20))
+start, end = next(line.split()[0].split('-') for line in open('/proc/self/maps') if '[heap]' in line)
+print(int(start, 16) <= place < int(end, 16))
+"""
+
+
+@glibc
+@pytest.mark.parametrize('keep', [True, False])
+def test_large_blocks_come_from_the_heap(keep):
+    command = [sys.executable, '-c', PLACE.format(keep=keep)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == str(keep)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('MALLOC_MMAP_THRESHOLD_', '65536'), ('GLIBC_TUNABLES', 'glibc.malloc.mmap_threshold=65536')],
+)
+def test_what_the_environment_says_counts(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert not memory.keep_memory()
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    class Musl:
+        def __getattr__(self, name):
+            raise AttributeError(name)
+
+    monkeypatch.setattr(ctypes, 'CDLL', lambda _: Musl())
+    assert not memory.keep_memory()
+
+
+def test_an_old_glibc_takes_the_largest_it_knows(monkeypatch):
+    told = []
+
+    class Old:
+        gnu_get_libc_version = None
+
+        def mallopt(self, option, value):
+            told.append((option, value))
+            return int(option != memory.M_MMAP_THRESHOLD or value <= 32 * 2**20)
+
+    monkeypatch.setattr(ctypes, 'CDLL', lambda _: Old())
+    monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+    assert memory.keep_memory()
+    assert (memory.M_MMAP_THRESHOLD, 32 * 2**20) in told

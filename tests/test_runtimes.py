@@ -1,0 +1,125 @@
+"""Exported models in every runtime: the same probabilities, and a sentence for what is not there."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from hsonet_mm import ChangeDetector
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference import runtimes
+
+onnx = pytest.importorskip('onnx')
+onnxruntime = pytest.importorskip('onnxruntime')
+
+
+@pytest.fixture
+def pair():
+    return np.random.default_rng(0).integers(0, 256, (2, 2, 70, 100, 3), dtype=np.uint8)
+
+
+class TestOpenVINO:
+    @pytest.fixture(autouse=True)
+    def _openvino(self):
+        pytest.importorskip('openvino')
+
+    def test_equals_onnxruntime(self, tiny_onnx, pair):
+        expected = ChangeDetector.from_onnx(tiny_onnx)
+        detector = ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', threads=1)
+        assert detector.threshold == expected.threshold
+        assert detector.model.metadata == expected.model.metadata
+        assert 'openvino' in detector.versions
+        assert 'onnxruntime' not in detector.versions
+        probs = expected.probs(*pair)
+        assert probs.std() > 0
+        first = detector.probs(*pair)
+        np.testing.assert_allclose(first, probs, atol=0.01)  # it may compute in bfloat16
+        second = detector.probs(pair[1], pair[0])
+        assert abs(first - second).max() > 0  # the result of a call is no window on the next one's
+
+    def test_damaged(self, tmp_path):
+        path = tmp_path / 'bad.onnx'
+        path.write_bytes(b'no model')
+        with pytest.raises(UserError, match=r'bad\.onnx is no ONNX model, or truncated or damaged \('):
+            ChangeDetector.from_onnx(path, runtime='openvino')
+
+    def test_runs_on_the_cpu(self, tiny_onnx):
+        with pytest.raises(
+            UserError, match='--device cuda is for ONNX Runtime: leave out --runtime openvino'
+        ):
+            ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', device='cuda')
+
+
+def test_openvino_that_is_not_installed(tiny_onnx, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with pytest.raises(UserError, match=r'pip install "hsonet_mm\[openvino\]"'):
+        ChangeDetector.from_onnx(tiny_onnx, runtime='openvino')
+
+
+def test_a_runtime_for_checkpoints(tiny_onnx):
+    with pytest.raises(
+        UserError, match=r'which pytorch does not run: give --runtime onnxruntime or openvino'
+    ):
+        ChangeDetector.from_onnx(tiny_onnx, runtime='pytorch')
+
+
+@pytest.mark.parametrize('device', ['gpu', 'cpu:1', 'cuda:', 'cuda:x'])
+def test_unknown_device(tiny_onnx, device):
+    with pytest.raises(
+        UserError, match=f"invalid --device '{device}'.*expected cpu, cuda, tensorrt or cuda:1"
+    ):
+        ChangeDetector.from_onnx(tiny_onnx, device=device)
+
+
+@pytest.mark.parametrize(('device', 'provider'), [('cuda', 'CUDA'), ('tensorrt:1', 'Tensorrt')])
+def test_provider_that_is_not_installed(tiny_onnx, monkeypatch, device, provider):
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['CPUExecutionProvider'])
+    with pytest.raises(
+        UserError, match=f'{provider}ExecutionProvider of ONNX Runtime, which is not installed'
+    ):
+        ChangeDetector.from_onnx(tiny_onnx, device=device)
+
+
+@pytest.mark.parametrize(
+    ('device', 'names', 'number'),
+    [
+        ('cuda', ['CUDAExecutionProvider'], 0),
+        ('cuda:1', ['CUDAExecutionProvider'], 1),
+        ('tensorrt:2', ['TensorrtExecutionProvider', 'CUDAExecutionProvider'], 2),
+    ],
+)
+def test_providers_of_a_gpu(device, names, number):
+    available = ['TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider']
+    *gpu, cpu = runtimes._providers(device, available, 'model.onnx')
+    assert gpu == [(name, {'device_id': number}) for name in names]
+    assert cpu == 'CPUExecutionProvider'
+
+
+def test_a_gpu_that_cannot_be_used(tiny_onnx, monkeypatch):
+    """ONNX Runtime then goes on without a word on the CPU."""
+    monkeypatch.setattr(
+        onnxruntime, 'get_available_providers', lambda: ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    )
+    if (
+        'CUDAExecutionProvider'
+        in onnxruntime.InferenceSession(str(tiny_onnx), providers=['CPUExecutionProvider']).get_providers()
+    ):
+        pytest.skip('there is a GPU')
+    with (
+        pytest.warns(UserWarning, match='CUDAExecutionProvider'),
+        pytest.raises(
+            UserError, match='ONNX Runtime finds no GPU, or no libraries that fit, for --device cuda'
+        ),
+    ):
+        ChangeDetector.from_onnx(tiny_onnx, device='cuda')
+
+
+def test_properties_are_read_from_the_file_itself():
+    helper, kind = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor_value_info('x', kind.FLOAT, ('n', 1))
+    weights = helper.make_tensor('w', kind.FLOAT, [300], np.arange(300, dtype=np.float32))
+    graph = helper.make_graph([], 'graph', [value], [value], [weights])
+    model = helper.make_model(graph, ir_version=8, producer_name='someone')
+    props = {'a': 'é' * 200, 'empty': '', 'json': '{"x": 1}'}
+    helper.set_model_props(model, props)
+    assert runtimes.read_props(model.SerializeToString()) == props
