@@ -18,6 +18,7 @@ from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import write_json
 from hsonet_mm.inference.calibration import read_calibration, sidecar_of
 from hsonet_mm.inference.checkpoints import Checkpoint, load_weights
+from hsonet_mm.memory import keep_memory
 
 __all__ = ['add_arguments', 'evaluate', 'run']
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test as the command line says; returns the exit code."""
+    keep_memory()
     cfg = load_config(args)
     apply_protocol(cfg, args.protocol)
     ours = [

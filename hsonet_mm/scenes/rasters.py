@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from threading import Lock, local
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
@@ -179,7 +180,8 @@ class ScenePair:
                     f'{info.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or '
                     f'damaged ({reason(error)}): copy it again'
                 ) from None
-            images.append(np.ascontiguousarray(apply_stretch(values[::-1].transpose(1, 2, 0), stretch)))
+            red, green, blue = apply_stretch(values, stretch)
+            images.append(cv2.merge([blue, green, red]))  # many times as fast as a turned copy in NumPy
         if not valid.all():
             for image in images:
                 image[~valid] = 0

@@ -1,0 +1,80 @@
+"""Processor time of commands from the start of Python to its end."""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+
+from hsonet_mm.benchmark.inference import CONFIG, random_weights
+from hsonet_mm.benchmark.timing import header, spread, table
+from hsonet_mm.commands.export import export
+
+__all__ = ['add_arguments', 'run']
+
+CONSOLE = 'import sys; from hsonet_mm.cli import main; sys.exit(main(sys.argv[1:]))'
+SIDE = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the part ``startup``."""
+    parser.add_argument('--onnx', type=Path, help='an exported model [HSONet-lite, exported now]')
+    parser.add_argument('--rounds', type=int, default=5, help='measurements of each that count [5]')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print the table; returns 0."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = args.onnx
+        if model is None:
+            model = folder / 'model.onnx'
+            export(CONFIG, random_weights(CONFIG, folder / 'random.pth'), model)
+        images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+        paths = [folder / 'before.png', folder / 'after.png']
+        for path, image in zip(paths, images, strict=True):
+            cv2.imwrite(str(path), image)
+        commands = {
+            'python -c pass': ['pass'],
+            'hsonet --version': [CONSOLE, '--version'],
+            'hsonet --help': [CONSOLE, '--help'],
+            f'hsonet predict MODEL.onnx, {SIDE} x {SIDE}': [
+                CONSOLE,
+                'predict',
+                model,
+                *paths,
+                '-o',
+                folder / 'out',
+            ],
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in commands}
+        for number in range(args.rounds + 1):
+            for name, command in commands.items():
+                taken = _processor_time([sys.executable, '-c', *map(str, command)])
+                if number:  # the first reads files from the disk
+                    seconds[name].append(taken)
+    print(f'Processor time, start of Python included\n{header(args.rounds)}\n')
+    empty = median(seconds['python -c pass'])
+    rows = [[name, spread(times), f'{median(times) - empty:.2f}'] for name, times in seconds.items()]
+    print(table(['command', 'seconds', 'beyond Python'], rows))
+    return 0
+
+
+def _processor_time(command: list[str]) -> float:
+    """User and system time of a command on one thread."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

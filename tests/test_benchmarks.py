@@ -1,0 +1,69 @@
+"""The benchmarks of inference, scenes and start-up, small; their figures are those of a busy machine and not tested."""
+
+import re
+
+import pytest
+
+from hsonet_mm.benchmark.main import main
+
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('rasterio')
+
+
+def rows_of(text):
+    """The rows of all tables by their first cell, without titles and rules."""
+    rows = [
+        [cell.strip() for cell in line.strip('| ').split('|')] for line in text.splitlines() if '|' in line
+    ]
+    return {row[0]: row[1:] for row in rows if not set(row[0]) <= {'-'}}
+
+
+def test_inference(tiny_checkpoint, tiny_onnx, capsys):
+    config, checkpoint = tiny_checkpoint
+    args = ['inference', config, '--checkpoint', checkpoint, '--onnx', tiny_onnx]
+    args += ['--tile', 64, '--batch', 1, '--rounds', 1, '--threads', 1]
+    assert main(list(map(str, args))) == 0
+    out = capsys.readouterr().out
+    rows = rows_of(out)
+    reference = f'{config.stem}, PyTorch fp32'
+    assert rows[reference][1] == '1.00 (1.00-1.00)'
+    for kind in ('fp32', 'int8'):
+        assert float(rows[f'{config.stem}, ONNX Runtime {kind}'][0]) > 0
+    assert 'Inference, 1 x 64 x 64' in out
+    assert 'load ' in out
+
+
+def test_startup(tiny_onnx, capsys):
+    assert main(['startup', '--onnx', str(tiny_onnx), '--rounds', '1']) == 0
+    rows = rows_of(capsys.readouterr().out)
+    python = float(rows['python -c pass'][0].split()[0])
+    assert 0 < python < float(next(cells[0] for name, cells in rows.items() if 'predict' in name).split()[0])
+
+
+def test_memory_of_scenes(capsys):
+    assert main(['scene', '--only', 'memory', '--sizes', '128', '256']) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert rows['128 x 128'][2] == '1.000'
+    assert float(rows['256 x 256'][0]) > float(rows['256 x 256'][1]) > 0
+
+
+def test_seams_of_scenes(capsys):
+    assert main(['scene', '--only', 'seams']) == 0
+    found = re.search(r'tiled and whole differ by (\S+) at most', capsys.readouterr().out)
+    assert float(found[1]) < 1e-5
+
+
+def test_speed_of_scenes(tiny_onnx, capsys):
+    size = ['--speed-size', '128', '--tile', '64', '--overlap', '32', '--rounds', '1']
+    assert main(['scene', str(tiny_onnx), '--only', 'speed', *size]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert rows['model alone'][1] == '1.00 (1.00-1.00)'
+    assert float(rows['scene'][0]) < float(rows['scene, to its last tile'][0])
+
+
+@pytest.mark.parametrize('part', ['inference', 'scene'])
+def test_a_bad_model_ends_in_one_sentence(part, tmp_path, capsys):
+    args = [part, str(tmp_path / 'no.py'), *(['no.pth', '--only', 'speed'] if part == 'scene' else [])]
+    assert main(args) == 2
+    assert capsys.readouterr().err.startswith(f'error: the config {tmp_path / "no.py"} does not exist: ')
