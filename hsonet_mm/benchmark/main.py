@@ -1,0 +1,34 @@
+"""The command line of the benchmarks."""
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+import torch
+
+from hsonet_mm.cli import guard
+
+__all__ = ['main']
+
+PARTS = {
+    'inference': ('hsonet_mm.benchmark.inference', 'pixels per second in PyTorch and of exported models'),
+    'scene': ('hsonet_mm.benchmark.scene', 'memory, seams and speed of hsonet scene'),
+    'startup': ('hsonet_mm.benchmark.startup', 'processor time of commands that do little'),
+}
+"""Parts: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one part; returns the exit code."""
+    parser = argparse.ArgumentParser(description='What things cost, measured side by side in one run.')
+    parts = parser.add_subparsers(required=True, metavar='PART')
+    for name, (module, summary) in PARTS.items():
+        part = parts.add_parser(name, help=summary, description=summary)
+        part.add_argument('--threads', type=int, help="of PyTorch [PyTorch's own choice]")
+        tool = import_module(module)
+        tool.add_arguments(part)
+        part.set_defaults(tool=tool)
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return guard(args.tool.run, args)

@@ -1,0 +1,59 @@
+"""Measuring functions in turns, so that what else the machine does hits all of them, and tables of the result."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import torch
+
+from hsonet_mm.machine import device_name, timed
+
+__all__ = ['alternate', 'header', 'speedups', 'spread', 'table']
+
+
+def alternate(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every call of the functions, which are called in turns; a round to warm up is not counted.
+
+    Args:
+        functions: What to measure, by name.
+        rounds: Calls of each that count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for number in range(rounds + 1):
+        for name, function in functions.items():
+            taken = timed(function)
+            if number:
+                seconds[name].append(taken)
+    return seconds
+
+
+def speedups(seconds: Mapping[str, Sequence[float]], reference: str) -> dict[str, list[float]]:
+    """How many times as fast as a reference each is, round by round."""
+    return {
+        name: [one / other for one, other in zip(seconds[reference], times, strict=True)]
+        for name, times in seconds.items()
+    }
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median of values and, in brackets, their range."""
+    return f'{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})'
+
+
+def header(rounds: int) -> str:
+    """What a measurement is to be read with: machine, threads, versions, and what else runs."""
+    return (
+        f'{device_name()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; '
+        f'{rounds} rounds in turns: median (range)'
+    )
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, laid out to be read as it is."""
+    lines = [list(columns), *map(list, rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    lines.insert(1, ['-' * width for width in widths])
+    return '\n'.join(
+        '| ' + ' | '.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + ' |'
+        for cells in lines
+    )

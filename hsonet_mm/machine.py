@@ -1,0 +1,48 @@
+"""What the machine is and can do, and how long it takes."""
+
+import platform
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+__all__ = ['bf16_is_emulated', 'device_name', 'timed']
+
+BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
+"""Names that Linux gives to instructions for products of bfloat16, on x86 and on ARM."""
+
+
+def bf16_is_emulated() -> bool:
+    """Whether the processor is known to lack instructions for bfloat16, so that it is slower there than in float32.
+
+    Linux names them; elsewhere nothing is known, and the answer is False.
+    """
+    flags = re.search(r'^(?:flags|Features)\s*:(.*)$', _cpuinfo(), re.M)
+    return flags is not None and not BF16_FLAGS & set(flags[1].split())
+
+
+def device_name() -> str:
+    """The GPU if there is one, else the processor and the number of PyTorch's threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    name = re.search(r'^model name\s*: (.+)$', _cpuinfo(), re.M)
+    cpu = name[1] if name else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f'{cpu}, {threads} thread{"s" * (threads > 1)}'
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds of a call; a GPU is waited for before either reading of the clock."""
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    start = time.perf_counter()
+    function()
+    wait()
+    return time.perf_counter() - start
+
+
+def _cpuinfo() -> str:
+    path = Path('/proc/cpuinfo')
+    return path.read_text() if path.exists() else ''
