@@ -17,6 +17,7 @@ from mmengine.utils import ManagerMixin
 
 import hsonet_mm.components  # noqa: F401
 from hsonet_mm.cli import main
+from hsonet_mm.inference import precision
 
 ROOT = Path(__file__).parent.parent
 
@@ -171,6 +172,12 @@ def _forget_runs(cls=ManagerMixin):
 def _no_default_scope():
     """No test finds the default scope of MMEngine that an earlier test or fixture has set."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch):
+    """A detector computes in float32, whatever the processor has, unless a test asks for something else."""
+    monkeypatch.setattr(precision, 'has_bf16', lambda: False)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import torch
 from hsonet_mm import ChangeDetector
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference import precision
+from hsonet_mm.inference.precision import has_bf16
 
 
 @pytest.mark.parametrize(
@@ -21,11 +22,11 @@ from hsonet_mm.inference import precision
 )
 def test_the_processor_says_what_it_has(tmp_path, line, has):
     (tmp_path / 'cpuinfo').write_text(f'processor\t: 0\n{line}\n')
-    assert precision.has_bf16(tmp_path / 'cpuinfo') is has
+    assert has_bf16(tmp_path / 'cpuinfo') is has
 
 
 def test_a_system_that_says_nothing(tmp_path):
-    assert not precision.has_bf16(tmp_path / 'cpuinfo')
+    assert not has_bf16(tmp_path / 'cpuinfo')
 
 
 @pytest.mark.parametrize(

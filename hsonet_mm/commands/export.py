@@ -160,7 +160,7 @@ def export(
         temperature=detector.temperature,
         tile_size=tile_size,
         crop_size=_crop_size(model.config),
-        versions=detector.versions,
+        versions={name: text for name, text in detector.versions.items() if name != 'precision'},
     )
     module = PairToProbs(model.network, detector.temperature).eval()
     try:

@@ -1,6 +1,7 @@
 """A trained model in PyTorch, from its config and checkpoint."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,7 +48,7 @@ class TorchModel:
         threshold: The threshold of validation that the checkpoint carries; else, or where the options set one, that of
             the head.
         threshold_source: Where that comes from, in words.
-        versions: Versions of what computes, and the hash of the model's part of the config.
+        versions: Versions of what computes, and the hash of the model's part of the config, and the precision.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
@@ -83,6 +84,7 @@ class TorchModel:
             'torch': torch.__version__,
             'mmseg': mmseg_version,
             'config': short_hash(self.config.model.to_dict()),
+            'precision': 'fp32' if self._autocast is nullcontext else 'bf16',
         }
 
     @torch.inference_mode()
