@@ -7,6 +7,7 @@ import pytest
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.commands import export as command
+from hsonet_mm.export.formats import with_metadata
 from hsonet_mm.export.quantize import cut, quantize, score
 
 onnx = pytest.importorskip('onnx')
@@ -108,7 +109,11 @@ def test_score():
 
 class TestCommand:
     @pytest.fixture
-    def run(self, tiny_checkpoint, tmp_path, hsonet):
+    def run(self, tiny_checkpoint, tiny_onnx, tmp_path, hsonet, monkeypatch):
+        """Run the command up to its exit code and streams; the model is not traced again for each test."""
+        content = tiny_onnx.read_bytes()
+        monkeypatch.setattr(command, 'trace', lambda *_: None)
+        monkeypatch.setattr(command, 'to_onnx', lambda _, metadata: with_metadata(content, metadata))
         target = tmp_path / 'int8.onnx'
 
         def run(*options):

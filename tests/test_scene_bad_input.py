@@ -400,7 +400,7 @@ class TestCommand:
         detector = fake()
         made = []
 
-        def from_onnx(path, threshold=None, threads=None):
+        def from_onnx(path, threshold=None, threads=None, **_):
             made.append(('onnx', path, threshold, threads))
             return detector
 
