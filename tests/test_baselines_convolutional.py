@@ -17,10 +17,9 @@ from hsonet_mm import (
     compat,
     opencd,  # noqa: F401 (registers detectors and preprocessor)
 )
-from hsonet_mm.baselines.efficientnet_b4 import first_stages
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
-from hsonet_mm.baselines.tinycd import TinyCD
+from hsonet_mm.baselines.tinycd import TinyCD, first_stages
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import macs, parameters
 from hsonet_mm.opencd.identity_head import IdentityHead

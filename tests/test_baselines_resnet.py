@@ -15,12 +15,9 @@ from mmseg.structures import SegDataSample
 
 from hsonet_mm import compat
 from hsonet_mm.baselines import interaction
-from hsonet_mm.baselines.bit_head import BITHead
-from hsonet_mm.baselines.changer import Changer
-from hsonet_mm.baselines.changestar_head import ChangeStarHead
-from hsonet_mm.baselines.farseg_fpn import FarSegFPN
-from hsonet_mm.baselines.farseg_head import FarSegHead
-from hsonet_mm.baselines.interaction_resnet import IA_ResNet, IA_ResNetV1c
+from hsonet_mm.baselines.bit import BITHead
+from hsonet_mm.baselines.changer import Changer, IA_ResNet, IA_ResNetV1c
+from hsonet_mm.baselines.changestar import ChangeStarHead, FarSegFPN, FarSegHead
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import parameters
 from hsonet_mm.opencd import registry

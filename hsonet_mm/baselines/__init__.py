@@ -4,8 +4,7 @@ Where Open-CD has a method, it is registered in scope ``opencd`` under Open-CD's
 state-dict keys, and only where Open-CD is not installed (:mod:`hsonet_mm.baselines.opencd`).
 """
 
-from hsonet_mm.baselines.unet_head import UNetHead
-from hsonet_mm.baselines.ussfc_layers import SSFC, CMConv, MSDConvSSFC
-from hsonet_mm.baselines.ussfc_net import USSFCNet
+from hsonet_mm.baselines.unet import UNetHead
+from hsonet_mm.baselines.ussfc import SSFC, CMConv, MSDConvSSFC, USSFCNet
 
 __all__ = ['SSFC', 'CMConv', 'MSDConvSSFC', 'UNetHead', 'USSFCNet']

@@ -1,18 +1,17 @@
 """The baselines that Open-CD has as well, under its names; importing this module registers them."""
 
-from hsonet_mm.baselines.bit_head import BITHead
-from hsonet_mm.baselines.changer import Changer
-from hsonet_mm.baselines.changestar_head import ChangeStarHead
-from hsonet_mm.baselines.farseg_fpn import FarSegFPN
-from hsonet_mm.baselines.farseg_head import FarSegHead
-from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
-from hsonet_mm.baselines.interaction import (
+from hsonet_mm.baselines.bit import BITHead
+from hsonet_mm.baselines.changer import (
     Aggregation_distribution,
+    Changer,
     ChannelExchange,
+    IA_ResNet,
+    IA_ResNetV1c,
     SpatialExchange,
     TwoIdentity,
 )
-from hsonet_mm.baselines.interaction_resnet import IA_ResNet, IA_ResNetV1c
+from hsonet_mm.baselines.changestar import ChangeStarHead, FarSegFPN, FarSegHead
+from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
 from hsonet_mm.baselines.tinycd import TinyCD
 

@@ -1,0 +1,268 @@
+"""ChangeStar with FarSeg: a segmentation network on each date, and a change classifier in both orders of the dates."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.models.necks.vfpn import FUSIONS, VFPN
+from hsonet_mm.opencd.registry import MODELS
+
+__all__ = ['ChangeStarHead', 'FarSegFPN', 'FarSegHead']
+
+
+@MODELS.register_module()
+class FarSegFPN(VFPN):
+    """:class:`hsonet_mm.models.VFPN` under the name by which Open-CD's configs know such a neck.
+
+    Args:
+        policy: fusion of the dates, ``'concat'``, ``'sum'``, ``'diff'`` or ``'abs_diff'``.
+        **kwargs: of :class:`hsonet_mm.models.VFPN`, such as ``in_channels``, ``out_channels`` and ``num_outs``.
+
+    Raises:
+        UserError: for an unknown policy.
+
+    References:
+        Zheng et al., *Foreground-Aware Relation Network*, CVPR 2020, arXiv 2011.09766. Outputs checked against
+        Open-CD 1.1.
+    """
+
+    def __init__(self, policy: str = 'concat', **kwargs: Any) -> None:
+        if policy not in FUSIONS:
+            raise UserError(f'FarSegFPN has no policy {policy!r}: choose one of {", ".join(FUSIONS)}')
+        super().__init__(policy=policy, **kwargs)
+
+
+class _SceneRelation(nn.Module):
+    """Foreground-scene relation; the equations are those of :class:`hsonet_mm.models.layers.SceneAssociation`.
+
+    Args:
+        in_channels: channels of each pyramid level.
+        scene_channels: channels of the scene embedding.
+        channels: width u of the relation.
+        norm_cfg: normalisation of the encoders.
+
+    Shapes:
+        levels (N, in_channels[i], H_i, W_i), scene (N, scene_channels, 1, 1) to (N, u, H_i, W_i) for each level.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], scene_channels: int, channels: int, norm_cfg: dict | None
+    ) -> None:
+        super().__init__()
+        self.scene_encoder = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(scene_channels, channels, 1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, channels, 1),
+            )
+            for _ in in_channels
+        )
+        self.content_encoders, self.feature_reencoders = (
+            nn.ModuleList(nn.Sequential(ConvModule(c, channels, 1, norm_cfg=norm_cfg)) for c in in_channels)
+            for _ in range(2)
+        )
+
+    def forward(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
+        """Reinforce the levels by their relation to the scene."""
+        encoders = zip(self.scene_encoder, self.content_encoders, self.feature_reencoders, strict=True)
+        return [
+            (of_scene(scene) * content(level)).sum(dim=1, keepdim=True).sigmoid() * feature(level)
+            for level, (of_scene, content, feature) in zip(levels, encoders, strict=True)
+        ]
+
+
+class _PyramidDecoder(nn.Module):
+    """Mean of the levels, each convolved and enlarged by two until it is as large as the finest.
+
+    Args:
+        num_levels: levels, each half as large as the one before.
+        in_channels: channels of each.
+        channels: channels of the output.
+        norm_cfg: normalisation of the blocks.
+
+    Shapes:
+        (N, in_channels, H / 2^k, W / 2^k) for each level k to (N, channels, H, W).
+    """
+
+    def __init__(self, num_levels: int, in_channels: int, channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    nn.Sequential(
+                        ConvModule(
+                            in_channels if step == 0 else channels, channels, 3, padding=1, norm_cfg=norm_cfg
+                        ),
+                        nn.UpsamplingBilinear2d(scale_factor=2) if k > 0 else nn.Identity(),
+                    )
+                    for step in range(max(1, k))
+                )
+            )
+            for k in range(num_levels)
+        )
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Decode a pyramid, finest level first."""
+        decoded = [block(x) for block, x in zip(self.blocks, levels, strict=True)]
+        if len({x.shape[2:] for x in decoded}) > 1:
+            sizes = ', '.join(f'{x.shape[2]} x {x.shape[3]}' for x in levels)
+            raise UserError(
+                f'FarSegHead takes levels each half as large as the one before, and got {sizes}: pad the images to '
+                'multiples of 32 by size_divisor=32 in the data preprocessor, also in its test_cfg; a sliding window '
+                'needs such a crop_size (--crop)'
+            )
+        return torch.stack(decoded).mean(dim=0)
+
+
+@MODELS.register_module()
+class FarSegHead(BaseDecodeHead):
+    """Foreground-scene relation and light-weight decoder of FarSeg, for one image or one date.
+
+    Args:
+        fsr_channels: width of the relation.
+        **kwargs: of MMSegmentation's ``BaseDecodeHead``; ``in_channels`` are those of the pyramid levels, finest first,
+            then of the scene embedding.
+
+    Shapes:
+        inputs: (N, in_channels[i], H / 2^i, W / 2^i), then the scene (N, in_channels[-1], 1, 1). Returns logits
+        (N, out_channels, H - 2, W - 2): the classifier is a 3x3 convolution without padding, as in Open-CD.
+
+    Raises:
+        UserError: without a pyramid level and a scene embedding, or for levels that are not half as large each time.
+
+    References:
+        Zheng et al., *Foreground-Aware Relation Network*, CVPR 2020, arXiv 2011.09766. Outputs checked against
+        Open-CD 1.1, whose decoder takes synchronised batch norm whatever ``norm_cfg`` says; this one obeys it.
+    """
+
+    def __init__(self, fsr_channels: int, **kwargs: Any) -> None:
+        if len(kwargs['in_channels']) < 2:
+            raise UserError(
+                'in_channels of FarSegHead must name pyramid levels and then the scene embedding, not '
+                f'{kwargs["in_channels"]}'
+            )
+        super().__init__(input_transform='multiple_select', **kwargs)
+        *levels, scene = self.in_channels
+        self._fsr = _SceneRelation(levels, scene, fsr_channels, self.norm_cfg)
+        self._decoder = _PyramidDecoder(
+            len(levels), fsr_channels, self.channels, self.norm_cfg or dict(type='BN')
+        )
+        self.conv_seg = nn.Conv2d(self.channels, self.out_channels, kernel_size=3)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Logits from a pyramid and its scene embedding."""
+        *levels, scene = self._transform_inputs(inputs)
+        return self.cls_seg(self._decoder(self._fsr(levels, scene)))
+
+
+_ORDERS = ('t1t2', 't2t1')
+_INFERENCE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    't1t2': lambda t1t2, _: t1t2,
+    't2t1': lambda _, t2t1: t2t1,
+    'mean': lambda t1t2, t2t1: (t1t2 + t2t1) / 2,
+}
+
+
+_CHANGE_MIXIN = {'in_channels': 256, 'inner_channels': 16, 'num_convs': 4}
+"""The defaults of ``changemixin_cfg``."""
+
+
+def _change_mixin(in_channels: int, inner_channels: int, num_convs: int) -> nn.Sequential:
+    """ChangeMixin without its classifier: blocks of 3x3 convolution, batch norm and ReLU on both dates together.
+
+    Args:
+        in_channels: channels of both dates together.
+        inner_channels: channels of the blocks.
+        num_convs: number of blocks.
+    """
+    widths = [in_channels, *[inner_channels] * num_convs]
+    blocks = (
+        nn.Sequential(
+            nn.Conv2d(width, inner_channels, 3, padding=1),
+            nn.BatchNorm2d(inner_channels),
+            nn.ReLU(inplace=True),
+        )
+        for width in widths[:-1]
+    )
+    return nn.Sequential(OrderedDict(convs=nn.Sequential(*blocks)))
+
+
+@MODELS.register_module()
+class ChangeStarHead(BaseDecodeHead):
+    """Any segmentation head on each date with shared weights, then ChangeMixin.
+
+    The classifier sees the dates in both orders; the losses of both are added up, and `inference_mode` says which one
+    is the prediction.
+
+    Args:
+        inference_mode: ``'t1t2'``, ``'t2t1'`` or the ``'mean'`` of both logits.
+        seg_head_cfg: a segmentation head; its classifier is taken off. Its ``in_channels`` are those of *one* date.
+        changemixin_cfg: ``in_channels`` (twice the channels of the segmentation head), ``inner_channels`` and
+            ``num_convs`` of ChangeMixin.
+        **kwargs: of MMSegmentation's ``BaseDecodeHead``; ``in_channels`` are not used, if only there are as many as
+            in ``in_index``; ``channels`` are the ``inner_channels``.
+
+    Shapes:
+        inputs: (N, 2 C_i, H_i, W_i), the dates side by side. Returns two logits (N, out_channels, H_0, W_0).
+
+    Raises:
+        UserError: for an unknown inference mode, or channels that do not fit together.
+
+    References:
+        Zheng et al., *Change is Everywhere*, ICCV 2021, arXiv 2108.07002 (supervised with bitemporal labels). Outputs
+        and losses checked against Open-CD 1.1.
+    """
+
+    def __init__(
+        self, inference_mode: str = 't1t2', *, seg_head_cfg: dict, changemixin_cfg: dict, **kwargs: Any
+    ) -> None:
+        if inference_mode not in _INFERENCE:
+            raise UserError(
+                f'inference_mode of ChangeStarHead must be one of {", ".join(_INFERENCE)}, not {inference_mode!r}'
+            )
+        super().__init__(input_transform='multiple_select', **kwargs)
+        self.inference_mode = inference_mode
+        # Classifier and loss of the segmentation head are not used, but MMSegmentation's heads want them.
+        unused = dict(num_classes=2, out_channels=1, threshold=0.5, dropout_ratio=0.0)
+        loss = dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.0)
+        self.seg_head = MODELS.build({**seg_head_cfg, **unused, 'loss_decode': loss})
+        self.seg_head.conv_seg = nn.Identity()
+        mixin = _CHANGE_MIXIN | changemixin_cfg
+        if mixin['in_channels'] != 2 * self.seg_head.channels:
+            raise UserError(
+                f'in_channels of changemixin_cfg must be {2 * self.seg_head.channels}, twice the channels of '
+                f'seg_head_cfg, not {mixin["in_channels"]}'
+            )
+        if mixin['inner_channels'] != self.channels:
+            raise UserError(
+                f'inner_channels of changemixin_cfg must be the channels of ChangeStarHead, {self.channels}, '
+                f'not {mixin["inner_channels"]}'
+            )
+        self.changemixin = _change_mixin(**mixin)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of change, with the first date first and with the second date first."""
+        pairs = [x.chunk(2, dim=1) for x in self._transform_inputs(inputs)]
+        t1, t2 = (self.seg_head(date) for date in zip(*pairs, strict=True))
+        return self._classify(t1, t2), self._classify(t2, t1)
+
+    def _classify(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.cls_seg(self.changemixin(torch.cat([first, second], dim=1)))
+
+    def loss_by_feat(self, seg_logits: Sequence[Tensor], batch_data_samples: list) -> dict[str, Tensor]:
+        """Losses of both orders, named as ``t1t2.loss_ce``."""
+        losses = {}
+        for order, logits in zip(_ORDERS, seg_logits, strict=True):
+            terms = super().loss_by_feat(logits, batch_data_samples)
+            losses.update({f'{order}.{name}': value for name, value in terms.items()})
+        return losses
+
+    def predict_by_feat(self, seg_logits: Sequence[Tensor], batch_img_metas: list[dict]) -> Tensor:
+        """Logits of the chosen order at the size of the images."""
+        return super().predict_by_feat(_INFERENCE[self.inference_mode](*seg_logits), batch_img_metas)
