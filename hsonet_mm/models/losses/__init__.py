@@ -1,6 +1,6 @@
 """Losses: EO-loss as a module and as functions, Dice and focal loss."""
 
-from hsonet_mm.models.losses.dice_loss import BinaryDiceLoss
+from hsonet_mm.models.losses.dice_loss import BinaryDiceLoss, binary_dice_loss
 from hsonet_mm.models.losses.eo_loss import (
     ANNEALING,
     EOLoss,
@@ -10,7 +10,7 @@ from hsonet_mm.models.losses.eo_loss import (
     eo_weights,
     training_progress,
 )
-from hsonet_mm.models.losses.focal_loss import BinaryFocalLoss
+from hsonet_mm.models.losses.focal_loss import BinaryFocalLoss, binary_focal_loss
 
 __all__ = [
     'ANNEALING',
@@ -19,6 +19,8 @@ __all__ = [
     'EOLoss',
     'EOTerms',
     'EOWeighting',
+    'binary_dice_loss',
+    'binary_focal_loss',
     'eo_loss',
     'eo_weights',
     'training_progress',

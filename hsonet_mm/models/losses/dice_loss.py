@@ -4,31 +4,71 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hsonet_mm.models.losses.functional import one_logit
+from hsonet_mm.models.losses.functional import check_reduction, one_logit, pixel_weights
 from hsonet_mm.registry import MODELS
 
-__all__ = ['BinaryDiceLoss']
+__all__ = ['BinaryDiceLoss', 'binary_dice_loss']
+
+
+def binary_dice_loss(
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = 255,
+    reduction: str = 'mean',
+) -> Tensor:
+    r"""Dice loss of class "changed" over the whole batch.
+
+    .. math:: L = 1 - \frac{2 \sum_i w_i p_i y_i + 1}{\sum_i w_i p_i + \sum_i w_i y_i + 1}
+                = \frac{\sum_i w_i e_i}{\sum_i w_i (p_i + y_i) + 1}
+
+    with the probability :math:`p_i` of pixel i, its label :math:`y_i`, its weight :math:`w_i` and its error
+    :math:`e_i = |p_i - y_i|`. The right form gives every pixel its share of the loss.
+
+    Args:
+        pred: logits.
+        target: labels 0, 1 and `ignore_index`.
+        weight: weight >= 0 of every pixel, or None.
+        ignore_index: label of pixels that change nothing.
+        reduction: ``mean`` and ``sum`` for the loss, ``none`` for the share of every pixel, 0 where ignored.
+
+    Shapes:
+        pred (N, 1, *), target and weight (N, *) or (N, 1, *); returns a 0-d tensor, or (N, *).
+
+    Raises:
+        UserError: for heads of more channels, other labels, or another reduction.
+
+    References:
+        V-Net, arXiv 1606.04797 (the loss, there with squares); ChangeStar, arXiv 2108.07002 (its use for change).
+
+    Example:
+        >>> import torch
+        >>> pred, target = torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 1]]])  # p = 1/2 everywhere
+        >>> round(float(binary_dice_loss(pred, target)), 6)  # 1 - (2/2 + 1) / (1 + 1 + 1)
+        0.333333
+        >>> round(float(binary_dice_loss(pred, target, torch.tensor([[[0, 1]]]))), 6)  # 1 - (2/2 + 1) / (1/2 + 1 + 1)
+        0.2
+    """
+    check_reduction(reduction)
+    logits, y, known = one_logit(pred, target, ignore_index)
+    p, weights = logits.sigmoid(), pixel_weights(weight, pred, known)
+    shares = weights * (p + y - 2 * p * y) / ((weights * (p + y)).sum() + 1)
+    return shares if reduction == 'none' else shares.sum()
 
 
 @MODELS.register_module()
 class BinaryDiceLoss(nn.Module):
-    r"""Dice loss of class "changed", :math:`1 - (2 \sum p y + 1) / (\sum p + \sum y + 1)` over the whole batch.
+    """Dice loss of class "changed", see :func:`binary_dice_loss`, for MMSegmentation's heads of one logit.
 
-    For heads of one logit MMSegmentation's ``DiceLoss`` cannot serve: it takes the only channel for class 0, which
-    is "unchanged" here, so that a perfect map has the loss 1.
+    MMSegmentation's ``DiceLoss`` cannot serve there: it takes the only channel for class 0, which is "unchanged" here,
+    so that a perfect map has the loss 1.
 
     Args:
         loss_weight: factor on the loss.
         loss_name: name of the loss in the log; must begin with ``loss_``.
 
-    Shapes:
-        pred: logits (N, 1, H, W); target: labels 0, 1 and `ignore_index`, (N, H, W).
-
     Raises:
-        UserError: for heads of more channels, or other labels.
-
-    References:
-        V-Net, arXiv 1606.04797 (the loss, there with squares); ChangeStar, arXiv 2108.07002 (its use for change).
+        UserError: for heads of more channels, other labels, or another reduction.
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_dice') -> None:
@@ -36,9 +76,15 @@ class BinaryDiceLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, pred: Tensor, target: Tensor, ignore_index: int = 255, **_: Any) -> Tensor:
-        """The loss of a batch; ignored pixels are left out, weights of pixels are not used."""
-        logits, y, known = one_logit(pred, target, ignore_index)
-        p = logits.sigmoid() * known
-        dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
-        return self.loss_weight * (1 - dice)
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        reduction_override: str | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """The loss of a batch; with ``reduction_override='none'`` the share of every pixel, for OHEM."""
+        reduction = reduction_override or 'mean'
+        return self.loss_weight * binary_dice_loss(pred, target, weight, ignore_index, reduction)

@@ -1,10 +1,11 @@
 """What the losses share: labels that fit the logits, and pixels that do not count."""
 
+import torch
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['fitting', 'ignored_pixels', 'one_logit']
+__all__ = ['check_reduction', 'fitting', 'ignored_pixels', 'one_logit', 'pixel_weights']
 
 
 def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -16,7 +17,8 @@ def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
         ignore_index: label of pixels that do not count.
 
     Returns:
-        Logits, 0 where ignored, whatever they were; labels, 1 where changed and else 0; which pixels count. All (N, *).
+        Logits in float32 or better, 0 where ignored, whatever they were; labels, 1 where changed and else 0; which
+        pixels count. All (N, *).
 
     Raises:
         UserError: for more channels, or other labels.
@@ -28,7 +30,36 @@ def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
         )
     target = fitting(target, pred, 'target')
     known = ~ignored_pixels(target, ignore_index, classes=2)
-    return pred.float().squeeze(1).masked_fill(~known, 0), ((target == 1) & known).float(), known
+    logits = (pred if pred.dtype == torch.float64 else pred.float()).squeeze(1).masked_fill(~known, 0)
+    return logits, ((target == 1) & known).to(logits.dtype), known
+
+
+def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
+    """Weight of every pixel, 0 where it does not count.
+
+    Args:
+        weight: (N, *) or (N, 1, *), or None for 1 everywhere.
+        pred: logits (N, 1, *).
+        known: which pixels count, (N, *).
+
+    Raises:
+        ValueError: for a shape that does not fit the logits.
+    """
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    return known.to(dtype) if weight is None else fitting(weight, pred, 'weight').to(dtype) * known
+
+
+def check_reduction(reduction: str) -> None:
+    """Refuse a reduction that is not one.
+
+    Args:
+        reduction: ``none``, ``mean`` or ``sum``.
+
+    Raises:
+        UserError: for another one.
+    """
+    if reduction not in ('none', 'mean', 'sum'):
+        raise UserError(f'invalid reduction {reduction!r} of a loss: expected none, mean or sum')
 
 
 def fitting(values: Tensor, pred: Tensor, name: str) -> Tensor:
