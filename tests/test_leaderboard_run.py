@@ -24,7 +24,6 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads import FCNHead
 from mmseg.structures import SegDataSample
-from sklearn.metrics import f1_score, precision_score, recall_score
 
 from hsonet_mm import workers
 from hsonet_mm.config import set_iterations
@@ -42,6 +41,8 @@ from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
+
+sklearn = pytest.importorskip('sklearn.metrics')
 
 MODULE = 'hsonet_mm.leaderboard.run'
 SWITCH = {'broken': True}
@@ -380,7 +381,11 @@ def test_scores_are_those_of_scikit_learn(board, tiny_data):
     assert {row['threshold_rule'] for row in rows} == {'half', 'val'}
     for row in rows:
         pred = probs > float(row['threshold'])
-        for name, figure in (('f1', f1_score), ('precision', precision_score), ('recall', recall_score)):
+        for name, figure in (
+            ('f1', sklearn.f1_score),
+            ('precision', sklearn.precision_score),
+            ('recall', sklearn.recall_score),
+        ):
             assert float(row[name]) == pytest.approx(figure(labels, pred, zero_division=0), abs=2e-3)
     assert any(float(row['f1']) > 0 for row in rows)
     for stem, probs, _ in pairs:
@@ -431,9 +436,13 @@ def test_threshold_is_chosen_on_val(board, tiny_data):
     labels = np.concatenate([label.ravel() for *_, label in pairs])
     rows = rows_of(out, 'results', method='tiny', data_set='houses', threshold_rule='val')
     (threshold,) = {float(row['threshold']) for row in rows}  # the same on val and on every test split
-    scores = {k / 1024: f1_score(labels, probs > k / 1024, zero_division=0) for k in range(1, 1024, 4)}
+    scores = {
+        k / 1024: sklearn.f1_score(labels, probs > k / 1024, zero_division=0) for k in range(1, 1024, 4)
+    }
     (val,) = (row for row in rows if row['split'] == 'val')
-    assert float(val['f1']) == pytest.approx(f1_score(labels, probs > threshold, zero_division=0), abs=2e-3)
+    assert float(val['f1']) == pytest.approx(
+        sklearn.f1_score(labels, probs > threshold, zero_division=0), abs=2e-3
+    )
     assert float(val['f1']) >= max(scores.values()) - 2e-3
     assert (val['images'], val['pixels'], val['test_set']) == ('2', str(2 * 64 * 64), 'houses')
     folder = run_folder(out)
