@@ -1,9 +1,9 @@
 """HSONet for MMSegmentation and Open-CD: change detection in high-resolution remote-sensing images.
 
 With MMEngine the package's components stand in scope ``hsonet_mm``, whichever of the two is imported first. Where
-Open-CD is not installed, a small stand-in (:mod:`hsonet_mm.opencd`) offers the part of its interface that the configs
-use in scope ``opencd``, so that one config runs on both. Importing the package alone imports neither PyTorch nor NumPy;
-:class:`ChangeDetector` runs exported models without PyTorch.
+Open-CD is not installed, a small stand-in (:mod:`hsonet_mm.opencd.stand_in`) offers the part of its interface that the
+configs use in scope ``opencd``, so that one config runs on both. Importing the package alone imports neither PyTorch
+nor NumPy; :class:`ChangeDetector` runs exported models without PyTorch.
 """
 
 from typing import TYPE_CHECKING, Any

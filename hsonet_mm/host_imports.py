@@ -1,63 +1,92 @@
 """What happens when the OpenMMLab packages are imported; installing it costs nothing where they never are.
 
-Two import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
-components behind them at the first look-up. The other stands in for the compiled operators that mmcv-lite lacks.
+Three import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
+components behind them at the first look-up. One lets a torchvision be imported that was built for another PyTorch. One
+stands in for the compiled operators that mmcv-lite lacks.
 """
 
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
 __all__ = ['install']
 
 COMPILED_OPS = 'mmcv._ext'
 
+_Step = Callable[[ModuleSpec], None]
+
 
 def install() -> None:
-    """Install both finders; where MMEngine is imported already, add the registries at once."""
+    """Install the finders; where MMEngine is imported already, add the registries at once."""
     sys.meta_path.append(_CompiledOpsFinder())  # the last one: asked only if there are no compiled operators
+    sys.meta_path.insert(0, _Finder('torchvision', before=_declare_operators_of_torchvision))
     if sys.modules.get('mmengine') is None:
-        sys.meta_path.insert(0, _MMEngineFinder())
+        sys.meta_path.insert(0, _Finder('mmengine', after=_add_registries))
     elif find_spec('opencd') is None:
         _add_registries()
     else:  # nothing of it is half imported now, so that it can be seen whether it works
         import_module('hsonet_mm.components')
 
 
-def _add_registries() -> None:
+def _add_registries(_: ModuleSpec | None = None) -> None:
     """Add the scopes to MMEngine's tree; ``opencd`` only in the absence of Open-CD, which adds its own."""
     import_module('hsonet_mm.registry')
     if find_spec('opencd') is None:
         import_module('hsonet_mm.opencd.registry')
 
 
-class _MMEngineFinder(MetaPathFinder):
-    """Finds MMEngine where the other finders do, and has the registries added after its import."""
+def _declare_operators_of_torchvision(spec: ModuleSpec) -> None:
+    """Let torchvision import where its compiled library does not fit the installed PyTorch, such as a build for CPUs.
+
+    Its import then stops at two operators that the library would have declared. Once they are, models and transforms
+    work; a compiled operator that is called says by itself that torchvision does not match PyTorch.
+    """
+    import torch
+
+    if spec.origin is None or hasattr(torch.ops.torchvision, 'nms'):
+        return
+    for library in Path(spec.origin).parent.glob('_C*.so'):
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            for name in ('nms', 'qnms'):
+                torch.library.define(
+                    f'torchvision::{name}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
+                )
+            return
+
+
+class _Finder(MetaPathFinder):
+    """Finds one package where the other finders do, and has something done before or after its import."""
+
+    def __init__(self, name: str, *, before: _Step | None = None, after: _Step | None = None) -> None:
+        self._name, self._before, self._after = name, before, after
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
         """What the other finders say, with a loader of ours around theirs."""
-        if fullname != 'mmengine':
+        if fullname != self._name:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((one for one in specs if one is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _MMEngineLoader(spec.loader)
+            spec.loader = _Loader(spec.loader, self._before, self._after)
         return spec
 
 
-class _MMEngineLoader(Loader):
-    """A loader of MMEngine that adds the registries when it is done; everything else is the real loader's."""
+class _Loader(Loader):
+    """A loader of one package that takes a step before or after; everything else is the real loader's."""
 
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
+    def __init__(self, loader: Any, before: _Step | None, after: _Step | None) -> None:
+        self._loader, self._before, self._after = loader, before, after
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         """Leave it to the real loader."""
@@ -65,11 +94,14 @@ class _MMEngineLoader(Loader):
         return module
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Run MMEngine, then add the registries."""
+        """Run the package between the two steps."""
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
+        if self._before is not None:
+            self._before(module.__spec__)
         self._loader.exec_module(module)
-        _add_registries()
+        if self._after is not None:
+            self._after(module.__spec__)
 
 
 class _CompiledOps(types.ModuleType):

@@ -13,15 +13,15 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from hsonet_mm import (
-    compat,
-    opencd,  # noqa: F401 (registers detectors and preprocessor)
-)
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
 from hsonet_mm.baselines.tinycd import TinyCD, first_stages
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import macs, parameters
+from hsonet_mm.opencd import (
+    compat,
+    stand_in,  # noqa: F401 (registers detectors and preprocessor)
+)
 from hsonet_mm.opencd.identity_head import IdentityHead
 from hsonet_mm.opencd.registry import MODELS, SCOPE
 

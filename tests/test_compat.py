@@ -17,7 +17,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import load_checkpoint
 
-from hsonet_mm import compat
+from hsonet_mm.opencd import compat
 
 BOTH_WAYS = r'pip install "hsonet_mm\[standalone\]".*Open-CD.*mmengine 0\.10'
 
@@ -61,6 +61,17 @@ def test_preparing_again_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         compat.prepare_host()
+
+
+class TestInferencers:
+    def test_transforms_are_found_whatever_their_scope(self):
+        compat._let_inferencers_find_our_transforms()
+        from mmseg.apis import MMSegInferencer
+
+        index = MMSegInferencer._get_transform_idx
+        pipeline = [{'type': 'hsonet_mm.MultiImgLoadImageFromFile'}, {'type': 'MultiImgPackSegInputs'}]
+        names = ('MultiImgLoadImageFromFile', 'MultiImgPackSegInputs', 'LoadImageFromFile')
+        assert [index(None, pipeline, name) for name in names] == [0, 1, -1]
 
 
 class _Code:
@@ -203,8 +214,10 @@ class TestOpenCD:
         imported = []
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
         monkeypatch.setattr(importlib, 'import_module', imported.append)
+        monkeypatch.setattr(compat, '_let_inferencers_find_our_transforms', lambda: imported.append('cured'))
         assert compat._import_opencd() is True
         assert 'opencd.models' in imported
+        assert imported[-1] == 'cured'
 
     def test_is_looked_up_on_first_use(self, monkeypatch):
         compat.OPENCD_AVAILABLE  # noqa: B018

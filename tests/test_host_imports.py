@@ -1,6 +1,7 @@
 """What importing the package costs, and that its components are there whichever import comes first."""
 
 import importlib
+import importlib.machinery
 import os
 import resource
 import subprocess
@@ -10,6 +11,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from hsonet_mm import host_imports
 
@@ -147,3 +149,45 @@ class TestCompiledOps:
 
     def test_mmcv_ops_can_be_imported(self):
         assert isinstance(importlib.import_module('mmcv.ops'), types.ModuleType)
+
+
+class TestTorchvision:
+    """A torchvision as it is installed: a package with a compiled library, which declares operators as it is loaded."""
+
+    PACKAGE = """
+import torch
+from pathlib import Path
+try:
+    torch.ops.load_library(str(Path(__file__).with_name('_C.so')))
+except OSError:
+    pass
+torch.library.register_fake('torchvision::nms')(lambda dets, scores, iou_threshold: scores)
+torch.library.register_fake('torchvision::qnms')(lambda dets, scores, iou_threshold: scores)
+"""
+
+    def run(self, folder, code):
+        package = folder / 'torchvision'
+        package.mkdir()
+        (package / '__init__.py').write_text(self.PACKAGE)
+        (package / '_C.so').write_bytes(b'built for another PyTorch')
+        code = f'import sys; sys.path.insert(0, {str(folder)!r}); {code}'
+        return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+
+    def test_a_library_that_does_not_load_is_no_obstacle(self, tmp_path):
+        done = self.run(tmp_path, 'import hsonet_mm; import torchvision; print(torchvision.__file__)')
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(tmp_path / 'torchvision/__init__.py')
+
+    def test_alone_it_would_stop(self, tmp_path):
+        done = self.run(tmp_path, 'import torchvision')
+        assert 'operator torchvision::nms does not exist' in done.stderr
+
+    def test_a_loaded_one_is_left_alone(self, tmp_path, monkeypatch):
+        def refuse(*_):
+            raise AssertionError('an operator is declared')
+
+        (tmp_path / '_C.so').write_bytes(b'built for another PyTorch')
+        monkeypatch.setattr(torch.library, 'define', refuse)
+        monkeypatch.setattr(torch.ops.torchvision, 'nms', object(), raising=False)
+        spec = importlib.machinery.ModuleSpec('torchvision', None, origin=str(tmp_path / '__init__.py'))
+        host_imports._declare_operators_of_torchvision(spec)

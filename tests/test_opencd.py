@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmcv
 import numpy as np
 import pytest
 import torch
@@ -29,8 +30,8 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 import hsonet_mm
-from hsonet_mm import compat
 from hsonet_mm.models import VFPN, EOLoss, FSAssociationHead
+from hsonet_mm.opencd import compat
 
 pytestmark = [
     pytest.mark.opencd,
@@ -252,6 +253,111 @@ def test_compiled_operators_say_what_is_missing():
 
     with pytest.raises(NotImplementedError, match='install the full mmcv'):
         mmcv.ops.nms(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([0.9]), 0.5)
+
+
+# Open-CD's other tools ---------------------------------------------------------------------------------
+
+
+def named(split):
+    """Options by which a data set reads another split's folders."""
+    folders = {'img_path_from': 'A', 'img_path_to': 'B', 'seg_map_path': 'label'}
+    return [f'test_dataloader.dataset.data_prefix.{key}={split}/{name}' for key, name in folders.items()]
+
+
+def test_tta_of_opencds_tool(trained, opencd, run_tool, tiny_data, tmp_path):
+    """A classifier of bias 0 and large weights: the host's model would call everything changed."""
+    content = torch.load(trained / 'iter_10.pth', map_location='cpu', weights_only=True)
+    weights = content['state_dict']
+    weights['decode_head.conv_seg.weight'] = torch.randn_like(weights['decode_head.conv_seg.weight'])
+    weights['decode_head.conv_seg.bias'] = torch.full((1,), -0.5)
+    torch.save({'state_dict': weights}, tmp_path / 'spread.pth')
+    config, scores = ROOT / 'configs' / 'hsonet_levir.py', {}
+    for name, flags in (('plain', []), ('tta', ['--tta'])):
+        command = [opencd / 'tools' / 'test.py', config, tmp_path / 'spread.pth', *flags]
+        result = run_tool(
+            *command, '--work-dir', tmp_path / name, *options(tiny_data, config, 10), *named('val')
+        )
+        assert result.returncode == 0, result.stderr
+        (file,) = (tmp_path / name).glob('*/*.json')
+        scores[name] = json.loads(file.read_text())
+    assert 0 < scores['tta']['changed/recall'] < 1
+    assert 0.1 < scores['tta']['changed/oa'] < 1
+    assert scores['tta'] != scores['plain']
+
+
+def test_inferencer(trained, tiny_data, tmp_path):
+    """It gives the mask of the test loop, from files and from arrays, and writes it."""
+    from mmengine.registry import init_default_scope
+    from opencd.apis import OpenCDInferencer
+
+    init_default_scope('opencd')
+    config, checkpoint = ROOT / 'configs' / 'hsonet_levir.py', trained / 'iter_10.pth'
+    look = {'classes': ('unchanged', 'changed'), 'palette': [[0, 0, 0], [255, 255, 255]]}
+    inferencer = OpenCDInferencer(model=str(config), weights=str(checkpoint), device='cpu', **look)
+    pair = [str(tiny_data / 'val' / date / '0.png') for date in 'AB']
+    sample = inferencer([pair], return_datasamples=True)
+    probs = sample.seg_logits.data.numpy()
+    inferencer.model.decode_head.threshold = float(np.median(probs))
+    mask = inferencer([pair], out_dir=str(tmp_path))['predictions']
+    assert mask.shape == (64, 64)
+    assert np.array_equal(mask > 0, probs[0] > np.median(probs))
+    assert 0.3 < (mask > 0).mean() < 0.7
+    assert len([*tmp_path.rglob('*.png')]) == 2
+    expected = hsonet_mm.ChangeDetector.from_checkpoint(config, checkpoint).probs(
+        *(mmcv.imread(path)[None] for path in pair)
+    )
+    np.testing.assert_allclose(probs, expected, atol=1e-5)
+
+
+TOOLS = {
+    'misc/print_config.py': [],
+    'analysis_tools/get_flops.py': ['--shape', '64', '96'],
+    'analysis_tools/browse_dataset.py': ['--not-show', '--output-dir', 'drawn'],
+}
+
+
+@pytest.mark.parametrize('name', ['hsonet_levir', 'baselines/bit_r18'])
+@pytest.mark.parametrize('tool', TOOLS)
+def test_tools_run_by_our_runner(tool, name, opencd, tool_env, tiny_data, tmp_path):
+    config = ROOT / 'configs' / f'{name}.py'
+    pipeline = Config.fromfile(config).train_dataloader.dataset.pipeline
+    crop = next(i for i, step in enumerate(pipeline) if step.type == 'hsonet_mm.MultiImgBalancedCrop')
+    settings = ['--cfg-options', f'train_dataloader.dataset.data_root={tiny_data}']
+    settings += [f'train_dataloader.dataset.pipeline.{crop}.crop_size=48']
+    settings += [f'train_dataloader.dataset.pipeline.{i}.min_size=48'
+                 for i, step in enumerate(pipeline) if step.type == 'hsonet_mm.MultiImgRandomScale']  # fmt: skip
+    command = [
+        sys.executable,
+        '-m',
+        'hsonet_mm.opencd',
+        opencd / 'tools' / tool,
+        config,
+        *TOOLS[tool],
+        *settings,
+    ]
+    done = subprocess.run(
+        [*map(str, command)], cwd=tmp_path, env=tool_env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    if 'print' in tool:
+        assert Config.fromfile(tmp_path / 'example.py').model.type.endswith('SiamEncoderDecoder')
+    elif 'flops' in tool:
+        assert float(re.search(r'Params: ([\d.]+)M', done.stdout).group(1)) > 2
+        assert float(re.search(r'Flops: ([\d.]+)G', done.stdout).group(1)) > 0.1
+    else:
+        drawn = [mmcv.imread(tmp_path / 'drawn' / f'{i}.png') for i in range(4)]
+        assert all(image.shape == (48, 48, 3) for image in drawn)
+        assert any(image.std() > 1 for image in drawn)
+
+
+@pytest.mark.skipif(
+    not isinstance(sys.modules.get('mmcv._ext'), compat._CompiledOps), reason='mmcv has its operators'
+)
+def test_without_the_runner_a_tool_stops_with_mmcv_lite(opencd, run_tool):
+    """Why there is a runner."""
+    done = run_tool(opencd / 'tools' / 'misc' / 'print_config.py', ROOT / 'configs' / 'hsonet_levir.py')
+    assert done.returncode != 0
+    assert 'mmcv._ext' in done.stderr
 
 
 # Inheriting our configs --------------------------------------------------------------------------------
@@ -548,9 +654,9 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner, load_checkpoint
 
-import hsonet_mm.compat
+import hsonet_mm.components
 
-assert hsonet_mm.compat.OPENCD_AVAILABLE is (runtime == 'opencd')
+assert hsonet_mm.opencd.compat.OPENCD_AVAILABLE is (runtime == 'opencd')
 MODES = dict(
     whole=dict(mode='whole'),
     slide=dict(mode='slide', crop_size=(64, 64), stride=(40, 48)),
@@ -561,7 +667,7 @@ for job in jobs:
     cfg.work_dir = str(folder / name)
     if job['do'] == 'train':
         runner = Runner.from_cfg(cfg)
-        host = type(runner.model).__mro__[1].__module__
+        host = type(runner.model.data_preprocessor).__module__
         assert host.startswith('opencd.' if runtime == 'opencd' else 'hsonet_mm.opencd.'), host
         runner.train()
         continue

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from hsonet_mm import compat
+from hsonet_mm.opencd import compat
 
 # Our config: Open-CD's.
 BASELINES = {

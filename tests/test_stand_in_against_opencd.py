@@ -11,11 +11,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from hsonet_mm import compat
 from hsonet_mm.baselines import opencd as baselines
 from hsonet_mm.datasets import ChangeDataset
-from hsonet_mm.opencd import components as stand_in
-from hsonet_mm.opencd import registry
+from hsonet_mm.opencd import compat, registry, stand_in
 
 pytestmark = [
     pytest.mark.opencd,

@@ -27,6 +27,17 @@ test_pipeline = [
     dict(type='hsonet_mm.MultiImgLoadAnnotations'),
     dict(type='MultiImgPackSegInputs'),
 ]
+tta_pipeline = [  # of test.py --tta
+    dict(type='hsonet_mm.MultiImgLoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='MultiImgRandomFlip', prob=prob, direction=direction)
+             for prob, direction in ((0.0, 'horizontal'), (1.0, 'horizontal'), (1.0, 'vertical'))],
+            [dict(type='hsonet_mm.MultiImgLoadAnnotations')],
+            [dict(type='MultiImgPackSegInputs')],
+        ]),
+]
 
 train_dataloader = dict(
     batch_size=8,

@@ -19,6 +19,7 @@ protocols = dict(
 
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
+tta_model = dict(type='hsonet_mm.ChangeTTAModel')
 val_evaluator = dict(type='hsonet_mm.ChangeMetric', protocol='whole')
 test_evaluator = dict(type='hsonet_mm.ChangeMetric', protocol='whole')
 
@@ -38,7 +39,7 @@ default_hooks = dict(
 custom_hooks = [dict(type='hsonet_mm.FiniteLossHook')]
 
 vis_backends = [dict(type='CDLocalVisBackend')]
-visualizer = dict(type='CDLocalVisualizer', vis_backends=vis_backends, alpha=1.0)
+visualizer = dict(type='CDLocalVisualizer', name='visualizer', vis_backends=vis_backends, alpha=1.0)
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None

@@ -15,12 +15,12 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
-from hsonet_mm import compat
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.inference.precision import autocast
+from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__
 
 __all__ = ['TorchModel']

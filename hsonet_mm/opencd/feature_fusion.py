@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from hsonet_mm.errors import UserError
-from hsonet_mm.models.necks.vfpn import FUSIONS
+from hsonet_mm.models.layers import fusion
+from hsonet_mm.models.necks.vfpn import POLICIES
 from hsonet_mm.opencd.registry import MODELS
 
 __all__ = ['FeatureFusionNeck']
@@ -37,13 +37,12 @@ class FeatureFusionNeck(BaseModule):
         out_indices: Sequence[int] = (0, 1, 2, 3),
     ) -> None:
         super().__init__()
-        if policy not in FUSIONS:
-            raise UserError(f'FeatureFusionNeck has no policy {policy!r}: choose one of {", ".join(FUSIONS)}')
         self.policy = policy
+        self.join = fusion(policy, self, POLICIES).join
         self.in_channels = in_channels
         self.channels = channels
         self.out_indices = out_indices
 
     def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Fuse the chosen levels."""
-        return tuple(FUSIONS[self.policy](feats_t1[i], feats_t2[i]) for i in self.out_indices)
+        return tuple(self.join(feats_t1[i], feats_t2[i]) for i in self.out_indices)

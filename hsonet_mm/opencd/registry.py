@@ -5,7 +5,7 @@ import sys
 from mmengine import registry as roots
 from mmengine.registry import Registry
 
-from hsonet_mm import compat
+from hsonet_mm.opencd import compat
 from hsonet_mm.registry import LOCATIONS
 
 __all__ = ['DATASETS', 'HOOKS', 'MODELS', 'SCOPE', 'TRANSFORMS', 'VISBACKENDS', 'VISUALIZERS']

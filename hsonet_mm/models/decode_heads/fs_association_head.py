@@ -1,6 +1,6 @@
 """The foreground-scene association head, the second part of HSONet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,22 +9,13 @@ from torch import Tensor, nn
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.decode_heads.change_head import ChangeHead
 from hsonet_mm.models.layers import DetailDecoder, PyramidDecoder, SceneAssociation, split_dates
+from hsonet_mm.models.layers.fusion import fusion as choose_fusion
 from hsonet_mm.registry import MODELS
 
-__all__ = ['FUSIONS', 'FSAssociationHead']
+__all__ = ['FSAssociationHead']
 
 
-def _abs_diff(d1: Tensor, d2: Tensor) -> Tensor:
-    return (d1 - d2).abs()
-
-
-FUSIONS: dict[str, tuple[int, Callable[[Tensor, Tensor], Tensor]]] = {
-    'abs_diff': (1, _abs_diff),
-    'diff': (1, _abs_diff),  # its name in the shipped configs; the policy `diff` of VFPN keeps the sign
-    'concat': (2, lambda d1, d2: torch.cat([d1, d2], dim=1)),
-    'both': (2, lambda d1, d2: torch.cat([_abs_diff(d1, d2), d1 + d2], dim=1)),
-}
-"""How the decoded dates become one: factor on the channels, function."""
+FUSIONS = ('abs_diff', 'concat', 'both')
 
 
 @MODELS.register_module()
@@ -51,8 +42,7 @@ class FSAssociationHead(ChangeHead):
         association: switch of the association (ablation).
         scale_aware: one scene projection a level, or a shared one.
         residual: FarSeg++'s residual form of the association.
-        fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]). ``diff`` is another name of
-            ``abs_diff`` here, while the policy ``diff`` of :class:`VFPN` keeps the sign.
+        fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
         num_levels: levels of the pyramid.
         detail: so many maps of :class:`DetailBranch` come first.
         **kwargs: of :class:`ChangeHead`; set ``out_channels=1`` and ``threshold`` for the one-logit form of HSONet.
@@ -63,8 +53,7 @@ class FSAssociationHead(ChangeHead):
         (N, out_channels, H_0, W_0) at the size of the first input.
 
     Raises:
-        ValueError: for an unknown fusion.
-        UserError: for inputs that do not hold both dates.
+        UserError: for an unknown fusion, too few inputs, or inputs that do not hold both dates.
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.
@@ -83,8 +72,6 @@ class FSAssociationHead(ChangeHead):
         detail: int = 0,
         **kwargs: Any,
     ) -> None:
-        if fusion not in FUSIONS:
-            raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, not {fusion!r}')
         levels = list(in_channels[detail:])
         if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
             raise ValueError(
@@ -97,24 +84,30 @@ class FSAssociationHead(ChangeHead):
             in_channels=list(in_channels), channels=channels, input_transform='multiple_select', **kwargs
         )
         levels, scene = levels[:num_levels], levels[-1]
-        factor, self.fuse = FUSIONS[fusion]
+        norm_cfg = self.norm_cfg or dict(type='BN')
+        factor, self.fuse = choose_fusion(fusion, self, FUSIONS)
         self.association = None
         if association:
             self.association = SceneAssociation(
-                levels, scene, association_channels, scale_aware, residual, self.norm_cfg
+                levels, scene, association_channels, scale_aware, residual, norm_cfg
             )
             levels = [association_channels] * num_levels
         self.num_levels = num_levels
-        self.decoder = PyramidDecoder(levels, channels, self.norm_cfg, self.align_corners)
+        self.decoder = PyramidDecoder(levels, channels, norm_cfg, self.align_corners)
         self.detail, width, self.refinement = detail, factor * channels, None
         if detail:
             fused = [factor * c for c in in_channels[:detail]]
-            self.refinement = DetailDecoder(fused, width, channels, self.norm_cfg, self.align_corners)
+            self.refinement = DetailDecoder(fused, width, channels, norm_cfg, self.align_corners)
             width = fused[0]
         self.conv_seg = nn.Conv2d(width, self.out_channels, kernel_size=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
+        if len(inputs) <= max(self.in_index):
+            raise UserError(
+                f'FSAssociationHead reads inputs 0 to {max(self.in_index)} and got {len(inputs)}: correct its in_index '
+                'and in_channels, or use a neck that gives the scene embedding after the pyramid, such as VFPN'
+            )
         levels = [
             self._dates_as_batch(x, c, i)
             for i, (x, c) in enumerate(zip(self._transform_inputs(inputs), self.in_channels, strict=True))

@@ -5,37 +5,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsonet_mm import compat
+from hsonet_mm.errors import UserError
+from hsonet_mm.models.detectors.pair_encoder_decoder import PairEncoderDecoder
 from hsonet_mm.models.layers import split_dates
 from hsonet_mm.registry import MODELS
-
-if compat.OPENCD_AVAILABLE:
-    from opencd.models import SiamEncoderDecoder as HostDetector
-else:
-    from hsonet_mm.opencd.detectors import SiamEncoderDecoder as HostDetector
 
 __all__ = ['SiamEncoderDecoder']
 
 
 @MODELS.register_module()
-class SiamEncoderDecoder(HostDetector):
-    """Open-CD's ``SiamEncoderDecoder`` that can send both dates through the backbone as one batch, and keep detail.
+class SiamEncoderDecoder(PairEncoderDecoder):
+    """The dates through one backbone, as one batch or one by one, then ``neck(feats_t1, feats_t2)``, then the head.
 
-    Everything else is the host's; without ``detail`` the state dict too, and ``type='SiamEncoderDecoder'`` works in its
-    place.
+    Arguments, results and (without ``detail``) state-dict keys are those of Open-CD's ``SiamEncoderDecoder``. Inside
+    Open-CD it takes the place of that class, with a sliding window that does not pad every window to the whole image.
 
     Args:
+        *args: of :class:`mmseg.models.EncoderDecoder`.
         batch_dates: run the backbone once on 2N images instead of twice on N [choice]. In evaluation the result is
             the same. In training, batch norm then takes its statistics over both dates together: one estimate from
             twice the pixels, but a colour shift between the dates is no longer normalised away date by date.
         detail: config of a :class:`DetailBranch`, whose maps go to the neck before the levels of the backbone.
-        **kwargs: of the host's detector.
+        **kwargs: of :class:`PairEncoderDecoder`.
+
+    Raises:
+        UserError: without a neck, for only the neck can join the dates.
     """
 
     def __init__(
         self, *args: Any, batch_dates: bool = True, detail: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        if not self.with_neck:
+            raise UserError(
+                'SiamEncoderDecoder needs a neck that joins the two dates, e.g. FeatureFusionNeck'
+            )
         self.batch_dates = batch_dates
         self.detail = MODELS.build(detail) if detail else None
 

@@ -3,10 +3,13 @@
 from hsonet_mm.models.layers.association import SceneAssociation
 from hsonet_mm.models.layers.dates import split_dates
 from hsonet_mm.models.layers.decoder import DetailDecoder, PyramidDecoder
+from hsonet_mm.models.layers.fusion import FUSIONS, fusion
 
 __all__ = [
+    'FUSIONS',
     'DetailDecoder',
     'PyramidDecoder',
     'SceneAssociation',
+    'fusion',
     'split_dates',
 ]

@@ -27,7 +27,7 @@ class SceneAssociation(BaseModule):
         channels: width u of the association, and of its output.
         scale_aware: one scene projection a level [code], or one shared by all levels.
         residual: FarSeg++'s form, conv1x1 of [Z_i; P_i] instead of Z_i.
-        norm_cfg: normalisation of the encoders.
+        norm_cfg: normalisation of the encoders; None for none.
 
     Shapes:
         levels (N, d_i, H_i, W_i), scene (N, scene_channels, 1, 1) to (N, u, H_i, W_i) for each level.
@@ -54,7 +54,6 @@ class SceneAssociation(BaseModule):
             )
             for _ in (in_channels if scale_aware else in_channels[:1])
         )
-        norm_cfg = norm_cfg or dict(type='BN')
         self.content_encoders = nn.ModuleList(
             ConvModule(c, channels, 1, norm_cfg=norm_cfg) for c in in_channels
         )

@@ -14,13 +14,16 @@ __all__ = ['DetailDecoder', 'PyramidDecoder']
 class PyramidDecoder(BaseModule):
     """Mean of all pyramid levels, each convolved and upsampled step by step to the finest one [code, FarSeg].
 
+    FarSeg upsamples with ``align_corners=True`` [code]. The default here is False, which keeps the pixels of all levels
+    where they are when sizes are no multiples of each other [choice]; the shipped configs of HSONet were trained so.
+
     Level k (0 is the finest) takes max(1, k) blocks of 3x3 convolution, batch norm and ReLU, each followed by bilinear
     upsampling to the size of the next finer level where there is one; so odd sizes work.
 
     Args:
         in_channels: channels of each level, finest first.
         channels: channels of the output.
-        norm_cfg: normalisation of the blocks.
+        norm_cfg: normalisation of the blocks; None for none.
         align_corners: of the bilinear upsampling.
 
     Shapes:
@@ -35,7 +38,6 @@ class PyramidDecoder(BaseModule):
         align_corners: bool = False,
     ) -> None:
         super().__init__()
-        norm_cfg = norm_cfg or dict(type='BN')
         self.align_corners = align_corners
         self.levels = nn.ModuleList(
             nn.ModuleList(
@@ -70,7 +72,7 @@ class DetailDecoder(BaseModule):
         in_channels: channels of each map of detail, finest first.
         context_channels: channels of the map to refine.
         channels: channels of the blocks; those at the finest detail have as many as it.
-        norm_cfg: normalisation of the blocks.
+        norm_cfg: normalisation of the blocks; None for none.
         align_corners: of the bilinear upsampling.
 
     Shapes:
@@ -87,7 +89,6 @@ class DetailDecoder(BaseModule):
         align_corners: bool = False,
     ) -> None:
         super().__init__()
-        norm_cfg = norm_cfg or dict(type='BN')
         self.align_corners = align_corners
 
         def block(width: int, out: int) -> ConvModule:

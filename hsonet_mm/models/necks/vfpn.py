@@ -1,6 +1,6 @@
 """V-FPN, the first part of HSONet: a Siamese feature pyramid with scene embedding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,18 +9,13 @@ from mmseg.models.necks import FPN
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.models.layers import split_dates
+from hsonet_mm.models.layers import fusion, split_dates
 from hsonet_mm.registry import MODELS
 
-__all__ = ['FUSIONS', 'VFPN']
+__all__ = ['POLICIES', 'VFPN']
 
-FUSIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'concat': lambda t1, t2: torch.cat([t1, t2], dim=1),
-    'sum': lambda t1, t2: t1 + t2,
-    'diff': lambda t1, t2: t2 - t1,
-    'abs_diff': lambda t1, t2: (t1 - t2).abs(),
-}
-"""How the maps of the two dates become one; names as in Open-CD's ``FeatureFusionNeck``."""
+POLICIES = ('concat', 'sum', 'diff', 'abs_diff')
+"""Fusions of a neck; names as in Open-CD's ``FeatureFusionNeck``."""
 
 
 @MODELS.register_module()
@@ -46,7 +41,7 @@ class VFPN(FPN):
         out_channels: width d of the pyramid.
         scene_embedding: whether g is appended to the output.
         policy: fusion of the dates: ``concat`` (what :class:`FSAssociationHead` takes apart again), ``sum``, ``diff``
-            (t2 - t1, with its sign; the fusion ``diff`` of :class:`FSAssociationHead` has none) or ``abs_diff``.
+            (t2 - t1) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
         detail: so many maps of :class:`DetailBranch` come first; they pass the pyramid by and are fused alike.
@@ -58,8 +53,7 @@ class VFPN(FPN):
         ``detail`` both dates begin with maps of their own sizes, and so does what is returned.
 
     Raises:
-        ValueError: for an unknown policy.
-        UserError: for another number of maps.
+        UserError: for an unknown policy, another number of maps, or the features of one date alone.
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766; FPN, arXiv 1612.03144.
@@ -75,23 +69,30 @@ class VFPN(FPN):
         detail: int = 0,
         **kwargs: Any,
     ) -> None:
-        if policy not in FUSIONS:
-            raise ValueError(f'policy must be one of {", ".join(FUSIONS)}, not {policy!r}')
+        join = fusion(policy, self, POLICIES).join
         kwargs.setdefault('num_outs', len(in_channels))
         super().__init__(in_channels=list(in_channels), out_channels=out_channels, **kwargs)
         self.scene_embedding = scene_embedding
         self.policy = policy
+        self.join = join
         self.batch_dates = batch_dates
         self.detail = detail
 
-    def forward(self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def forward(
+        self, feats_t1: Sequence[Tensor], feats_t2: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """Fuse the pyramids and scene embeddings of both dates."""
+        if feats_t2 is None:
+            raise UserError(
+                f'{type(self).__name__} fuses the features of two dates and got one set of features: use it as the '
+                'neck of SiamEncoderDecoder, not of DIEncoderDecoder or SiamEncoderMultiDecoder'
+            )
         if self.batch_dates:
             both = self.embed([torch.cat(pair) for pair in zip(feats_t1, feats_t2, strict=True)])
             pairs = [split_dates(level) for level in both]
         else:
             pairs = list(zip(self.embed(feats_t1), self.embed(feats_t2), strict=True))
-        return tuple(FUSIONS[self.policy](t1, t2) for t1, t2 in pairs)
+        return tuple(self.join(t1, t2) for t1, t2 in pairs)
 
     def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Pyramid levels, after the detail and before the scene embedding if there are such, of one date."""

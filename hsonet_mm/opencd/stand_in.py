@@ -1,4 +1,10 @@
-"""The components of the stand-in; importing them registers them in scope ``opencd``."""
+"""The stand-in for Open-CD: importing this module registers it.
+
+:mod:`hsonet_mm.components` imports it if, and only if, Open-CD cannot be imported. The components register in scope
+``opencd`` under Open-CD's names and keep its call contracts and state-dict keys, so that one config runs on both and a
+checkpoint moves between them. They are thin layers over MMEngine, MMCV and MMSegmentation; see the Open-CD project (Li
+et al., *Open-CD: A Comprehensive Toolbox for Change Detection*, arXiv 2407.15317) for the whole.
+"""
 
 from hsonet_mm.opencd.data_preprocessor import DualInputSegDataPreProcessor
 from hsonet_mm.opencd.datasets import (

@@ -30,7 +30,7 @@ _INSTALL_HELP = (
 )
 
 OPENCD_AVAILABLE: bool
-"""Whether the real Open-CD can be imported; if not, :mod:`hsonet_mm.opencd` takes its place."""
+"""Whether the real Open-CD can be imported; if not, :mod:`hsonet_mm.opencd.stand_in` takes its place."""
 
 
 def prepare_host() -> None:
@@ -166,11 +166,9 @@ def _import_opencd() -> bool:
     if importlib.util.find_spec('opencd') is None:
         return False
     try:
-        importlib.import_module('opencd.registry')
-        importlib.import_module('opencd.models')
-        importlib.import_module('opencd.datasets')
-        importlib.import_module('opencd.visualization')
-        importlib.import_module('opencd.engine')
+        for name in ('registry', 'models', 'datasets', 'visualization', 'engine'):
+            importlib.import_module(f'opencd.{name}')
+        _let_inferencers_find_our_transforms()
     except Exception as error:  # a binary that does not load, a registry that lacks a name, ...
         warnings.warn(
             f'Open-CD is installed but cannot be imported ({error}); hsonet_mm uses its own stand-in for it',
@@ -178,6 +176,20 @@ def _import_opencd() -> bool:
         )
         return False
     return True
+
+
+def _let_inferencers_find_our_transforms() -> None:
+    """Let ``OpenCDInferencer`` find the loaders of a pipeline whatever their scope, ``hsonet_mm.`` included.
+
+    It looks for ``MultiImgLoadImageFromFile`` by that very name, to put a loader in its place which takes arrays too.
+    """
+    inferencer = importlib.import_module('mmseg.apis').MMSegInferencer
+
+    def index_of(_: object, pipeline: list[dict[str, Any]], name: str) -> int:
+        found = (i for i, step in enumerate(pipeline) if step['type'].rpartition('.')[2] == name)
+        return next(found, -1)
+
+    inferencer._get_transform_idx = index_of
 
 
 def __getattr__(name: str) -> bool:

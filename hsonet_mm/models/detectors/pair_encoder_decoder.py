@@ -1,0 +1,71 @@
+"""An encoder-decoder for image pairs, on top of MMSegmentation's segmentor."""
+
+from typing import Any
+
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['PairEncoderDecoder']
+
+
+class PairEncoderDecoder(EncoderDecoder):
+    """An encoder-decoder whose input holds both dates in its channels.
+
+    Args:
+        *args: The arguments of :class:`mmseg.models.EncoderDecoder`.
+        backbone_inchannels: Channels of one date.
+        **kwargs: More of them.
+
+    Shapes:
+        (N, 2 * backbone_inchannels, H, W) in; logits of (N, out_channels, H, W) out of :meth:`encode_decode`.
+    """
+
+    def __init__(self, *args: Any, backbone_inchannels: int = 3, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.backbone_inchannels = backbone_inchannels
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
+        """Average the logits of overlapping windows.
+
+        Beside the image it needs the memory of the logits, their counts and one window; the last windows
+        are moved inwards, and an image smaller than a window is one window.
+
+        Args:
+            inputs: A batch, (N, C, H, W).
+            batch_img_metas: What is known about each pair; not changed.
+
+        Returns:
+            Logits of shape (N, out_channels, H, W).
+
+        Raises:
+            UserError: without a size and a stride of the windows, or for a stride that leaves gaps between them.
+        """
+        if missing := sorted({'crop_size', 'stride'} - self.test_cfg.keys()):
+            raise UserError(
+                f"model.test_cfg has mode='slide' without {' and '.join(missing)}: add such a pair, as (256, 256)"
+            )
+        (crop_h, crop_w), (stride_h, stride_w) = self.test_cfg['crop_size'], self.test_cfg['stride']
+        if stride_h > crop_h or stride_w > crop_w:
+            raise UserError(
+                f'windows of {crop_h} x {crop_w} pixels every {stride_h} x {stride_w} leave gaps: '
+                'give model.test_cfg a stride of at most its crop_size'
+            )
+        n, _, h, w = inputs.shape
+        logits = inputs.new_zeros(n, self.out_channels, h, w)
+        counts = inputs.new_zeros(h, w)
+        for top in _starts(h, crop_h, stride_h):
+            for left in _starts(w, crop_w, stride_w):
+                rows, columns = slice(top, top + crop_h), slice(left, left + crop_w)
+                window = inputs[..., rows, columns]
+                metas = [{**meta, 'img_shape': window.shape[2:]} for meta in batch_img_metas]
+                logits[..., rows, columns] += self.encode_decode(window, metas)
+                counts[rows, columns] += 1
+        return logits.div_(counts)
+
+
+def _starts(size: int, crop: int, stride: int) -> list[int]:
+    """First indices of windows that cover ``size`` pixels, each inside it if it fits."""
+    last = max(size - crop, 0)
+    return [*range(0, last, stride), last]

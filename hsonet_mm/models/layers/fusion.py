@@ -1,0 +1,51 @@
+"""How the maps of two dates become one."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['FUSIONS', 'Fusion', 'fusion']
+
+
+class Fusion(NamedTuple):
+    """A fusion of the dates.
+
+    Attributes:
+        factor: channels of the result for one channel of a date.
+        join: maps of date 1 and date 2, (N, C, H, W) each, to (N, factor C, H, W).
+    """
+
+    factor: int
+    join: Callable[[Tensor, Tensor], Tensor]
+
+
+FUSIONS = {
+    'concat': Fusion(2, lambda t1, t2: torch.cat([t1, t2], dim=1)),
+    'sum': Fusion(1, lambda t1, t2: t1 + t2),
+    'diff': Fusion(1, lambda t1, t2: t2 - t1),
+    'abs_diff': Fusion(1, lambda t1, t2: (t1 - t2).abs()),
+    'both': Fusion(2, lambda t1, t2: torch.cat([(t1 - t2).abs(), t1 + t2], dim=1)),
+}
+"""By name; those of Open-CD's ``FeatureFusionNeck``, and ``both`` for |t1 - t2| beside t1 + t2 [choice]."""
+
+
+def fusion(name: str, owner: object, choices: Sequence[str]) -> Fusion:
+    """The fusion of a name.
+
+    Args:
+        name: one of `choices`.
+        owner: who asks, for the message.
+        choices: what makes sense there.
+
+    Raises:
+        UserError: for another name.
+    """
+    if name not in choices:
+        raise UserError(
+            f'{type(owner).__name__} cannot fuse the dates by {name!r}: choose one of {", ".join(choices)}'
+        )
+    return FUSIONS[name]
