@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip('rasterio')
 from hsonet_mm.cli import run_tool
 from hsonet_mm.errors import UserError
 from hsonet_mm.index import Scene

@@ -30,6 +30,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 import hsonet_mm
+from hsonet_mm import host_imports
 from hsonet_mm.models import VFPN, EOLoss, FSAssociationHead
 from hsonet_mm.opencd import compat
 
@@ -245,7 +246,7 @@ def test_checkpoint_with_code_is_refused_by_mmengine(load, tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(
-    not isinstance(sys.modules.get('mmcv._ext'), compat._CompiledOps), reason='mmcv has its operators'
+    not isinstance(sys.modules.get('mmcv._ext'), host_imports._CompiledOps), reason='mmcv has its operators'
 )
 def test_compiled_operators_say_what_is_missing():
     import mmcv.ops
@@ -351,7 +352,7 @@ def test_tools_run_by_our_runner(tool, name, opencd, tool_env, tiny_data, tmp_pa
 
 
 @pytest.mark.skipif(
-    not isinstance(sys.modules.get('mmcv._ext'), compat._CompiledOps), reason='mmcv has its operators'
+    not isinstance(sys.modules.get('mmcv._ext'), host_imports._CompiledOps), reason='mmcv has its operators'
 )
 def test_without_the_runner_a_tool_stops_with_mmcv_lite(opencd, run_tool):
     """Why there is a runner."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip('rasterio')
 from hsonet_mm.cli import run_tool
 from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile
 from hsonet_mm.errors import UserError
