@@ -1,6 +1,6 @@
 """Every command and every piece of Python in the blocks of README.md and docs/, run as it is written there.
 
-A block of YAML is a file, whose name stands in its first line.
+A block of YAML is a file, whose name stands in its first line; a block of text is what a command prints.
 
 What a test cannot have stands in three tables, each entry with its reason; what is in none of them is run. A command
 that is added to a document is therefore run by the next test, or the test is red.
@@ -36,6 +36,7 @@ from rasterio.transform import from_origin
 from hsonet_mm import cli
 from hsonet_mm.commands import export as command
 from hsonet_mm.demo.generate import generate
+from hsonet_mm.engine.trackers import TRACKERS
 from hsonet_mm.export.graph import trace
 from hsonet_mm.images import read_image
 
@@ -52,7 +53,11 @@ NOT_RUN = [
     (r'^pip install ', 'installs packages; `make test` does so before every test'),
     (r'^make ', 'installs packages, and runs these tests; test_demo_run.py runs the demo'),
     (r'^torchrun ', 'test_training.py trains in two processes'),
-    (r'^python tools/\w+\.py /path/to/hsonet_mm/', "Open-CD's own tools; test_opencd.py runs them"),
+    (r'^git clone ', 'downloads Open-CD'),
+    (r'^python3 -m venv ', 'an environment of its own; that of `make test-opencd` is made so'),
+    (r'^python -c "import hsonet_mm; import opencd', 'needs Open-CD; test_opencd.py imports both'),
+    (r'^import hsonet_mm.*\nfrom opencd', 'needs Open-CD; test_opencd.py predicts with its inferencer'),
+    (r'^python (-m hsonet_mm\.opencd )?open-cd/', "Open-CD's own tools; test_opencd.py runs them"),
     (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
     (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
     (r'^hsonet export .*--int8', 'a network of two iterations is not fit for 8 bits; test_quantize.py'),
@@ -146,7 +151,7 @@ def snippets(path):
 
 def commands(snippet):
     """The commands of a block of shell, each on a line; or all of a block of Python."""
-    if snippet.language == 'yaml':
+    if snippet.language in ('yaml', 'text'):
         return []
     if snippet.language == 'python':
         return [Command(f'{snippet.document}:{snippet.line}', snippet.text)]
@@ -289,7 +294,7 @@ def adapted(text):
 
 def test_documents_hold_commands():
     assert {path.stem for path in DOCUMENTS[1:]} >= {'leaderboard', 'onnx', 'opencd', 'results', 'sizes'}
-    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python', 'yaml'}
+    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python', 'yaml', 'text'}
     assert sum(bool(adapted(text)) for text in COMMANDS) >= 20
 
 
@@ -356,8 +361,18 @@ def test_options():
     ours = ''.join(
         path.read_text() for part in ('hsonet_mm', 'tools') for path in (ROOT / part).rglob('*.py')
     )
-    foreign = {'--help', '--no-deps', '--force-reinstall', '--nproc_per_node', '--resolution'}
-    names = named(r'(?<![\w-])--[a-z_-]+')
+    ours += ''.join(f"'--{package}'" for package in TRACKERS)
+    foreign = {
+        '--help',
+        '--no-deps',
+        '--force-reinstall',
+        '--nproc-per-node',
+        '--nproc_per_node',
+        '--resolution',
+    }
+    foreign |= {'--ipc', '--shm-size'}  # of Docker
+    foreign |= {'--not-show', '--output-dir'}  # of Open-CD's tools
+    names = named(r'(?<![\w-])--[a-z0-9_-]+')
     assert [name for name in names if f"'{name[1]}'" not in ours and name[1] not in foreign] == []
 
 
