@@ -177,6 +177,32 @@ def test_our_config_trains_and_resumes_with_opencds_tool(trained):
     assert sum(shares) == pytest.approx(1, abs=1e-4)
 
 
+def test_opencds_tool_runs_our_loop_sampler_and_checkpoint_hook(opencd, run_tool, tiny_data, tmp_path):
+    """A training resumed at iteration 2 ends in the same weights, and each checkpoint has its threshold."""
+    config = ROOT / 'configs' / 'hsonet_levir.py'
+    settings = [*options(tiny_data, config, 4), 'train_cfg.val_interval=2', 'randomness.seed=3']
+    whole, resumed = tmp_path / 'whole', tmp_path / 'resumed'
+    train = (opencd / 'tools' / 'train.py', config, '--work-dir')
+    done = run_tool(*train, whole, *settings)
+    assert done.returncode == 0, done.stderr
+    resumed.mkdir()
+    shutil.copy(whole / 'iter_2.pth', resumed)
+    (resumed / 'last_checkpoint').write_text(str(resumed / 'iter_2.pth'))
+    done = run_tool(*train, resumed, '--resume', *settings)
+    assert done.returncode == 0, done.stderr
+    assert sorted(records(resumed)) == [3, 4]
+    ends = [torch.load(folder / 'iter_4.pth', weights_only=True) for folder in (whole, resumed)]
+    assert ends[0]['state_dict'].keys() == ends[1]['state_dict'].keys()
+    for name, weight in ends[0]['state_dict'].items():
+        torch.testing.assert_close(ends[1]['state_dict'][name], weight, rtol=0, atol=0)
+    thresholds = [end['meta']['val_threshold'] for end in ends]
+    assert thresholds[0] == thresholds[1]
+    assert thresholds[0]['iter'] == 4
+    (best,) = whole.glob('best_changed_f1_iter_*.pth')
+    threshold = torch.load(best, weights_only=True)['meta']['val_threshold']
+    assert best.stem.endswith(f'_{threshold["iter"]}')
+
+
 def test_our_checkpoint_holds_no_code(trained):
     content = torch.load(trained / 'iter_10.pth', map_location='cpu', weights_only=True)
     assert content['meta']['iter'] == 10
