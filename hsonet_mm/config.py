@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
+from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
 
 __all__ = [
@@ -53,6 +55,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='how several processes were started (pytorch: by torchrun)',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_reading_arguments(parser, 'as in the config')
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
@@ -99,6 +102,8 @@ def load_config(args: argparse.Namespace) -> Config:
             if cfg.get(loader) is not None:
                 cfg[loader].dataset.data_root = args.data_root
     declare_labels(cfg, args)
+    reading, _ = reading_of(args).over(config_reading(cfg))
+    set_reading(cfg, reading)
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)

@@ -16,6 +16,7 @@ from hsonet_mm.datasets import (
 )
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.labels import RawLabel, classes_of, survey_labels
 
 SIZE = (12, 16)
@@ -238,25 +239,38 @@ class TestLoadImages:
         with pytest.raises(UserError, match=r'a.png has 12 x 16 pixels.*b.png has 12 x 17'):
             load(save(photo(), tmp_path / 'a.png'), save(photo(size=(12, 17)), tmp_path / 'b.png'))
 
-    def test_more_bands_or_bits(self, tmp_path):
+    def test_other_depths_than_the_first_date(self, tmp_path):
         good = save(photo(), tmp_path / 'good.png')
-        alpha = np.concatenate([photo(), photo()[..., :1]], axis=2)
         deep_colours = tmp_path / 'deep.png'
         deep_colours.write_bytes(png_16_bit_rgb())
-        cmyk = tmp_path / 'cmyk.tif'
-        Image.new('CMYK', SIZE[::-1]).save(cmyk)
-        hidden = tmp_path / 'hidden.tif'
-        Image.fromarray(photo()).convert('RGBX').save(hidden)  # Pillow shows three bands of four
         for path in (
-            hidden,
-            save(alpha, tmp_path / 'alpha.png'),
             save(np.full(SIZE, 4000, np.uint16), tmp_path / 'deep_grey.tif'),
             save(np.full(SIZE, 0.5, np.float32), tmp_path / 'float.tif'),
             deep_colours,
-            cmyk,
         ):
-            with pytest.raises(UserError, match=rf'{path.name} has .*convert it to an 8-bit image'):
+            with pytest.raises(UserError, match=rf'good\.png holds uint8 and .*{path.name} .* values'):
                 load(good, path)
+
+    def test_no_data_is_ignored_in_the_label(self, tmp_path):
+        """What is transparent in one date, or nodata in the other one, is 0 in both and 255 in the label."""
+        alpha = np.full((*SIZE, 1), 255, np.uint8)
+        alpha[:10] = 0
+        declared = photo()
+        declared[:, :7] = 9
+        paths = [
+            save(np.concatenate([photo(), alpha], axis=2), tmp_path / 'a.png'),
+            save(declared, tmp_path / 'b.png'),
+        ]
+        label = save(np.full(SIZE, 255, np.uint8), tmp_path / 'label.png')
+        results = {'img_path': [str(path) for path in paths], 'reading': Reading.make(nodata=9)}
+        results |= {'seg_map_path': str(label), 'seg_fields': []}
+        results = MultiImgLoadAnnotations()(MultiImgLoadImageFromFile()(results))
+        invalid = np.zeros(SIZE, bool)
+        invalid[:10] = invalid[:, :7] = True
+        assert np.array_equal(results['gt_seg_map'], np.where(invalid, 255, 1))
+        for image in results['img']:
+            assert not image[invalid].any()
+            assert np.array_equal(image[~invalid], photo()[~invalid])
 
 
 def png_16_bit_rgb() -> bytes:

@@ -104,7 +104,7 @@ def expected(t1, t2):
 def test_onnx_predicts_arrays_paths_and_lists(model, tmp_path):
     detector = ChangeDetector.from_onnx(model, threads=1)
     t1, t2 = image(1), image(2)
-    prediction = detector.predict(t1, t2)
+    prediction = detector.predict(t1, t2, channel_order='bgr')
     assert prediction.probs.dtype == np.float32
     assert prediction.mask.dtype == bool
     np.testing.assert_allclose(prediction.probs, expected(t1, t2), atol=1e-6)
@@ -115,14 +115,16 @@ def test_onnx_predicts_arrays_paths_and_lists(model, tmp_path):
     paths = tmp_path / 'a.png', str(tmp_path / 'b.png')
     np.testing.assert_array_equal(detector.predict(*paths).probs, prediction.probs)
     others = image(3, 5, 1), image(4, 5, 1)
-    both = detector.predict([paths[0], others[0]], [t2, others[1]])
+    both = detector.predict([paths[0], others[0]], [t2, others[1]], channel_order='bgr')
     np.testing.assert_array_equal(both[0].probs, prediction.probs)
     np.testing.assert_allclose(both[1].probs, expected(*others), atol=1e-6)
 
 
 def test_probs_of_a_batch(model):
     t1, t2 = np.stack([image(1), image(2), image(3)]), np.stack([image(4), image(5), image(6)])
-    np.testing.assert_allclose(ChangeDetector.from_onnx(model).probs(t1, t2), expected(t1, t2), atol=1e-6)
+    np.testing.assert_allclose(
+        ChangeDetector.from_onnx(model).probs(t1, t2, channel_order='bgr'), expected(t1, t2), atol=1e-6
+    )
 
 
 def test_onnx_says_what_it_is(model):
@@ -143,14 +145,17 @@ def test_threshold_given_calibrated_or_the_models_own(model):
     given = ChangeDetector.from_onnx(model, threshold=0.9)
     assert (given.threshold, given.threshold_source) == (0.9, 'given')
     pair = image(1), image(2)
-    p = own.predict(*pair).probs.astype(float).clip(1e-6, 1 - 1e-6)
+    p = own.predict(*pair, channel_order='bgr').probs.astype(float).clip(1e-6, 1 - 1e-6)
     softer = 1 / (1 + np.sqrt((1 - p) / p))  # T = 2
     for one in (calibrated, given):
-        prediction = one.predict(*pair)
+        prediction = one.predict(*pair, channel_order='bgr')
         inner = (p > 1e-4) & (p < 1 - 1e-4)
         np.testing.assert_allclose(prediction.probs[inner], softer[inner], atol=1e-6)
         np.testing.assert_array_equal(prediction.mask, prediction.probs > np.float32(one.threshold))
-    assert calibrated.predict(*pair).mask.sum() != own.predict(*pair).mask.sum()
+    assert (
+        calibrated.predict(*pair, channel_order='bgr').mask.sum()
+        != own.predict(*pair, channel_order='bgr').mask.sum()
+    )
 
 
 def test_temperature_keeps_order_and_ends():
@@ -260,20 +265,20 @@ def test_bad_arguments(model, monkeypatch):
 )
 def test_bad_images(model, t1, t2, sentence):
     with pytest.raises(UserError, match=sentence):
-        ChangeDetector.from_onnx(model).predict(t1, t2)
+        ChangeDetector.from_onnx(model).predict(t1, t2, channel_order='bgr')
 
 
 def test_a_model_of_one_tile_size(tmp_path):
     detector = ChangeDetector.from_onnx(write_onnx(tmp_path / 'tiles.onnx', tile_size=16))
-    assert detector.predict(image(1, 16, 16), image(2, 16, 16)).mask.shape == (16, 16)
+    assert detector.predict(image(1, 16, 16), image(2, 16, 16), channel_order='bgr').mask.shape == (16, 16)
     with pytest.raises(UserError, match='takes 16 x 16 pixels and got 20 x 16'):
-        detector.predict(image(1, 16, 20), image(2, 16, 20))
+        detector.predict(image(1, 16, 20), image(2, 16, 20), channel_order='bgr')
 
 
 def test_a_diverged_model_is_named(tmp_path):
     detector = ChangeDetector.from_onnx(write_onnx(tmp_path / 'nan.onnx', divisor=float('nan')))
     with pytest.raises(UserError, match='NaN'):
-        detector.predict(image(1), image(2))
+        detector.predict(image(1), image(2), channel_order='bgr')
 
 
 def test_open_detector(model, trained):
@@ -304,8 +309,8 @@ def test_checkpoint_with_a_sidecar(trained):
     assert (
         other.versions['config'] != plain.versions['config']
     )  # so that scenes of the one are not taken for the other's
-    probs = plain.probs(*pair)
-    single = plain.predict(pair[0][1], pair[1][1])
+    probs = plain.probs(*pair, channel_order='bgr')
+    single = plain.predict(pair[0][1], pair[1][1], channel_order='bgr')
     np.testing.assert_allclose(probs[1], single.probs, atol=1e-6)
     write_sidecar(checkpoint)
     try:
@@ -313,7 +318,9 @@ def test_checkpoint_with_a_sidecar(trained):
     finally:
         sidecar_of(checkpoint).unlink()
     assert calibrated.threshold_source == 'calibrated (tiny.pth.calibration.json)'
-    np.testing.assert_allclose(calibrated.probs(*pair), apply_temperature(probs, 2.0), atol=1e-6)
+    np.testing.assert_allclose(
+        calibrated.probs(*pair, channel_order='bgr'), apply_temperature(probs, 2.0), atol=1e-6
+    )
 
 
 def current_scope():
@@ -326,11 +333,11 @@ def test_two_detectors_share_nothing(trained):
     before = current_scope()
     first = ChangeDetector.from_checkpoint(*trained)
     pair = image(1, 32, 32), image(2, 32, 32)
-    answer = first.predict(*pair).probs
+    answer = first.predict(*pair, channel_order='bgr').probs
     second = ChangeDetector.from_checkpoint(*trained, threshold=0.9)
     torch.nn.init.constant_(second.model.network.decode_head.conv_seg.bias, 9)
     assert current_scope() == before
-    np.testing.assert_array_equal(first.predict(*pair).probs, answer)
+    np.testing.assert_array_equal(first.predict(*pair, channel_order='bgr').probs, answer)
     assert first.threshold == 0.5
 
 

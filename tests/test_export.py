@@ -107,8 +107,8 @@ def test_same_probabilities_at_any_size(exported):
     spread = []
     for n, shape in enumerate([(1, 64, 64), (2, 33, 97), (3, 20, 31), (1, 1, 1), (1, 1, 70), (1, 160, 96)]):
         t1, t2 = images(2 * n, *shape), images(2 * n + 1, *shape)
-        probs = detector.probs(t1, t2)
-        np.testing.assert_allclose(probs, expected.probs(t1, t2), atol=1e-4)
+        probs = detector.probs(t1, t2, channel_order='bgr')
+        np.testing.assert_allclose(probs, expected.probs(t1, t2, channel_order='bgr'), atol=1e-4)
         spread.append(probs.std())
     assert max(spread) > 0.05  # the comparison says nothing about constants
     assert (detector.threshold, detector.threshold_source) == (
@@ -151,7 +151,7 @@ def test_the_graph_takes_raw_bands(exported):
     )
     t1, t2 = images(1, 1, 40, 50), images(2, 1, 40, 50)
     bands = bands_of(t1, t2)
-    expected = ChangeDetector.from_onnx(exported[2]).probs(t1, t2)
+    expected = ChangeDetector.from_onnx(exported[2]).probs(t1, t2, channel_order='bgr')
     # as Deepness does it: float32(bytes / 255), then (x - mean) / std with the deviation of the metadata
     deepness = np.float32(bands / 255) / np.float32(1 / 255)
     for given in (bands, deepness.astype(np.float32)):
@@ -166,14 +166,14 @@ def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
     detector = ChangeDetector.from_onnx(path)
     assert (detector.threshold, detector.threshold_source) == (0.3, 'given on export')
     t1, t2 = images(1, 2, 48, 48), images(2, 2, 48, 48)
-    expected = ChangeDetector.from_checkpoint(config, checkpoint).probs(t1, t2)
-    np.testing.assert_allclose(detector.probs(t1, t2), expected, atol=1e-4)
-    swapped = detector.probs(t1[..., ::-1], t2[..., ::-1])
+    expected = ChangeDetector.from_checkpoint(config, checkpoint).probs(t1, t2, channel_order='bgr')
+    np.testing.assert_allclose(detector.probs(t1, t2, channel_order='bgr'), expected, atol=1e-4)
+    swapped = detector.probs(t1[..., ::-1], t2[..., ::-1], channel_order='bgr')
     assert abs(swapped - expected).max() > 1e-2  # the order of the bands matters
     shape = onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape
     assert shape == ['batch', 6, 48, 48]
     with pytest.raises(UserError, match='takes 48 x 48 pixels'):
-        detector.predict(t1[0, :40], t2[0, :40])
+        detector.predict(t1[0, :40], t2[0, :40], channel_order='bgr')
 
 
 def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
@@ -189,7 +189,7 @@ def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
     for shape in ((2, 37, 50), (1, 64, 96)):  # the second one needs no padding
         t1, t2 = images(1, *shape), images(2, *shape)
         probs = module(torch.from_numpy(bands_of(t1, t2))).detach()[:, 0].numpy()
-        np.testing.assert_allclose(probs, expected.probs(t1, t2), atol=1e-5)
+        np.testing.assert_allclose(probs, expected.probs(t1, t2, channel_order='bgr'), atol=1e-5)
     assert json.loads(json.loads(extra[formats.EXTRA_FILE])['hsonet_mm'])['threshold'] == 0.42
 
 
@@ -249,8 +249,8 @@ def test_a_difference_is_refused(trained, tmp_path, monkeypatch, offset):
         def __init__(self, _):
             self.detector = ChangeDetector.from_checkpoint(*trained)
 
-        def probs(self, t1, t2):
-            return self.detector.probs(t1, t2) + np.float32(offset)
+        def probs(self, t1, t2, channel_order):
+            return self.detector.probs(t1, t2, channel_order=channel_order) + np.float32(offset)
 
     monkeypatch.setattr(command, 'ProgramModel', Off)
     target = tmp_path / 'model.pt2'
@@ -322,7 +322,7 @@ def test_what_is_traced_is_the_detector(trained):
     t1, t2 = images(1, 2, 37, 50), images(2, 2, 37, 50)
     with torch.no_grad():
         probs = PairToProbs(detector.model.network)(torch.from_numpy(bands_of(t1, t2)))
-    np.testing.assert_allclose(probs[:, 0], detector.probs(t1, t2), atol=1e-5)
+    np.testing.assert_allclose(probs[:, 0], detector.probs(t1, t2, channel_order='bgr'), atol=1e-5)
 
 
 def test_normalisation_without_mean(trained):

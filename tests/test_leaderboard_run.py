@@ -28,7 +28,7 @@ from mmseg.structures import SegDataSample
 from hsonet_mm import workers
 from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets import loading
-from hsonet_mm.datasets.loading import read_image, read_label
+from hsonet_mm.datasets.loading import read_image, read_label, to_bgr
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
@@ -362,7 +362,7 @@ def predict_split(out, root, split):
     """Names, probabilities and labels of a split, without MMEngine's loaders and loops."""
     model = best_model(out)
     for path in sorted((root / split / 'A').iterdir()):
-        t1, t2 = (read_image(str(root / split / date / path.name)) for date in 'AB')
+        t1, t2 = (to_bgr(read_image(str(root / split / date / path.name)).values) for date in 'AB')
         label = read_label(str(root / split / 'label' / path.name))[0] > 0
         sample = SegDataSample(metainfo={'ori_shape': label.shape, 'img_shape': label.shape})
         inputs = torch.from_numpy(np.dstack([t1, t2])).permute(2, 0, 1)

@@ -123,7 +123,7 @@ def test_prediction_is_the_models(models, name):
     """The same as the bare network on a padded, normalised RGB batch."""
     config, checkpoint = models[name]
     t1, t2 = image(1), image(2)
-    prediction = load(config, checkpoint).predict(t1, t2)
+    prediction = load(config, checkpoint).predict(t1, t2, channel_order='bgr')
 
     model = build(config)
     model.load_state_dict(torch.load(checkpoint)['state_dict'])
@@ -153,7 +153,7 @@ def test_folders(detector, folders, capsys):
     assert sorted(path.name for path in out.iterdir()) == [
         f'{n}_{kind}.png' for n in range(3) for kind in kinds
     ]
-    prediction = detector.predict(read(t1 / '0.png'), read(t2 / '0.png'))
+    prediction = detector.predict(read(t1 / '0.png'), read(t2 / '0.png'), channel_order='bgr')
     mask, prob, overlay = (read(out / f'0_{kind}.png') for kind in ('mask', 'prob', 'overlay'))
     assert mask.dtype == prob.dtype == np.uint8
     assert mask.shape == prob.shape == (50, 70)
@@ -209,27 +209,29 @@ def test_overlay_marks_only_changed_regions():
 
 
 def test_threshold(models):
-    probs = load(*models['hsonet']).predict(image(1), image(2)).probs
+    probs = load(*models['hsonet']).predict(image(1), image(2), channel_order='bgr').probs
     for threshold in (0.2, 0.5, 0.7):
-        prediction = load(*models['hsonet'], threshold=threshold).predict(image(1), image(2))
+        prediction = load(*models['hsonet'], threshold=threshold).predict(
+            image(1), image(2), channel_order='bgr'
+        )
         np.testing.assert_array_equal(prediction.mask, probs > np.float32(threshold))
 
 
 def test_window(models):
     """Sliding with a window as large as the image is whole; a smaller one sees another scene."""
     t1, t2 = image(1, 64, 64), image(2, 64, 64)
-    whole = load(*models['hsonet'], window='whole').predict(t1, t2).probs
-    slide = load(*models['hsonet'], window=(64, 48)).predict(t1, t2).probs
+    whole = load(*models['hsonet'], window='whole').predict(t1, t2, channel_order='bgr').probs
+    slide = load(*models['hsonet'], window=(64, 48)).predict(t1, t2, channel_order='bgr').probs
     np.testing.assert_allclose(slide, whole, atol=1e-6)
-    small = load(*models['hsonet'], window=(32, 32)).predict(t1, t2).probs
+    small = load(*models['hsonet'], window=(32, 32)).predict(t1, t2, channel_order='bgr').probs
     assert abs(small - whole).max() > 1e-3
-    corner = load(*models['hsonet']).predict(t1[:32, :32], t2[:32, :32]).probs
+    corner = load(*models['hsonet']).predict(t1[:32, :32], t2[:32, :32], channel_order='bgr').probs
     np.testing.assert_allclose(small[:32, :32], corner, atol=1e-5)
 
 
 def test_cfg_options(models):
     options = {'model.decode_head.threshold': 0.6}
-    prediction = load(*models['hsonet'], cfg_options=options).predict(image(1), image(2))
+    prediction = load(*models['hsonet'], cfg_options=options).predict(image(1), image(2), channel_order='bgr')
     np.testing.assert_array_equal(prediction.mask, prediction.probs > np.float32(0.6))
 
 
@@ -259,7 +261,6 @@ BAD_IMAGES = {
     'text': lambda path: path.write_text('hello'),
     'sizes': lambda path: cv2.imwrite(str(path), image(1, 50, 71)),
     'sixteen bits': lambda path: cv2.imwrite(str(path), image(1).astype(np.uint16) * 200),
-    'four bands': lambda path: cv2.imwrite(str(path), np.dstack([image(1), image(2)[..., 0]])),
 }
 
 
@@ -395,14 +396,14 @@ def test_bad_configs(models, tmp_path):
 
 def test_arrays_of_two_sizes(detector):
     with pytest.raises(UserError, match='70 x 50 and 70 x 40'):
-        detector.predict(image(1), image(1, 40))
+        detector.predict(image(1), image(1, 40), channel_order='bgr')
 
 
 def test_a_diverged_model_is_named(models):
     detector = load(*models['hsonet'])
     torch.nn.init.constant_(detector.model.network.decode_head.conv_seg.bias, float('nan'))
     with pytest.raises(UserError, match='NaN'):
-        detector.predict(image(1), image(2))
+        detector.predict(image(1), image(2), channel_order='bgr')
 
 
 def test_too_little_memory(models, monkeypatch):
@@ -412,7 +413,7 @@ def test_too_little_memory(models, monkeypatch):
     detector = load(*models['hsonet'])
     monkeypatch.setattr(detector.model.network, 'test_step', fail)
     with pytest.raises(UserError, match='--mode slide'):
-        detector.predict(image(1), image(2))
+        detector.predict(image(1), image(2), channel_order='bgr')
 
 
 def test_command(models, folders, capsys):

@@ -640,12 +640,11 @@ def grey_alpha(value):
         ),
         ('label', np.maximum(mask(3), mask(30, high=1)), 'holds the values 0, 1, 255: .*--changed-values'),
         ('label', picture(3), r'label/x\.png is a colour image'),
-        ('A', grey_alpha(100), r'A/x\.png has an extra band that is not opaque'),
-        ('B', np.zeros((64, 64), np.uint16), r'B/x\.png has pixels of type I;16'),
+        ('B', np.zeros((64, 64), np.uint16), r'A/x\.png holds uint8 and train/B/x\.png uint16 values'),
         ('B', picture(3, 64, 60), r'sizes of the pair differ \(A 64x64, B 60x64, label 64x64\)'),
         ('label', mask(3, 60, 64), r'sizes of the pair differ \(A 64x64, B 64x64, label 64x60\)'),
     ],
-    ids=['mid-range', 'classes', '0, 1, 255', 'colour', 'bands', '16 bit', 'sizes', 'label size'],
+    ids=['mid-range', 'classes', '0, 1, 255', 'colour', '16 bit', 'sizes', 'label size'],
 )
 def test_bad_files(tmp_path, role, array, message):
     add_scene(tmp_path / 's/train', 'x', 3)
@@ -655,20 +654,11 @@ def test_bad_files(tmp_path, role, array, message):
     assert list(tmp_path.iterdir()) == [tmp_path / 's']
 
 
-def test_16_bit_colour_and_additional_bands_are_noticed(tmp_path):
+def test_depths_that_differ_are_noticed(tmp_path):
     add_scene(tmp_path / 's/train', 'x', 3)
     path = tmp_path / 's/train/A/x.png'
     cv2.imwrite(str(path), picture(3).astype(np.uint16) * 257)
-    with pytest.raises(UserError, match=r'A/x\.png has 16 bits a band'):
-        prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
-    path.unlink()
-    Image.fromarray(picture(3)).convert('RGBX').save(
-        path.with_suffix('.tif')
-    )  # Pillow shows three bands of four
-    with pytest.raises(UserError, match=r'A/x\.tif has 4 bands'):
-        prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
-    cv2.imwrite(str(path.with_suffix('.tif')), picture(3).astype(np.float32))
-    with pytest.raises(UserError, match=r'A/x\.tif cannot be read as an image \(it is damaged, or of a type'):
+    with pytest.raises(UserError, match=r'A/x\.png holds uint16 and train/B/x\.png uint8 values'):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
 
 
@@ -697,16 +687,14 @@ def test_truncated_image_leaves_nothing_behind(tmp_path, official, suffix):
 
 def test_raster_beyond_the_limit_is_refused_and_pillows_own_limit_comes_back(tmp_path, scenes, monkeypatch):
     before = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr('hsonet_mm.preparation.rasters._MAX_PIXELS', 64 * 64 - 2)
+    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 - 2)
     with pytest.raises(UserError, match='has more than 4094 pixels'):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_large_rasters_give_no_warning(tmp_path, scenes, monkeypatch, recwarn):
-    monkeypatch.setattr(
-        'hsonet_mm.preparation.rasters._MAX_PIXELS', 64 * 64 + 2
-    )  # Pillow warns above half of it
+    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 + 2)  # Pillow warns above half of it
     prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
     assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
 

@@ -38,7 +38,7 @@ from hsonet_mm.commands import export as command
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.engine.trackers import TRACKERS
 from hsonet_mm.export.graph import trace
-from hsonet_mm.images import read_image
+from hsonet_mm.images import read_pixels
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / 'docs/leaderboards/README.md']
@@ -191,7 +191,7 @@ def sandbox(tmp_path_factory, repo):
     for date, name in (('A', 'before'), ('B', 'after')):
         first = min((data / 'test' / date).iterdir())
         shutil.copy(first, folder / f'{name}.png')
-        image = np.tile(read_image(str(first)), (2, 3, 1))[:, :600, ::-1].transpose(2, 0, 1)
+        image = np.tile(read_pixels(str(first)).values, (2, 3, 1))[:, :600].transpose(2, 0, 1)
         profile = {
             'driver': 'GTiff', 'count': 3, 'height': 512, 'width': 600, 'dtype': 'uint8',
             'crs': 'EPSG:32633', 'transform': from_origin(500_000, 5_000_000, 0.5, 0.5),

@@ -20,6 +20,7 @@ from rasterio.transform import from_gcps, from_origin
 from hsonet_mm import ChangeDetector
 from hsonet_mm.commands import scene as command
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 
@@ -44,11 +45,16 @@ def write(path, image=None, **profile):
 
 
 def fake(probs=None):
-    def same(t1, t2):
+    def same(t1, t2, **_):
         return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
 
     return SimpleNamespace(
-        probs=probs or same, threshold=0.5, threshold_source='given', name='fake', versions={}
+        probs=probs or same,
+        threshold=0.5,
+        threshold_source='given',
+        name='fake',
+        versions={},
+        reading=Reading(),
     )
 
 
@@ -114,6 +120,12 @@ def palette(_, after):
     write(after, np.zeros((1, 300, 300), np.uint8), photometric='PALETTE')
     with rasterio.open(after, 'r+') as dataset:
         dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
+
+
+def test_palette_is_expanded(tmp_path, pair):
+    palette(*pair)
+    result = detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
+    assert result.summary['changed_pixels'] == 0  # black against 90
 
 
 def floats_with_nan(_, after):
@@ -197,10 +209,9 @@ BAD = [
     (truncated_pixels, 'cannot be read'),
     (damaged_pixels, 'cannot be read at row'),
     (zero_bands, 'no bands|cannot be read as a raster'),
-    (one_band, '1 band and does not say which are red, green and blue: name them, as --bands 1,1,1'),
-    (eight_bands, '8 bands and does not say'),
-    (palette, 'colour table'),
-    (floats_with_nan, 'float32 values .* convert both dates with one range'),
+    (one_band, 'has 3 bands and .* 1: name those of both dates by --bands'),
+    (eight_bands, '8 bands of uint8 and does not say'),
+    (floats_with_nan, 'uint8 and .*float32 values: .*--stretch 2%,98%'),
     (complex_values, 'complex64 values'),
     (other_type, 'uint8 and .*uint16'),
     (no_crs, 'no coordinate reference system'),
@@ -231,17 +242,19 @@ def test_bad_rasters(tmp_path, pair, spoil, sentence):
     assert not out.exists() or not list(out.iterdir())  # no result, and nothing to go on with
 
 
-@pytest.mark.parametrize('bands', [(1, 2), (0, 1, 2), (1, 2, 4), (1, 2, 3, 3)])
+@pytest.mark.parametrize('bands', [(1, 2), (1, 2, 4), (1, 2, 3, 3)])
 def test_bad_bands(tmp_path, pair, bands):
-    options = SceneOptions(bands=bands)
-    with pytest.raises(UserError, match=r'has 3 bands, so --bands .* give three numbers'):
+    options = SceneOptions(reading=Reading(bands))
+    with pytest.raises(
+        UserError, match=r'has 3 bands of uint8, so --bands .* give numbers|takes 3 bands a date, not'
+    ):
         detect_scene(fake(), *pair, tmp_path / 'change.tif', options)
 
 
 def test_bad_bands_of_one(tmp_path, pair):
     one_band(*pair)
-    with pytest.raises(UserError, match=r'has 1 band, so --bands 1,2,3 cannot be .* give 1,1,1$'):
-        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(bands=(1, 2, 3)))
+    with pytest.raises(UserError, match=r'has 1 band of uint8, so --bands 1,2,3 cannot be .* give 1,1,1$'):
+        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(reading=Reading((1, 2, 3))))
 
 
 def test_other_number_of_bands(tmp_path, pair):
@@ -260,12 +273,12 @@ def test_one_choice_of_bands_that_contradicts_one_file(tmp_path, pair):
         dataset.colorinterp = [ColorInterp.undefined] * 4
     sentence = r'before\.tif says that its red, green and blue are 1,2,3, .* --bands, as 1,2,3/3,2,1$'
     with pytest.raises(UserError, match=sentence):
-        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(bands=(3, 2, 1)))
+        detect_scene(fake(), *pair, tmp_path / 'change.tif', SceneOptions(reading=Reading((3, 2, 1))))
 
 
 @pytest.mark.parametrize('change', ['removed', 'replaced'])
 def test_file_that_changes_while_it_is_read(tmp_path, pair, change):
-    def probs(t1, _):
+    def probs(t1, _, **__):
         if change == 'removed':
             pair[1].unlink(missing_ok=True)
         else:
@@ -279,7 +292,7 @@ def test_file_that_changes_while_it_is_read(tmp_path, pair, change):
 
 @pytest.mark.parametrize('value', [np.nan, -0.1, 1.5])
 def test_model_that_predicts_no_probabilities(tmp_path, pair, value):
-    def probs(t1, _):
+    def probs(t1, _, **__):
         return np.full(t1.shape[:3], value, np.float32)
 
     with pytest.raises(UserError, match='the model predicts what is no probability'):
@@ -364,7 +377,7 @@ class TestBadOutputs:
         assert [path.name for path in output.parent.iterdir()] == ['.change.tif.part']
         seen = []
         detector = fake()
-        detector.probs = lambda a, b: seen.append(len(a)) or fake().probs(a, b)
+        detector.probs = lambda a, b, **_: seen.append(len(a)) or fake().probs(a, b)
         result = detect_scene(detector, *pair, output, OPTIONS)
         assert bool(seen) == (when == 'cells')
         assert sorted(output.parent.iterdir()) == sorted(result.files.values())
@@ -400,7 +413,8 @@ class TestCommand:
         detector = fake()
         made = []
 
-        def from_onnx(path, threshold=None, threads=None, **_):
+        def from_onnx(path, threshold=None, threads=None, reading=None):
+            assert reading is None  # the scene's options say it
             made.append(('onnx', path, threshold, threads))
             return detector
 
@@ -477,10 +491,12 @@ class TestCommand:
         with rasterio.open(pair[1], 'r+') as dataset:
             dataset.colorinterp = [ColorInterp.undefined] * 4
         seen = []
-        scene.detector.probs = lambda t1, t2: seen.append((t1[0, 0, 0], t2[0, 0, 0])) or fake().probs(t1, t2)
+        scene.detector.probs = lambda t1, t2, **_: (
+            seen.append((t1[0, 0, 0], t2[0, 0, 0])) or fake().probs(t1, t2)
+        )
         code, _ = scene('model.onnx', *pair, '-o', 'change.tif', '--bands', '1,2,3/3,2,1')
         assert code == 0
-        assert [date.tolist() for date in seen[0]] == [[30, 100, 200]] * 2  # blue, green, red
+        assert [date.tolist() for date in seen[0]] == [[200, 100, 30]] * 2  # red, green, blue
         summary = json.loads((tmp_path / 'change.json').read_text())
         assert summary['bands'] == {'before': [1, 2, 3], 'after': [3, 2, 1]}
 
@@ -512,10 +528,13 @@ class TestCommand:
             (('model.onnx', '.', 'b.tif', '-o', 'out'), 'two rasters or two folders'),
             (('model.onnx', '--list', 'none.csv'), 'cannot be read'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--batch', '0'), '--batch 0 does nothing'),
-            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', 'r,g,b'), 'no whole numbers'),
-            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2/3,4,5,6'), 'are no bands'),
-            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2,3/1,2,3/1,2,3'), 'are no bands'),
-            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--stretch', '1'), 'no range'),
+            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', 'r,g,b'), 'invalid bands'),
+            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2/3,4,5,6'), 'invalid bands'),
+            (
+                ('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2,3/1,2,3/1,2,3'),
+                'invalid bands',
+            ),
+            (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--stretch', '1'), 'invalid stretch'),
             (('c.py', 'm.pth', 'a', 'b', '-o', 'c.tif', '--cfg-options', 'x'), 'has no value'),
             (('model.onnx', '.', '.', '-o', 'config.py'), r'config\.py is a file: name a folder'),
             (

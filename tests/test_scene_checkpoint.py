@@ -76,7 +76,7 @@ def detector(tiny_checkpoint):
 def test_a_scene_of_one_tile_is_one_prediction(scene, detector, dates):
     part = np.s_[:96, :128]
     probs, mask, summary = scene(part)
-    expected = detector.predict(*(image[part] for image in dates))
+    expected = detector.predict(*(image[part] for image in dates), channel_order='bgr')
     assert expected.probs.std() > 0.01  # or the comparison says nothing
     np.testing.assert_allclose(probs, expected.probs, atol=1e-5)
     sure = abs(expected.probs - expected.threshold) > 1e-4
@@ -93,8 +93,10 @@ def test_every_tile_is_a_prediction_of_its_own(scene, detector, dates):
     probs, _, _ = scene(np.s_[:], '--threshold', 0.3)
     assert probs.shape == (100, 184)
     padded = [cv2.copyMakeBorder(image, 0, 28, 0, 8, cv2.BORDER_REFLECT_101) for image in dates]
-    left = detector.predict(*(image[:, :TILE] for image in padded)).probs
-    right = detector.predict(*(image[:, OVERLAP : OVERLAP + TILE] for image in padded)).probs
+    left = detector.predict(*(image[:, :TILE] for image in padded), channel_order='bgr').probs
+    right = detector.predict(
+        *(image[:, OVERLAP : OVERLAP + TILE] for image in padded), channel_order='bgr'
+    ).probs
     first, last = OVERLAP + OVERLAP // 4, TILE - OVERLAP // 4  # where both tiles count
     np.testing.assert_allclose(probs[:, :first], left[:100, :first], atol=1e-5)
     np.testing.assert_allclose(probs[:, last:], right[:100, last - OVERLAP : -8], atol=1e-5)
@@ -108,7 +110,10 @@ def test_date_swap_averages_two_predictions(scene, detector, dates):
     part = np.s_[:96, :128]
     probs, _, summary = scene(part, '--tta', 'swap')
     t1, t2 = (image[part] for image in dates)
-    expected = (detector.predict(t1, t2).probs + detector.predict(t2, t1).probs) / 2
+    expected = (
+        detector.predict(t1, t2, channel_order='bgr').probs
+        + detector.predict(t2, t1, channel_order='bgr').probs
+    ) / 2
     np.testing.assert_allclose(probs, expected, atol=1e-5)
     assert summary['tta'] == ['swap']
 
@@ -122,7 +127,9 @@ def test_calibration_beside_the_checkpoint_counts(scene, tiny_checkpoint, dates,
     probs, mask, summary = scene(part, model=(config, calibrated))
     expected = ChangeDetector.from_checkpoint(config, calibrated, window='whole')
     assert expected.temperature == 3.0
-    np.testing.assert_allclose(probs, expected.predict(*(image[part] for image in dates)).probs, atol=1e-5)
+    np.testing.assert_allclose(
+        probs, expected.predict(*(image[part] for image in dates), channel_order='bgr').probs, atol=1e-5
+    )
     assert summary['threshold'] == 0.4
     np.testing.assert_array_equal(mask, probs > np.float32(0.4))
 
@@ -132,5 +139,5 @@ def test_8_bits_round_what_the_function_finds(detector, dates, tmp_path):
     before, after = (write_scene(tmp_path / f'{n}.tif', image[part]) for n, image in enumerate(dates))
     options = SceneOptions(tile=TILE, overlap=OVERLAP, polygons='none')
     result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)
-    expected = detector.predict(*(image[part] for image in dates)).probs
+    expected = detector.predict(*(image[part] for image in dates), channel_order='bgr').probs
     np.testing.assert_allclose(read(result.files['probs']) / 250, expected, atol=0.5 / 250 + 1e-5)

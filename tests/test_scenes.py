@@ -32,6 +32,7 @@ from rasterio.warp import transform as transform_points
 from scipy import ndimage
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stretch
 from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
@@ -43,7 +44,6 @@ from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
-from hsonet_mm.scenes.stretch import Stretch, apply_stretch, parse_stretch
 from hsonet_mm.scenes.tiling import Axis, TileGrid, reflect
 
 UTM = 'EPSG:32633'
@@ -55,14 +55,18 @@ import time
 
 import numpy as np
 
+from hsonet_mm.images import Reading
+
 
 class FakeDetector:
     """Difference of the dates; knows nothing but the pixel."""
 
     threshold, threshold_source, name, versions = 0.5, 'given', 'fake', {'fake': '1'}
+    reading = Reading()
     calls = 0
 
-    def probs(self, t1, t2):
+    def probs(self, t1, t2, channel_order):
+        assert channel_order == 'rgb'
         FakeDetector.calls += 1
         time.sleep(float(os.environ.get('FAKE_SLEEP', 0)))
         assert t1.dtype == t2.dtype == np.uint8
@@ -206,7 +210,7 @@ class TestStretch:
 
     @pytest.mark.parametrize('text', ['', '5', '3,1', '2%,98', '-1%,50%', '2%,101%', 'a,b', '1,2,3'])
     def test_bad(self, text):
-        with pytest.raises(UserError, match='no range'):
+        with pytest.raises(UserError, match='invalid stretch'):
             parse_stretch(text)
 
 
@@ -248,12 +252,12 @@ class TestSeams:
                 torch.nn.init.normal_(layer.weight, std=0.3)
 
         @torch.inference_mode()
-        def probs(t1, t2):
+        def probs(t1, t2, **_):
             images = torch.from_numpy(np.concatenate([t1, t2], 3)).permute(0, 3, 1, 2).float() / 64 - 2
             return torch.sigmoid(net(images)[:, 0]).numpy()
 
         detector = SimpleNamespace(
-            probs=probs, threshold=0.5, threshold_source='own', name='net', versions={}
+            probs=probs, threshold=0.5, threshold_source='own', name='net', versions={}, reading=Reading()
         )
         before, after = make_pair(tmp_path, 320, 416, boxes=[(30, 40, 60, 50), (200, 250, 40, 90)])
         options = replaced(overlap=overlap, float32=True)
@@ -270,10 +274,12 @@ class TestSeams:
         """Tiles of quite other values: what is between neighbouring pixels stays small."""
         calls = iter(range(100))
 
-        def probs(t1, _):
+        def probs(t1, _, **__):
             return np.stack([np.full(t1.shape[1:3], next(calls) % 2, np.float32) for _ in t1])
 
-        detector = SimpleNamespace(probs=probs, threshold=0.5, threshold_source='', name='', versions={})
+        detector = SimpleNamespace(
+            probs=probs, threshold=0.5, threshold_source='', name='', versions={}, reading=Reading()
+        )
         before, after = make_pair(tmp_path, 128, 420)
         options = replaced(float32=True)
         result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)
@@ -436,7 +442,7 @@ class TestInputs:
             if kind == 'mask':
                 profile = {'with_mask': np.pad(profile['with_mask'], 2, 'edge')}
         write_raster(paths[date], image, transform=transform, **profile)
-        options = replaced(stretch=Stretch(0, 255))
+        options = replaced(reading=Reading(stretch=Stretch(0, 255)))
         result = detect_scene(fake, paths['before'], paths['after'], tmp_path / 'change.tif', options)
         probs = probs_of(result.files['probs'])
         assert np.array_equal(np.isfinite(probs), valid)
@@ -455,7 +461,7 @@ class TestInputs:
             write_raster(tmp_path / f'{name}.tif', image, nodata=0) for name, image in (('a', t1), ('b', t2))
         )
         seen = []
-        original, fake.probs = fake.probs, lambda a, b: seen.extend(a) or original(a, b)
+        original, fake.probs = fake.probs, lambda a, b, **order: seen.extend(a) or original(a, b, **order)
         result = detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
         assert len(seen) == 2  # those that reach the last 124 columns
         assert result.summary['valid_pixels'] == 128 * 124
@@ -581,7 +587,7 @@ class TestInputs:
         assert result.summary['changed_pixels'] == 400
         low, high = map(float, result.summary['stretch'][0].split(','))
         assert (low, high) == tuple(np.percentile(t1, [2, 98]))
-        options = replaced(stretch=parse_stretch('0,60000'), float32=True)
+        options = replaced(reading=Reading.make(stretch='0,60000'), float32=True)
         result = detect_scene(fake, before, after, tmp_path / 'change.tif', options)
         assert result.summary['stretch'] == ['0,60000', '0,60000']
         probs = probs_of(result.files['probs'])
@@ -590,12 +596,12 @@ class TestInputs:
 
     def test_bands(self, tmp_path, fake):
         seen = []
-        fake.probs = lambda a, _: seen.append(a[0, 0, 0].tolist()) or np.zeros(a.shape[:3], np.float32)
+        fake.probs = lambda a, _, **__: seen.append(a[0, 0, 0].tolist()) or np.zeros(a.shape[:3], np.float32)
         image = np.arange(1, 6, dtype=np.uint8)[:, None, None] * np.ones((5, 40, 40), np.uint8)
         path = write_raster(tmp_path / 'five.tif', image, photometric='MINISBLACK')
         with pytest.raises(UserError, match='name them, as --bands'):
             read_info(path)
-        detect_scene(fake, path, path, tmp_path / 'change.tif', replaced(bands=(5, 3, 1)))
+        detect_scene(fake, path, path, tmp_path / 'change.tif', replaced(reading=Reading((5, 3, 1))))
         rgb = write_raster(tmp_path / 'rgb.tif', image[:3])
         detect_scene(fake, rgb, rgb, tmp_path / 'rgb_change.tif', SMALL)
         bgr = tmp_path / 'bgr.tif'
@@ -603,7 +609,7 @@ class TestInputs:
         with rasterio.open(bgr, 'r+') as dataset:
             dataset.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
         detect_scene(fake, bgr, bgr, tmp_path / 'bgr_change.tif', SMALL)
-        assert seen == [[1, 3, 5], [3, 2, 1], [1, 2, 3]]  # blue, green, red
+        assert seen == [[5, 3, 1], [1, 2, 3], [3, 2, 1]]  # red, green, blue
 
     def test_rotated_grid(self, tmp_path, fake):
         rotated = Affine.translation(500_000, 5_000_000) * Affine.rotation(20) * Affine.scale(0.5, -0.5)
@@ -850,7 +856,7 @@ class TestResuming:
     def test_other_options_start_anew(self, tmp_path, fake, noisy):
         output = tmp_path / 'change.tif'
 
-        def fail(*_):
+        def fail(*_, **__):
             raise KeyboardInterrupt
 
         good, fake.probs = fake.probs, fail
@@ -906,7 +912,7 @@ class TestAugmentation:
         t1, t2 = rng.integers(0, 255, (2, 2, 32, 64, 3), dtype=np.uint8)
         seen = []
 
-        def probs(a, b):
+        def probs(a, b, **_):
             seen.append((a.copy(), b.copy()))
             return np.abs(a.astype(np.float32) - b)[..., 0] / 255
 
@@ -918,7 +924,7 @@ class TestAugmentation:
         """A detector that sees something in the first pixel of whatever it gets spreads it over the corners."""
         images = np.zeros((1, 32, 64, 3), np.uint8)
 
-        def first_pixel(a, _):
+        def first_pixel(a, _, **__):
             result = np.zeros(a.shape[:3], np.float32)
             result[:, 0, 0] = 1
             return result
@@ -956,7 +962,7 @@ class TestPipeline:
             was_read[index].set()
             return tile
 
-        def probs(t1, _):
+        def probs(t1, _, **__):
             index = next(order)
             computing[index].set()
             assert was_read[index + 1].wait(20), 'the next tile is not read meanwhile'
@@ -1067,7 +1073,7 @@ class TestManyScenes:
             listing.Scene(scenes[0].before, scenes[0].after, str(tmp_path / 'out' / f'{n}.tif'))
             for n in range(7)
         ]
-        options = replaced(stretch=Stretch(0, 255), dates=('2019', '2023'))
+        options = replaced(reading=Reading(stretch=Stretch(0, 255)), dates=('2019', '2023'))
         outcomes = list(many.run_scenes(self.MODEL, scenes, options, tmp_path / 'out', workers=2))
         failed = {outcome.scene.output: outcome.error for outcome in outcomes if outcome.error}
         assert failed == {

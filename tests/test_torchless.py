@@ -79,7 +79,7 @@ def test_predict(folder, bare, model, pair):
     assert '1 pair predicted' in bare(
         'hsonet', 'predict', 'model.onnx', 'before.png', 'after.png', '--out', 'changes'
     )
-    expected = model.predict(*pair)
+    expected = model.predict(*pair, channel_order='bgr')
     probs = cv2.imread(str(folder / 'changes/after_prob.png'), cv2.IMREAD_UNCHANGED)
     assert probs.std() > 0
     np.testing.assert_allclose(probs / 255, expected.probs, atol=0.5 / 255 + 1e-4)
@@ -95,7 +95,7 @@ def test_detector(bare, model, pair):
         'print(prediction.threshold, prediction.probs.mean())'
     )
     threshold, mean = map(float, bare('python', '-c', code).split())
-    expected = model.predict(*pair)
+    expected = model.predict(*pair, channel_order='bgr')
     assert threshold == expected.threshold
     assert mean == pytest.approx(expected.probs.mean(), abs=1e-4)
 
@@ -103,7 +103,7 @@ def test_detector(bare, model, pair):
 def test_scene(folder, bare, model, pair):
     bare('hsonet', 'scene', 'model.onnx', 'before.tif', 'after.tif', '-o', 'change.tif', '--float32')
     with rasterio.open(folder / 'change.tif') as raster:
-        np.testing.assert_allclose(raster.read(1), model.predict(*pair).probs, atol=1e-4)
+        np.testing.assert_allclose(raster.read(1), model.predict(*pair, channel_order='bgr').probs, atol=1e-4)
     summary = json.loads((folder / 'change.json').read_text())
     assert 'onnxruntime' in summary['versions']
     assert 'torch' not in summary['versions']

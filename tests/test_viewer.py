@@ -30,10 +30,10 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.commands import scene as scene_command
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading, Stretch
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.scene import SceneOptions, detect_scene
-from hsonet_mm.scenes.stretch import Stretch
 from hsonet_mm.viewer import pyramid as pyramid_module
 from hsonet_mm.viewer.folders import replaced_folder
 from hsonet_mm.viewer.page import ASSETS, asset, view_scene
@@ -49,11 +49,13 @@ BOXES = ((60, 70, 80, 60, 200), (300, 400, 40, 100, 255), (600, 300, 20, 20, 160
 """Row, column, height, width and difference of what changes."""
 
 
-def probs(t1, t2):
+def probs(t1, t2, **_):
     return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
 
 
-FAKE = SimpleNamespace(probs=probs, threshold=0.7, threshold_source='given', name='fake', versions={})
+FAKE = SimpleNamespace(
+    probs=probs, threshold=0.7, threshold_source='given', name='fake', versions={}, reading=Reading()
+)
 
 
 def write(path, image, **profile):
@@ -330,7 +332,9 @@ class TestView:
         t2 = t1[:, ::2, ::2] + 600
         before = write(tmp_path / 'before.tif', t1)
         after = write(tmp_path / 'after.tif', t2, transform=from_origin(500_000, 5_000_000, 1, 1))
-        options = SceneOptions(tile=128, overlap=32, float32=True, stretch=Stretch(400, 2400))
+        options = SceneOptions(
+            tile=128, overlap=32, float32=True, reading=Reading(stretch=Stretch(400, 2400))
+        )
         path = tmp_path / 'change.tif'
         result = detect_scene(FAKE, before, after, path, options)
         assert result.summary['after']['resampled']

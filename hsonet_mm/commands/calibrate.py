@@ -9,12 +9,14 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from hsonet_mm import components  # noqa: F401
+from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.datasets.validation import ValidationPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
+from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, check_runtime, refuse_options
 from hsonet_mm.labels import add_label_arguments
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='values that replace the config',
     )
+    add_reading_arguments(parser, 'as in training')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +76,12 @@ def run(args: argparse.Namespace) -> int:
             args.cfg_options,
             precision=args.precision or 'auto',
         )
-    counts = count_validation(ChangeDetector(model), config)
+    declared, _ = reading_of(args).over(config_reading(config))
+    detector = ChangeDetector(model, reading=declared)
+    for note in detector.notes:
+        print(f'warning: {note}', file=sys.stderr)
+    set_reading(config, detector.reading)
+    counts = count_validation(detector, config)
     calibration, report = calibrate(counts, model.threshold)
     report |= {'model': model.name, 'made': datetime.now(timezone.utc).isoformat(timespec='seconds')}
     path = write_calibration(args.checkpoint, calibration, report)
@@ -105,7 +113,7 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
     counts = LogitCounts()
     pairs = ValidationPairs(config)
     for done, (t1, t2, target) in enumerate(pairs, 1):
-        counts.add(detector.probs(t1[None], t2[None])[0], target)
+        counts.add(detector.probs(t1[None], t2[None], channel_order='bgr')[0], target)
         print(f'\r{done}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
     print(file=sys.stderr)
     if not counts.counts.sum(axis=1).all():

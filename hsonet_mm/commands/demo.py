@@ -20,15 +20,16 @@ from hsonet_mm import components  # noqa: F401
 from hsonet_mm.commands.test import evaluate
 from hsonet_mm.commands.train import train
 from hsonet_mm.config import set_iterations
-from hsonet_mm.datasets.loading import read_image, read_label
+from hsonet_mm.datasets.loading import read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.demo.page import Curve, Example, Report, draw_errors, draw_probs, write_page
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import confusion
 from hsonet_mm.evaluation.hard_case_metric import HardCaseRow, hard_case_table
 from hsonet_mm.evaluation.object_report import object_table
+from hsonet_mm.images import read_pixels
 from hsonet_mm.inference.detector import ChangeDetector
-from hsonet_mm.inference.pairs import find_pairs, write_png
+from hsonet_mm.inference.pairs import find_pairs, to_bgr, write_png
 from hsonet_mm.inference.torch_model import TorchModel
 from hsonet_mm.registry import HOOKS
 
@@ -195,9 +196,9 @@ def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:
     pictures, test = out / 'pictures', out / 'data' / 'test'
     pictures.mkdir(parents=True, exist_ok=True)
     for stem, path1, path2 in find_pairs(test / 'A', test / 'B')[:EXAMPLES]:
-        t1, t2 = read_image(str(path1)), read_image(str(path2))
+        t1, t2 = (to_bgr(read_pixels(str(path)).values) for path in (path1, path2))
         label = read_label(str(test / 'label' / f'{stem}.png'))[0] > 0
-        prediction = detector.predict(t1, t2)
+        prediction = detector.predict(path1, path2)
         images = {
             't1': t1,
             't2': t2,

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program, with_met
 from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.quantize import cut, quantize, score
 from hsonet_mm.files import write_bytes
+from hsonet_mm.images import Reading, add_reading_arguments, reading_of
 from hsonet_mm.inference.calibration import check_threshold
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.metadata import Metadata
@@ -78,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='values that replace the config',
     )
+    add_reading_arguments(parser, 'as in training')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         cfg_options=args.cfg_options,
         int8=args.int8,
         calibration_data=args.calibration_data,
+        reading=reading_of(args),
     )
     before = 'before quantisation ' if metadata.int8 else ''
     print(
@@ -118,6 +122,7 @@ def export(
     cfg_options: Mapping[str, Any] | None = None,
     int8: bool = False,
     calibration_data: str | None = None,
+    reading: Reading | None = None,
 ) -> tuple[Metadata, float]:
     """Write a trained model with all that belongs to it, once it agrees with PyTorch.
 
@@ -132,6 +137,7 @@ def export(
         cfg_options: Values that replace those of the config.
         int8: Whether to quantise the model to 8 bits.
         calibration_data: Folder of the data set whose validation split calibrates it; by default the config's.
+        reading: How the exported model is to read files; what it does not declare is as in training.
 
     Returns:
         What the file says about itself, and the largest difference of a probability from PyTorch.
@@ -149,7 +155,13 @@ def export(
     if tile_size is not None and tile_size < 1:
         raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
     detector = ChangeDetector.from_checkpoint(
-        config, checkpoint, threshold=threshold, cfg_options=cfg_options, window='whole', precision='fp32'
+        config,
+        checkpoint,
+        threshold=threshold,
+        cfg_options=cfg_options,
+        window='whole',
+        precision='fp32',
+        reading=reading,
     )
     model: Any = detector.model
     pairs = ValidationPairs(model.config, calibration_data) if int8 else None  # before the work
@@ -161,6 +173,7 @@ def export(
         tile_size=tile_size,
         crop_size=_crop_size(model.config),
         versions={name: text for name, text in detector.versions.items() if name != 'precision'},
+        reading=detector.reading.to_dict(),
     )
     module = PairToProbs(model.network, detector.temperature).eval()
     try:
@@ -176,7 +189,8 @@ def export(
         ) from error
     exported: Probs
     exported = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
-    difference = largest_difference(detector.probs, exported, tile_size)
+    bands = detector.reading.channels
+    difference = largest_difference(partial(detector.probs, channel_order='bgr'), exported, tile_size, bands)
     if not difference <= TOLERANCE:
         raise UserError(
             f'the exported model differs from PyTorch by {difference:.1e} (at most {TOLERANCE:.0e} is accepted), '
@@ -216,20 +230,20 @@ def _in_int8(
     return with_metadata(quantised, metadata), metadata
 
 
-def largest_difference(expected: Probs, exported: Probs, tile_size: int | None) -> float:
+def largest_difference(expected: Probs, exported: Probs, tile_size: int | None, bands: int = 3) -> float:
     """Compare two models at three sizes (of a fixed one: three batches)."""
     differences = []
     for seed, (batch, height, width) in enumerate(SIZES):
         shape = (batch, height, width) if tile_size is None else (batch, tile_size, tile_size)
-        t1, t2 = _images(2 * seed, *shape), _images(2 * seed + 1, *shape)
+        t1, t2 = _images(2 * seed, *shape, bands), _images(2 * seed + 1, *shape, bands)
         differences.append(float(abs(expected(t1, t2) - exported(t1, t2)).max()))
     return float(np.max(differences))  # NaN stays NaN
 
 
-def _images(seed: int, batch: int, height: int, width: int) -> Images:
-    """Blocks of colour with noise over them, (N, H, W, 3)."""
+def _images(seed: int, batch: int, height: int, width: int, bands: int) -> Images:
+    """Blocks of colour with noise over them, (N, H, W, bands)."""
     rng = np.random.default_rng(seed)
-    blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, bands), dtype=np.uint8)
     coarse = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
     return coarse + rng.integers(0, 56, coarse.shape, dtype=np.uint8)
 

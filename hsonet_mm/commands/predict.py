@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import read_image, size
+from hsonet_mm.images import add_reading_arguments, first_three, join, notes_of, reading_of
 from hsonet_mm.inference.detector import ChangeDetector, open_detector
-from hsonet_mm.inference.pairs import draw_overlay, find_pairs, write_png
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, to_bgr, write_png
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
@@ -27,7 +27,8 @@ class Summary:
     Attributes:
         pairs: Pairs written.
         changed: Changed pixels in them.
-        pixels: All pixels in them.
+        pixels: All pixels in them that have data at both dates.
+        without_data: All other pixels in them.
         warnings: One sentence for each suspicious image.
         failures: One sentence for each pair that could not be predicted.
     """
@@ -35,12 +36,13 @@ class Summary:
     pairs: int
     changed: int
     pixels: int
+    without_data: int
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
 
     @property
     def changed_share(self) -> float:
-        """Changed share of all pixels."""
+        """Changed share of all pixels with data."""
         return self.changed / self.pixels if self.pixels else 0.0
 
 
@@ -51,8 +53,9 @@ def predict_paths(
 
     For every pair there appear ``<stem>_mask.png`` (0 unchanged, 255 changed), ``<stem>_prob.png``
     (probability of change in 8 bits: 255 is 1) and ``<stem>_overlay.png`` (the second date with changed
-    regions tinted and outlined). Files that are there are replaced. In folders a bad pair does not stop the
-    others.
+    regions tinted and outlined). Where a date has no data, mask and probability are 0, and ``<stem>_valid.png`` tells
+    (0 no data, 255 data at both dates); without such pixels it is not written. Files that are there are replaced. In
+    folders a bad pair does not stop the others.
 
     Args:
         detector: The model.
@@ -75,7 +78,7 @@ def predict_paths(
             f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
         ) from None
     bar = _Bar(len(pairs)) if progress else None
-    changed, pixels, notes, failures = 0, 0, list[str](), list[str]()
+    changed, pixels, without, notes, failures = 0, 0, 0, list[str](), list[str]()
     try:
         for stem, path1, path2 in pairs:
             try:
@@ -85,37 +88,46 @@ def predict_paths(
                     raise
                 failures.append(str(error))
             else:  # outside of "try": on a full disk there is no use in going on
+                valid = results.get('valid')
+                if valid is None:
+                    (out / f'{stem}_valid.png').unlink(missing_ok=True)  # of an earlier pair of this name
                 for kind, image in results.items():
                     write_png(out / f'{stem}_{kind}.png', image)
                 changed += int(np.count_nonzero(results['mask']))
-                pixels += results['mask'].size
+                known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
+                pixels += known
+                without += results['mask'].size - known
             if bar is not None:
                 bar.update()
     finally:
         if bar is not None:
             print(file=sys.stderr)  # ends the line of the bar
-    return Summary(len(pairs) - len(failures), changed, pixels, tuple(notes), tuple(failures))
+    return Summary(len(pairs) - len(failures), changed, pixels, without, tuple(notes), tuple(failures))
 
 
 def _predict_pair(
     detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
 ) -> dict[str, NDArray[np.uint8]]:
-    """Predict one pair: mask, probability and overlay; add what is suspicious about it to the notes."""
-    images = [read_image(str(path)) for path in (path1, path2)]
-    if images[0].shape != images[1].shape:
+    """Predict one pair: mask, probability, overlay, and where there is data; add what is suspicious to the notes."""
+    t1, t2 = detector.read(path1, path2)
+    pair = join(t1, t2, detector.reading.stretch)
+    for date in (t1, t2):
+        if (date.values == date.values[0, 0]).all():
+            notes.append(f'{date.path} is all one colour: check that it is the right file')
+    notes += [note.text for note in notes_of(t1, t2, detector.reading.nodata is not None)]
+    prediction = detector.predict_pair(pair)
+    if not prediction.valid.any():
         raise UserError(
-            f'{path1} is {size(images[0])} and {path2} is {size(images[1])} pixels (columns x rows): '
-            'cut both to the same area and size'
+            f'no pixel has data in both {path1} and {path2}: check their nodata values and alpha bands'
         )
-    for path, image in zip((path1, path2), images, strict=True):
-        if (image == image[0, 0]).all():
-            notes.append(f'{path} is all one colour: check that it is the right file')
-    prediction = detector.predict(*images)
-    return {
+    results = {
         'mask': prediction.mask.astype(np.uint8) * np.uint8(255),
         'prob': (prediction.probs * 255).round().astype(np.uint8),
-        'overlay': draw_overlay(images[1], prediction.mask),
+        'overlay': draw_overlay(to_bgr(first_three(pair.t2)), prediction.mask),
     }
+    return (
+        results if pair.valid is None else {**results, 'valid': pair.valid.astype(np.uint8) * np.uint8(255)}
+    )
 
 
 class _Bar:
@@ -183,6 +195,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='values that replace the config',
     )
+    add_reading_arguments(parser, 'as in training')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -210,16 +223,19 @@ def run(args: argparse.Namespace) -> int:
         window=window,
         precision=args.precision,
         runtime=args.runtime,
+        reading=reading_of(args),
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
-    for sentence in summary.warnings:
+    for sentence in (*detector.notes, *summary.warnings):
         print(f'warning: {sentence}', file=sys.stderr)
     for sentence in summary.failures:
         print(f'error: {sentence}', file=sys.stderr)
+    whole = summary.pixels + summary.without_data
+    gaps = f', {summary.without_data / whole:.2%} have no data' if summary.without_data else ''
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
         f'{summary.pairs} pair{"" if summary.pairs == 1 else "s"} predicted{failed}, '
-        f'{summary.changed_share:.2%} of the pixels changed at '
+        f'{summary.changed_share:.2%} of the pixels changed{gaps} at '
         f'threshold {detector.threshold:g} ({detector.threshold_source}), see {args.out}'
     )
     return 2 if summary.failures else 0

@@ -1,7 +1,6 @@
 """``hsonet scene``: change maps of georeferenced rasters of any size."""
 
 import argparse
-import logging
 import sys
 import time
 from contextlib import closing
@@ -12,9 +11,9 @@ from typing import Any
 from hsonet_mm.cli import OPENCV
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.scenes.model import ModelSpec, split_model
-from hsonet_mm.scenes.stretch import parse_stretch
 
 __all__ = ['add_arguments', 'require_geo', 'run']
 
@@ -59,17 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
     model.add_argument('--threads', type=int, help='threads of an exported model [all cores]')
     data = parser.add_argument_group('data')
-    data.add_argument(
-        '--bands',
-        help='red, green and blue by number, as 3,2,1, or before/after, as 1,2,3/3,2,1 [as the files say]',
-    )
-    data.add_argument(
-        '--stretch', help='what becomes 0 and 255: values 0,3000 or percentiles 2%%,98%% [16 bits: 2%%,98%%]'
-    )
     data.add_argument('--dates', nargs=2, metavar='NAME', help='names of the dates [of the files]')
     data.add_argument('--float32', action='store_true', help='probabilities as they are [8 bits, 250 is 1]')
     data.add_argument('--polygons', choices=['gpkg', 'geojson', 'none'], default='gpkg', help='[gpkg]')
     data.add_argument('--min-area', type=float, default=10, help='no polygons below these square metres [10]')
+    add_reading_arguments(parser, 'as in training')
     parser.add_argument('--view', action='store_true', help='write a page to look at it, as hsonet view does')
     many = parser.add_argument_group('many scenes')
     many.add_argument('--workers', type=int, help='processes at a time [1, or one a GPU, or one a machine]')
@@ -105,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
         overlap=args.overlap,
         batch=_positive('--batch', args.batch),
         tta=() if args.tta is None else tuple(args.tta) or KINDS,
-        bands=_bands(args.bands) if args.bands else None,
-        stretch=parse_stretch(args.stretch) if args.stretch else None,
+        reading=reading_of(args),
         float32=args.float32,
         polygons=args.polygons,
         min_area=args.min_area,
@@ -157,7 +149,6 @@ def require_geo() -> None:
     except ImportError as error:
         package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
         raise UserError(f'scenes need {error.name}: pip install {package}') from None
-    logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
 
 def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
@@ -174,6 +165,8 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     print(
         f'{out} {state}: {_words(summary)} at threshold {summary["threshold"]:g} ({summary["threshold_source"]})'
     )
+    for warning in summary['warnings']:
+        print(f'warning: {warning}', file=sys.stderr)
     for date, stretch in zip(('before', 'after'), summary['stretch'], strict=True):
         if stretch != 'none':
             print(f'{summary[date]["file"]}: values {stretch} became 0 to 255')
@@ -238,17 +231,6 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(',')) if text else ()
     except ValueError:
         raise UserError(f'{option} {text} are no whole numbers: separate them by commas, as 1,2,3') from None
-
-
-def _bands(text: str) -> tuple[int, ...]:
-    """Three numbers for both dates, or six."""
-    dates = [_numbers('--bands', part) for part in text.split('/')]
-    if len(dates) > 2 or any(len(bands) != 3 for bands in dates):
-        raise UserError(
-            f'--bands {text} are no bands: give red, green and blue, as 3,2,1, or those of before and after, as '
-            '1,2,3/3,2,1'
-        )
-    return sum(dates, ())
 
 
 def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:

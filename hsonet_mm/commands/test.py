@@ -1,6 +1,7 @@
 """``hsonet test``: score a checkpoint on the test split."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
 from hsonet_mm import components  # noqa: F401
+from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import write_json
 from hsonet_mm.inference.calibration import read_calibration, sidecar_of
-from hsonet_mm.inference.checkpoints import Checkpoint, load_weights
+from hsonet_mm.inference.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.memory import keep_memory
 
 __all__ = ['add_arguments', 'evaluate', 'run']
@@ -46,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     """Test as the command line says; returns the exit code."""
     keep_memory()
     cfg = load_config(args)
+    reading, notes = config_reading(cfg).over(read_checkpoint(args.checkpoint).reading)
+    set_reading(cfg, reading)
+    for note in notes:
+        print(f'warning: {note}', file=sys.stderr)
     apply_protocol(cfg, args.protocol)
     ours = [
         one

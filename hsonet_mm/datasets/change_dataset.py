@@ -12,7 +12,7 @@ from hsonet_mm.datasets.label_coding import coding_of
 from hsonet_mm.datasets.loading import MultiImgLoadAnnotations
 from hsonet_mm.datasets.seeded_sampler import SeededIndex
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.images import IMAGE_SUFFIXES, Reading
 from hsonet_mm.index import (
     SPLITS,
     VECTOR_SUFFIXES,
@@ -85,6 +85,10 @@ class ChangeDataset(BaseSegDataset):
             with or without suffix. By default all pairs are used.
         changed_values: As in :class:`hsonet_mm.MultiImgLoadAnnotations`, where that of the pipeline declares nothing.
         ignore_value: The same.
+        bands: Numbers of the bands to read, ``'3,2,1'`` or a list; three are red, green and blue to the network. By
+            default as the files say. The network has to take as many: see ``--bands`` of ``hsonet train``.
+        stretch: Values ``'0,3000'`` or percentiles ``'2%,98%'`` of each file that become 0 and 255.
+        nodata: Value that means "no data" beside what the files declare. Such pixels do not count in training.
         **kwargs: The other arguments of :class:`mmseg.datasets.BaseSegDataset`: ``pipeline``, ``test_mode``,
             ``indices``, ``metainfo``, ``lazy_init``, ...
 
@@ -106,8 +110,13 @@ class ChangeDataset(BaseSegDataset):
         ann_file: str = '',
         changed_values: Any = None,
         ignore_value: Any = None,
+        bands: str | Sequence[int] | None = None,
+        stretch: str | Sequence[float] | None = None,
+        nodata: float | str | None = None,
+        metainfo: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.reading = Reading.make(bands, stretch, nodata)
         self.format_seg_map = format_seg_map
         self.written_root = data_root
         self.split = split
@@ -119,6 +128,7 @@ class ChangeDataset(BaseSegDataset):
             data_root=None if data_root is None else expand_variables(data_root),
             data_prefix=data_prefix or ({} if split else folders),
             ann_file=ann_file,
+            metainfo={**(metainfo or {}), 'reading': self.reading.to_dict()},  # which checkpoints keep
             **kwargs,
         )
 
@@ -150,6 +160,7 @@ class ChangeDataset(BaseSegDataset):
                 format_seg_map=self.format_seg_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
+                reading=self.reading,
             )
             for files in pairs
         ]

@@ -5,14 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from hsonet_mm import images
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Pixels, Reading, join, read_pixels, read_raster
+from hsonet_mm.images.options import DEFAULT_STRETCH
 from hsonet_mm.labels import (
     IGNORED,
     LabelCoding,
@@ -25,30 +27,30 @@ from hsonet_mm.labels import (
 )
 from hsonet_mm.registry import TRANSFORMS
 
-__all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label']
+__all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label', 'to_bgr']
 
 
-def _reader(backend_args: dict[str, Any] | None) -> Callable[[str], bytes]:
-    """How MMEngine's file backend reads a file."""
+def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], bytes] | None:
+    """How MMEngine's file backend reads a file; None for one on the disk, which GDAL reads with what lies beside it."""
+    if backend_args is None and '://' not in path:
+        return None
     return partial(fileio.get, backend_args=backend_args)
 
 
-def read_image(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.uint8]:
-    """Read an image of one or three bands.
+def read_image(
+    path: str, backend_args: dict[str, Any] | None = None, reading: Reading | None = None
+) -> Pixels:
+    """Read an image, see :func:`hsonet_mm.images.read_pixels`.
 
     Args:
         path: The file.
         backend_args: Arguments of MMEngine's file backend.
-
-    Returns:
-        Array of shape (H, W, 3) in the order blue, green, red; a grey image is repeated. An alpha band is
-        dropped if it is opaque everywhere.
+        reading: What is declared about it.
 
     Raises:
-        UserError: if the file cannot be read, is cut off, has more than three bands or more than 8 bits a
-            band.
+        UserError: if the file cannot be read, is cut off, or has not the bands that are declared.
     """
-    return images.read_image(path, _reader(backend_args))
+    return read_pixels(path, reading, _reader(path, backend_args))
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
@@ -61,23 +63,33 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabe
     Raises:
         UserError: if the file cannot be read, or has values that are not whole numbers in 0..65535.
     """
-    return raw_label(images.decode(path, _reader(backend_args)), path)
+    return raw_label(read_raster(path, _reader(path, backend_args), every=True))
+
+
+def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Three bands in the order of OpenCV and MMEngine's hosts; any other number as they are."""
+    ordered: Any = cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if values.shape[2] == 3 else values
+    return np.ascontiguousarray(ordered)
 
 
 @TRANSFORMS.register_module()
 class MultiImgLoadImageFromFile(BaseTransform):
     """Load the images of both dates.
 
-    Required key: ``img_path``, a list of two. Added keys: ``img``, a list of two arrays of shape (H, W, 3)
-    in BGR; ``img_shape`` and ``ori_shape``, (H, W).
+    Required key: ``img_path``, a list of two; ``reading``, a :class:`~hsonet_mm.images.Reading`, if the data set
+    declares one. Added keys: ``img``, a list of two arrays of shape (H, W, bands), three bands in BGR; ``img_shape``
+    and ``ori_shape``, (H, W); ``valid``, (H, W), where both dates have data, if they have not everywhere. Elsewhere
+    both are 0, and :class:`MultiImgLoadAnnotations` makes the label 255.
 
     Args:
         to_float32: Whether to give 32-bit floating point instead of 8-bit images.
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
-        UserError: naming the file, if one cannot be read or the sizes differ.
+        UserError: naming the file, if one cannot be read or the sizes or types differ.
     """
+
+    _stretch_reported = False
 
     def __init__(self, to_float32: bool = False, backend_args: dict[str, Any] | None = None) -> None:
         self.to_float32 = to_float32
@@ -85,21 +97,43 @@ class MultiImgLoadImageFromFile(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the images to the sample."""
-        path_t1, path_t2 = results['img_path']
-        t1, t2 = read_image(path_t1, self.backend_args), read_image(path_t2, self.backend_args)
-        if t1.shape != t2.shape:
+        reading = results.get('reading') or Reading()
+        t1, t2 = (
+            read_image(path, self.backend_args, reading.of_date(date))
+            for date, path in enumerate(results['img_path'])
+        )
+        shape = t1.values.shape[:2]
+        if shape != t2.values.shape[:2]:
             raise UserError(
-                f'the sizes of a pair differ: {path_t1} has {t1.shape[0]} x {t1.shape[1]} pixels '
-                f'(rows x columns), {path_t2} has {t2.shape[0]} x {t2.shape[1]}: bring them to one grid'
+                f'the sizes of a pair differ: {t1.path} has {shape[0]} x {shape[1]} pixels '
+                f'(rows x columns), {t2.path} has {t2.values.shape[0]} x {t2.values.shape[1]}: bring them to one grid'
             )
-        results['img'] = [t1.astype(np.float32), t2.astype(np.float32)] if self.to_float32 else [t1, t2]
-        results['img_shape'] = results['ori_shape'] = t1.shape[:2]
+        pair = join(t1, t2, reading.stretch)
+        if t1.stretch is not None and reading.stretch is None:
+            self._report_stretch(t1)
+        images = [to_bgr(pair.t1), to_bgr(pair.t2)]
+        results['img'] = [image.astype(np.float32) for image in images] if self.to_float32 else images
+        results['img_shape'] = results['ori_shape'] = shape
+        if pair.valid is not None:
+            results['valid'] = pair.valid
         return results
+
+    @classmethod
+    def _report_stretch(cls, date: Pixels) -> None:
+        """Warn once a process that every file is stretched by itself."""
+        if not cls._stretch_reported:
+            cls._stretch_reported = True
+            print_log(
+                f'{date.path} holds {date.raster.values.dtype} values, which go from the {DEFAULT_STRETCH} percentiles '
+                f'of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 @TRANSFORMS.register_module()
 class MultiImgLoadAnnotations(BaseTransform):
-    """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored).
+    """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored, or no data in label or images).
 
     What the values in the files mean is declared here, or else told by :class:`hsonet_mm.ChangeDataset`, which finds it
     out over its whole data set. With another data set, which does not, each file must tell it by itself: 0 and 1, or 0
@@ -150,7 +184,10 @@ class MultiImgLoadAnnotations(BaseTransform):
         for old, new in (results.get('label_map') or {}).items():
             classes[old] = new
         classes[IGNORED] = IGNORED
-        results['gt_seg_map'] = classes[classes_of(label, coding, path)]
+        label_map = classes[classes_of(label, coding, path)]
+        if 'valid' in results:
+            label_map[~results['valid']] = IGNORED
+        results['gt_seg_map'] = label_map
         results['seg_fields'].append('gt_seg_map')
         return results
 

@@ -15,7 +15,13 @@ __all__ = ['LabelledPair', 'ValidationPairs']
 
 
 class LabelledPair(NamedTuple):
-    """Both dates, (H, W, 3) BGR of 8 bits, and the label, (H, W): 0 unchanged, 1 changed, 255 does not count."""
+    """A pair and its label.
+
+    Attributes:
+        t1: First date, (H, W, bands) of 8 bits, three bands in BGR.
+        t2: Second date.
+        target: (H, W): 0 unchanged, 1 changed, 255 does not count.
+    """
 
     t1: NDArray[np.uint8]
     t2: NDArray[np.uint8]
@@ -62,4 +68,5 @@ class ValidationPairs:
                 f'the val pipeline of {self._name} changes the size of its images, which predict does not: '
                 'take MultiImgResize and the like out of it'
             )
-        return LabelledPair(pair[..., :3], pair[..., 3:], target)
+        t1, t2 = np.split(pair, 2, axis=2)
+        return LabelledPair(t1, t2, target)

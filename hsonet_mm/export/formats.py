@@ -50,7 +50,7 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = 'hsonet_mm', metadata.versions['hsonet_mm']
     _forget_sources(model)
-    for value, channels in ((model.graph.input[0], 6), (model.graph.output[0], 1)):
+    for value, channels in ((model.graph.input[0], 2 * metadata.channels), (model.graph.output[0], 1)):
         names = ('batch', channels, metadata.tile_size or 'height', metadata.tile_size or 'width')
         shaped = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, names)
         value.CopyFrom(shaped)
@@ -118,5 +118,7 @@ class ProgramModel:
     @torch.inference_mode()
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
-        pair = np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2)
+        if t1.shape[3] == 3:
+            t1, t2 = t1[..., ::-1], t2[..., ::-1]
+        pair = np.concatenate([t1, t2], axis=3).transpose(0, 3, 1, 2)
         return self._module(torch.from_numpy(np.ascontiguousarray(pair, np.float32)))[:, 0].numpy()

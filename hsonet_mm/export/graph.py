@@ -25,7 +25,8 @@ class PairToProbs(nn.Module):
         temperature: Of the calibration.
 
     Shapes:
-        (N, 6, H, W), red, green, blue of date 1, then of date 2, values 0 to 255, any size, to (N, 1, H, W).
+        (N, 2 * bands, H, W), red, green, blue (or the bands declared) of date 1, then of date 2, values 0 to 255, any
+        size, to (N, 1, H, W).
 
     Raises:
         UserError: for a preprocessor that pads to a fixed size.
@@ -47,10 +48,12 @@ class PairToProbs(nn.Module):
             )
         self.divisor = int(padding.get('size_divisor') or 1)
         self.pad_val = float(preprocessor.pad_val)
-        self.reverse = not preprocessor.channel_conversion  # it would make BGR to RGB, and RGB comes in
+        self.channels = 2 * network.backbone_inchannels
+        # The preprocessor would make BGR of three bands to RGB, and RGB comes in.
+        self.reverse = self.channels == 6 and not preprocessor.channel_conversion
         mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
-        self.register_buffer('mean', torch.zeros(6, 1, 1) if mean is None else mean.float().cpu())
-        self.register_buffer('std', torch.ones(6, 1, 1) if std is None else std.float().cpu())
+        self.register_buffer('mean', torch.zeros(self.channels, 1, 1) if mean is None else mean.float().cpu())
+        self.register_buffer('std', torch.ones(self.channels, 1, 1) if std is None else std.float().cpu())
 
     def forward(self, pair: Tensor) -> Tensor:
         """Probability of change."""
@@ -91,6 +94,6 @@ def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.Exp
         dims |= {2: dynamic, 3: dynamic}
     else:
         height = width = tile_size
-    example = torch.full((batch, 6, height, width), 100.0)
+    example = torch.full((batch, module.channels, height, width), 100.0)
     with torch.no_grad():
         return torch.export.export(module, (example,), dynamic_shapes=(dims,), strict=False)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 
 __all__ = ['Checkpoint', 'Fit', 'load_fitting', 'load_weights', 'read_checkpoint']
 
@@ -37,6 +38,12 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     meta: Mapping[str, Any]
     content: Mapping[str, Any]
+
+    @property
+    def reading(self) -> Reading:
+        """How the files of its data set were read, as :class:`hsonet_mm.ChangeDataset` noted."""
+        data_set = self.meta.get('dataset_meta')
+        return Reading.from_dict(data_set.get('reading') if isinstance(data_set, Mapping) else None)
 
     @property
     def threshold(self) -> tuple[float, str] | None:

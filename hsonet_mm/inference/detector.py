@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import ImagePair, Pixels, Reading, join, read_pixels, size
 from hsonet_mm.inference.calibration import (
     Calibration,
     apply_temperature,
@@ -22,7 +23,9 @@ from hsonet_mm.memory import keep_memory
 __all__ = ['ChangeDetector', 'Prediction', 'check_runtime', 'open_detector', 'refuse_options']
 
 Image = NDArray[np.uint8] | str | Path
-"""An image, (H, W, 3) BGR of 8 bits, or the path of its file."""
+"""An image, (H, W, bands) of 8 bits, or the path of its file."""
+
+ORDERS = ('rgb', 'bgr')
 
 
 @dataclass(frozen=True)
@@ -33,23 +36,27 @@ class Prediction:
         probs: Probability of change, (H, W) float32 in [0, 1].
         mask: Where it is above the threshold, (H, W) bool.
         threshold: The threshold used.
+        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. Arrays have data
+            everywhere.
     """
 
     probs: NDArray[np.float32]
     mask: NDArray[np.bool_]
     threshold: float
+    valid: NDArray[np.bool_]
 
 
 class ChangeModel(Protocol):
-    """What a detector needs: names, a threshold of its own, and probabilities of batches."""
+    """What a detector needs: names, a threshold of its own, how its training images were read, and probabilities."""
 
     name: str
     threshold: float
     threshold_source: str
     versions: dict[str, str]
+    reading: Reading
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Two batches of (N, H, W, 3), 8 bits BGR, to (N, H, W)."""
+        """Two batches of (N, H, W, bands), 8 bits, three bands in BGR, to (N, H, W)."""
 
 
 class ChangeDetector:
@@ -62,6 +69,7 @@ class ChangeDetector:
         detector = ChangeDetector.from_onnx('model.onnx')  # the same without PyTorch
         prediction = detector.predict('before.png', 'after.png')
         prediction.mask, prediction.probs, prediction.threshold
+        detector.predict(before, after, channel_order='rgb')  # arrays, as Pillow and rasterio give them
 
     Args:
         model: What computes; use :meth:`from_checkpoint` or :meth:`from_onnx`.
@@ -69,15 +77,18 @@ class ChangeDetector:
             else the model's own.
         calibration: Temperature and threshold learnt on validation.
         calibration_name: What to call the calibration.
+        reading: How to read files; what it does not declare is as in training.
 
     Attributes:
         threshold: The threshold in use.
         threshold_source: Where it comes from, in words.
         name: Names of the model's files.
         versions: Versions of what computes.
+        reading: How files are read.
+        notes: A sentence for each way in which that is not the training's.
 
     Raises:
-        UserError: for a threshold outside (0, 1).
+        UserError: for a threshold outside (0, 1), or bands that the model does not take.
     """
 
     def __init__(
@@ -86,6 +97,7 @@ class ChangeDetector:
         threshold: float | None = None,
         calibration: Calibration | None = None,
         calibration_name: str = 'calibration',
+        reading: Reading | None = None,
     ) -> None:
         check_threshold(threshold)
         self.model = model
@@ -97,6 +109,12 @@ class ChangeDetector:
         if threshold is not None:
             self.threshold, self.threshold_source = threshold, 'given'
         self.temperature = 1.0 if calibration is None else calibration.temperature
+        self.reading, self.notes = (reading or Reading()).over(model.reading)
+        if self.reading.channels != model.reading.channels:
+            raise UserError(
+                f'{model.name} takes {model.reading.channels} bands a date, not {self.reading.channels}: give as many '
+                'numbers to --bands'
+            )
 
     @classmethod
     def from_checkpoint(
@@ -109,6 +127,7 @@ class ChangeDetector:
         cfg_options: Mapping[str, Any] | None = None,
         window: tuple[int, int] | str | None = None,
         precision: str = 'auto',
+        reading: Reading | None = None,
     ) -> 'ChangeDetector':
         """Load a trained model, and the calibration that lies beside its checkpoint.
 
@@ -123,6 +142,8 @@ class ChangeDetector:
                 the training crops.
             precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for bfloat16 on CPUs that multiply it and float32
                 elsewhere.
+            reading: How to read files, as ``Reading.make(bands='3,2,1', stretch='0,3000', nodata=0)``; what it does not
+                declare is as in training.
 
         Raises:
             UserError: if one of these or the calibration is wrong, or PyTorch is missing.
@@ -137,7 +158,7 @@ class ChangeDetector:
         from hsonet_mm.inference.torch_model import TorchModel
 
         model = TorchModel(config, checkpoint, device, cfg_options, window, precision)
-        return cls(model, threshold, read_calibration(checkpoint), sidecar_of(checkpoint).name)
+        return cls(model, threshold, read_calibration(checkpoint), sidecar_of(checkpoint).name, reading)
 
     @classmethod
     def from_onnx(
@@ -148,6 +169,7 @@ class ChangeDetector:
         threads: int | None = None,
         runtime: str = 'onnxruntime',
         device: str = 'cpu',
+        reading: Reading | None = None,
     ) -> 'ChangeDetector':
         """Load a model that ``hsonet export`` wrote, and the calibration that lies beside it; needs no PyTorch.
 
@@ -157,6 +179,7 @@ class ChangeDetector:
             threads: Threads of one prediction on a CPU; by default one for each core.
             runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
             device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
+            reading: As in :meth:`from_checkpoint`.
 
         Raises:
             UserError: if one of these or the calibration is wrong, or the runtime or the device is missing.
@@ -165,28 +188,39 @@ class ChangeDetector:
 
         check_threshold(threshold)
         model = OnnxModel(path, threads, runtime=runtime, device=device)
-        return cls(model, threshold, read_calibration(path), sidecar_of(path).name)
+        return cls(model, threshold, read_calibration(path), sidecar_of(path).name, reading)
 
-    def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probs(
+        self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None
+    ) -> NDArray[np.float32]:
         """Calibrated probability of change of a batch of pairs.
 
         Args:
-            t1: Images of the first date, BGR, 8 bits.
+            t1: Images of the first date, 8 bits.
             t2: Images of the second date.
+            channel_order: ``'rgb'``, as Pillow, rasterio and torchgeo give images, or ``'bgr'``, as OpenCV does. There
+                is no default: a model is wrong in silence where the order is. A model of another number of bands takes
+                them in the order in which they were declared, and needs none.
 
         Shapes:
-            ``t1`` and ``t2``: (N, H, W, 3), any H and W. Returns (N, H, W) in [0, 1].
+            ``t1`` and ``t2``: (N, H, W, bands), any H and W. Returns (N, H, W) in [0, 1].
 
         Raises:
-            UserError: if type or sizes do not fit, the memory of a GPU does not suffice, or the model
-                predicts NaN.
+            UserError: without an order, if type or sizes do not fit, the memory of a GPU does not suffice, or the
+                model predicts NaN.
         """
+        bands = self.model.reading.channels
         for images in (t1, t2):
-            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != bands:
                 raise UserError(
-                    f'images are arrays (height, width, 3) of uint8 in the order blue, green, red, '
-                    f'not {images.shape[1:]} of {images.dtype}: convert them'
+                    f'images are arrays (height, width, {bands}) of uint8, not {images.shape[1:]} of {images.dtype}: '
+                    'convert them'
                 )
+        if bands == 3 and channel_order not in ORDERS:
+            raise UserError(
+                f"the order of the channels is {channel_order!r}: give channel_order='rgb' for arrays of Pillow, "
+                "rasterio or torchgeo, 'bgr' for those of OpenCV"
+            )
         if t1.shape != t2.shape:
             sizes = [f'{images.shape[2]} x {images.shape[1]}' for images in (t1, t2)]
             raise UserError(
@@ -194,23 +228,28 @@ class ChangeDetector:
             )
         if not t1.size:
             raise UserError('the images have no pixels: give some of at least 1 x 1')
+        if bands == 3 and channel_order == 'rgb':
+            t1, t2 = t1[..., ::-1], t2[..., ::-1]
         probs = self.model.probs(t1, t2)
         if not np.isfinite(probs).all():
             raise UserError('the model predicts NaN, so its training diverged: take an earlier checkpoint')
         return apply_temperature(probs, self.temperature)
 
     @overload
-    def predict(self, a: Image, b: Image) -> Prediction: ...
+    def predict(self, a: Image, b: Image, *, channel_order: str | None = None) -> Prediction: ...
 
     @overload
-    def predict(self, a: list[Any], b: list[Any]) -> list[Prediction]: ...
+    def predict(
+        self, a: list[Any], b: list[Any], *, channel_order: str | None = None
+    ) -> list[Prediction]: ...
 
-    def predict(self, a: Any, b: Any) -> Prediction | list[Prediction]:
+    def predict(self, a: Any, b: Any, *, channel_order: str | None = None) -> Prediction | list[Prediction]:
         """Predict one pair or several.
 
         Args:
-            a: Image of the first date: an array (H, W, 3) of 8 bits in BGR, or a path; or a list of them.
+            a: Image of the first date: an array (H, W, bands) of 8 bits, or a path; or a list of them.
             b: The same of the second date.
+            channel_order: Of arrays, as in :meth:`probs`; files need none.
 
         Returns:
             One prediction, or a list of them for lists, whose pairs may differ in size.
@@ -221,9 +260,43 @@ class ChangeDetector:
         if isinstance(a, (list, tuple)) or isinstance(b, (list, tuple)):
             if not isinstance(a, (list, tuple)) or not isinstance(b, (list, tuple)) or len(a) != len(b):
                 raise UserError('the two dates are not lists of the same length: give each image its partner')
-            return [self.predict(t1, t2) for t1, t2 in zip(a, b, strict=True)]
-        probs = self.probs(_read(a)[None], _read(b)[None])[0]
-        return Prediction(probs, probs > np.float32(self.threshold), self.threshold)
+            return [self.predict(t1, t2, channel_order=channel_order) for t1, t2 in zip(a, b, strict=True)]
+        if isinstance(a, (str, Path)) and isinstance(b, (str, Path)):
+            return self.predict_pair(join(*self.read(a, b), self.reading.stretch))
+        t1, t2 = (self._array(image, date, channel_order) for date, image in enumerate((a, b)))
+        return self._prediction(self.probs(t1[None], t2[None], channel_order=channel_order)[0], None)
+
+    def _array(self, image: Any, date: int, channel_order: str | None) -> NDArray[np.uint8]:
+        """An array as it is, or a file beside one, in the order of the array's channels."""
+        if not isinstance(image, (str, Path)):
+            return np.asarray(image)
+        values = read_pixels(str(image), self.reading.of_date(date)).values
+        return values[..., ::-1] if channel_order == 'bgr' and values.shape[2] == 3 else values
+
+    def read(self, a: str | Path, b: str | Path) -> tuple[Pixels, Pixels]:
+        """Read the files of a pair as the model needs them.
+
+        Raises:
+            UserError: if one cannot be read, or the sizes differ.
+        """
+        t1, t2 = (read_pixels(str(path), self.reading.of_date(date)) for date, path in enumerate((a, b)))
+        if t1.values.shape != t2.values.shape:
+            raise UserError(
+                f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): '
+                'cut both to the same area and size'
+            )
+        return t1, t2
+
+    def predict_pair(self, pair: ImagePair) -> Prediction:
+        """Predict a pair that is read; what has no data in either date is not changed."""
+        return self._prediction(self.probs(pair.t1[None], pair.t2[None], channel_order='rgb')[0], pair.valid)
+
+    def _prediction(self, probs: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> Prediction:
+        if valid is None:
+            valid = np.ones(probs.shape, bool)
+        else:
+            probs = np.where(valid, probs, np.float32(0))
+        return Prediction(probs, probs > np.float32(self.threshold), self.threshold, valid)
 
 
 def open_detector(
@@ -236,6 +309,7 @@ def open_detector(
     threads: int | None = None,
     precision: str | None = None,
     runtime: str | None = None,
+    reading: Reading | None = None,
 ) -> ChangeDetector:
     """Open what a command line names: a config and a checkpoint, or one exported model.
 
@@ -248,6 +322,7 @@ def open_detector(
         threads: Threads of an exported model.
         precision: Of a checkpoint in PyTorch.
         runtime: ``'pytorch'`` for a checkpoint, ``'onnxruntime'`` or ``'openvino'`` for an exported model.
+        reading: How to read files.
 
     Raises:
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
@@ -261,6 +336,7 @@ def open_detector(
             threads=threads,
             runtime=runtime or 'onnxruntime',
             device=device or 'cpu',
+            reading=reading,
         )
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'nothing'
@@ -274,6 +350,7 @@ def open_detector(
         cfg_options=cfg_options,
         window=window,
         precision=precision or 'auto',
+        reading=reading,
     )
 
 
@@ -303,12 +380,3 @@ def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
     for option, value in options.items():
         if value not in (None, 'auto', 'whole'):
             raise UserError(f'{path} runs as it was exported: leave out {option}')
-
-
-def _read(image: Image) -> NDArray[np.uint8]:
-    """The array, or the content of the file."""
-    if not isinstance(image, (str, Path)):
-        return np.asarray(image)
-    from hsonet_mm.images import read_image
-
-    return read_image(str(image))

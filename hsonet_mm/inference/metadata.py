@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 
 __all__ = ['CLASSES', 'INPUT', 'OUTPUT', 'Metadata']
 
 INPUT, OUTPUT = 'pair', 'probs'
 """Names of the only input and output of an exported model."""
 CLASSES = ('unchanged', 'changed')
-BANDS = tuple(f'{band} {date}' for date in ('t1', 't2') for band in ('red', 'green', 'blue'))
 _KEY = 'hsonet_mm'
 _FORMAT = 1
 _DEEPNESS_OVERLAP = 15
@@ -32,6 +32,7 @@ class Metadata:
         versions: Versions of the packages that wrote it.
         int8: Of a model in 8 bits: pairs of the validation split that were compared, and F1 there of the model before
             it was quantised (``f1_float``) and after (``f1``).
+        reading: How the files that it was trained on were read, see :meth:`hsonet_mm.images.Reading.to_dict`.
     """
 
     name: str
@@ -42,20 +43,33 @@ class Metadata:
     crop_size: int | None
     versions: dict[str, str]
     int8: dict[str, float] | None = None
+    reading: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Bands of one date."""
+        return Reading.from_dict(self.reading).channels
+
+    def bands(self) -> list[str]:
+        """Names of the channels of the input."""
+        reading = Reading.from_dict(self.reading)
+        numbers = reading.bands or (1, 2, 3)
+        names = ['red', 'green', 'blue'] if len(numbers) == 3 else [f'band {number}' for number in numbers]
+        return [f'{name} {date}' for date in ('t1', 't2') for name in names]
 
     def to_props(self) -> dict[str, str]:
         """Key-value pairs for ``metadata_props``: ours under one key, and those that Deepness reads.
 
         Deepness gives a model bytes divided by 255, and then its standardisation: a deviation of 1 / 255 undoes that.
         """
-        ours = {'format': _FORMAT, **asdict(self), 'classes': CLASSES, 'bands': BANDS}
+        ours = {'format': _FORMAT, **asdict(self), 'classes': CLASSES, 'bands': self.bands()}
         deepness = {
             'model_type': 'Segmentor',
             'class_names': dict(enumerate(CLASSES)),
             'seg_thresh': self.threshold,
             'tiles_overlap': _DEEPNESS_OVERLAP,
-            'standardization_mean': [0.0] * len(BANDS),
-            'standardization_std': [1 / 255] * len(BANDS),
+            'standardization_mean': [0.0] * (2 * self.channels),
+            'standardization_std': [1 / 255] * (2 * self.channels),
         }
         if size := self.tile_size or self.crop_size:
             deepness['tile_size'] = size

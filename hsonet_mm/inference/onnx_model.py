@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.inference.metadata import Metadata
 from hsonet_mm.inference.runtimes import load
 from hsonet_mm.version import __version__
@@ -29,6 +30,7 @@ class OnnxModel:
         threshold: Its own threshold.
         threshold_source: Where that comes from, in words.
         versions: Versions of what computes, and of what it was exported with.
+        reading: How its training images were read.
 
     Raises:
         UserError: without the runtime or the device, for a file that is missing, damaged or not ours, and for no
@@ -46,6 +48,7 @@ class OnnxModel:
         program = load(path, content, runtime, device, threads)
         self._run = program.run
         self.metadata = Metadata.from_props(program.props, str(path))
+        self.reading = Reading.from_dict(self.metadata.reading)
         self.name = Path(path).name
         self.threshold = self.metadata.threshold
         self.threshold_source = self.metadata.threshold_source
@@ -54,14 +57,14 @@ class OnnxModel:
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
-        n, height, width, _ = t1.shape
+        n, height, width, bands = t1.shape
         size = self.metadata.tile_size
         if size is not None and (height, width) != (size, size):
             raise UserError(
                 f'{self.name} takes {size} x {size} pixels and got {width} x {height}: '
                 'cut tiles of that size, or export it without --tile'
             )
-        pair = np.empty((n, 6, height, width), np.float32)
-        for half, images in ((pair[:, :3], t1), (pair[:, 3:], t2)):
-            half[...] = images[..., ::-1].transpose(0, 3, 1, 2)
+        pair = np.empty((n, 2 * bands, height, width), np.float32)
+        for half, images in ((pair[:, :bands], t1), (pair[:, bands:], t2)):
+            half[...] = (images[..., ::-1] if bands == 3 else images).transpose(0, 3, 1, 2)
         return self._run(pair)[:, 0]

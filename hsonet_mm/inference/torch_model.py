@@ -15,10 +15,11 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
+from hsonet_mm.bands import config_reading, set_bands
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
-from hsonet_mm.inference.checkpoints import load_weights
+from hsonet_mm.inference.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.inference.precision import autocast
 from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__
@@ -49,6 +50,7 @@ class TorchModel:
             the head.
         threshold_source: Where that comes from, in words.
         versions: Versions of what computes, and the hash of the model's part of the config, and the precision.
+        reading: How its training images were read.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
@@ -67,8 +69,11 @@ class TorchModel:
         self._autocast = autocast(precision, self._device)
         self.config = read_config(config, cfg_options)
         _set_window(self.config, config, window)
+        loaded = read_checkpoint(checkpoint)
+        self.reading, _ = loaded.reading.over(config_reading(self.config))
+        set_bands(self.config.model, self.reading.channels)
         self.network: Any = _build(self.config, config)
-        loaded = load_weights(self.network, checkpoint)
+        load_weights(self.network, loaded)
         self.network.to(self._device).eval()
         head = self.network.decode_head
         threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', None)

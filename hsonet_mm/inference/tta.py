@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hsonet_mm.images import Reading
+
 __all__ = ['KINDS', 'Detector', 'augmented_probs']
 
 KINDS = ('flips', 'rotations', 'swap')
@@ -21,15 +23,19 @@ class Detector(Protocol):
         threshold_source: Where the threshold comes from, in words.
         name: Name of the model for summaries.
         versions: Versions of what computes.
+        reading: How files are read, as in training.
     """
 
     threshold: float
     threshold_source: str
     name: str
     versions: dict[str, str]
+    reading: Reading
 
-    def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of change (N, H, W) of BGR batches (N, H, W, 3)."""
+    def probs(
+        self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None
+    ) -> NDArray[np.float32]:
+        """Probabilities of change (N, H, W) of batches (N, H, W, bands)."""
         ...
 
 
@@ -42,7 +48,7 @@ def augmented_probs(
 
     Args:
         detector: The model.
-        t1: Images of the first date, (N, H, W, 3) BGR.
+        t1: Images of the first date, (N, H, W, bands), red, green and blue unless the model has others.
         t2: Images of the second date.
         kinds: Which of :data:`KINDS`; every combination of those given is a view: 2 or 4 by flips, 4 by rotations,
             8 by both, twice as many with swap.
@@ -52,7 +58,7 @@ def augmented_probs(
     for (turns, mirror), swap in product(views, (False, True) if 'swap' in kinds else (False,)):
         images = (t2, t1) if swap else (t1, t2)
         first, second = (_turn(image, turns, mirror) for image in images)
-        probs = detector.probs(first, second)
+        probs = detector.probs(first, second, channel_order='rgb')
         if mirror:
             probs = probs[:, :, ::-1]
         total += np.rot90(probs, -turns, axes=(1, 2))

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Raster
+from hsonet_mm.images.pixels import colours
 
 __all__ = ['RawLabel', 'looks_lossy', 'raw_label', 'value_counts']
 
@@ -27,37 +28,32 @@ class RawLabel(NamedTuple):
     palette: NDArray[np.uint8] | None = None
 
 
-def raw_label(image: Image.Image, path: str) -> RawLabel:
+def raw_label(raster: Raster) -> RawLabel:
     """The values of a label as they stand in the file.
 
     A palette image gives its colours if these are grey and else its indices with their colours; a colour image its
-    grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is wholly transparent is not
-    labelled.
+    grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is transparent, masked or the
+    file's nodata value is not labelled.
 
     Args:
-        image: The decoded file.
-        path: What messages call it.
+        raster: All bands of the file.
 
     Raises:
-        UserError: if the values are not whole numbers from 0 to 65535.
+        UserError: for another number of bands than 1 or 3, and values that are not whole numbers from 0 to 65535.
     """
-    exact, labelled, palette = image.format != 'JPEG', None, None
-    if image.mode in ('LA', 'PA', 'RGBA') or (
-        image.mode in ('1', 'L', 'P', 'RGB') and 'transparency' in image.info
-    ):
-        opaque = np.asarray(image.convert('RGBA').getchannel('A')) > 0
-        labelled = None if opaque.all() else opaque
-    if image.mode in ('1', 'LA'):
-        image = image.convert('L')
-    values = np.asarray(image if image.mode not in ('P', 'PA', 'RGBA') else image.convert('RGB'))
-    if values.ndim == 3:
+    path, exact, labelled, palette = raster.header.path, not raster.lossy, raster.valid(), None
+    values = colours(raster.values, raster.palette)
+    if values.shape[2] not in (1, 3):
+        raise UserError(f'the label {path} has {values.shape[2]} bands: save the one with the classes alone')
+    if values.shape[2] == 1:
+        values = values[..., 0]
+    else:
         seen = values if labelled is None else values[labelled]
         spread = int((seen.max(axis=-1) - seen.min(axis=-1)).max(initial=0))
         if spread <= (0 if exact else 32):
             values = values[..., 1]
-        elif image.mode == 'P':
-            palette = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
-            values = np.asarray(image)
+        elif raster.palette is not None:
+            values, palette = raster.values[..., 0], raster.palette
     if values.dtype != np.uint8:
         seen = values if labelled is None else values[labelled]
         if seen.size and not (np.all(seen == np.floor(seen)) and seen.min() >= 0 and seen.max() <= 65535):

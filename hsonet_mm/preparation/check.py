@@ -15,6 +15,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes, write_json
+from hsonet_mm.images import Reading, add_reading_arguments, large_images, reading_of
 from hsonet_mm.index import SPLITS, Scene, some
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, add_label_arguments, parse_values, write_survey
 from hsonet_mm.preparation.contact_sheet import contact_sheet
@@ -28,7 +29,7 @@ from hsonet_mm.preparation.inspection import (
     inspect_set,
 )
 from hsonet_mm.preparation.label_files import find_coding
-from hsonet_mm.preparation.rasters import large_images, track
+from hsonet_mm.preparation.rasters import track
 from hsonet_mm.preparation.sources import Source
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
@@ -68,6 +69,7 @@ def check_dataset(
     seed: int = 0,
     changed_values: Any = None,
     ignore_value: Any = None,
+    reading: Reading | None = None,
 ) -> CheckReport:
     """Check every pair, every split and the set.
 
@@ -81,6 +83,7 @@ def check_dataset(
         changed_values: label values that mean changed, as in :class:`hsonet_mm.MultiImgLoadAnnotations`; None: as
             ``labels.json`` says, or found out over all labels.
         ignore_value: label value that means "not labelled".
+        reading: bands, stretch and nodata of the images.
 
     Raises:
         UserError: when there is nothing to check.
@@ -90,7 +93,7 @@ def check_dataset(
         survey = find_coding(source, index, parse_values(changed_values), parse_values(ignore_value))
 
         def inspect(scene: Scene) -> PairRecord:
-            return inspect_pair(source, scene, crop, survey.coding, survey.problems)
+            return inspect_pair(source, scene, crop, survey.coding, survey.problems, reading)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             records = list(track(pool.map(inspect, index.scenes), 'reading', len(index.scenes)))
@@ -102,7 +105,7 @@ def check_dataset(
         if duplicates:
             findings += inspect_duplicates(records)
         if sheet:
-            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed, survey.coding))
+            write_bytes(Path(sheet), contact_sheet(source, records, pairs, seed, survey.coding, reading))
     findings.sort(key=lambda finding: finding.level)  # 'error' before 'warning', else as found
     splits = {split: _statistics(group) for split, group in group_by_split(records).items()}
     survey = LabelSurvey(survey.coding, figures_of(records), survey.problems)
@@ -137,6 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--pairs', type=int, default=6, help='pairs a split on the contact sheet [%(default)s]')
     add('--seed', type=int, default=0, help='of their choice [%(default)s]')
     add('--strict', action='store_true', help='warnings count as problems too')
+    add_reading_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -159,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         args.changed_values,
         args.ignore_value,
+        reading_of(args),
     )
     failed = bool(report.count('error') or (args.strict and report.findings))
     print(_text(report, args.root))

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from hsonet_mm.images import Reading, first_three
 from hsonet_mm.labels import LabelCoding
 from hsonet_mm.preparation.inspection import PairRecord, group_by_split
 from hsonet_mm.preparation.label_files import read_label
-from hsonet_mm.preparation.rasters import decode_rgb, rank
+from hsonet_mm.preparation.rasters import rank, read_dates
 from hsonet_mm.preparation.sources import Source
 
 __all__ = ['choose', 'contact_sheet', 'overlay']
@@ -52,6 +53,7 @@ def contact_sheet(
     count: int = 6,
     seed: int = 0,
     coding: LabelCoding = LabelCoding(),  # noqa: B008 (immutable)
+    reading: Reading | None = None,
 ) -> bytes:
     """Draw the sheet: one column a split, one row a pair.
 
@@ -61,22 +63,28 @@ def contact_sheet(
         count: pairs a split.
         seed: of their choice.
         coding: what the values of the labels mean.
+        reading: bands, stretch and nodata of the images.
 
     Returns:
         The encoded png.
     """
     groups = group_by_split(records)
-    columns = [_column(source, split, choose(group, count, seed), coding) for split, group in groups.items()]
+    columns = [
+        _column(source, split, choose(group, count, seed), coding, reading or Reading())
+        for split, group in groups.items()
+    ]
     height = max(column.shape[0] for column in columns)
     padded = [np.pad(column, ((0, height - column.shape[0]), (0, 4 * _GAP), (0, 0))) for column in columns]
     return cv2.imencode('.png', np.ascontiguousarray(np.hstack(padded)[..., ::-1]))[1].tobytes()
 
 
-def _column(source: Source, split: str, records: Sequence[PairRecord], coding: LabelCoding) -> np.ndarray:
+def _column(
+    source: Source, split: str, records: Sequence[PairRecord], coding: LabelCoding, reading: Reading
+) -> np.ndarray:
     rows = [_line(f'{split}: date 1, date 2, changed')]
     for record in records:
         files = record.scene.files
-        t1, t2 = (decode_rgb(source.read(files[role]), files[role]) for role in ('A', 'B'))
+        t1, t2 = (first_three(date.values) for date in read_dates(source, files, reading))
         mask = read_label(source, record.scene, coding).mask
         images = (t1, t2, overlay(t2, mask))
         cells = [cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for image in images]

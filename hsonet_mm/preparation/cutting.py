@@ -2,20 +2,20 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
+from hsonet_mm.images import Note, Reading, image_size, join, notes_of, place_note
 from hsonet_mm.index import ROLES, SPLITS, Scene, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
-from hsonet_mm.preparation.rasters import decode_rgb, rank, track
+from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates, track
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
 from hsonet_mm.texts import printable
@@ -47,6 +47,7 @@ class PrepareOptions:
         changed_values: label values that mean changed, all others unchanged; empty: found out over all masks.
         ignored_values: label values that mean "not labelled".
         folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.index.LAYOUTS`); empty: find out.
+        reading: bands, stretch and nodata of the images.
     """
 
     tile: int = 256
@@ -59,6 +60,7 @@ class PrepareOptions:
     max_empty: float = 1.0
     changed_values: tuple[Value, ...] = ()
     ignored_values: tuple[Value, ...] = ()
+    reading: Reading = field(default_factory=Reading)
     folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,6 +103,8 @@ class Cutter:
         self.coding = LabelCoding()
         self.noisy = ''
         self.unlisted: list[str] = []
+        self.notes: dict[str, list[str]] = {}
+        self.paths: dict[str, list[Path]] = {}
 
     def run(self) -> dict[str, Any]:
         """Cut everything.
@@ -137,7 +141,12 @@ class Cutter:
             'source': self.source.path.name,
             'layout': index.layout,
             'labels': str(self.coding),
-            'parameters': asdict(self.options) | {'stride': self.stride, 'split_file': bool(self.table)},
+            'parameters': asdict(self.options)
+            | {
+                'reading': self.options.reading.to_dict(),
+                'stride': self.stride,
+                'split_file': bool(self.table),
+            },
             'splits': self._summary(splits),
             'warnings': self._warnings(splits),
             'files': [self.tiles[key] for key in sorted(self.tiles)],
@@ -147,8 +156,8 @@ class Cutter:
         if not self.options.block:
             return [Unit(scene.name, scene)]
         try:
-            with self.source.open(scene.files['A']) as stream, Image.open(stream) as image:
-                width, height = image.size
+            with self.source.open(scene.files['A']) as stream:
+                height, width = image_size(stream)
         except Exception:
             return [Unit(scene.name, scene)]  # reading it in full will say what is wrong
         return blocks(scene, height, width, self.options.block, self.options.tile)
@@ -156,15 +165,21 @@ class Cutter:
     def _cut_scene(self, units: Sequence[Unit], splits: dict[str, str]) -> None:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
-        t1, t2 = (decode_rgb(self.source.read(files[role]), files[role]) for role in ('A', 'B'))
+        before, after = read_dates(self.source, files, self.options.reading)
         label = read_label(self.source, scene, self.coding)
-        sizes = {role: array.shape[:2] for role, array in (('A', t1), ('B', t2), ('label', label.classes))}
+        named = (('A', before.values), ('B', after.values), ('label', label.classes))
+        sizes = {role: array.shape[:2] for role, array in named}
         if len(set(sizes.values())) > 1:
             told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
             raise UserError(
                 f'{files["A"]}: the sizes of the pair differ ({told}): both dates and the mask '
                 'must cover the same pixels'
             )
+        pair = join(before, after, self.options.reading.stretch)
+        notes = notes_of(before, after, self.options.reading.nodata is not None)
+        if label.raster is not None:
+            notes += filter(None, [place_note(before.raster, label.raster)])
+        self._note(notes)
         self.noisy = self.noisy or (files['label'] if label.noisy else '')
         whole = label.classes.shape == (tile, tile)
         for unit in units:
@@ -180,12 +195,29 @@ class Cutter:
             bottom, right = unit.y + height, unit.x + width
             for y, x in corners:
                 top, left = unit.y + y, unit.x + x
-                parts = (cut(array[:bottom, :right], top, left, tile) for array in (t1, t2, label.classes))
+                arrays = (pair.t1, pair.t2, label.classes)
+                parts = (cut(array[:bottom, :right], top, left, tile) for array in arrays)
+                valid = None if pair.valid is None else cut(pair.valid[:bottom, :right], top, left, tile)
                 stem = scene.stem if whole else f'{scene.stem}_{top:05d}_{left:05d}'
-                named = dict(zip(ROLES, parts, strict=True))
-                self._write(splits[unit.name], stem, named, unit.name, top, left)
+                self._write(
+                    splits[unit.name], stem, dict(zip(ROLES, parts, strict=True)), valid, unit.name, top, left
+                )
 
-    def _write(self, split: str, stem: str, parts: dict[str, np.ndarray], unit: str, y: int, x: int) -> None:
+    def _note(self, notes: Sequence[Note]) -> None:
+        """Keep what is to be told, by its kind."""
+        for note in notes:
+            self.notes.setdefault(note.kind, []).append(note.text)
+
+    def _write(
+        self,
+        split: str,
+        stem: str,
+        parts: dict[str, np.ndarray],
+        valid: np.ndarray | None,
+        unit: str,
+        y: int,
+        x: int,
+    ) -> None:
         key = f'{split}/{stem}'
         if key in self.tiles:
             raise UserError(f'{unit}: two scenes give the tile {key}: rename one of them')
@@ -194,11 +226,14 @@ class Cutter:
         record = {**place, 'changed': changed, 'ignored': ignored}
         sums = record['sha256'] = {}
         for role, part in parts.items():
-            image = _WRITTEN[part] if role == 'label' else part[..., ::-1]
-            compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
-            data = cv2.imencode('.png', np.ascontiguousarray(image), compression)[1].tobytes()
-            path = self.out / split / role / f'{stem}.png'
+            if role == 'label':
+                compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+                suffix, data = '.png', cv2.imencode('.png', _WRITTEN[part], compression)[1].tobytes()
+            else:
+                suffix, data = encode_tile(part, valid)
+            path = self.out / split / role / f'{stem}{suffix}'
             write_bytes(path, data)
+            self.paths.setdefault(key, []).append(path)
             sums[role] = hashlib.sha256(data).hexdigest()
         self.tiles[key] = record
 
@@ -211,9 +246,9 @@ class Cutter:
         empty.sort(key=lambda key: rank(self.options.seed, key))
         keep = int(self.options.max_empty / (1 - self.options.max_empty) * (len(train) - len(empty)))
         for key in empty[keep:]:
-            tile = self.tiles.pop(key)
-            for role in ROLES:
-                (self.out / tile['split'] / role / tile['name']).unlink()
+            del self.tiles[key]
+            for path in self.paths.pop(key):
+                path.unlink()
 
     def _summary(self, splits: dict[str, str]) -> dict[str, dict[str, Any]]:
         return {
@@ -264,6 +299,8 @@ class Cutter:
             told.append(
                 f'the lists of splits leave out {len(self.unlisted)} scenes: {printable(some(self.unlisted))}'
             )
+        for texts in self.notes.values():
+            told.append(texts[0] + (f' (so do {len(texts) - 1} more)' if len(texts) > 1 else ''))
         told += [remark for _, remark in label_remarks(self.figures()).values()]
         left = {tile['split'] for tile in self.tiles.values()}
         told += [f'there is no {split} split' for split in SPLITS if split not in left]

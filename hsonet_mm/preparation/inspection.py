@@ -8,11 +8,14 @@ from itertools import combinations
 import numpy as np
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Pixels, Raster, Reading, first_three, notes_of, place_note
+from hsonet_mm.images.options import DEFAULT_STRETCH
+from hsonet_mm.images.pairs import check_depths
 from hsonet_mm.index import ROLES, SPLITS, Scene
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
 from hsonet_mm.preparation.label_files import read_label
-from hsonet_mm.preparation.rasters import decode_rgb
+from hsonet_mm.preparation.rasters import read_date
 from hsonet_mm.preparation.sources import Source
 
 __all__ = [
@@ -73,7 +76,12 @@ class PairRecord:
 
 
 def inspect_pair(
-    source: Source, scene: Scene, crop: int, coding: LabelCoding, problems: Mapping[str, str] | None = None
+    source: Source,
+    scene: Scene,
+    crop: int,
+    coding: LabelCoding,
+    problems: Mapping[str, str] | None = None,
+    reading: Reading | None = None,
 ) -> PairRecord:
     """Read one pair and note what is wrong with it.
 
@@ -83,7 +91,9 @@ def inspect_pair(
         crop: training crop size, pixels; 0: unknown.
         coding: what the values of the set's labels mean.
         problems: what is known to be wrong with labels, by their path.
+        reading: bands, stretch and nodata of the images.
     """
+    reading = reading or Reading()
     record = PairRecord(scene, scene.split or 'all')
     files = scene.files
     if missing := scene.missing():
@@ -91,6 +101,8 @@ def inspect_pair(
         gone = ' and '.join(missing)
         record.add('error', 'missing', f'{there}: has no counterpart in {gone}: add it or remove this file')
     images: dict[str, np.ndarray] = {}
+    dates: dict[str, Pixels] = {}
+    rasters: dict[str, Raster] = {}
     for role in files:
         try:
             if role == 'label':
@@ -98,6 +110,8 @@ def inspect_pair(
                     raise UserError(problem)
                 label = read_label(source, scene, coding)
                 images[role] = label.classes
+                if label.raster is not None:
+                    rasters[role] = label.raster
                 if label.bands == 3 and coding.unchanged is not None:
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
@@ -107,12 +121,37 @@ def inspect_pair(
                     )
                     record.add('warning', 'noisy label', message)
             else:
-                images[role] = decode_rgb(source.read(files[role]), files[role])
-                record.thumbs[role] = thumbnail(images[role])
+                dates[role] = read_date(source, files[role], reading.of_date(ROLES.index(role)))
+                images[role], rasters[role] = dates[role].values, dates[role].raster
+                record.thumbs[role] = thumbnail(first_three(images[role]))
         except UserError as error:
             record.add('error', 'label' if role == 'label' else 'unreadable', str(error))
+    _believe(record, dates, rasters, reading)
     _compare(record, images, crop)
     return record
+
+
+def _believe(
+    record: PairRecord, dates: dict[str, Pixels], rasters: dict[str, Raster], reading: Reading
+) -> None:
+    """What the files say of themselves: depth, georeference, alpha, borders."""
+    if len(dates) == 2:
+        try:
+            check_depths(dates['A'], dates['B'], reading.stretch)
+        except UserError as error:
+            record.add('error', 'depth', str(error))
+        for note in notes_of(dates['A'], dates['B'], reading.nodata is not None):
+            record.add('error' if note.kind == 'grid' else 'warning', note.kind, note.text)
+    if {'A', 'label'} <= set(rasters) and (other := place_note(rasters['A'], rasters['label'])):
+        record.add('error', other.kind, other.text)
+    for date in dates.values():
+        if date.stretch is not None and reading.stretch is None:
+            record.add(
+                'warning',
+                'stretch',
+                f'{date.path} holds {date.raster.values.dtype} values, which go from the {DEFAULT_STRETCH} percentiles '
+                f'of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+            )
 
 
 def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.images import decode
+from hsonet_mm.images import Raster, read_raster
 from hsonet_mm.index import VECTOR_SUFFIXES, Index, Scene, belongs
 from hsonet_mm.labels import LabelCoding, LabelSurvey, RawLabel, Value, classes_of, raw_label, survey_labels
 from hsonet_mm.preparation.sources import Source
@@ -20,13 +20,18 @@ class Label:
 
     Args:
         classes: 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; (H, W).
-        bands: number of bands in the file.
+        raster: the file's own values; None of polygons.
         noisy: whether it holds values between 0 and 255, which were cut at 128.
     """
 
     classes: NDArray[np.uint8]
-    bands: int = 1
+    raster: Raster | None = None
     noisy: bool = False
+
+    @property
+    def bands(self) -> int:
+        """Number of bands in the file."""
+        return 1 if self.raster is None else self.raster.values.shape[2]
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -59,10 +64,10 @@ def find_coding(
     return survey_labels(labels, lambda name: _load(source, name)[0], changed, ignored)
 
 
-def _load(source: Source, name: str) -> tuple[RawLabel, int]:
-    """A label as it stands in its file, and the number of its bands."""
-    image = decode(name, lambda _: source.read(name))
-    return raw_label(image, name), len(image.getbands())
+def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
+    """A label as it stands in its file, and the file."""
+    raster = read_raster(name, lambda _: source.read(name), every=True)
+    return raw_label(raster), raster
 
 
 def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
@@ -79,10 +84,10 @@ def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
     name = scene.files['label']
     if belongs(name, VECTOR_SUFFIXES):
         return Label(source.burn(scene).astype(np.uint8))
-    label, bands = _load(source, name)
+    label, raster = _load(source, name)
     noisy = (
         coding.unchanged is not None
         and (coding.lossy or not label.exact)
         and not np.isin(label.values, (0, 255)).all()
     )
-    return Label(classes_of(label, coding, name), bands, noisy)
+    return Label(classes_of(label, coding, name), raster, noisy)

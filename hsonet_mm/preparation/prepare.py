@@ -11,9 +11,9 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import folder_beside, replace_folder, write_json
+from hsonet_mm.images import add_reading_arguments, large_images, reading_of
 from hsonet_mm.labels import CODING_FILE, add_label_arguments, write_survey
 from hsonet_mm.preparation.cutting import Cutter, PrepareOptions
-from hsonet_mm.preparation.rasters import large_images
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, read_split_file
 
@@ -113,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--b', help='the same for date 2')
     add('--label', help='the same for the masks, which may be polygons (.gpkg, .geojson, .shp)')
     add('--overwrite', action='store_true', help='replace OUT if this tool made it')
+    add_reading_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
         **{name: getattr(args, name) for name in names},
         changed_values=args.changed_values or (),
         ignored_values=args.ignore_value or (),
+        reading=reading_of(args),
         folders=tuple(filter(None, (args.a, args.b, args.label))),
     )
     manifest = prepare_dataset(args.source, args.out, options, args.split_file, args.overwrite)

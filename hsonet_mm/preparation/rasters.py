@@ -1,55 +1,69 @@
-"""Read the images and masks that users have, from folders and archives, as training reads them, but of any size."""
+"""Read the images and masks that users have, from folders and archives, and write tiles of them."""
 
 import hashlib
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import cv2
 import numpy as np
-from PIL import Image
 
-from hsonet_mm.images import read_rgb
+from hsonet_mm.images import Pixels, Reading, read_pixels
+from hsonet_mm.preparation.sources import Source
 
 __all__ = [
-    'decode_rgb',
-    'large_images',
+    'encode_tile',
     'rank',
+    'read_date',
+    'read_dates',
     'track',
 ]
 
-_MAX_PIXELS = 2**30
 _T = TypeVar('_T')
 
 
-def decode_rgb(data: bytes, name: str) -> np.ndarray:
-    """Decode one date; the rules are those of :func:`hsonet_mm.images.read_rgb`.
+def read_date(source: Source, name: str, reading: Reading) -> Pixels:
+    """Read one date of a pair, see :func:`hsonet_mm.images.read_pixels`.
 
     Args:
-        data: the encoded file.
-        name: how messages call the file.
-
-    Returns:
-        RGB image of shape (H, W, 3), uint8.
+        source: where it comes from.
+        name: its path inside the source.
+        reading: what is declared about the files of this date.
 
     Raises:
-        UserError: when the file is unreadable or truncated, not 8-bit, or has another number of bands than 1
-            or 3.
+        UserError: as the function says.
     """
-    return np.array(read_rgb(name, lambda _: data))
+    return read_pixels(source.located(name), reading, source.reader(name), name)
 
 
-@contextmanager
-def large_images() -> Iterator[None]:
-    """Let Pillow open rasters of up to 2^30 pixels: its own limit is a guard for web servers."""
-    previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MAX_PIXELS // 2  # it raises above twice this
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = previous
+def read_dates(
+    source: Source, files: Mapping[str, str], reading: Reading | None = None
+) -> tuple[Pixels, Pixels]:
+    """Read both dates of a pair, the roles ``'A'`` and ``'B'`` of its files, see :func:`read_date`."""
+    reading = reading or Reading()
+    return read_date(source, files['A'], reading.of_date(0)), read_date(
+        source, files['B'], reading.of_date(1)
+    )
+
+
+def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, bytes]:
+    """Write a tile of a date so that what has no data stays known: transparent in a png, masked in a GeoTIFF.
+
+    Args:
+        values: (H, W, bands) of 8 bits.
+        valid: where there is data, (H, W); None: everywhere.
+
+    Returns:
+        The suffix, ``'.png'`` for three bands and ``'.tif'`` for any other number, and the content.
+    """
+    if values.shape[2] == 3:
+        image = cv2.cvtColor(values, cv2.COLOR_RGB2BGR)
+        if valid is not None and not valid.all():
+            image = np.dstack([image, valid.astype(np.uint8) * np.uint8(255)])
+        return '.png', cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+    from hsonet_mm.images.gdal import encode_tiff
+
+    return '.tif', encode_tiff(values, valid)
 
 
 def rank(seed: int, name: str) -> str:

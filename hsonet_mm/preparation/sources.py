@@ -4,7 +4,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -101,6 +101,15 @@ class Source:
             if isinstance(holder, Path)
             else cast('BinaryIO', holder.open(member))
         )
+
+    def located(self, name: str) -> str:
+        """Path of an image on the disk, or its name inside an archive."""
+        holder, member = self._entries[name]
+        return str(holder / member) if isinstance(holder, Path) else name
+
+    def reader(self, name: str) -> Callable[[str], bytes] | None:
+        """How to get the content of an image in an archive; None for one on the disk, which has its own path."""
+        return None if isinstance(self._entries[name][0], Path) else lambda _: self.read(name)
 
     def read(self, name: str) -> bytes:
         """Read one image's file.

@@ -1,24 +1,21 @@
 """What the header of a raster says, and whether it can be one date of a scene."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
+from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
+from hsonet_mm.images.raster import choose_bands
 
 __all__ = [
-    'GDAL_ERRORS',
     'RasterInfo',
     'coordinates',
     'file_state',
@@ -26,11 +23,7 @@ __all__ = [
     'open_raster',
     'read_dates',
     'read_info',
-    'reason',
 ]
-
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises for what GDAL reports; some of it comes through as it is."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +36,15 @@ class RasterInfo:
         transform: From columns and rows to coordinates.
         width: Columns.
         height: Rows.
-        bands: The three bands to read, red, green and blue, from 1.
+        bands: The bands to read, from 1.
         said: Those that the file itself calls so; None where it does not.
         dtype: Their type.
         colours: Number of bands but the alpha band.
+        alpha: The band that tells what is transparent, None without one.
+        nodata: Declared value of each band read, or None.
+        repeated: Whether one band stands for red, green and blue.
+        palette: Colours of the values, (values, 4) with alpha, of a file with a colour table.
+        notes: Sentences about what a user may not expect.
         files: The file and those that belong to it, such as the sources of a VRT; not the statistics beside it, which
             every viewer writes.
         state: Size and time of these, to notice that one was changed.
@@ -61,6 +59,11 @@ class RasterInfo:
     said: tuple[int, ...] | None
     dtype: str
     colours: int
+    alpha: int | None
+    nodata: tuple[float | None, ...]
+    repeated: bool
+    palette: NDArray[np.uint8] | None
+    notes: tuple[str, ...]
     files: tuple[Path, ...]
     state: tuple[tuple[int, int], ...]
 
@@ -98,16 +101,17 @@ def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
     return tuple(file_state(file) for file in files)
 
 
-def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
+def read_info(path: Path, reading: Reading | None = None) -> RasterInfo:
     """Read and check the header of a raster.
 
     Args:
         path: The file.
-        bands: Numbers of red, green and blue from 1; by default as the file says, or 1, 2, 3 of three bands.
+        reading: What is declared about it.
 
     Raises:
         UserError: if the raster cannot be one date of a scene; the sentence says why.
     """
+    reading = reading or Reading()
     file_state(path)
     if path.is_dir():
         raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
@@ -117,15 +121,18 @@ def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
                 f'{path} holds no bands itself: take one of its rasters out (gdalinfo lists their names; '
                 'gdal_translate NAME out.tif)'
             )
-        colours = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha]
-        chosen = _choose_bands(dataset, colours, bands, path)
-        dtypes = {dataset.dtypes[band - 1] for band in chosen}
-        if len(dtypes) > 1 or not dtypes <= {'uint8', 'uint16', 'int16'}:
-            raise UserError(
-                f'{path} holds {" and ".join(sorted(dtypes))} values where whole numbers of 8 or 16 bits are needed: '
-                'convert both dates with one range (gdal_translate -ot UInt16 -scale MIN MAX 1 65535 -a_nodata 0)'
-            )
+        header = header_of(dataset, str(path))
+        chosen = choose_bands(header, reading.bands)
         _check_georeference(dataset, path)
+        try:
+            alpha, notes = find_alpha(dataset, header, reading.bands)
+        except (*GDAL_ERRORS, OSError) as error:
+            raise UserError(
+                f'{path} cannot be read, it is truncated or damaged ({reason(error)}): copy it again'
+            ) from None
+        nodata = tuple(header.nodata[band - 1] for band in chosen)
+        if reading.nodata is not None:
+            nodata = (reading.nodata,) * len(chosen)
         files = _files(dataset, path)
         return RasterInfo(
             path,
@@ -134,42 +141,44 @@ def read_info(path: Path, bands: Sequence[int] | None = None) -> RasterInfo:
             dataset.width,
             dataset.height,
             chosen,
-            _said(dataset),
-            dtypes.pop(),
-            len(colours),
+            header.rgb,
+            header.dtypes[chosen[0] - 1],
+            3 if 'palette' in header.kinds else len(header.colours),
+            alpha,
+            nodata,
+            reading.bands is None and len(chosen) == 1,
+            colour_table(dataset, chosen),
+            notes,
             files,
             file_states(files),
         )
 
 
-def read_dates(
-    before: Path, after: Path, bands: Sequence[int] | None = None
-) -> tuple[RasterInfo, RasterInfo]:
+def read_dates(before: Path, after: Path, reading: Reading | None = None) -> tuple[RasterInfo, RasterInfo]:
     """Read and check the headers of both dates of a scene.
 
     Args:
         before: The first date.
         after: The second date.
-        bands: Numbers of red, green and blue from 1, three for both dates or six, before and after; by default as the
-            files say, or 1, 2, 3 of three bands.
+        reading: What is declared about both.
 
     Raises:
         UserError: if one cannot be a date of a scene, or it is not clear which bands go together.
     """
-    each = bands is not None and len(bands) == 6
-    first, second = (bands[:3], bands[3:]) if bands is not None and each else (bands, bands)
-    dates = read_info(before, first), read_info(after, second)
+    reading = reading or Reading()
+    dates = read_info(before, reading.of_date(0)), read_info(after, reading.of_date(1))
     t1, t2 = dates
-    if bands is None and t1.colours != t2.colours and t1.bands != t2.bands:
+    if reading.bands is None and t1.colours != t2.colours and t1.bands != t2.bands:
         raise UserError(
             f'{before} has {t1.colours} bands and {after} {t2.colours}: name those of both dates by --bands, as '
             '1,2,3/3,2,1'
         )
     for one in dates:
-        if not each and t1.said != t2.said and one.said not in (None, one.bands):
+        contradicts = one.said not in (None, one.bands) and len(one.bands) == 3
+        if reading.bands_after is None and t1.said != t2.said and contradicts:
             raise UserError(
-                f'{one.path} says that its red, green and blue are {_joined(one.said)}, and the other date does not: '
-                f'name those of both by --bands, as {_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
+                f'{one.path} says that its red, green and blue are {_joined(one.said or ())}, and the other date does '
+                f'not: name those of both by --bands, as {_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
             )
     return dates
 
@@ -181,22 +190,12 @@ def open_raster(path: Path) -> Any:
         UserError: if it is none.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            return rasterio.open(path)
+        return open_dataset(path)
     except (*GDAL_ERRORS, ValueError, TypeError) as error:
         raise UserError(
             f'{path} cannot be read as a raster, it is damaged or of another kind ({reason(error)}): copy it again '
             'or convert it to GeoTIFF'
         ) from None
-
-
-def reason(error: BaseException) -> str:
-    """The first line of what GDAL says, without the name of the file."""
-    cause = error.__cause__ or error
-    return (
-        str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
-    )
 
 
 def _files(dataset: Any, path: Path) -> tuple[Path, ...]:
@@ -205,45 +204,8 @@ def _files(dataset: Any, path: Path) -> tuple[Path, ...]:
     return path, *(other for other in others if other != path and other.is_file())
 
 
-def _choose_bands(
-    dataset: Any, colours: list[int], bands: Sequence[int] | None, path: Path
-) -> tuple[int, ...]:
-    if bands is not None:
-        if len(bands) != 3 or min(bands) < 1 or max(bands) > dataset.count:
-            numbers = '1,1,1' if dataset.count == 1 else f'three numbers from 1 to {dataset.count}'
-            raise UserError(
-                f'{path} has {_count(dataset.count)}, so --bands {_joined(bands)} cannot be red, green and '
-                f'blue: give {numbers}'
-            )
-        return tuple(bands)
-    if ColorInterp.palette in dataset.colorinterp:
-        raise UserError(f'{path} has a colour table: expand it (gdal_translate -expand rgb)')
-    if said := _said(dataset):
-        return said
-    if len(colours) == 3:
-        return tuple(colours)
-    example = '3,2,1' if len(colours) > 2 else '1,1,1'
-    raise UserError(
-        f'{path} has {_count(len(colours))} and does not say which are red, green and blue: name them, as --bands '
-        f'{example}'
-    )
-
-
-def _said(dataset: Any) -> tuple[int, ...] | None:
-    """The bands that a file calls red, green and blue."""
-    kinds = dataset.colorinterp
-    rgb = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    return (
-        tuple(kinds.index(kind) + 1 for kind in rgb) if all(kinds.count(kind) == 1 for kind in rgb) else None
-    )
-
-
 def _joined(bands: Sequence[int]) -> str:
     return ','.join(map(str, bands))
-
-
-def _count(bands: int) -> str:
-    return f'{bands} band{"s" if bands != 1 else ""}'
 
 
 def _check_georeference(dataset: Any, path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
-from hsonet_mm.scenes.stretch import Stretch
 from hsonet_mm.workers import run_jobs
 
 __all__ = [
@@ -144,7 +144,7 @@ def _write_job(folder: Path, model: ModelSpec, scenes: Sequence[Scene], options:
     job = folder / 'job.json'
     content = {
         'model': asdict(model),
-        'options': asdict(options),
+        'options': {**asdict(options), 'reading': options.reading.to_dict()},
         'scenes': [asdict(scene) for scene in scenes],
     }
     job.write_text(json.dumps(content), encoding='utf-8')
@@ -162,12 +162,12 @@ def read_job(job: Path) -> tuple[ModelSpec, list[Scene], SceneOptions]:
 
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo what JSON makes of tuples and stretches."""
+    """Undo what JSON makes of tuples and readings."""
     made: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    if made.get('stretch') is not None:
-        made['stretch'] = Stretch(**made['stretch'])
+    if 'reading' in made:
+        made['reading'] = Reading.from_dict(made['reading'])
     return made
 
 

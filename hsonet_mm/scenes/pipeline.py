@@ -18,7 +18,7 @@ from hsonet_mm.scenes.tiling import TileGrid, reflect
 __all__ = ['Tile', 'detect_tiles', 'read_tile']
 
 Tile = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
-"""Both dates (size, size, 3) BGR and where both are valid (size, size)."""
+"""Both dates (size, size, bands) and where both are valid (size, size)."""
 
 AHEAD = 2
 """Groups of tiles read before the model needs them, for each thread that reads."""

@@ -1,6 +1,5 @@
 """Reading the two dates of a scene, window by window, on the grid of the first one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock, local
 from typing import Any
@@ -8,20 +7,22 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Stretch
+from hsonet_mm.images.gdal import GDAL_ERRORS, bands_last, read_mask, reason, without_alpha
+from hsonet_mm.images.options import apply_stretch
+from hsonet_mm.images.pairs import refuse_depths
+from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
+from hsonet_mm.images.raster import fits, valid_pixels
 from hsonet_mm.scenes.areas import pixel_steps
-from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, file_states, open_raster, reason
-from hsonet_mm.scenes.stretch import Stretch, apply_stretch
+from hsonet_mm.scenes.headers import RasterInfo, file_states, open_raster
 
-__all__ = ['ScenePair']
-
-DEFAULT_STRETCH = Stretch(2, 98, percent=True)
-"""For 16 bits where none is given."""
+__all__ = ['ScenePair', 'border_notes']
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right and top."""
@@ -54,17 +55,13 @@ class ScenePair:
 
     def __post_init__(self) -> None:
         t1, t2 = self.t1, self.t2
-        if t1.dtype != t2.dtype:
-            raise UserError(
-                f'{t1.path} holds {t1.dtype} and {t2.path} {t2.dtype}: convert one to the type of the other'
-            )
+        refuse_depths(str(t1.path), t1.dtype, str(t2.path), t2.dtype, self.stretch)
         self._check_overlap()
         same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
         self.resampled = not (same_grid and t1.transform.almost_equals(t2.transform, tolerance))
         self._local, self._lock, self._open = local(), Lock(), list[Any]()
-        stretch = self.stretch or (None if t1.dtype == 'uint8' else DEFAULT_STRETCH)
-        self.stretches = (_resolve(t1, stretch), _resolve(t2, stretch))
+        self.stretches = (_resolve(t1, self.stretch), _resolve(t2, self.stretch))
 
     @property
     def height(self) -> int:
@@ -105,7 +102,7 @@ class ScenePair:
         """This thread's own handles."""
         if not hasattr(self._local, 'datasets'):
             try:
-                first, second = open_raster(self.t1.path), open_raster(self.t2.path)
+                first, second = _open(self.t1), _open(self.t2)
             except UserError:
                 self.check_unchanged()  # another thread may have opened them long before
                 raise
@@ -122,16 +119,23 @@ class ScenePair:
         """The second date as if it were on the grid of the first."""
         try:
             across, down = self._scales()
+            info, options = self.t2, dict[str, Any]()
+            value = info.nodata[0]
+            if value is None and np.dtype(info.dtype).kind == 'f':
+                value = np.nan
+            if value is not None and fits(value, np.dtype(info.dtype)):
+                options['src_nodata'] = value
             return WarpedVRT(
                 dataset,
                 crs=self.t1.crs,
                 transform=self.t1.transform,
                 width=self.width,
                 height=self.height,
-                resampling=Resampling.bilinear,
+                resampling=Resampling.bilinear if info.palette is None else Resampling.nearest,
                 add_alpha=ColorInterp.alpha not in dataset.colorinterp,
                 XSCALE=across,
                 YSCALE=down,
+                **options,
             )
         except GDAL_ERRORS as error:
             raise UserError(
@@ -162,8 +166,8 @@ class ScenePair:
             columns: First column and the one after the last.
 
         Returns:
-            Both dates, (H, W, 3) BGR, and where both are valid, (H, W). Elsewhere both are black, so that nothing
-            changes there.
+            Both dates, (H, W, bands), red, green and blue unless others are declared, and where both are valid, (H, W).
+            Elsewhere both are 0, so that nothing changes there.
 
         Raises:
             UserError: if a file is damaged or was changed meanwhile.
@@ -172,16 +176,18 @@ class ScenePair:
         images, valid = list[NDArray[np.uint8]](), np.ones(shape, bool)
         for dataset, info, stretch in zip(self._datasets(), (self.t1, self.t2), self.stretches, strict=True):
             try:
-                values = dataset.read(info.bands, window=window)
-                valid &= _read_valid(dataset, info.bands, shape, window)
+                image, known = _read(dataset, info, window=window)
             except (*GDAL_ERRORS, OSError) as error:
                 self.check_unchanged()
                 raise UserError(
                     f'{info.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or '
                     f'damaged ({reason(error)}): copy it again'
                 ) from None
-            red, green, blue = apply_stretch(values, stretch)
-            images.append(cv2.merge([blue, green, red]))  # many times as fast as a turned copy in NumPy
+            bands = _three(apply_stretch(image, stretch), info)
+            # many times as fast as a turned copy in NumPy
+            images.append(np.atleast_3d(cv2.merge([bands[..., band] for band in range(bands.shape[2])])))
+            if known is not None:
+                valid &= known
         if not valid.all():
             for image in images:
                 image[~valid] = 0
@@ -229,36 +235,73 @@ def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
     return (left + right) / 2, (bottom + top) / 2
 
 
-def _read_valid(
-    dataset: Any,
-    bands: Sequence[int],
-    shape: tuple[int, int],
-    window: tuple[tuple[int, int], tuple[int, int]] | None = None,
-) -> NDArray[np.bool_]:
-    """Where one of the bands has a value, in a window or all of the raster, (H, W) of that shape."""
-    flags, kinds = dataset.mask_flag_enums, dataset.colorinterp
-    if not all(MaskFlags.all_valid in flags[band - 1] for band in bands):
-        masks = dataset.read_masks(bands, out_shape=(len(bands), *shape), window=window)
-        return np.asarray(masks.any(0))
-    if ColorInterp.alpha in kinds:  # GDAL takes it for a mask beside unsigned values only
-        alpha = dataset.read(kinds.index(ColorInterp.alpha) + 1, out_shape=shape, window=window)
-        return np.asarray(alpha > 0)
-    return np.ones(shape, bool)
+def _open(info: RasterInfo) -> Any:
+    """Open a date; a band that GDAL takes for alpha and the user does not, is a band."""
+    dataset = open_raster(info.path)
+    if info.alpha is None and ColorInterp.alpha in dataset.colorinterp:
+        with dataset:
+            return without_alpha(dataset)
+    return dataset
 
 
-def _resolve(info: RasterInfo, stretch: Stretch | None) -> Stretch | None:
+def _read(dataset: Any, info: RasterInfo, **where: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Values (H, W, bands) of a window, or of all in another shape, and where they are data; None: everywhere."""
+    mask_shape = {**where, 'out_shape': where['out_shape'][1:]} if 'out_shape' in where else where
+    values = bands_last(dataset.read(info.bands, **where))
+    alpha = info.alpha
+    if alpha is None and ColorInterp.alpha in dataset.colorinterp:  # what the resampling adds
+        alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+    mask = read_mask(dataset, info.bands[0], alpha, **mask_shape)
+    valid = valid_pixels(values, info.nodata, mask)
+    if info.palette is None:
+        return values, valid
+    shown = colours(values, info.palette[:, :3])
+    opaque = info.palette[:, 3][values[..., 0]] > 0
+    return shown, opaque if valid is None else valid & opaque
+
+
+def _three(image: NDArray[np.uint8], info: RasterInfo) -> NDArray[np.uint8]:
+    """A grey raster of which nothing is declared, as three bands."""
+    return np.repeat(image, 3, axis=2) if info.repeated and image.shape[2] == 1 else image
+
+
+def _resolve(info: RasterInfo, declared: Stretch | None) -> Stretch | None:
     """Turn percentiles into values with a sample of the raster, from its overviews where it has some."""
+    stretch = effective_stretch(declared, np.dtype('uint8' if info.palette is not None else info.dtype))
     if stretch is None or not stretch.percent:
         return stretch
     shape = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
-    with open_raster(info.path) as dataset:
+    with _open(info) as dataset:
         try:
-            values = dataset.read(info.bands, out_shape=(3, *shape))
-            valid = _read_valid(dataset, info.bands, shape)
+            values, valid = _read(dataset, info, out_shape=(len(info.bands), *shape))
         except (*GDAL_ERRORS, OSError) as error:
             raise UserError(
                 f'{info.path} cannot be read, it is truncated or damaged ({reason(error)}): copy it again'
             ) from None
-    if not valid.any():
+    known = values if valid is None else values[valid]
+    if not known.size:
         raise UserError(f'{info.path} holds nodata only: give a raster with pixels')
-    return stretch.resolve(values[:, valid])
+    return stretch.resolve(known)
+
+
+def border_notes(info: RasterInfo) -> list[str]:
+    """Warn about a black or white border that is not declared as nodata, by the outermost rows and columns alone."""
+    last_row, last_column = info.height - 1, info.width - 1
+    rows, columns = (0, info.height), (0, info.width)
+    sides = [
+        ((0, 1), columns),
+        ((last_row, info.height), columns),
+        (rows, (0, 1)),
+        (rows, (last_column, info.width)),
+    ]
+    edges, known = list[NDArray[Any]](), list[NDArray[np.bool_]]()
+    with _open(info) as dataset:
+        for side in sides:
+            try:
+                values, valid = _read(dataset, info, window=side)
+            except (*GDAL_ERRORS, OSError):
+                return []  # reading all of it will say what is wrong
+            edges.append(values.reshape(-1, values.shape[2]))
+            known.append(np.ones(len(edges[-1]), bool) if valid is None else valid.ravel())
+    text = edge_text(str(info.path), np.concatenate(edges), np.concatenate(known))
+    return [text] if text else []

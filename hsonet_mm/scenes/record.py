@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import rasterio
 
+from hsonet_mm.images import Reading
 from hsonet_mm.inference.tta import Detector
 from hsonet_mm.scenes.headers import file_state
 from hsonet_mm.scenes.rasters import ScenePair
-from hsonet_mm.scenes.stretch import Stretch
 from hsonet_mm.version import __version__
 
 __all__ = ['SceneOptions', 'describe', 'earlier_summary', 'job_key', 'up_to_date']
@@ -26,10 +26,7 @@ class SceneOptions:
         overlap: Rows and columns that neighbouring tiles share, a multiple of 32.
         batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
-        bands: Numbers of red, green and blue, three for both dates or six, before and after; by default as the files
-            say.
-        stretch: Values or percentiles that become 0 and 255; by default 8 bits as they are, 16 bits from the 2nd to
-            the 98th percentile of each date.
+        reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
         float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
         polygons: ``'gpkg'``, ``'geojson'`` or ``'none'``.
         min_area: Square metres; smaller regions are no polygons. The mask keeps them.
@@ -41,8 +38,7 @@ class SceneOptions:
     overlap: int = 128
     batch: int = 4
     tta: tuple[str, ...] = ()
-    bands: tuple[int, ...] | None = None
-    stretch: Stretch | None = None
+    reading: Reading = field(default_factory=Reading)
     float32: bool = False
     polygons: str = 'gpkg'
     min_area: float = 10.0
@@ -99,6 +95,7 @@ def describe(
             'rasterio': rasterio.__version__,
             'gdal': rasterio.__gdal_version__,
         },
+        'reading': options.reading.to_dict(),
         'bands': {'before': list(pair.t1.bands), 'after': list(pair.t2.bands)},
         'stretch': [str(stretch) if stretch else 'none' for stretch in pair.stretches],
         'tile': options.tile,

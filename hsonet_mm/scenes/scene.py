@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
-from hsonet_mm.scenes.rasters import ScenePair
+from hsonet_mm.scenes.rasters import ScenePair, border_notes
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
@@ -88,14 +88,23 @@ def detect_scene(
         UserError: if something is wrong with the inputs or the place of the output; there is no output then.
     """
     options, output = options or SceneOptions(), Path(output)
+    reading, notes = options.reading.over(detector.reading)
+    if reading.channels != detector.reading.channels:
+        raise UserError(
+            f'{detector.name} takes {detector.reading.channels} bands a date, not {reading.channels}: give as many '
+            'numbers to --bands'
+        )
+    options = replace(options, reading=reading)
     files = result_files(output, options.polygons)
     with limited_cache():
-        t1, t2 = read_dates(Path(before), Path(after), options.bands)
+        t1, t2 = read_dates(Path(before), Path(after), reading)
         _check_output(output, files, (t1.path, t2.path))
         _check_polygons(options.polygons, t1)
-        pair = ScenePair(t1, t2, options.stretch)
+        pair = ScenePair(t1, t2, reading.stretch)
+        for info in (t1, t2):
+            notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
         grid = TileGrid.make(pair.height, pair.width, options.tile, options.overlap)
-        summary = describe(detector, pair, options, files)
+        summary = {**describe(detector, pair, options, files), 'warnings': notes}
         key = job_key(detector, pair, options, model_files)
         if (found := up_to_date(files, key)) is not None:
             return SceneResult(files, found, fresh=False)

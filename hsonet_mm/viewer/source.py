@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.headers import GDAL_ERRORS, RasterInfo, open_raster, read_info, reason
+from hsonet_mm.images import Reading, first_three
+from hsonet_mm.images.gdal import GDAL_ERRORS, reason
+from hsonet_mm.scenes.headers import RasterInfo, open_raster, read_info
 from hsonet_mm.scenes.job import PROBS_NODATA, encode
 from hsonet_mm.scenes.rasters import ScenePair
-from hsonet_mm.scenes.stretch import Stretch
 
 __all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
 
@@ -63,7 +64,8 @@ class SceneSource:
             valid &= np.isfinite(probs)
             probs = encode(np.nan_to_num(probs), valid, 'uint8')
         valid &= probs != PROBS_NODATA
-        block = np.concatenate([t1, t2, probs[..., None]], axis=2)
+        pictures = [first_three(image)[..., ::-1] for image in (t1, t2)]
+        block = np.concatenate([*pictures, probs[..., None]], axis=2)
         block[~valid] = NODATA
         return block
 
@@ -119,9 +121,9 @@ def open_source(path: Path, before: Path | None = None, after: Path | None = Non
         UserError: if something is missing or does not fit.
     """
     summary = read_summary(path)
-    bands, stretch = summary['bands'], summary.get('key', {}).get('options', {}).get('stretch')
-    t1 = read_info(_find(path, summary, 'before', before), bands['before'])
-    t2 = read_info(_find(path, summary, 'after', after), bands['after'])
+    reading = Reading.from_dict(summary.get('reading'))
+    t1 = read_info(_find(path, summary, 'before', before), reading.of_date(0))
+    t2 = read_info(_find(path, summary, 'after', after), reading.of_date(1))
     with open_raster(path) as dataset:
         dtype = dataset.dtypes[0] if dataset.count == 1 else ''
         size = dataset.width, dataset.height
@@ -139,7 +141,7 @@ def open_source(path: Path, before: Path | None = None, after: Path | None = Non
     return SceneSource(
         path,
         summary,
-        ScenePair(t1, t2, Stretch(**stretch) if stretch else None),
+        ScenePair(t1, t2, reading.stretch),
         polygons if polygons and polygons.is_file() else None,
         dtype == 'float32',
     )

@@ -15,6 +15,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.backbones.weights import check_fit
 from hsonet_mm.registry import MODELS
@@ -122,10 +123,11 @@ class EfficientNetLite(BaseModule):
             n >= 1 also everything up to the n-th level.
         drop_path_rate: stochastic depth at the last block, in [0, 1); over the blocks it grows linearly from 0. Blocks
             without a shortcut, as the last one, drop nothing.
+        in_channels: bands of an image; published weights for three are adapted.
         init_cfg: initialisation of MMEngine; without it a random one for rectifiers.
 
     Shapes:
-        - Input: ``(N, 3, H, W)``, any size.
+        - Input: ``(N, in_channels, H, W)``, any size.
         - Output: tuple of ``(N, out_channels[i], ceil(H / s), ceil(W / s))`` with strides s = 4, 8, 16, 32.
 
     Raises:
@@ -139,6 +141,7 @@ class EfficientNetLite(BaseModule):
         norm_eval: bool = False,
         frozen_stages: int = -1,
         drop_path_rate: float = 0.0,
+        in_channels: int = 3,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ):
         super().__init__(init_cfg)
@@ -158,21 +161,21 @@ class EfficientNetLite(BaseModule):
 
         repeats = [_repeats(n, depth if 0 < i < 6 else 1.0) for i, (*_, n) in enumerate(_STAGES)]
         last = sum(repeats) - 1
-        self.conv_stem = _SameConv2d(3, 32, 3, stride=2)
+        self.conv_stem = _SameConv2d(in_channels, 32, 3, stride=2)
         self.bn0 = _norm(32)
         blocks: list[_InvertedResidual] = []
         ends = []  # the number of blocks up to and with each stage
-        in_channels = 32
+        width_before = 32
         for (expansion, kernel, stride, channels, _), n in zip(_STAGES, repeats, strict=True):
             out_channels = _channels(channels, width)
             for i in range(n):
                 rate = drop_path_rate * len(blocks) / last
                 blocks.append(
                     _InvertedResidual(
-                        in_channels, out_channels, expansion, kernel, stride if i == 0 else 1, rate
+                        width_before, out_channels, expansion, kernel, stride if i == 0 else 1, rate
                     )
                 )
-                in_channels = out_channels
+                width_before = out_channels
             ends.append(len(blocks))
         self.blocks = nn.ModuleList(blocks)
         self._level_ends = tuple(ends[stage] for stage in _LEVEL_STAGES)
@@ -231,6 +234,9 @@ class EfficientNetLite(BaseModule):
             if not name.startswith(('_conv_head.', '_bn1.', '_fc.')):
                 published[name[1:].replace('._', '.')] = weight
         if published:
+            if 'conv_stem.weight' in published and self.conv_stem.in_channels != 3:
+                weight = published['conv_stem.weight']
+                published['conv_stem.weight'] = adapt_bands(weight, self.conv_stem.in_channels)
             check_fit(published, self, f'EfficientNetLite(variant={self.variant})')
             state_dict.update({prefix + name: weight for name, weight in published.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -14,6 +14,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.backbones.weights import check_fit
 from hsonet_mm.registry import MODELS
@@ -134,10 +135,11 @@ class PVTv2(BaseModule):
         variant: 'b0', 'b1' or 'b2'.
         out_indices: which of the four levels to return, counted from 0.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+        in_channels: bands of an image; published weights for three are adapted.
         init_cfg: initialisation of MMEngine; without it the authors' random one.
 
     Shapes:
-        - Input: ``(N, 3, H, W)``, H and W at least 29.
+        - Input: ``(N, in_channels, H, W)``, H and W at least 29.
         - Output: tuple of ``(N, out_channels[i], ceil(H / s), ceil(W / s))`` with strides s = 4, 8, 16, 32.
 
     Raises:
@@ -149,6 +151,7 @@ class PVTv2(BaseModule):
         variant: str = 'b0',
         out_indices: Sequence[int] = (0, 1, 2, 3),
         drop_path_rate: float = 0.1,
+        in_channels: int = 3,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ):
         super().__init__(init_cfg)
@@ -166,7 +169,7 @@ class PVTv2(BaseModule):
             embed = (
                 _OverlapPatchEmbed(channels[i - 1], channels[i], 3, 2)
                 if i
-                else _OverlapPatchEmbed(3, channels[0], 7, 4)
+                else _OverlapPatchEmbed(in_channels, channels[0], 7, 4)
             )
             rates = [drop_path_rate * (sum(depths[:i]) + j) / last for j in range(depth)]
             blocks = [_Block(channels[i], _HEADS[i], _REDUCTIONS[i], _MLP_RATIOS[i], rate) for rate in rates]
@@ -212,6 +215,10 @@ class PVTv2(BaseModule):
         """Leave the classifier of the published weights out."""
         if f'{prefix}head.weight' in state_dict:
             del state_dict[f'{prefix}head.weight'], state_dict[f'{prefix}head.bias']
+            first = self.get_submodule('patch_embed1.proj')
+            if first.in_channels != 3:
+                name = f'{prefix}patch_embed1.proj.weight'
+                state_dict[name] = adapt_bands(state_dict[name], first.in_channels)
             published = {key.removeprefix(prefix): weight for key, weight in state_dict.items()}
             check_fit(published, self, f'PVTv2({self.variant!r})')
         super()._load_from_state_dict(state_dict, prefix, *args)

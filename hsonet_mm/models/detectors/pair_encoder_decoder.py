@@ -5,6 +5,7 @@ from typing import Any
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
+from hsonet_mm.bands import adapt_first_conv
 from hsonet_mm.errors import UserError
 
 __all__ = ['PairEncoderDecoder']
@@ -25,6 +26,7 @@ class PairEncoderDecoder(EncoderDecoder):
     def __init__(self, *args: Any, backbone_inchannels: int = 3, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.backbone_inchannels = backbone_inchannels
+        adapt_first_conv(self.backbone, backbone_inchannels)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Average the logits of overlapping windows.

@@ -47,7 +47,7 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         """Fused features of both dates.
 
         Shapes:
-            inputs (N, 6, H, W), date 1 then date 2; returns what the neck returns.
+            inputs (N, 2 * backbone_inchannels, H, W), date 1 then date 2; returns what the neck returns.
         """
         dates = torch.split(inputs, self.backbone_inchannels, dim=1)
         if self.batch_dates:

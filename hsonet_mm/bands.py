@@ -1,0 +1,135 @@
+"""Letting a config read its images in a declared way, and its network take as many bands."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
+
+__all__ = ['adapt_bands', 'adapt_first_conv', 'config_reading', 'set_bands', 'set_reading']
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_DISTORTION = 'MultiImgPhotoMetricDistortion'
+
+
+def _data_sets(node: Any) -> Iterator[Any]:
+    """The configs of :class:`hsonet_mm.ChangeDataset` in that of a loader, inside wrappers too."""
+    if isinstance(node, dict):
+        if str(node.get('type')).split('.')[-1] == 'ChangeDataset':
+            yield node
+        node = [node[key] for key in ('dataset', 'datasets') if key in node]
+    if isinstance(node, (list, tuple)):
+        for one in node:
+            yield from _data_sets(one)
+
+
+def config_reading(cfg: Any) -> Reading:
+    """What the data sets of a config declare, the first one that does."""
+    for name in _LOADERS:
+        for data_set in _data_sets(cfg.get(name)):
+            reading = Reading.make(data_set.get('bands'), data_set.get('stretch'), data_set.get('nodata'))
+            if reading != Reading():
+                return reading
+    return Reading()
+
+
+def set_reading(cfg: Any, reading: Reading) -> None:
+    """Let all data sets of a config read their files so, and its network take as many bands.
+
+    Colours of other than three bands have neither hue nor saturation: their distortion keeps brightness and contrast.
+
+    Args:
+        cfg: The config, changed in place.
+        reading: What is declared.
+
+    Raises:
+        UserError: where no data set of the config can.
+    """
+    declared = {key: value for key, value in reading.to_dict().items() if value is not None}
+    if not declared:
+        return
+    found = [one for name in _LOADERS for one in _data_sets(cfg.get(name))]
+    if not found:
+        raise UserError(
+            f'{", ".join(f"--{key}" for key in declared)} needs data sets of type hsonet_mm.ChangeDataset, and '
+            f'{cfg.filename} has none: change their type'
+        )
+    for data_set in found:
+        data_set.update(declared)
+        if reading.channels != 3:
+            for step in data_set.get('pipeline', []):
+                if str(step.get('type')).split('.')[-1] == _DISTORTION:
+                    _keep_brightness(step)
+    set_bands(cfg.model, reading.channels)
+
+
+def _keep_brightness(step: Any) -> None:
+    step['type'] = 'hsonet_mm.MultiImgBrightnessContrast'
+    for key in set(step) - {'type', 'brightness_delta', 'contrast_range'}:
+        del step[key]
+
+
+def set_bands(model: Any, channels: int) -> None:
+    """Let a network for images of three bands take another number of them.
+
+    The backbone, a branch of detail and the split of the dates follow. Mean and deviation of every band are averages of
+    those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
+    takes ImageNet weights as :func:`adapt_bands` says.
+
+    Args:
+        model: Config of the model, changed in place; one that says its number of bands itself stays as it is.
+        channels: Bands of one date.
+    """
+    if channels == 3 or model.get('backbone_inchannels', 3) != 3:
+        return
+    model.backbone_inchannels = channels
+    dates = model.backbone.get('in_channels', 3) // 3  # 2 where the backbone takes both at once
+    model.backbone.in_channels = dates * channels
+    if model.get('detail'):
+        model.detail.in_channels = channels
+    preprocessor = model.data_preprocessor
+    preprocessor.bgr_to_rgb = preprocessor.rgb_to_bgr = False
+    for name in ('mean', 'std'):
+        if preprocessor.get(name) is not None:
+            values = list(preprocessor[name])
+            preprocessor[name] = [sum(values) / len(values)] * (2 * channels)
+
+
+def adapt_bands(weight: Tensor, channels: int) -> Tensor:
+    """Make the weight of a first convolution for red, green and blue one for another number of bands.
+
+    The three filters are repeated in turn and scaled by 3 / channels, so that the layer answers as strongly as before;
+    a single band takes their sum. [choice: timm, ``adapt_input_conv``; it favours no order of the bands]
+
+    Args:
+        weight: (out, 3, height, width).
+        channels: Bands of one date.
+
+    Shapes:
+        Returns (out, channels, height, width).
+    """
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    return weight[:, [band % 3 for band in range(channels)]] * (3 / channels)
+
+
+def adapt_first_conv(backbone: nn.Module, channels: int) -> None:
+    """Let the first convolution of a backbone load weights for three bands, see :func:`adapt_bands`.
+
+    Args:
+        backbone: A network whose first convolution takes ``channels`` bands.
+        channels: Bands of one date; for 3 there is nothing to do.
+    """
+    convolutions = (module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    first = next((conv for conv in convolutions if conv.in_channels == channels), None)
+    if channels == 3 or first is None:
+        return
+
+    def adapt(state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+        weight = state_dict.get(f'{prefix}weight')
+        if weight is not None and weight.shape[1] == 3:
+            state_dict[f'{prefix}weight'] = adapt_bands(weight, channels)
+
+    first._register_load_state_dict_pre_hook(adapt)

@@ -1,0 +1,32 @@
+"""Reading images and masks from files: one set of rules, whoever reads.
+
+Undeclared, a file is believed: what it calls red, green and blue, its orientation, alpha band, mask and nodata value.
+:class:`Reading` declares more. Pillow decodes what it reads as it is, GDAL all else.
+"""
+
+from hsonet_mm.images.files import IMAGE_SUFFIXES, image_size, large_images, read_raster
+from hsonet_mm.images.options import Reading, Stretch, add_reading_arguments, reading_of
+from hsonet_mm.images.pairs import ImagePair, join, notes_of, place_note
+from hsonet_mm.images.pixels import Pixels, first_three, read_pixels, size
+from hsonet_mm.images.raster import Note, Raster
+
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'ImagePair',
+    'Note',
+    'Pixels',
+    'Raster',
+    'Reading',
+    'Stretch',
+    'add_reading_arguments',
+    'first_three',
+    'image_size',
+    'join',
+    'large_images',
+    'notes_of',
+    'place_note',
+    'read_pixels',
+    'read_raster',
+    'reading_of',
+    'size',
+]

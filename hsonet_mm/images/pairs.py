@@ -1,0 +1,155 @@
+"""Whether the files of a pair, or a label and its image, go together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.images.options import Stretch
+from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
+from hsonet_mm.images.raster import Note, Raster
+
+__all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'place_note', 'refuse_depths']
+
+_TOLERANCE = 0.5
+"""Pixels by which corners may differ [choice]: half a pixel is what a resampling leaves."""
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Both dates as networks take them.
+
+    Attributes:
+        t1: (H, W, bands) of 8 bits; 0 where either date has no data, so that nothing changes there.
+        t2: The same of the second date.
+        valid: Where both dates have data, (H, W); None means everywhere.
+    """
+
+    t1: NDArray[np.uint8]
+    t2: NDArray[np.uint8]
+    valid: NDArray[np.bool_] | None
+
+
+def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
+    """Put two dates of one size together.
+
+    Args:
+        t1: The first date.
+        t2: The second date.
+        stretch: What the user declares.
+
+    Raises:
+        UserError: if their depths differ, see :func:`check_depths`.
+    """
+    check_depths(t1, t2, stretch)
+    valid = t1.valid if t2.valid is None else t2.valid if t1.valid is None else t1.valid & t2.valid
+    if valid is None:
+        return ImagePair(t1.values, t2.values, None)
+    first, second = (np.where(valid[..., None], date.values, np.uint8(0)) for date in (t1, t2))
+    return ImagePair(first, second, valid)
+
+
+def check_depths(t1: Pixels, t2: Pixels, stretch: Stretch | None) -> None:
+    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits.
+
+    Args:
+        t1: The first date.
+        t2: The second date.
+        stretch: What the user declares.
+
+    Raises:
+        UserError: if one range cannot be right for both.
+    """
+    refuse_depths(t1.path, str(t1.raster.values.dtype), t2.path, str(t2.raster.values.dtype), stretch)
+
+
+def refuse_depths(path1: str, type1: str, path2: str, type2: str, stretch: Stretch | None) -> None:
+    """The rule of :func:`check_depths` for files and their types."""
+    if type1 != type2 and not (stretch and stretch.percent):
+        raise UserError(
+            f'{path1} holds {type1} and {path2} {type2} values: stretch each by its own percentiles with --stretch '
+            '2%,98%, or convert one to the type of the other'
+        )
+
+
+def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
+    """What a user should know about a pair that can be read.
+
+    Args:
+        t1: The first date.
+        t2: The second date.
+        nodata_declared: Whether the user names a value for "no data", which then is believed.
+    """
+    notes = [Note('alpha', text) for text in (*t1.raster.notes, *t2.raster.notes)]
+    for date in (t1, t2):
+        values = date.raster.values
+        valid = np.ones(values.shape[:2], bool) if date.valid is None else date.valid
+        constant = (values == values[0, 0]).all()
+        if (
+            not nodata_declared
+            and not constant
+            and (text := edge_text(date.path, edge_of(values), edge_of(valid)))
+        ):
+            notes.append(Note('border', text))
+    one, two = (len(date.raster.header.colours) for date in (t1, t2))
+    if one != two:
+        notes.append(
+            Note('bands', f'{t1.path} has {one} and {t2.path} {two} bands: see that the same ones are read')
+        )
+    if note := place_note(t1.raster, t2.raster):
+        notes.append(note)
+    return notes
+
+
+def place_note(one: Raster, other: Raster) -> Note | None:
+    """Say so where two files that are compared pixel by pixel lie on different ground by their own georeference.
+
+    Args:
+        one: A file.
+        other: One of the same size.
+    """
+    if one.place is None or other.place is None or one.values.shape[:2] != other.values.shape[:2]:
+        return None
+    height, width = one.values.shape[:2]
+    corners = [(0, 0), (0, height), (width, 0), (width, height)]
+    if _distance(one, other, corners) <= _TOLERANCE:
+        return None
+    told = [
+        f'({place.transform.c:.6g}, {place.transform.f:.6g}) in {place.crs.to_string()[:40]}'
+        for place in (one.place, other.place)
+    ]
+    return Note(
+        'grid',
+        f'{one.header.path} and {other.header.path} lie on different grids by their georeference, from {told[0]} and '
+        f'from {told[1]}, and are compared pixel by pixel: give both dates to hsonet scene, which brings them onto one '
+        'grid, or warp one with gdalwarp',
+    )
+
+
+def _distance(one: Raster, other: Raster, corners: list[tuple[int, int]]) -> float:
+    """Largest distance of corners of one file from the same of the other, in pixels of the other."""
+    from affine import TransformNotInvertibleError
+    from rasterio.warp import transform as transform_points
+
+    from hsonet_mm.images.gdal import GDAL_ERRORS
+
+    assert one.place is not None
+    assert other.place is not None
+    columns, rows = np.array(corners, float).T
+    xs, ys = _moved(one.place.transform, columns, rows)
+    try:
+        if one.place.crs != other.place.crs:
+            xs, ys = map(np.array, transform_points(one.place.crs, other.place.crs, xs, ys)[:2])
+        back = _moved(~other.place.transform, xs, ys)
+    except (*GDAL_ERRORS, ArithmeticError, TransformNotInvertibleError):
+        return np.inf
+    distance = np.abs(np.array(back) - [columns, rows]).max()
+    return float(distance) if np.isfinite(distance) else np.inf
+
+
+def _moved(transform: Any, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Points by an affine transform."""
+    a, b, c, d, e, f = transform[:6]
+    return a * xs + b * ys + c, d * xs + e * ys + f

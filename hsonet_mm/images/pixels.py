@@ -1,0 +1,125 @@
+"""Images as networks take them: the declared bands in 8 bits, and where they have data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.images.files import read_raster
+from hsonet_mm.images.options import DEFAULT_STRETCH, Reading, Stretch, apply_stretch
+from hsonet_mm.images.raster import Raster
+
+__all__ = [
+    'Pixels',
+    'colours',
+    'edge_of',
+    'edge_text',
+    'effective_stretch',
+    'first_three',
+    'read_pixels',
+    'size',
+]
+
+_EDGE = 0.05
+"""Share of an image's outer edge that is black or white when a user is told [choice]."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as a network takes it.
+
+    Attributes:
+        path: The file, as messages call it.
+        values: (H, W, bands) of 8 bits, in the order declared; red, green and blue unless others are declared.
+        valid: Where there is data, (H, W); None means everywhere. What is elsewhere in ``values`` means nothing.
+        stretch: What became 0 and 255; None for 8 bits as they are.
+        raster: The file's own values.
+    """
+
+    path: str
+    values: NDArray[np.uint8]
+    valid: NDArray[np.bool_] | None
+    stretch: Stretch | None
+    raster: Raster
+
+
+def read_pixels(
+    path: str,
+    reading: Reading | None = None,
+    read: Callable[[str], bytes] | None = None,
+    name: str | None = None,
+) -> Pixels:
+    """Read an image of any number of bands and any real type.
+
+    Args:
+        path: The file.
+        reading: What is declared about it; the bands are those of its date.
+        read: How to get its content, where it is not a file on the disk.
+        name: What messages call the file, where not by its path.
+
+    Raises:
+        UserError: if the file cannot be read, or has not the bands that are declared.
+    """
+    reading = reading or Reading()
+    raster = read_raster(path, read, reading.bands, name=name)
+    valid = raster.valid(reading.nodata)
+    values = colours(raster.values, raster.palette)
+    stretch = effective_stretch(reading.stretch, values.dtype)
+    if stretch is not None and stretch.percent:
+        known = values if valid is None else values[valid]
+        stretch = stretch.resolve(known) if known.size else Stretch(0, 1)
+    values = apply_stretch(values, stretch)
+    if reading.bands is None and values.shape[2] == 1:
+        values = np.repeat(values, 3, axis=2)
+    return Pixels(name or path, values, valid, stretch, raster)
+
+
+def colours(values: NDArray, palette: NDArray[np.uint8] | None) -> NDArray:
+    """Values (H, W, bands) with a palette applied; of one bit, 0 and 255."""
+    if palette is not None:
+        return palette[values[..., 0]]
+    return values.astype(np.uint8) * np.uint8(255) if values.dtype == bool else values
+
+
+def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | None:
+    """The declared stretch; undeclared, none for 8 bits and percentiles for all else."""
+    return declared or (None if dtype == np.uint8 else DEFAULT_STRETCH)
+
+
+def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:
+    """Warn about black or white around an image that is not declared as "no data".
+
+    Args:
+        path: What to call the image.
+        edge: Its outermost pixels, (N, bands), as in the file.
+        valid: Which of them have data, (N,).
+    """
+    whole = edge.dtype.kind in 'ui'
+    for name, value in (('black', 0), *((('white', int(np.iinfo(edge.dtype).max)),) if whole else ())):
+        share = ((edge == value).all(axis=1) & valid).mean()
+        if share >= _EDGE:
+            return (
+                f'{share:.0%} of the border of {path} is {name} ({value}) and not declared as nodata, so it counts as '
+                f'ground: declare it by --nodata {value}, if it is none'
+            )
+    return None
+
+
+def edge_of(array: NDArray) -> NDArray:
+    """The outermost pixels of an array (H, W, ...), as (N, ...)."""
+    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+
+
+def size(image: NDArray) -> str:
+    """Width and height of an image for a message."""
+    return f'{image.shape[1]} x {image.shape[0]}'
+
+
+def first_three(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture of an image of any number of bands, (H, W, 3): the first three, or the first one in grey."""
+    return (
+        np.ascontiguousarray(values[..., :3])
+        if values.shape[2] >= 3
+        else np.repeat(values[..., :1], 3, axis=2)
+    )

@@ -1,0 +1,229 @@
+"""A file's pixels as they stand in it, and the rules that both decoders and windows of scenes share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['Header', 'Note', 'Place', 'Raster', 'alpha_is_mask', 'choose_bands', 'fits', 'valid_pixels']
+
+_BETWEEN = 0.01
+"""Largest share of an alpha band between transparent and opaque, as soft edges have it [choice]."""
+
+
+class Note(NamedTuple):
+    """Something that a user should know about files that can be read.
+
+    Attributes:
+        kind: ``'alpha'``, ``'bands'``, ``'border'`` or ``'grid'``.
+        text: One sentence with the file and the cure.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where on the ground a file says that it lies.
+
+    Attributes:
+        crs: Its coordinate reference system, of rasterio.
+        transform: From columns and rows to coordinates.
+    """
+
+    crs: Any
+    transform: Any
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its bands, which are counted from 1.
+
+    Attributes:
+        path: The file.
+        dtypes: Type of each band.
+        kinds: What each band shows, in GDAL's words: ``'red'``, ``'gray'``, ``'palette'``, ``'alpha'``,
+            ``'undefined'`` ...
+        nodata: Declared value of each band that means "no data", or None.
+        true_alpha: Whether alpha can only be transparency; GDAL flags any fourth band of a TIFF so.
+    """
+
+    path: str
+    dtypes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    nodata: tuple[float | None, ...]
+    true_alpha: bool = False
+
+    @property
+    def alpha(self) -> int | None:
+        """Number of the alpha band."""
+        return self.kinds.index('alpha') + 1 if 'alpha' in self.kinds else None
+
+    @property
+    def colours(self) -> tuple[int, ...]:
+        """All bands but the alpha band."""
+        return tuple(number for number, kind in enumerate(self.kinds, 1) if kind != 'alpha')
+
+    @property
+    def rgb(self) -> tuple[int, ...] | None:
+        """The bands that the file itself calls red, green and blue."""
+        names = ('red', 'green', 'blue')
+        once = all(self.kinds.count(name) == 1 for name in names)
+        return tuple(self.kinds.index(name) + 1 for name in names) if once else None
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Some bands of a file, as they stand in it but for the orientation that it declares.
+
+    Attributes:
+        header: What the file says.
+        bands: Which bands these are, by number.
+        values: (H, W, bands), of the type in the file.
+        mask: False where alpha or a mask in the file says "no data", (H, W); None where nothing says so.
+        palette: Colours of the values of a palette image, (256, 3).
+        lossy: Whether values are never exact, as in a JPEG.
+        place: Where it lies, if it says so.
+        notes: Sentences about what a user may not expect.
+    """
+
+    header: Header
+    bands: tuple[int, ...]
+    values: NDArray[Any]
+    mask: NDArray[np.bool_] | None = None
+    palette: NDArray[np.uint8] | None = None
+    lossy: bool = False
+    place: Place | None = None
+    notes: tuple[str, ...] = ()
+
+    def valid(self, nodata: float | None = None) -> NDArray[np.bool_] | None:
+        """Where there is data, (H, W); None means everywhere.
+
+        Args:
+            nodata: A value that means "no data" beside what the file declares.
+        """
+        declared = [self.header.nodata[band - 1] for band in self.bands]
+        valid = valid_pixels(self.values, declared, self.mask)
+        return valid if nodata is None else valid_pixels(self.values, [nodata] * len(self.bands), valid)
+
+
+def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:
+    """The bands to read of a file.
+
+    Args:
+        header: What it says.
+        bands: What is declared; undeclared, those that the file calls red, green and blue, or all three, or the only
+            one.
+
+    Raises:
+        UserError: if it is not clear which, the file has them not, or they are of several types or of complex numbers.
+    """
+    count, path = len(header.kinds), header.path
+    holds = f'{path} has {_count(count)} of {" and ".join(sorted(set(header.dtypes)))}'
+    if bands is not None:
+        if max(bands) > count:
+            numbers = '1,1,1' if count == 1 else f'numbers from 1 to {count}'
+            raise UserError(f'{holds}, so --bands {_joined(bands)} cannot be read: give {numbers}')
+        chosen = tuple(bands)
+    else:
+        colours = header.colours
+        chosen = header.rgb or (colours if len(colours) in (1, 3) else ())
+        if not chosen:
+            example = '3,2,1' if count > 2 else '1,1,1'
+            raise UserError(
+                f'{holds} and does not say which are red, green and blue: name them, as --bands {example}'
+            )
+    types = {header.dtypes[band - 1] for band in chosen}
+    if len(types) > 1 or np.dtype(min(types)).kind not in 'uifb':
+        raise UserError(
+            f'{path} holds {" and ".join(sorted(types))} values in bands {_joined(chosen)}, where real numbers of one '
+            'type are needed: convert them (gdal_translate -ot Float32)'
+        )
+    return chosen
+
+
+def _joined(bands: Sequence[int]) -> str:
+    return ','.join(map(str, bands))
+
+
+def _count(bands: int) -> str:
+    return f'{bands} band{"s" if bands != 1 else ""}'
+
+
+def alpha_is_mask(
+    alpha: NDArray[Any], header: Header, bands: Sequence[int] | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether an alpha band tells what is transparent, or is a colour such as near infrared in disguise.
+
+    GDAL and many tools flag the fourth band of any RGB TIFF as alpha. A mask is nearly always 0 or full; a band that is
+    not, is read as a band, so that dark water in it does not become "no data" [choice]. So is one that the user names,
+    and where bands are named, one that is 0 everywhere.
+
+    Args:
+        alpha: Its values, or a sample of them.
+        header: What the file says.
+        bands: What the user declares.
+
+    Returns:
+        The answer, and a sentence where a user may not expect it.
+    """
+    if header.true_alpha:
+        return True, ()
+    if bands is not None and header.alpha in bands:
+        return False, ()
+    full = alpha.max(initial=0)
+    if ((alpha > 0) & (alpha < full)).sum() <= _BETWEEN * alpha.size:
+        return bool(full > 0 or bands is None), ()
+    if bands is not None:
+        return False, ()
+    return False, (
+        f'band {header.alpha} of {header.path} is flagged as alpha but is no mask, so it hides no pixel: name the '
+        f'bands to read, as --bands {_joined(header.rgb or header.colours)}, or with {header.alpha} among them',
+    )
+
+
+def valid_pixels(
+    values: NDArray[Any], nodata: Sequence[float | None], mask: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Where pixels have data: no mask hides them, all bands are finite, and one at least is not the nodata value.
+
+    Args:
+        values: (H, W, bands).
+        nodata: Of each band; None where it has none.
+        mask: False where there is no data, (H, W); None: nowhere.
+
+    Returns:
+        (H, W), or None where all have.
+    """
+    valid = mask
+    if values.dtype.kind == 'f':
+        finite = np.isfinite(values).all(axis=2)
+        valid = finite if valid is None else valid & finite
+    empty: NDArray[np.bool_] | None = None
+    for band, value in enumerate(nodata):
+        if value is None or not fits(value, values.dtype):
+            empty = None
+            break
+        if np.isnan(value):  # not finite, so found above
+            empty = None
+            break
+        same = values[..., band] == values.dtype.type(value)
+        empty = same if empty is None else empty & same
+    if empty is not None:
+        valid = ~empty if valid is None else valid & ~empty
+    return None if valid is None or valid.all() else valid
+
+
+def fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether pixels of a type can have a value at all, as a nodata value outside of it cannot be met."""
+    if dtype.kind == 'f':
+        return True
+    if dtype.kind == 'b':
+        return value in (0, 1)
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(value)) and value == int(value) and bool(limits.min <= value <= limits.max)
