@@ -270,7 +270,7 @@ class TestLoadImages:
         assert np.array_equal(results['gt_seg_map'], np.where(invalid, 255, 1))
         for image in results['img']:
             assert not image[invalid].any()
-            assert np.array_equal(image[~invalid], photo()[~invalid])
+            assert np.array_equal(image[~invalid], photo()[~invalid][:, ::-1])
 
 
 def png_16_bit_rgb() -> bytes:

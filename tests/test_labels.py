@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import read_raster
 from hsonet_mm.labels import IGNORED, LabelCoding, RawLabel, classes_of, parse_value, parse_values, raw_label
 
 pytestmark = pytest.mark.any_host
@@ -22,9 +23,7 @@ def picture(colours):
 
 def through(path, array, **kwargs):
     Image.fromarray(array).save(path, **kwargs)
-    with Image.open(path) as image:
-        image.load()
-        return raw_label(image, path.name)
+    return raw_label(read_raster(str(path), every=True, name=path.name))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ def test_palette_by_index_or_by_colour(tmp_path):
     image = Image.fromarray(EXPECTED * np.uint8(3), mode='P')
     image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 9, *RED])
     image.save(tmp_path / 'x.png')
-    label = raw_label(Image.open(tmp_path / 'x.png'), 'x.png')
+    label = raw_label(read_raster(str(tmp_path / 'x.png'), every=True))
     for value in (3, RED):
         np.testing.assert_array_equal(classes_of(label, LabelCoding((value,), None), 'x'), EXPECTED)
 
@@ -115,7 +114,7 @@ def test_what_is_transparent_is_not_labelled(tmp_path, mode):
     array[..., :3] = (CHANGED * 255)[..., None]
     array[:20, :, 3] = 255
     Image.fromarray(array).convert(mode).save(tmp_path / 'x.png')
-    label = raw_label(Image.open(tmp_path / 'x.png'), 'x.png')
+    label = raw_label(read_raster(str(tmp_path / 'x.png'), every=True))
     expected = EXPECTED.copy()
     expected[20:] = IGNORED
     np.testing.assert_array_equal(classes_of(label, LabelCoding(), 'x.png'), expected)

@@ -951,6 +951,7 @@ def test_main_reports_and_passes_every_option(tmp_path, scenes, capsys):
         'tile': 16, 'stride': 20, 'border': 'drop', 'block': 32, 'val': 0.2, 'test': 0.3, 'seed': 4,
         'max_empty': 0.5, 'changed_values': [255], 'ignored_values': [],
         'folders': ['A', 'B', 'label'], 'split_file': False,
+        'reading': {'bands': None, 'stretch': None, 'nodata': None},
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert 'warning: --stride 20' in printed
