@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import walk_tb
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.memory_errors import out_of_memory
 from hsonet_mm.version import __version__
 
 __all__ = ['explain', 'guard', 'main', 'run_tool']
@@ -36,6 +37,11 @@ NEEDED = {
     'cv2': OPENCV,
 }
 """Modules without which a command cannot be imported, and what to install."""
+NO_MEMORY = (
+    'there is not enough memory for this: take less at a time (train: a smaller train_dataloader.batch_size or crop; '
+    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; scene: a smaller --tile or --batch), or a '
+    'machine with more of it'
+)
 
 WITHOUT_SHARED_MEMORY = (
     'the processes that load images are out of shared memory (/dev/shm, 64 MB by default in a container): give '
@@ -51,7 +57,7 @@ WORKER_DIED = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``hsonet COMMAND ...``; returns the exit code."""
-    _print_any_name()
+    _print_anything()
     parser = argparse.ArgumentParser(prog='hsonet', description='Change detection with HSONet')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
@@ -79,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
     """Entry point of the script ``tools/`` of one command; returns the exit code."""
-    _print_any_name()
+    _print_anything()
     module, summary = COMMANDS[name]
     tool = import_module(module)
     parser = argparse.ArgumentParser(description=summary)
@@ -87,10 +93,10 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
     return guard(tool.run, parser.parse_args(argv))
 
 
-def _print_any_name() -> None:
-    """Let what a terminal cannot show, as in names of files, be escaped: printing never fails for it."""
+def _print_anything() -> None:
+    """Print names that the encoding of the terminal does not have as escapes, in place of ending the command."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper):  # not what a test or a notebook has put there
             stream.reconfigure(errors='backslashreplace')
 
 
@@ -145,6 +151,8 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
             f'the batch norms of {config or "this model"} cannot train on batches of one image: '
             'set train_dataloader.batch_size=2 or more (with --cfg-options)'
         )
+    if out_of_memory(error):
+        return NO_MEMORY
     if sys.modules.get('torch') is None:
         return None
     from hsonet_mm.config import built_wrongly

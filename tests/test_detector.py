@@ -1,6 +1,7 @@
 """ChangeDetector: the same answers from every kind of model, thresholds, sidecars, bad input, life without PyTorch."""
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -14,11 +15,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference import detector as detector_module
 from hsonet_mm.inference.calibration import apply_temperature, sidecar_of
 from hsonet_mm.inference.detector import open_detector
 from hsonet_mm.inference.metadata import Metadata
+from hsonet_mm.windows import Window
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -271,8 +274,57 @@ def test_bad_images(model, t1, t2, sentence):
 def test_a_model_of_one_tile_size(tmp_path):
     detector = ChangeDetector.from_onnx(write_onnx(tmp_path / 'tiles.onnx', tile_size=16))
     assert detector.predict(image(1, 16, 16), image(2, 16, 16), channel_order='bgr').mask.shape == (16, 16)
-    with pytest.raises(UserError, match='takes 16 x 16 pixels and got 20 x 16'):
-        detector.predict(image(1, 16, 20), image(2, 16, 20), channel_order='bgr')
+    for height, width in ((1, 1), (7, 5), (16, 20), (33, 50)):  # smaller ones are padded, larger ones windows
+        t1, t2 = image(1, height, width), image(2, height, width)
+        np.testing.assert_allclose(
+            detector.predict(t1, t2, channel_order='bgr').probs, expected(t1, t2), atol=1e-6
+        )
+    whole = ChangeDetector.from_onnx(tmp_path / 'tiles.onnx', window='whole')
+    with pytest.raises(UserError, match=r'takes 16 x 16 pixels and got 20 x 16: .* without --tile'):
+        whole.predict(image(1, 16, 20), image(2, 16, 20), channel_order='bgr')
+    assert detector.window == Window(16, 4, fixed=True)
+    assert ChangeDetector.from_onnx(tmp_path / 'tiles.onnx', window=(None, 8)).window == Window(
+        16, 8, fixed=True
+    )
+    with pytest.raises(UserError, match='takes 16 x 16 pixels only: leave out --crop 32'):
+        ChangeDetector.from_onnx(tmp_path / 'tiles.onnx', window=(32, 8))
+
+
+def test_an_exported_model_slides(model, monkeypatch):
+    t1, t2 = image(1, 90, 70), image(2, 90, 70)
+    for window in ('slide', (40, 30)):
+        detector = ChangeDetector.from_onnx(model, window=window)
+        assert detector.slides(90, 70)
+        np.testing.assert_allclose(
+            detector.predict(t1, t2, channel_order='bgr').probs, expected(t1, t2), atol=1e-6
+        )
+    detector = ChangeDetector.from_onnx(model)
+    assert not detector.slides(90, 70)
+    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 6299)
+    assert detector.slides(90, 70)
+    sizes = []
+    probs = detector.model.probs
+    monkeypatch.setattr(detector.model, 'probs', lambda a, b: sizes.append(a.shape) or probs(a, b))
+    np.testing.assert_allclose(
+        detector.predict(t1, t2, channel_order='bgr').probs, expected(t1, t2), atol=1e-6
+    )
+    assert detector.window == Window(128, 32)  # its crops
+    assert sizes == [(1, 96, 96, 3)]  # the image is smaller
+
+
+def test_too_little_memory(model, monkeypatch):
+    def fail(*_):
+        raise RuntimeError(
+            '[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. '
+            'Failed to allocate memory for requested buffer of size 1024000000'
+        )
+
+    detector = ChangeDetector.from_onnx(model)
+    monkeypatch.setattr(detector.model, '_run', fail)
+    with pytest.raises(
+        UserError, match='1 x 34 x 21 pixels do not fit into the memory of cpu: give predict --mode'
+    ):
+        detector.predict(image(1), image(2), channel_order='bgr')
 
 
 def test_a_diverged_model_is_named(tmp_path):
@@ -290,7 +342,6 @@ def test_open_detector(model, trained):
             open_detector(files)
     for options, name in (
         ({'device': 'cuda'}, '--device'),
-        ({'window': (64, 32)}, '--mode, --crop and --stride'),
         ({'cfg_options': {'a': 1}}, '--cfg-options'),
     ):
         with pytest.raises(UserError, match=f'leave out {name}'):
@@ -391,6 +442,23 @@ def test_without_pytorch_and_openmmlab(tmp_path, repo):
     np.testing.assert_array_equal(mask > 0, expected(image(1), image(2)) > 0.25)
 
 
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252', 'utf-8'])
+def test_a_terminal_of_another_encoding(model, tmp_path, monkeypatch, encoding):
+    """Names that it does not have are printed as escapes; the last line is printed as any other."""
+    for name, seed in (('a.png', 1), ('b.png', 2)):
+        cv2.imwrite(str(tmp_path / name), image(seed))
+    out = tmp_path / '变化\udcff'  # and a byte that is no UTF-8
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline='\n')
+    monkeypatch.setattr('sys.stdout', terminal)
+    assert (
+        main(['predict', str(model), str(tmp_path / 'a.png'), str(tmp_path / 'b.png'), '-o', str(out)]) == 0
+    )
+    terminal.flush()
+    text = terminal.buffer.getvalue().decode(encoding)
+    shown = '变化' if encoding == 'utf-8' else '\\u53d8\\u5316'
+    assert text.splitlines()[-1].endswith(f'{shown}\\udcff')
+
+
 def test_predict_command_takes_onnx(model, tmp_path, hsonet):
     for name, seed in (('a.png', 1), ('b.png', 2)):
         cv2.imwrite(str(tmp_path / name), image(seed))
@@ -398,7 +466,10 @@ def test_predict_command_takes_onnx(model, tmp_path, hsonet):
     code, stdout, _ = hsonet('predict', model, *pair, '--out', tmp_path / 'out', '--threshold', 0.5)
     assert code == 0
     assert 'at threshold 0.5 (given)' in stdout
-    code, _, stderr = hsonet('predict', model, *pair, '--out', tmp_path / 'out', '--mode', 'slide')
-    assert code == 2
-    assert stderr.startswith(f'error: {model} runs as it was exported')
+    options = ('--mode', 'slide', '--crop', 16)
+    code, stdout, _ = hsonet('predict', model, *pair, '--out', tmp_path / 'out', *options)
+    assert code == 0
+    assert '1 of 1 in sliding windows of 16 x 16 pixels that share 4' in stdout
+    prob = cv2.imread(str(tmp_path / 'out/b_prob.png'), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(prob, np.round(expected(image(1), image(2)) * 255))
     assert hsonet('predict', model, pair[0], '--out', tmp_path / 'out')[0] == 2

@@ -13,10 +13,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.baselines.bit_head import BITHead
+from hsonet_mm.baselines.farseg_head import _PyramidDecoder
 from hsonet_mm.commands import export as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.export import formats
 from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.export.opset import NEWEST
 from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
 
@@ -161,7 +164,7 @@ def test_the_graph_takes_raw_bands(exported):
 def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
     config, checkpoint = save(tmp_path, write_config, TWO_CHANNELS)
     path = tmp_path / 'tiles.onnx'
-    options = ('--tile', 48, '--threshold', 0.3)
+    options = ('--tile', 48, '--threshold', 0.3, '--opset', 13)
     assert run(config, checkpoint, '-o', path, *options) == 0
     detector = ChangeDetector.from_onnx(path)
     assert (detector.threshold, detector.threshold_source) == (0.3, 'given on export')
@@ -172,8 +175,13 @@ def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
     assert abs(swapped - expected).max() > 1e-2  # the order of the bands matters
     shape = onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape
     assert shape == ['batch', 6, 48, 48]
-    with pytest.raises(UserError, match='takes 48 x 48 pixels'):
-        detector.predict(t1[0, :40], t2[0, :40], channel_order='bgr')
+    # A smaller image is reflected up to the tile, the only size that the model takes.
+    smaller = ChangeDetector.from_onnx(path).predict(*(x[0, :40, :24] for x in (t1, t2)), channel_order='bgr')
+    rows, columns = np.r_[:40, 38:30:-1], np.r_[:24, 22:-1:-1, 1:2][:48]
+    mirrored = [x[0][np.ix_(rows, columns)][None] for x in (t1, t2)]
+    np.testing.assert_allclose(
+        smaller.probs, detector.probs(*mirrored, channel_order='bgr')[0, :40, :24], atol=1e-6
+    )
 
 
 def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
@@ -220,6 +228,9 @@ def test_bad_arguments(trained, tmp_path):
         ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'does not end in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile', 0), '--tile 0'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 12), '--opset 12 .* give 13 to 18'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 21), '--opset 21 .* give 13 to 18'),
+        ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--opset', 17), r'--opset 17 is for \.onnx files'),
         ((config, 'none.pth', '-o', tmp_path / 'm.onnx'), r'none\.pth does not exist'),
         (('none.py', checkpoint, '-o', tmp_path / 'm.onnx'), r'none\.py does not exist'),
     ]:
@@ -281,6 +292,65 @@ def test_a_model_that_cannot_be_traced(trained, tmp_path, monkeypatch):
         run(*trained, '-o', tmp_path / 'm.onnx')
 
 
+def test_the_reason_is_what_lies_at_the_bottom(trained, tmp_path, monkeypatch):
+    def fail(*_):
+        error = RuntimeError(f'An error occurred when running {object()!r}')
+        error.__cause__ = ValueError(f'no size for {object()!r} in Split')
+        raise error
+
+    monkeypatch.setattr(command, 'trace', fail)
+    with pytest.raises(UserError, match=r'cannot be exported \(no size for object in Split\): try --tile'):
+        run(*trained, '-o', tmp_path / 'm.onnx')
+
+
+@pytest.mark.usefixtures('fake_trace')
+def test_an_exported_model_that_does_not_run(trained, tmp_path, monkeypatch):
+    class Broken:
+        def __init__(self, _):
+            pass
+
+        def probs(self, *_):
+            raise RuntimeError('[ONNXRuntimeError] : 6 : Where node\nmore lines')
+
+    monkeypatch.setattr(command, 'ProgramModel', Broken)
+    with pytest.raises(
+        UserError, match=r'does not run \(\[ONNXRuntimeError\] : 6 : Where node\), so .* not written'
+    ):
+        run(*trained, '-o', tmp_path / 'm.pt2')
+    assert not (tmp_path / 'm.pt2').exists()
+
+
+class _Pyramid(torch.nn.Module):
+    """FarSeg's decoder on a pyramid that is made of its coarsest level."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = _PyramidDecoder(3, 8, 8, {'type': 'BN'})
+
+    def forward(self, x):
+        return self.decoder([x.repeat_interleave(k, 2).repeat_interleave(k, 3) for k in (4, 2, 1)])
+
+
+def test_heads_export_for_any_batch_and_size():
+    """Halves of a batch, which the translator to ONNX did not take, and a set of sizes, which the tracer did not."""
+    torch.manual_seed(0)
+    loss = {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True}
+    common = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.5, 'loss_decode': loss}
+    bit = BITHead(16, 8, 8, num_heads=2, dec_depth=1, **common).eval()
+    dims = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    for module, wrap, channels in ((bit, lambda x: [x], 32), (_Pyramid().eval(), lambda x: x, 8)):
+        example, other = torch.randn(3, channels, 5, 7), torch.randn(2, channels, 8, 4)
+        shapes = (wrap(dims),)
+        program = torch.export.export(module, (wrap(example),), dynamic_shapes=shapes, strict=False)
+        translated = torch.onnx.export(program, opset_version=NEWEST, dynamo=True, verbose=False)
+        content = translated.model_proto.SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+        with torch.no_grad():
+            expected = module(wrap(other)).numpy()
+        (values,) = session.run(None, {session.get_inputs()[0].name: other.numpy()})
+        np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize('package', ['onnx', 'onnxscript'])
 def test_missing_package(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
@@ -309,9 +379,7 @@ def test_kernels_of_same_padding_are_constant():
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     conv, x = _SameConv2d(3, 4, 3, stride=2).eval(), torch.zeros(1, 3, 20, 31)
     program = torch.export.export(conv, (x,), dynamic_shapes=(sides,), strict=False)
-    graph = torch.onnx.export(
-        program, opset_version=formats.OPSET, dynamo=True, verbose=False
-    ).model_proto.graph
+    graph = torch.onnx.export(program, opset_version=NEWEST, dynamo=True, verbose=False).model_proto.graph
     kernels = {node.input[1] for node in graph.node if node.op_type == 'Conv'}
     assert kernels
     assert kernels <= {one.name for one in graph.initializer}

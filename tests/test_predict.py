@@ -21,6 +21,8 @@ from hsonet_mm.commands.predict import predict_paths
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.inference.pairs import draw_overlay
+from hsonet_mm.inference.torch_model import training_crop
+from hsonet_mm.windows import Window
 
 COMMON = """
 custom_imports = dict(imports=['hsonet_mm'])
@@ -223,10 +225,67 @@ def test_window(models):
     whole = load(*models['hsonet'], window='whole').predict(t1, t2, channel_order='bgr').probs
     slide = load(*models['hsonet'], window=(64, 48)).predict(t1, t2, channel_order='bgr').probs
     np.testing.assert_allclose(slide, whole, atol=1e-6)
+    default = load(*models['hsonet'], window='slide')  # the config says nothing of crops
+    assert default.window == Window(512, 128)
+    np.testing.assert_allclose(default.predict(t1, t2, channel_order='bgr').probs, whole, atol=1e-6)
     small = load(*models['hsonet'], window=(32, 32)).predict(t1, t2, channel_order='bgr').probs
     assert abs(small - whole).max() > 1e-3
     corner = load(*models['hsonet']).predict(t1[:32, :32], t2[:32, :32], channel_order='bgr').probs
     np.testing.assert_allclose(small[:32, :32], corner, atol=1e-5)
+
+
+@pytest.mark.parametrize('window', ['slide', (64, 48), (32, 20), (None, 10)])
+def test_any_size_through_a_window(models, window):
+    detector = load(*models['hsonet'], window=window)
+    for height, width in ((1, 1), (3, 5), (33, 100), (130, 64)):
+        probs = detector.predict(image(1, height, width), image(2, height, width)).probs
+        assert probs.shape == (height, width)
+        assert np.isfinite(probs).all()
+
+
+def test_large_images_slide_by_themselves(models, folders, monkeypatch, capsys):
+    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 50 * 70)
+    detector, sliding = load(*models['hsonet']), load(*models['hsonet'], window='slide')
+    largest, larger = (image(1), image(2)), (image(1, 50, 71), image(2, 50, 71))
+    whole = load(*models['hsonet'], window='whole')
+    np.testing.assert_array_equal(detector.predict(*largest).probs, whole.predict(*largest).probs)
+    np.testing.assert_array_equal(detector.predict(*larger).probs, sliding.predict(*larger).probs)
+    t1, t2, out = folders
+    for date, seed in ((t1, 1), (t2, 2)):
+        cv2.imwrite(str(date / '2.png'), image(seed, 60, 80))
+    assert main(['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out)]) == 0
+    assert '1 of 3 in sliding windows of 512 x 512 pixels that share 128' in capsys.readouterr().out
+
+
+def test_a_window_of_the_config_is_its_own(models, monkeypatch):
+    """Without a choice the network does what its config says, as in scoring; a choice replaces that."""
+    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 1)
+    slide = {'mode': 'slide', 'crop_size': (32, 32), 'stride': (32, 32)}
+    slide = {f'model.test_cfg.{key}': value for key, value in slide.items()}
+    t1, t2 = image(1, 64, 64), image(2, 64, 64)
+    own = load(*models['hsonet'], cfg_options=slide)
+    assert not own.slides(64, 64)
+    expected = load(*models['hsonet'], window=(32, 32)).predict(t1, t2).probs
+    np.testing.assert_allclose(
+        own.predict(t1, t2).probs, expected, atol=1e-5
+    )  # without overlap both are the same
+    whole = load(*models['hsonet'], cfg_options=slide, window='whole').predict(t1, t2).probs
+    assert abs(whole - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'crop'),
+    [
+        ([{'type': 'Flip'}, {'type': 'Crop', 'crop_size': 192}], 192),
+        ([{'type': 'Crop', 'crop_size': [128, 256]}], 256),
+        ([{'type': 'RandomApply', 'transforms': [{'type': 'Crop', 'crop_size': (96, 96)}]}], 96),
+        ([{'type': 'Flip'}], None),
+    ],
+)
+def test_the_crop_of_the_training(pipeline, crop):
+    data_set = {'type': 'RepeatDataset', 'dataset': {'pipeline': pipeline}}
+    assert training_crop(Config({'train_dataloader': {'dataset': data_set}})) == crop
+    assert training_crop(Config({})) is None
 
 
 def test_cfg_options(models):
@@ -372,8 +431,8 @@ def test_other_failures_of_loading_are_not_hidden(models, monkeypatch):
         ({'threshold': float('nan')}, 'between 0 and 1'),
         ({'device': 'cuda:99'}, 'the device cuda:99 is not available'),
         ({'device': 'abacus'}, 'the device abacus is not available'),
-        ({'window': (32, 64)}, 'a window of 32 pixels cannot move by 64'),
-        ({'window': (32, 0)}, 'a window of 32 pixels cannot move by 0'),
+        ({'window': (32, 64)}, 'windows of 32 pixels cannot move by 64'),
+        ({'window': (32, 0)}, 'windows of 32 pixels cannot move by 0'),
         ({'config': 'none.py'}, 'the config none.py does not exist'),
         ({'cfg_options': {'model.neck': {'type': 'NoNeck', '_delete_': True}}}, 'NoNeck is not in the'),
         ({'cfg_options': {'model.neck.colour': 'red'}}, 'cannot be built .*colour'),
@@ -406,14 +465,27 @@ def test_a_diverged_model_is_named(models):
         detector.predict(image(1), image(2), channel_order='bgr')
 
 
-def test_too_little_memory(models, monkeypatch):
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.'),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ..."
+        ),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory(models, monkeypatch, error):
     def fail(*_):
-        raise torch.cuda.OutOfMemoryError
+        raise error
 
-    detector = load(*models['hsonet'])
-    monkeypatch.setattr(detector.model.network, 'test_step', fail)
-    with pytest.raises(UserError, match='--mode slide'):
-        detector.predict(image(1), image(2), channel_order='bgr')
+    whole = '1 x 70 x 50 pixels do not fit into the memory of cpu: give predict --mode slide'
+    windows = r'in windows of 32 x 32 do not fit into the memory of cpu: .* smaller --crop'
+    for window, sentence in ((None, whole), ((32, 16), windows)):
+        detector = load(*models['hsonet'], window=window)
+        monkeypatch.setattr(detector.model.network, 'test_step', fail)
+        with pytest.raises(UserError, match=sentence):
+            detector.predict(image(1), image(2), channel_order='bgr')
 
 
 def test_command(models, folders, capsys):
@@ -430,7 +502,9 @@ def test_command(models, folders, capsys):
     (t2 / '1.png').write_bytes(b'')
     assert main(command + options) == 2
     output = capsys.readouterr()
-    assert output.out.strip().startswith('2 pairs predicted, 1 failed, ')
+    windows, last = output.out.strip().splitlines()
+    assert windows.startswith('2 of 2 in sliding windows of 32 x 32 pixels that share 16 (--mode whole')
+    assert last.startswith('2 pairs predicted, 1 failed, ')
     assert 'at threshold 0.3 (given), ' in output.out
     assert f'warning: {t1 / "2.png"} is all one colour' in output.err
     assert f'error: {t2 / "1.png"}' in output.err
@@ -447,9 +521,9 @@ def test_command(models, folders, capsys):
     [
         ([], None),
         (['--mode', 'whole'], 'whole'),
-        (['--mode', 'slide'], (256, 192)),
-        (['--crop', '320'], (320, 192)),
-        (['--stride', '64'], (256, 64)),
+        (['--mode', 'slide'], 'slide'),
+        (['--crop', '320'], (320, None)),
+        (['--stride', '64'], (None, 64)),
     ],
 )
 def test_crop_and_stride_are_a_sliding_window(options, window, models, folders, monkeypatch):

@@ -23,6 +23,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
+from hsonet_mm.windows import Window
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
@@ -55,6 +56,7 @@ def fake(probs=None):
         name='fake',
         versions={},
         reading=Reading(),
+        window=Window(512, 128),
     )
 
 

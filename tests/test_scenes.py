@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,7 +43,7 @@ from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
-from hsonet_mm.scenes.tiling import Axis, TileGrid, reflect
+from hsonet_mm.windows import Window, default_window
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
@@ -56,6 +55,7 @@ import time
 import numpy as np
 
 from hsonet_mm.images import Reading
+from hsonet_mm.windows import default_window
 
 
 class FakeDetector:
@@ -63,6 +63,7 @@ class FakeDetector:
 
     threshold, threshold_source, name, versions = 0.5, 'given', 'fake', {'fake': '1'}
     reading = Reading()
+    window = default_window(None, None)
     calls = 0
 
     def probs(self, t1, t2, channel_order):
@@ -160,43 +161,6 @@ def probs_of(path):
     return np.where(values == 255, np.nan, values / 250)
 
 
-class TestTiling:
-    @pytest.mark.parametrize('length', [1, 31, 64, 128, 129, 200, 256, 300, 511, 1000, 1001, 4096])
-    @pytest.mark.parametrize(('tile', 'overlap'), [(128, 0), (128, 32), (128, 64), (256, 64), (64, 32)])
-    def test_cells_cover_the_axis_once_and_weights_sum_to_one(self, length, tile, overlap):
-        axis = Axis.make(length, tile, overlap)
-        assert all(start % 32 == 0 for start in axis.starts)
-        assert axis.size <= tile
-        assert all(b - a <= tile - overlap for a, b in pairwise(axis.starts))
-        assert axis.starts[-1] + axis.size >= length > axis.starts[-1] + axis.size - 32
-        seen, weight = np.zeros(length, int), np.zeros(length)
-        ramp = axis.weights()
-        for index, start in enumerate(axis.starts):
-            first, last = axis.cell(index)
-            assert start <= first < last <= min(length, start + axis.size)
-            assert last - first >= (axis.ramp if index else 0)
-            seen[first:last] += 1
-            own = np.ones(last - first)
-            if index:
-                own[: axis.ramp] = ramp
-            weight[first:last] += own
-            if index < len(axis) - 1:
-                weight[last : last + axis.ramp] += 1 - ramp
-                assert last + axis.ramp <= start + axis.size - overlap // 4  # the edge is not used
-                assert last >= axis.starts[index + 1] + overlap // 4
-        assert (seen == 1).all()
-        np.testing.assert_allclose(weight, 1, atol=1e-6)
-
-    def test_reflect(self):
-        assert reflect(9, 4).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-        assert reflect(3, 1).tolist() == [0, 0, 0]
-
-    @pytest.mark.parametrize(('tile', 'overlap'), [(100, 32), (128, 20), (128, 96), (32, 0), (128, -32)])
-    def test_bad_sizes(self, tile, overlap):
-        with pytest.raises(UserError, match='multiples of 32'):
-            TileGrid.make(10, 10, tile, overlap)
-
-
 class TestStretch:
     def test_values(self):
         values = np.array([[0, 500, 1000, 3000, 65535]], np.uint16)
@@ -278,7 +242,13 @@ class TestSeams:
             return np.stack([np.full(t1.shape[1:3], next(calls) % 2, np.float32) for _ in t1])
 
         detector = SimpleNamespace(
-            probs=probs, threshold=0.5, threshold_source='', name='', versions={}, reading=Reading()
+            probs=probs,
+            threshold=0.5,
+            threshold_source='',
+            name='',
+            versions={},
+            reading=Reading(),
+            window=default_window(None, None),
         )
         before, after = make_pair(tmp_path, 128, 420)
         options = replaced(float32=True)
@@ -872,7 +842,7 @@ class TestResuming:
 
     @pytest.mark.parametrize('size', [0, 8, 100])
     def test_record_that_a_power_cut_left_says_that_nothing_is_done(self, tmp_path, size):
-        folder, grid = tmp_path / '.change.tif.part', TileGrid.make(300, 420, 128, 64)
+        folder, grid = tmp_path / '.change.tif.part', Window(128, 64).grid(300, 420)
         with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
             job.record(3, job.left + 1, force=True)
         with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
@@ -886,7 +856,7 @@ class TestResuming:
 
     def test_one_process_at_a_time(self, tmp_path, fake):
         before, after = make_pair(tmp_path)
-        grid = TileGrid.make(300, 420, 128, 64)
+        grid = Window(128, 64).grid(300, 420)
         with (
             job_module.SceneJob(tmp_path / '.change.tif.part', {}, grid, 'uint8'),
             pytest.raises(UserError, match='another process'),
@@ -950,7 +920,7 @@ class TestPipeline:
     def test_reads_and_writes_while_the_model_computes(self, tmp_path, fake, monkeypatch):
         """Each step waits for one of another stage that comes at the same time or never."""
         before, after = make_pair(tmp_path, 128, 700)
-        grid = TileGrid.make(128, 700, 128, 64)
+        grid = Window(128, 64).grid(128, 700)
         assert len(grid) > 8
         was_read, computing = ([threading.Event() for _ in range(len(grid) + 1)] for _ in range(2))
         was_read[-1].set()

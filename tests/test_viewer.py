@@ -39,6 +39,7 @@ from hsonet_mm.viewer.folders import replaced_folder
 from hsonet_mm.viewer.page import ASSETS, asset, view_scene
 from hsonet_mm.viewer.pyramid import Pyramid, halve
 from hsonet_mm.viewer.report import find_results, view_scenes
+from hsonet_mm.windows import Window
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
@@ -54,7 +55,13 @@ def probs(t1, t2, **_):
 
 
 FAKE = SimpleNamespace(
-    probs=probs, threshold=0.7, threshold_source='given', name='fake', versions={}, reading=Reading()
+    probs=probs,
+    threshold=0.7,
+    threshold_source='given',
+    name='fake',
+    versions={},
+    reading=Reading(),
+    window=Window(512, 128),
 )
 
 

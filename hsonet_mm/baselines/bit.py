@@ -11,6 +11,7 @@ from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.models.layers import split_dates
 from hsonet_mm.opencd.registry import MODELS
 
 __all__ = ['BITHead']
@@ -183,7 +184,7 @@ class BITHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the features of both dates."""
         x = self.pre_process(torch.cat(self._transform_inputs(inputs).chunk(2, dim=1)))
-        tokens = torch.cat(self._tokens(x).chunk(2), dim=1)
+        tokens = torch.cat(split_dates(self._tokens(x)), dim=1)
         if self.enc_pos_embedding is not None:
             tokens = tokens + self.enc_pos_embedding
         for block in self.encoder:
@@ -192,7 +193,7 @@ class BITHead(BaseDecodeHead):
         pixels = x.flatten(2).transpose(1, 2)
         for block in self.decoder:
             pixels = block(pixels, tokens)
-        t1, t2 = pixels.transpose(1, 2).reshape(x.shape).chunk(2)
+        t1, t2 = split_dates(pixels.transpose(1, 2).reshape(x.shape))
         return self.cls_seg(self.upsample((t1 - t2).abs()))
 
     def _tokens(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """``hsonet export``: write a trained model to a file that runs without this package's dependencies."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from numpy.typing import NDArray
 
 from hsonet_mm import components  # noqa: F401
@@ -16,6 +17,7 @@ from hsonet_mm.datasets.validation import ValidationPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program, with_metadata
 from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.quantize import cut, quantize, score
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Reading, add_reading_arguments, reading_of
@@ -69,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder of the data set whose validation split calibrates --int8 [as in the config]',
     )
     parser.add_argument(
+        '--opset',
+        type=int,
+        metavar='N',
+        help=f'operators of ONNX, {OLDEST} to {NEWEST}; TensorRT 8 and OpenCV want older ones [{NEWEST}]',
+    )
+    parser.add_argument(
         '--threshold',
         type=float,
         help="probability above which a pixel is changed [calibrated, or the model's own]",
@@ -92,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint,
         args.out,
         tile_size=args.tile,
+        opset=args.opset,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
         int8=args.int8,
@@ -118,6 +127,7 @@ def export(
     target: Path,
     *,
     tile_size: int | None = None,
+    opset: int | None = None,
     threshold: float | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     int8: bool = False,
@@ -133,6 +143,7 @@ def export(
         target: File to write, in one step; one that is there is replaced. Its suffix, ``.onnx`` or ``.pt2``, decides
             the format.
         tile_size: Height and width that the model is to take; any by default.
+        opset: Version of ONNX's operators; the newest by default.
         threshold: Threshold to name in the file.
         cfg_options: Values that replace those of the config.
         int8: Whether to quantise the model to 8 bits.
@@ -154,6 +165,12 @@ def export(
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
         raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
+    if opset is not None and not as_onnx:
+        raise UserError(f'--opset {opset} is for .onnx files: leave it out, or give {target} that suffix')
+    if opset is not None and not OLDEST <= opset <= NEWEST:
+        raise UserError(
+            f'--opset {opset} cannot be written: give {OLDEST} to {NEWEST}, which newer runtimes know as well'
+        )
     detector = ChangeDetector.from_checkpoint(
         config,
         checkpoint,
@@ -171,26 +188,32 @@ def export(
         threshold_source='given on export' if threshold is not None else detector.threshold_source,
         temperature=detector.temperature,
         tile_size=tile_size,
-        crop_size=_crop_size(model.config),
+        crop_size=model.crop_size,
         versions={name: text for name, text in detector.versions.items() if name != 'precision'},
         reading=detector.reading.to_dict(),
     )
     module = PairToProbs(model.network, detector.temperature).eval()
     try:
         program = trace(module, tile_size)
-        content = (to_onnx if as_onnx else to_program)(program, metadata)
+        content = to_onnx(program, metadata, opset or NEWEST) if as_onnx else to_program(program, metadata)
     except UserError:
         raise
     except Exception as error:  # the tracer and the translator raise many things, over many lines
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f'the model of {config} cannot be exported ({reason}): '
-            'try --tile, or change the part of it that is named'
+            f'the model of {config} cannot be exported ({_reason(error)}): '
+            'try --tile or another --opset, or change the part of it that is named'
         ) from error
-    exported: Probs
-    exported = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
-    bands = detector.reading.channels
-    difference = largest_difference(partial(detector.probs, channel_order='bgr'), exported, tile_size, bands)
+    try:
+        exported: Probs = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
+        ours = partial(detector.probs, channel_order='bgr')
+        difference = largest_difference(ours, exported, tile_size, detector.reading.channels)
+    except UserError:
+        raise
+    except Exception as error:  # each runtime has its own
+        raise UserError(
+            f'the exported model of {config} does not run ({_reason(error)}), so {target} is not written: '
+            'try --tile or another --opset'
+        ) from error
     if not difference <= TOLERANCE:
         raise UserError(
             f'the exported model differs from PyTorch by {difference:.1e} (at most {TOLERANCE:.0e} is accepted), '
@@ -230,6 +253,14 @@ def _in_int8(
     return with_metadata(quantised, metadata), metadata
 
 
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom of it, without addresses of objects in memory."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r'<(\S+) object at 0x[0-9a-f]+>', r'\1', first)[:300]
+
+
 def largest_difference(expected: Probs, exported: Probs, tile_size: int | None, bands: int = 3) -> float:
     """Compare two models at three sizes (of a fixed one: three batches)."""
     differences = []
@@ -246,13 +277,3 @@ def _images(seed: int, batch: int, height: int, width: int, bands: int) -> Image
     blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, bands), dtype=np.uint8)
     coarse = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
     return coarse + rng.integers(0, 56, coarse.shape, dtype=np.uint8)
-
-
-def _crop_size(config: Config) -> int | None:
-    """Height of the crops that the model was trained on, where the config says."""
-    loader = config.get('train_dataloader') or {}
-    for step in loader.get('dataset', {}).get('pipeline', []):
-        size = step.get('crop_size')
-        if size is not None:
-            return int(size if isinstance(size, int) else size[0])
-    return None

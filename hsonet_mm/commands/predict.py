@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, first_three, join, notes_of, reading_of
-from hsonet_mm.inference.detector import ChangeDetector, open_detector
+from hsonet_mm.inference.detector import ChangeDetector, WindowChoice, open_detector
 from hsonet_mm.inference.pairs import draw_overlay, find_pairs, to_bgr, write_png
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
@@ -29,6 +29,7 @@ class Summary:
         changed: Changed pixels in them.
         pixels: All pixels in them that have data at both dates.
         without_data: All other pixels in them.
+        slid: Pairs that a window slid over.
         warnings: One sentence for each suspicious image.
         failures: One sentence for each pair that could not be predicted.
     """
@@ -37,6 +38,7 @@ class Summary:
     changed: int
     pixels: int
     without_data: int
+    slid: int
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
 
@@ -78,7 +80,7 @@ def predict_paths(
             f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
         ) from None
     bar = _Bar(len(pairs)) if progress else None
-    changed, pixels, without, notes, failures = 0, 0, 0, list[str](), list[str]()
+    changed, pixels, without, slid, notes, failures = 0, 0, 0, 0, list[str](), list[str]()
     try:
         for stem, path1, path2 in pairs:
             try:
@@ -97,12 +99,14 @@ def predict_paths(
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known
                 without += results['mask'].size - known
+                slid += detector.slides(*results['mask'].shape)
             if bar is not None:
                 bar.update()
     finally:
         if bar is not None:
             print(file=sys.stderr)  # ends the line of the bar
-    return Summary(len(pairs) - len(failures), changed, pixels, without, tuple(notes), tuple(failures))
+    counts = (changed, pixels, without, slid)
+    return Summary(len(pairs) - len(failures), *counts, tuple(notes), tuple(failures))
 
 
 def _predict_pair(
@@ -184,10 +188,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_compute_options(parser)
     parser.add_argument(
-        '--mode', choices=['whole', 'slide'], help='whole images or sliding window [as in the config]'
+        '--mode',
+        choices=['whole', 'slide'],
+        help='images at once, or a sliding window [a window over images of more than 2 megapixels, and where the '
+        'config says so]',
     )
-    parser.add_argument('--crop', type=int, help='window of --mode slide, which it implies, in pixels [256]')
-    parser.add_argument('--stride', type=int, help='step of the window in pixels [192]; implies --mode slide')
+    parser.add_argument(
+        '--crop',
+        type=int,
+        help='window of --mode slide, which it implies, in pixels [as the training crops]',
+    )
+    parser.add_argument(
+        '--stride', type=int, help='step of the window in pixels, implies --mode slide [3/4 of the window]'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -210,11 +223,11 @@ def run(args: argparse.Namespace) -> int:
     if len(args.files) < 3:
         raise UserError('too few files: give config, checkpoint and two images, or model.onnx and two images')
     *model, t1, t2 = args.files
-    window: tuple[int, int] | str | None = args.mode
-    if args.mode == 'slide' or (args.crop, args.stride) != (None, None):
+    window: WindowChoice = args.mode
+    if (args.crop, args.stride) != (None, None):
         if args.mode == 'whole':
             raise UserError('--crop and --stride are for --mode slide: leave them out for whole images')
-        window = (256 if args.crop is None else args.crop, 192 if args.stride is None else args.stride)
+        window = (args.crop, args.stride)
     detector = open_detector(
         model,
         device=args.device,
@@ -232,6 +245,12 @@ def run(args: argparse.Namespace) -> int:
         print(f'error: {sentence}', file=sys.stderr)
     whole = summary.pixels + summary.without_data
     gaps = f', {summary.without_data / whole:.2%} have no data' if summary.without_data else ''
+    if summary.slid:
+        size, overlap = detector.window.size, detector.window.overlap
+        print(
+            f'{summary.slid} of {summary.pairs} in sliding windows of {size} x {size} pixels that share {overlap} '
+            '(--mode whole predicts images at once, --crop changes the window)'
+        )
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
         f'{summary.pairs} pair{"" if summary.pairs == 1 else "s"} predicted{failed}, '

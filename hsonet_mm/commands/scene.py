@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'arguments',
         nargs='+',
         metavar='MODEL BEFORE AFTER',
-        help='config and checkpoint, or an .onnx model; then rasters of both dates, or folders of them',
+        help='config and checkpoint, or an .onnx model; then rasters of both dates (files, or names that GDAL '
+        'opens, as https://..., /vsizip/...), or folders of them',
     )
     parser.add_argument(
         '-o', '--out', type=Path, help='GeoTIFF to write, change.tif; a folder for many scenes'
@@ -49,12 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
-    tile_help = (
-        'pixels that the model sees at once [512]; for HSONet, which averages over a tile, choose about the size '
-        'of the training crops'
+    model.add_argument(
+        '--tile', type=int, help='pixels that the model sees at once [as its training crops, or its export]'
     )
-    model.add_argument('--tile', type=int, default=512, help=tile_help)
-    model.add_argument('--overlap', type=int, default=128, help='pixels that tiles share [128]')
+    model.add_argument('--overlap', type=int, help='pixels that tiles share [a quarter of a tile]')
     model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
     model.add_argument('--threads', type=int, help='threads of an exported model [all cores]')
     data = parser.add_argument_group('data')
@@ -136,10 +135,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_geo() -> None:
-    """Make sure that the packages for rasters are there.
+    """Make sure that the packages for rasters are there and work.
 
     Raises:
-        UserError: if one is missing.
+        UserError: if one is missing, or finds the files of another installation.
     """
     try:
         import cv2  # noqa: F401
@@ -149,14 +148,18 @@ def require_geo() -> None:
     except ImportError as error:
         package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
         raise UserError(f'scenes need {error.name}: pip install {package}') from None
+    from hsonet_mm.scenes.headers import check_proj
+
+    check_proj()
 
 
 def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
-    from hsonet_mm.scenes.headers import file_state
+    from hsonet_mm.scenes.headers import check_place
+    from hsonet_mm.scenes.places import raster_path
     from hsonet_mm.scenes.scene import detect_scene
 
     for date in dates:
-        file_state(Path(date))  # before the model is loaded
+        check_place(raster_path(date))  # before the model is loaded
     start = time.monotonic()
     result = detect_scene(model.load(), dates[0], dates[1], out, options, model.files, progress=True)
     seconds = time.monotonic() - start

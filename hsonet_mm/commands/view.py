@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('result', type=Path, help='change.tif, or a folder with the results of many scenes')
     parser.add_argument('-o', '--out', type=Path, help='folder to write [<result>_view beside it]')
-    parser.add_argument('--before', type=Path, help='where the first date is now [as recorded]')
-    parser.add_argument('--after', type=Path, help='where the second date is now [as recorded]')
+    parser.add_argument('--before', help='where the first date is now [as recorded]')
+    parser.add_argument('--after', help='where the second date is now [as recorded]')
 
 
 def run(args: argparse.Namespace) -> int:

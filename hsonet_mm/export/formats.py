@@ -13,21 +13,26 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.export.opset import NEWEST, lower
 from hsonet_mm.inference.metadata import INPUT, OUTPUT, Metadata
 
 __all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program', 'with_metadata']
 
-OPSET = 18  # the newest that ONNX Runtime 1.14 knows
-IR_VERSION = 8  # the same
+IR_VERSION = 8  # of opset 18
 EXTRA_FILE = 'hsonet_mm.json'
 """Where the metadata lie in a ``.pt2`` file."""
 
 
-def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
+def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata, opset: int = NEWEST) -> bytes:
     """Translate a traced model to ONNX, with weights and metadata inside.
 
+    Args:
+        program: The traced model.
+        metadata: What the file says about itself.
+        opset: Version of the operators, 13 to 18; an older one is for older runtimes.
+
     Raises:
-        UserError: if a package for it is missing.
+        UserError: if a package for it is missing, or the older opset lacks an operator.
     """
     try:
         import onnx
@@ -41,7 +46,7 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
             program,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            opset_version=OPSET,
+            opset_version=NEWEST,
             dynamo=True,
             verbose=False,
         )
@@ -54,6 +59,8 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
         names = ('batch', channels, metadata.tile_size or 'height', metadata.tile_size or 'width')
         shaped = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, names)
         value.CopyFrom(shaped)
+    if opset != NEWEST:
+        lower(model, opset)
     onnx.helper.set_model_props(model, metadata.to_props())
     return model.SerializeToString()
 

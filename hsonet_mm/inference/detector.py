@@ -19,8 +19,18 @@ from hsonet_mm.inference.calibration import (
     sidecar_of,
 )
 from hsonet_mm.memory import keep_memory
+from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.windows import Window, default_window, slide, with_overlap
 
-__all__ = ['ChangeDetector', 'Prediction', 'check_runtime', 'open_detector', 'refuse_options']
+__all__ = ['ChangeDetector', 'Prediction', 'WindowChoice', 'check_runtime', 'open_detector', 'refuse_options']
+
+WHOLE_PIXELS = 2**21
+"""Images of more pixels go through a sliding window unless somebody asks for the whole: 1448 x 1448, well above the
+1024 x 1024 of LEVIR-CD. [choice]"""
+
+WindowChoice = tuple[int | None, int | None] | str | None
+"""How to go over an image: ``'whole'``; ``'slide'`` or ``(crop, stride)`` in pixels, each None for the model's default;
+None to slide over large images only, and as the config says where its ``model.test_cfg`` slides a window."""
 
 Image = NDArray[np.uint8] | str | Path
 """An image, (H, W, bands) of 8 bits, or the path of its file."""
@@ -47,13 +57,29 @@ class Prediction:
 
 
 class ChangeModel(Protocol):
-    """What a detector needs: names, a threshold of its own, how its training images were read, and probabilities."""
+    """What a detector needs: names, a threshold of its own, the sizes that suit it, and probabilities of batches.
+
+    Attributes:
+        name: Names of its files.
+        threshold: Its own threshold.
+        threshold_source: Where that comes from, in words.
+        versions: Versions of what computes.
+        device: Where it computes.
+        tile_size: The only height and width that it takes, None for any.
+        crop_size: Height and width of its training crops, None where they are unknown.
+        slides: Whether it slides a window over images itself.
+        reading: How its training images were read.
+    """
 
     name: str
     threshold: float
     threshold_source: str
     versions: dict[str, str]
     reading: Reading
+    device: str
+    tile_size: int | None
+    crop_size: int | None
+    slides: bool
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Two batches of (N, H, W, bands), 8 bits, three bands in BGR, to (N, H, W)."""
@@ -78,8 +104,11 @@ class ChangeDetector:
         calibration: Temperature and threshold learnt on validation.
         calibration_name: What to call the calibration.
         reading: How to read files; what it does not declare is as in training.
+        window: Whole images or a sliding window, see :meth:`from_checkpoint`.
 
     Attributes:
+        window: The window, where one slides: by default of the size of the training crops, or of the only size that an
+            exported model takes.
         threshold: The threshold in use.
         threshold_source: Where it comes from, in words.
         name: Names of the model's files.
@@ -88,7 +117,7 @@ class ChangeDetector:
         notes: A sentence for each way in which that is not the training's.
 
     Raises:
-        UserError: for a threshold outside (0, 1), or bands that the model does not take.
+        UserError: for a threshold outside (0, 1), bands that the model does not take, or a window that cannot be.
     """
 
     def __init__(
@@ -98,9 +127,12 @@ class ChangeDetector:
         calibration: Calibration | None = None,
         calibration_name: str = 'calibration',
         reading: Reading | None = None,
+        window: WindowChoice = None,
     ) -> None:
         check_threshold(threshold)
         self.model = model
+        self.window = _window(model, window)
+        self._choice = window
         self.name = model.name
         self.versions = model.versions
         self.threshold, self.threshold_source = model.threshold, model.threshold_source
@@ -125,7 +157,7 @@ class ChangeDetector:
         device: str = 'cpu',
         threshold: float | None = None,
         cfg_options: Mapping[str, Any] | None = None,
-        window: tuple[int, int] | str | None = None,
+        window: WindowChoice = None,
         precision: str = 'auto',
         reading: Reading | None = None,
     ) -> 'ChangeDetector':
@@ -137,9 +169,10 @@ class ChangeDetector:
             device: Where to compute, ``'cpu'``, ``'cuda'``, ``'cuda:1'``.
             threshold: Probability in (0, 1) above which a pixel is changed.
             cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
-            window: ``'whole'`` to predict images at once, ``(crop, stride)`` in pixels to slide a window over them,
-                None to do as the config says. The scene embedding of HSONet depends on the window: take the size of
-                the training crops.
+            window: ``'whole'`` to predict images at once; ``'slide'`` to slide a window over them, or ``(crop,
+                stride)`` in pixels, each None for the default: the size of the training crops, three quarters of it
+                as step. None slides over images of more than 2 megapixels, and does as the config says where its
+                ``model.test_cfg`` slides a window.
             precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for bfloat16 on CPUs that multiply it and float32
                 elsewhere.
             reading: How to read files, as ``Reading.make(bands='3,2,1', stretch='0,3000', nodata=0)``; what it does not
@@ -157,8 +190,9 @@ class ChangeDetector:
         from hsonet_mm import components  # noqa: F401
         from hsonet_mm.inference.torch_model import TorchModel
 
-        model = TorchModel(config, checkpoint, device, cfg_options, window, precision)
-        return cls(model, threshold, read_calibration(checkpoint), sidecar_of(checkpoint).name, reading)
+        model = TorchModel(config, checkpoint, device, cfg_options, window is not None, precision)
+        name = sidecar_of(checkpoint).name
+        return cls(model, threshold, read_calibration(checkpoint), name, reading, window)
 
     @classmethod
     def from_onnx(
@@ -169,6 +203,7 @@ class ChangeDetector:
         threads: int | None = None,
         runtime: str = 'onnxruntime',
         device: str = 'cpu',
+        window: WindowChoice = None,
         reading: Reading | None = None,
     ) -> 'ChangeDetector':
         """Load a model that ``hsonet export`` wrote, and the calibration that lies beside it; needs no PyTorch.
@@ -179,6 +214,8 @@ class ChangeDetector:
             threads: Threads of one prediction on a CPU; by default one for each core.
             runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
             device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
+            window: As in :meth:`from_checkpoint`. A model that was exported for one size slides wherever an image has
+                another, a smaller one too.
             reading: As in :meth:`from_checkpoint`.
 
         Raises:
@@ -188,7 +225,15 @@ class ChangeDetector:
 
         check_threshold(threshold)
         model = OnnxModel(path, threads, runtime=runtime, device=device)
-        return cls(model, threshold, read_calibration(path), sidecar_of(path).name, reading)
+        return cls(model, threshold, read_calibration(path), sidecar_of(path).name, reading, window)
+
+    def slides(self, height: int, width: int) -> bool:
+        """Whether the window slides over an image of that size, which else is predicted at once."""
+        if self._choice is not None:
+            return self._choice != 'whole'
+        if self.model.tile_size is not None:
+            return (height, width) != (self.model.tile_size,) * 2
+        return not self.model.slides and height * width > WHOLE_PIXELS
 
     def probs(
         self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None
@@ -206,8 +251,8 @@ class ChangeDetector:
             ``t1`` and ``t2``: (N, H, W, bands), any H and W. Returns (N, H, W) in [0, 1].
 
         Raises:
-            UserError: without an order, if type or sizes do not fit, the memory of a GPU does not suffice, or the
-                model predicts NaN.
+            UserError: without an order, if type or sizes do not fit, the memory of machine or GPU does not suffice, or
+                the model predicts NaN.
         """
         bands = self.model.reading.channels
         for images in (t1, t2):
@@ -230,10 +275,30 @@ class ChangeDetector:
             raise UserError('the images have no pixels: give some of at least 1 x 1')
         if bands == 3 and channel_order == 'rgb':
             t1, t2 = t1[..., ::-1], t2[..., ::-1]
-        probs = self.model.probs(t1, t2)
+        try:
+            if self.slides(*t1.shape[1:3]):
+                pairs = zip(t1, t2, strict=True)
+                probs = np.stack([slide(self.model.probs, one, two, self.window) for one, two in pairs])
+            else:
+                probs = self.model.probs(t1, t2)
+        except Exception as error:  # each library has its own for it
+            if not out_of_memory(error):
+                raise
+            raise self._too_large(t1.shape) from None
         if not np.isfinite(probs).all():
             raise UserError('the model predicts NaN, so its training diverged: take an earlier checkpoint')
         return apply_temperature(probs, self.temperature)
+
+    def _too_large(self, shape: tuple[int, ...]) -> UserError:
+        n, height, width, _ = shape
+        if self.slides(height, width):
+            how = f'in windows of {self.window.size} x {self.window.size} '
+            cure = 'give predict a smaller --crop, or a machine with more memory'
+        else:
+            how, cure = '', 'give predict --mode slide, scene a smaller --tile or --batch, or smaller images'
+        return UserError(
+            f'{n} x {width} x {height} pixels {how}do not fit into the memory of {self.model.device}: {cure}'
+        )
 
     @overload
     def predict(self, a: Image, b: Image, *, channel_order: str | None = None) -> Prediction: ...
@@ -305,7 +370,7 @@ def open_detector(
     device: str | None = None,
     threshold: float | None = None,
     cfg_options: Mapping[str, Any] | None = None,
-    window: tuple[int, int] | str | None = None,
+    window: WindowChoice = None,
     threads: int | None = None,
     precision: str | None = None,
     runtime: str | None = None,
@@ -328,14 +393,14 @@ def open_detector(
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
     """
     if len(files) == 1 and Path(files[0]).suffix == '.onnx':
-        slide = '--mode, --crop and --stride'
-        refuse_options(files[0], {'--cfg-options': cfg_options, slide: window, '--precision': precision})
+        refuse_options(files[0], {'--cfg-options': cfg_options, '--precision': precision})
         return ChangeDetector.from_onnx(
             files[0],
             threshold=threshold,
             threads=threads,
             runtime=runtime or 'onnxruntime',
             device=device or 'cpu',
+            window=window,
             reading=reading,
         )
     if len(files) != 2:
@@ -378,5 +443,22 @@ def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
         UserError: for a value that is not what an exported model does anyway.
     """
     for option, value in options.items():
-        if value not in (None, 'auto', 'whole'):
+        if value not in (None, 'auto'):
             raise UserError(f'{path} runs as it was exported: leave out {option}')
+
+
+def _window(model: ChangeModel, choice: WindowChoice) -> Window:
+    """The window of a choice; what the choice leaves open is the model's default."""
+    default = default_window(model.tile_size, model.crop_size)
+    if choice in (None, 'whole', 'slide'):
+        return default
+    if not isinstance(choice, tuple):
+        raise UserError(f"{choice!r} is not a window: give 'whole', 'slide' or (crop, stride)")
+    crop, stride = choice
+    if default.fixed and crop not in (None, default.size):
+        raise UserError(
+            f'{model.name} takes {default.size} x {default.size} pixels only: leave out --crop {crop}, or export the '
+            'model without --tile'
+        )
+    size = default.size if crop is None else crop
+    return with_overlap(size, None if stride is None else size - stride, default.fixed)

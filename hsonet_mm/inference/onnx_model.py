@@ -31,11 +31,17 @@ class OnnxModel:
         threshold_source: Where that comes from, in words.
         versions: Versions of what computes, and of what it was exported with.
         reading: How its training images were read.
+        device: Where it computes.
+        tile_size: The only height and width that it takes, None for any.
+        crop_size: Height and width of the crops that it was trained on, None where they are unknown.
+        slides: False, it sees what it is given as a whole.
 
     Raises:
         UserError: without the runtime or the device, for a file that is missing, damaged or not ours, and for no
             threads.
     """
+
+    slides = False
 
     def __init__(
         self,
@@ -49,6 +55,8 @@ class OnnxModel:
         self._run = program.run
         self.metadata = Metadata.from_props(program.props, str(path))
         self.reading = Reading.from_dict(self.metadata.reading)
+        self.device = device
+        self.tile_size, self.crop_size = self.metadata.tile_size, self.metadata.crop_size
         self.name = Path(path).name
         self.threshold = self.metadata.threshold
         self.threshold_source = self.metadata.threshold_source
@@ -58,11 +66,11 @@ class OnnxModel:
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
         n, height, width, bands = t1.shape
-        size = self.metadata.tile_size
+        size = self.tile_size
         if size is not None and (height, width) != (size, size):
             raise UserError(
-                f'{self.name} takes {size} x {size} pixels and got {width} x {height}: '
-                'cut tiles of that size, or export it without --tile'
+                f'{self.name} takes {size} x {size} pixels and got {width} x {height}: let a window slide over the '
+                'image (leave out --mode whole), or export the model without --tile'
             )
         pair = np.empty((n, 2 * bands, height, width), np.float32)
         for half, images in ((pair[:, :bands], t1), (pair[:, bands:], t2)):

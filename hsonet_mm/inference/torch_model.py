@@ -24,7 +24,7 @@ from hsonet_mm.inference.precision import autocast
 from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__
 
-__all__ = ['TorchModel']
+__all__ = ['TorchModel', 'training_crop']
 
 
 class TorchModel:
@@ -38,8 +38,7 @@ class TorchModel:
         checkpoint: Path of the checkpoint.
         device: Where to compute, ``'cpu'``, ``'cuda'``, ``'cuda:1'``.
         cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
-        window: ``'whole'`` to predict images at once, ``(crop, stride)`` in pixels to slide a window over
-            them, None to do as the config says.
+        whole: Predict images at once, also where ``model.test_cfg`` of the config slides a window over them.
         precision: One of :data:`~hsonet_mm.inference.precision.PRECISIONS`.
 
     Attributes:
@@ -51,10 +50,16 @@ class TorchModel:
         threshold_source: Where that comes from, in words.
         versions: Versions of what computes, and the hash of the model's part of the config, and the precision.
         reading: How its training images were read.
+        device: Where it computes.
+        tile_size: None, for it takes images of any size.
+        crop_size: Height and width of the crops that it was trained on, None where the config does not say.
+        slides: Whether it slides a window of the config's over images itself.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
     """
+
+    tile_size: int | None = None
 
     def __init__(
         self,
@@ -62,13 +67,19 @@ class TorchModel:
         checkpoint: str | Path,
         device: str = 'cpu',
         cfg_options: Mapping[str, Any] | None = None,
-        window: tuple[int, int] | str | None = None,
+        whole: bool = False,
         precision: str = 'auto',
     ) -> None:
         self._device = _device(device)
+        self.device = str(self._device)
         self._autocast = autocast(precision, self._device)
         self.config = read_config(config, cfg_options)
-        _set_window(self.config, config, window)
+        if 'model' not in self.config:
+            raise UserError(f'{config} describes no model: give the config that the model was trained with')
+        if whole:
+            self.config.model.test_cfg = {'mode': 'whole'}
+        self.slides = (self.config.model.get('test_cfg') or {}).get('mode') == 'slide'
+        self.crop_size = training_crop(self.config)
         loaded = read_checkpoint(checkpoint)
         self.reading, _ = loaded.reading.over(config_reading(self.config))
         set_bands(self.config.model, self.reading.channels)
@@ -97,14 +108,7 @@ class TorchModel:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
         pairs = torch.from_numpy(np.concatenate([t1, t2], axis=3)).permute(0, 3, 1, 2).contiguous()
         chunks = pairs.split(1) if compat.OPENCD_AVAILABLE else [pairs]  # Open-CD tests one pair a batch
-        try:
-            maps = [one for chunk in chunks for one in self._step(chunk)]
-        except torch.cuda.OutOfMemoryError:
-            raise UserError(
-                f'{len(t1)} x {t1.shape[2]} x {t1.shape[1]} pixels at once do not fit into the memory of '
-                f'{self._device}: give predict --mode slide, scene a smaller --tile or --batch, or use the CPU'
-            ) from None
-        return torch.stack(maps).cpu().numpy()
+        return torch.stack([one for chunk in chunks for one in self._step(chunk)]).cpu().numpy()
 
     def _step(self, pairs: torch.Tensor) -> list[torch.Tensor]:
         """Probabilities, (H, W) each, of pairs (N, 6, H, W)."""
@@ -123,16 +127,21 @@ def _device(name: str) -> torch.device:
         raise UserError(f'the device {name} is not available here: use --device cpu') from None
 
 
-def _set_window(config: Config, path: str | Path, window: tuple[int, int] | str | None) -> None:
-    if 'model' not in config:
-        raise UserError(f'{path} describes no model: give the config that the model was trained with')
-    if window == 'whole':
-        config.model.test_cfg = {'mode': 'whole'}
-    elif window is not None:
-        crop, stride = map(int, window)
-        if not 0 < stride <= crop:
-            raise UserError(f'a window of {crop} pixels cannot move by {stride}: give 0 < stride <= crop')
-        config.model.test_cfg = {'mode': 'slide', 'crop_size': (crop, crop), 'stride': (stride, stride)}
+def training_crop(config: Config) -> int | None:
+    """The larger side of the crops that a config trains on; None where its training pipeline names none."""
+    found = _find(config.get('train_dataloader'), 'crop_size')
+    return None if found is None else int(found if isinstance(found, int) else max(found))
+
+
+def _find(node: Any, name: str) -> Any:
+    """The first value of that name in a config, however deep: data sets and transforms wrap one another."""
+    if isinstance(node, Mapping):
+        if node.get(name) is not None:
+            return node[name]
+        node = list(node.values())
+    if not isinstance(node, (list, tuple)):
+        return None
+    return next((found for item in node if (found := _find(item, name)) is not None), None)
 
 
 def _build(config: Config, path: str | Path) -> nn.Module:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.images import Reading
+from hsonet_mm.windows import Window
 
 __all__ = ['KINDS', 'Detector', 'augmented_probs']
 
@@ -24,6 +25,7 @@ class Detector(Protocol):
         name: Name of the model for summaries.
         versions: Versions of what computes.
         reading: How files are read, as in training.
+        window: The tile that suits it.
     """
 
     threshold: float
@@ -31,6 +33,7 @@ class Detector(Protocol):
     name: str
     versions: dict[str, str]
     reading: Reading
+    window: Window
 
     def probs(
         self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None

@@ -1,5 +1,6 @@
 """What the header of a raster says, and whether it can be one date of a scene."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
+from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
 from hsonet_mm.images.raster import choose_bands
+from hsonet_mm.scenes.places import RasterPath
 
 __all__ = [
     'RasterInfo',
+    'check_place',
+    'check_proj',
     'coordinates',
     'file_state',
     'file_states',
@@ -31,7 +36,7 @@ class RasterInfo:
     """What the header of a raster says.
 
     Attributes:
-        path: The file.
+        path: The file, or the name by which GDAL opens it.
         crs: Coordinate reference system.
         transform: From columns and rows to coordinates.
         width: Columns.
@@ -50,7 +55,7 @@ class RasterInfo:
         state: Size and time of these, to notice that one was changed.
     """
 
-    path: Path
+    path: RasterPath
     crs: CRS
     transform: Affine
     width: int
@@ -83,6 +88,26 @@ def coordinates(
     return a * columns + b * rows + c, d * columns + e * rows + f
 
 
+def check_proj() -> None:
+    """Make sure that PROJ, which knows all reference systems, has the database that it was built with.
+
+    Raises:
+        UserError: if it has not; the sentence names the variable that leads it to another one.
+    """
+    try:
+        transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
+    except (*GDAL_ERRORS, ValueError) as error:
+        name = next((name for name in ('PROJ_DATA', 'PROJ_LIB') if os.environ.get(name)), None)
+        if name is None:
+            raise UserError(
+                f'rasterio does not find the database of PROJ ({reason(error)}): install rasterio again'
+            ) from None
+        raise UserError(
+            f'{name}={os.environ[name]} is not the PROJ database that rasterio brings, but that of another '
+            f'installation, as conda, QGIS and PostGIS set it: unset {name} and run the command again'
+        ) from None
+
+
 def file_state(path: Path) -> tuple[int, int]:
     """Size and time of change of a file.
 
@@ -101,20 +126,30 @@ def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
     return tuple(file_state(file) for file in files)
 
 
-def read_info(path: Path, reading: Reading | None = None) -> RasterInfo:
+def check_place(path: RasterPath) -> None:
+    """Make sure that a raster can be there; what is not a file of its own is left to GDAL.
+
+    Raises:
+        UserError: if there is no such file, or it is a folder.
+    """
+    if isinstance(path, Path):
+        file_state(path)
+        if path.is_dir():
+            raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
+
+
+def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
     """Read and check the header of a raster.
 
     Args:
-        path: The file.
+        path: The file, or the name by which GDAL opens it.
         reading: What is declared about it.
 
     Raises:
         UserError: if the raster cannot be one date of a scene; the sentence says why.
     """
     reading = reading or Reading()
-    file_state(path)
-    if path.is_dir():
-        raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
+    check_place(path)
     with open_raster(path) as dataset:
         if not dataset.count or not dataset.width or not dataset.height:
             raise UserError(
@@ -154,7 +189,9 @@ def read_info(path: Path, reading: Reading | None = None) -> RasterInfo:
         )
 
 
-def read_dates(before: Path, after: Path, reading: Reading | None = None) -> tuple[RasterInfo, RasterInfo]:
+def read_dates(
+    before: RasterPath, after: RasterPath, reading: Reading | None = None
+) -> tuple[RasterInfo, RasterInfo]:
     """Read and check the headers of both dates of a scene.
 
     Args:
@@ -183,23 +220,30 @@ def read_dates(before: Path, after: Path, reading: Reading | None = None) -> tup
     return dates
 
 
-def open_raster(path: Path) -> Any:
+def open_raster(path: RasterPath) -> Any:
     """Open a raster with rasterio.
 
     Raises:
         UserError: if it is none.
     """
     try:
-        return open_dataset(path)
+        return open_dataset(path if isinstance(path, Path) else str(path))
     except (*GDAL_ERRORS, ValueError, TypeError) as error:
+        if not isinstance(path, Path):
+            raise UserError(
+                f'{path} cannot be opened ({reason(error)}): check the name, that it can be reached from here, and the '
+                'credentials that GDAL needs for it (AWS_NO_SIGN_REQUEST=YES for public buckets)'
+            ) from None
         raise UserError(
             f'{path} cannot be read as a raster, it is damaged or of another kind ({reason(error)}): copy it again '
             'or convert it to GeoTIFF'
         ) from None
 
 
-def _files(dataset: Any, path: Path) -> tuple[Path, ...]:
-    """The file and those on the disk that GDAL reads with it, but for statistics."""
+def _files(dataset: Any, path: RasterPath) -> tuple[Path, ...]:
+    """The file and those on the disk that GDAL reads with it, but for statistics; none of a raster on a server."""
+    if not isinstance(path, Path):
+        return (path.archive,) if path.archive else ()
     others = (Path(name) for name in dataset.files if not name.endswith('.aux.xml'))
     return path, *(other for other in others if other != path and other.is_file())
 
@@ -208,7 +252,7 @@ def _joined(bands: Sequence[int]) -> str:
     return ','.join(map(str, bands))
 
 
-def _check_georeference(dataset: Any, path: Path) -> None:
+def _check_georeference(dataset: Any, path: RasterPath) -> None:
     transform, crs = dataset.transform, dataset.crs
     if crs is None or transform.is_identity:
         missing = 'coordinate reference system' if crs is None else 'position and pixel size'

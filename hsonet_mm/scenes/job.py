@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.tiling import TileGrid
+from hsonet_mm.windows import WindowGrid
 
 __all__ = ['MASK_NODATA', 'PROBS_NODATA', 'PROBS_SCALE', 'SceneJob', 'encode']
 
@@ -55,7 +55,7 @@ class SceneJob:
         UserError: if the folder cannot be made or another process works in it.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any], grid: TileGrid, dtype: str) -> None:
+    def __init__(self, folder: Path, key: Mapping[str, Any], grid: WindowGrid, dtype: str) -> None:
         self.folder, self.grid, self.dtype = folder, grid, dtype
         self._files: dict[str, IO[bytes]] = {}
         with ExitStack() as opened:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.index import by_stem
+from hsonet_mm.scenes.places import raster_path
 from hsonet_mm.scenes.scene import result_files
 from hsonet_mm.texts import decode_text
 
@@ -99,17 +100,20 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
         before, after, result = cells
         if not (before and after and result):
             raise UserError(f'line {number} of {path} is not complete: give before, after and output')
-        scenes.append(
-            Scene(
-                _place(path.parent, before), _place(path.parent, after), _place(output or path.parent, result)
-            )
-        )
+        places = (_beside(path.parent, before), _beside(path.parent, after))
+        scenes.append(Scene(*places, _from(output or path.parent, result)))
     if not scenes:
         raise UserError(f'the list {path} names no scenes: add a line for each')
     return scenes
 
 
-def _place(folder: Path, cell: str) -> str:
+def _beside(folder: Path, cell: str) -> str:
+    """What a list calls a raster, from its folder if it is a file."""
+    place = raster_path(cell)
+    return _from(folder, cell) if isinstance(place, Path) else str(place)
+
+
+def _from(folder: Path, cell: str) -> str:
     """A path of a list; one with the backslashes of Windows is read elsewhere too, unless a file has that very name."""
     if os.sep == '/' and '\\' in cell and not (folder / cell).exists():
         cell = cell.replace('\\', '/')
@@ -126,7 +130,7 @@ def check_results(scenes: Sequence[Scene], polygons: str) -> None:
     Raises:
         UserError: if one does.
     """
-    inputs = {Path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
+    inputs = {raster_path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
     written = dict[Path, Scene]()
     for scene in scenes:
         for path in result_files(Path(scene.output).absolute(), polygons).values():

@@ -16,6 +16,9 @@ __all__ = ['write_geotiff']
 
 _TYPES = {'uint8': 'Byte', 'float32': 'Float32'}
 
+_COLOURS = {0: (235, 235, 235), 1: (220, 20, 60)}
+"""RGB of unchanged and changed pixels of a mask: stretched over 0 to 255, both would look black."""
+
 
 def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
     """Make a cloud-optimised GeoTIFF of one raster of a job: tiles of 512 pixels, deflate, overviews.
@@ -60,6 +63,7 @@ def _vrt(name: str, dtype: str, info: RasterInfo, tags: Mapping[str, str]) -> st
     if name == 'probs':
         nodata = PROBS_NODATA if dtype == 'uint8' else float('nan')
         scale = f'<Scale>{1 / PROBS_SCALE:g}</Scale><Offset>0</Offset>' if dtype == 'uint8' else ''
+    colours = '<ColorInterp>Gray</ColorInterp>' if name == 'probs' else _colour_table()
     description = 'probability of change' if name == 'probs' else 'changed'
     items = ''.join(f'<MDI key={quoteattr(key)}>{escape(value)}</MDI>' for key, value in tags.items())
     return f"""<VRTDataset rasterXSize="{info.width}" rasterYSize="{info.height}">
@@ -67,13 +71,19 @@ def _vrt(name: str, dtype: str, info: RasterInfo, tags: Mapping[str, str]) -> st
 <GeoTransform>{', '.join(repr(value) for value in _geotransform(info.transform))}</GeoTransform>
 <Metadata>{items}</Metadata>
 <VRTRasterBand dataType="{_TYPES[dtype]}" band="1" subClass="VRTRawRasterBand">
-<Description>{description}</Description><NoDataValue>{nodata}</NoDataValue>{scale}<ColorInterp>Gray</ColorInterp>
+<Description>{description}</Description><NoDataValue>{nodata}</NoDataValue>{scale}{colours}
 <SourceFilename relativeToVRT="1">{name}.raw</SourceFilename>
 <ImageOffset>0</ImageOffset><PixelOffset>{size}</PixelOffset><LineOffset>{size * info.width}</LineOffset>
 <ByteOrder>LSB</ByteOrder>
 </VRTRasterBand>
 </VRTDataset>
 """
+
+
+def _colour_table() -> str:
+    entries = (_COLOURS.get(value, (0, 0, 0)) for value in range(256))
+    texts = (f'<Entry c1="{red}" c2="{green}" c3="{blue}" c4="255"/>' for red, green, blue in entries)
+    return f'<ColorInterp>Palette</ColorInterp><ColorTable>{"".join(texts)}</ColorTable>'
 
 
 def _geotransform(transform: Affine) -> list[float]:

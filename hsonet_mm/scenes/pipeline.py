@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.tta import Detector, augmented_probs
-from hsonet_mm.scenes.blending import Blender
+from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair
-from hsonet_mm.scenes.tiling import TileGrid, reflect
+from hsonet_mm.windows import WindowGrid, pad
 
 __all__ = ['Tile', 'detect_tiles', 'read_tile']
 
@@ -27,29 +27,25 @@ BEHIND = 3
 """Groups of tiles that may wait to be written."""
 
 
-def read_tile(pair: ScenePair, grid: TileGrid, index: int) -> Tile:
+def read_tile(pair: ScenePair, grid: WindowGrid, index: int) -> Tile:
     """Read a tile; beyond the end of the scene its content is reflected."""
     i, j = grid[index]
     rows, columns = grid.rows.window(i), grid.columns.window(j)
     t1, t2, valid = pair.read(rows, columns)
-    height, width = grid.rows.size, grid.columns.size
-    if valid.shape == (height, width):
-        return t1, t2, valid
-    places = np.ix_(reflect(height, rows[1] - rows[0]), reflect(width, columns[1] - columns[0]))
-    return t1[places], t2[places], valid[places]
+    return pad(t1, grid), pad(t2, grid), pad(valid, grid)
 
 
 def detect_tiles(
     detector: Detector,
     pair: ScenePair,
-    grid: TileGrid,
-    blender: Blender,
+    grid: WindowGrid,
+    writer: CellWriter,
     batch: int = 4,
     tta: Sequence[str] = (),
     readers: int = 2,
     progress: Progress | None = None,
 ) -> None:
-    """Predict all tiles that are not done yet and hand them to the blender, in order.
+    """Predict all tiles that are not done yet and hand them to the writer, in order.
 
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
     computes the same as one that was not. Tiles without a valid pixel do not reach the model.
@@ -58,7 +54,7 @@ def detect_tiles(
         detector: The model; called from this thread only.
         pair: The two dates.
         grid: Tiles of the scene.
-        blender: Takes the probabilities; called from a thread of its own.
+        writer: Takes the probabilities; called from a thread of its own.
         batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation.
         readers: Threads that read.
@@ -73,12 +69,12 @@ def detect_tiles(
 
     def write(group: range, tiles: list[Tile], probs: list[NDArray[np.float32] | None]) -> None:
         for index, tile, values in zip(group, tiles, probs, strict=True):
-            blender.add(index, values, tile[2])
+            writer.add(index, values, tile[2])
             if progress is not None:
                 progress.advance()
-        blender.record(group.stop)
+        writer.record(group.stop)
 
-    groups = [group for group in grid.groups(batch) if group.start >= blender.done]
+    groups = [group for group in grid.groups(batch) if group.start >= writer.done]
     with _threads(readers) as reading, _threads(1) as writing:
         coming = deque(reading.submit(read, group) for group in groups[: AHEAD * readers])
         going = deque[Future[None]]()

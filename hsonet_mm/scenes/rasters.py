@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
@@ -57,9 +58,10 @@ class ScenePair:
         t1, t2 = self.t1, self.t2
         refuse_depths(str(t1.path), t1.dtype, str(t2.path), t2.dtype, self.stretch)
         self._check_overlap()
+        self._grid = Affine.translation(-self._turn, 0) * t1.transform
         same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
-        self.resampled = not (same_grid and t1.transform.almost_equals(t2.transform, tolerance))
+        self.resampled = not (same_grid and self._grid.almost_equals(t2.transform, tolerance))
         self._local, self._lock, self._open = local(), Lock(), list[Any]()
         self.stretches = (_resolve(t1, self.stretch), _resolve(t2, self.stretch))
 
@@ -76,6 +78,7 @@ class ScenePair:
     def _check_overlap(self) -> None:
         t1, t2 = self.t1, self.t2
         found = _bounds_in(t2, t1)
+        self._turn = _turn(t1, t2, found)
         middle = _common_middle(t1.bounds, found)
         if middle is None:  # corners of a large raster may lie where the system of a small one means nothing
             there = _common_middle(t2.bounds, _bounds_in(t1, t2))
@@ -128,7 +131,7 @@ class ScenePair:
             return WarpedVRT(
                 dataset,
                 crs=self.t1.crs,
-                transform=self.t1.transform,
+                transform=self._grid,
                 width=self.width,
                 height=self.height,
                 resampling=Resampling.bilinear if info.palette is None else Resampling.nearest,
@@ -217,13 +220,31 @@ def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
         left, bottom, right, top = transform_bounds(info.crs, other.crs, *info.bounds)
     except GDAL_ERRORS:
         return np.inf, np.inf, np.inf, np.inf
-    if other.crs.is_geographic and not info.crs.is_geographic:  # a longitude is the same place after a turn
+    if other.crs.is_geographic:  # a longitude is the same place after a turn
         west, _, east, _ = other.bounds
         right += 360 * (left > right)
         if np.isfinite([left, right]).all():
             turns = 360 * round((west + east - left - right) / 720)
             left, right = left + turns, right + turns
     return left, bottom, right, top
+
+
+def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
+    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first.
+
+    Raises:
+        UserError: if what the first shows lies at both ends of the second, as 170 to 190 in a map from -180 to 180.
+    """
+    if not (t1.crs.is_geographic and t2.crs.is_geographic and np.isfinite(found).all()):
+        return 0
+    west, _, east, _ = t1.bounds
+    pixel = abs(t1.transform.a) + abs(t1.transform.b)
+    if any(min(east, found[2] + more) - max(west, found[0] + more) > pixel for more in (-360, 360)):
+        raise UserError(
+            f'{t1.path}, at longitudes {west:g} to {east:g}, lies at both ends of {t2.path}, at {t2.bounds[0]:g} to '
+            f'{t2.bounds[2]:g}: bring that onto longitudes around it (gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
+        )
+    return 360 * round((found[0] + found[2] - t2.bounds[0] - t2.bounds[2]) / 720)
 
 
 def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import rasterio
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.inference.tta import Detector
 from hsonet_mm.scenes.headers import file_state
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.version import __version__
+from hsonet_mm.windows import Window, with_overlap
 
 __all__ = ['SceneOptions', 'describe', 'earlier_summary', 'job_key', 'up_to_date']
 
@@ -22,8 +24,9 @@ class SceneOptions:
     """How a scene is read, predicted and written.
 
     Attributes:
-        tile: Rows and columns that the model sees at once, a multiple of 32.
-        overlap: Rows and columns that neighbouring tiles share, a multiple of 32.
+        tile: Rows and columns that the model sees at once; by default the size of its training crops, or the only one
+            that an exported model takes. Multiples of 32 are best.
+        overlap: Rows and columns that neighbouring tiles share; by default a quarter of a tile.
         batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
@@ -34,8 +37,8 @@ class SceneOptions:
         readers: Threads that read.
     """
 
-    tile: int = 512
-    overlap: int = 128
+    tile: int | None = None
+    overlap: int | None = None
     batch: int = 4
     tta: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
@@ -44,6 +47,20 @@ class SceneOptions:
     min_area: float = 10.0
     dates: tuple[str, str] | None = None
     readers: int = 2
+
+    def window(self, default: Window) -> Window:
+        """The tile, what is left open as the model has it.
+
+        Raises:
+            UserError: for a tile that the model does not take, or an overlap that leaves no step.
+        """
+        tile = default.size if self.tile is None else self.tile
+        if default.fixed and tile != default.size:
+            raise UserError(
+                f'the model takes tiles of {default.size} x {default.size} pixels only: leave out --tile {tile}, or '
+                'export the model without --tile'
+            )
+        return with_overlap(tile, self.overlap, default.fixed)
 
 
 def job_key(
@@ -63,9 +80,12 @@ def job_key(
 
 
 def up_to_date(files: Mapping[str, Path], key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of a finished run with the same key, if all of its files are there."""
+    """The summary of a finished run with the same key, if all of its files are there.
+
+    Whether a raster on a server has changed is not known, so a run with one is never up to date.
+    """
     summary = earlier_summary(files)
-    same = summary.get('key') == key
+    same = summary.get('key') == key and all(len(state) > 1 for state in key['inputs'])
     return summary if same and all(path.is_file() for path in files.values()) else None
 
 

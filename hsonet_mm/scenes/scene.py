@@ -14,22 +14,32 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.tta import Detector
 from hsonet_mm.scenes.areas import PixelAreas
-from hsonet_mm.scenes.blending import Blender
+from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.headers import RasterInfo, read_dates
 from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
+from hsonet_mm.scenes.places import RasterPath, raster_path
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.rasters import ScenePair, border_notes
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
-from hsonet_mm.scenes.tiling import TileGrid
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
+from hsonet_mm.windows import WindowGrid
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']
 
 CACHE_MIB = 128
 """Decoded blocks that GDAL keeps, for all rasters together."""
+
+SERVERS = {
+    'GDAL_HTTP_CONNECTTIMEOUT': 20,
+    'GDAL_HTTP_LOW_SPEED_LIMIT': 1,
+    'GDAL_HTTP_LOW_SPEED_TIME': 60,
+    'GDAL_HTTP_MAX_RETRY': 3,
+    'GDAL_HTTP_RETRY_DELAY': 1,
+}
+"""How GDAL deals with servers: seconds to wait, bytes a second, attempts."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,12 @@ class SceneResult:
 
 
 def limited_cache() -> rasterio.Env:
-    """Keep GDAL from taking a share of the machine's memory for decoded blocks, unless it was told how much."""
-    return rasterio.Env() if 'GDAL_CACHEMAX' in os.environ else rasterio.Env(GDAL_CACHEMAX=CACHE_MIB * 2**20)
+    """Keep GDAL from taking a share of the machine's memory for decoded blocks, and from waiting for servers for ever.
+
+    What the environment says about it counts.
+    """
+    wanted = {'GDAL_CACHEMAX': CACHE_MIB * 2**20, **SERVERS}
+    return rasterio.Env(**{name: value for name, value in wanted.items() if name not in os.environ})
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
@@ -77,7 +91,7 @@ def detect_scene(
 
     Args:
         detector: The model.
-        before: Raster of the first date.
+        before: Raster of the first date: a file, or a name that GDAL opens, as ``https://...`` or ``/vsizip/...``.
         after: Raster of the second date, on any grid.
         output: GeoTIFF to write; files that are there are replaced.
         options: How to do it.
@@ -97,13 +111,15 @@ def detect_scene(
     options = replace(options, reading=reading)
     files = result_files(output, options.polygons)
     with limited_cache():
-        t1, t2 = read_dates(Path(before), Path(after), reading)
+        t1, t2 = read_dates(raster_path(before), raster_path(after), reading)
         _check_output(output, files, (t1.path, t2.path))
         _check_polygons(options.polygons, t1)
         pair = ScenePair(t1, t2, reading.stretch)
         for info in (t1, t2):
             notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
-        grid = TileGrid.make(pair.height, pair.width, options.tile, options.overlap)
+        window = options.window(detector.window)
+        options = replace(options, tile=window.size, overlap=window.overlap)
+        grid = window.grid(pair.height, pair.width)
         summary = {**describe(detector, pair, options, files), 'warnings': notes}
         key = job_key(detector, pair, options, model_files)
         if (found := up_to_date(files, key)) is not None:
@@ -161,7 +177,7 @@ def _leftovers(files: Mapping[str, Path]) -> list[Path]:
     return [path for path in (*polygons, *statistics) if path not in files.values()]
 
 
-def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Path]) -> None:
+def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[RasterPath]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f'{output} is no name for a GeoTIFF: give one that ends in .tif')
     for path in (*files.values(), *_leftovers(files)):
@@ -180,12 +196,17 @@ def _check_polygons(polygons: str, info: RasterInfo) -> None:
 
 
 def _detect(
-    detector: Detector, pair: ScenePair, grid: TileGrid, job: SceneJob, options: SceneOptions, progress: bool
+    detector: Detector,
+    pair: ScenePair,
+    grid: WindowGrid,
+    job: SceneJob,
+    options: SceneOptions,
+    progress: bool,
 ) -> None:
-    blender = Blender(grid, job, detector.threshold)
+    writer = CellWriter(job, detector.threshold)
     bar = Progress(len(grid), job.done, pair.height * pair.width / len(grid)) if progress else None
     try:
-        detect_tiles(detector, pair, grid, blender, options.batch, options.tta, options.readers, bar)
+        detect_tiles(detector, pair, grid, writer, options.batch, options.tta, options.readers, bar)
     finally:
         if bar is not None:
             bar.close()

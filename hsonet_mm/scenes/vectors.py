@@ -1,6 +1,7 @@
 """Polygons as GeoPackage or GeoJSON, a few thousand at a time."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -95,8 +96,7 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
         file.write(f'{{"type": "FeatureCollection", "name": "{LAYER}", "features": [')
         for number, polygon in enumerate(polygons):
             geometry = shapely.transform(polygon.geometry, to_degrees)
-            if not crs.is_geographic:
-                geometry = _cut_at_180(geometry)
+            geometry = _cut_at_180(geometry, continuous=crs.is_geographic)
             geometry = shapely.orient_polygons(geometry)
             properties = {
                 'area_m2': round(polygon.area, 2),
@@ -113,12 +113,23 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
         file.write('\n]}\n')
 
 
-def _cut_at_180(geometry: Any) -> Any:
-    """Cut a polygon in degrees that goes across 180, and seems to go around the globe, into one for each side."""
+def _cut_at_180(geometry: Any, continuous: bool) -> Any:
+    """Bring a polygon in degrees to longitudes from -180 to 180; one across 180 becomes one for each side.
+
+    Args:
+        geometry: The polygon.
+        continuous: Longitudes go on beyond 180, as those of a raster do; else a polygon across 180 has some near 180
+            and some near -180, and seems to go around the globe.
+    """
     west, _, east, _ = geometry.bounds
-    if east - west <= 180:
+    if not continuous and east - west > 180:
+        geometry = shapely.transform(geometry, lambda places: places + [360, 0] * (places[:, :1] < 0))
+        west, _, east, _ = geometry.bounds
+    turns = range(math.floor((west + 180) / 360), math.ceil((east - 180) / 360) + 1)
+    if list(turns) == [0]:
         return geometry
-    turned = shapely.transform(geometry, lambda places: places + [360, 0] * (places[:, :1] < 0))
-    sides = [turned.intersection(shapely.box(180 * side, -90, 180 * side + 180, 90)) for side in (0, 1)]
-    sides[1] = shapely.transform(sides[1], lambda places: places - [360, 0])
+    sides = []
+    for turn in turns:
+        side = geometry.intersection(shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90))
+        sides.append(shapely.transform(side, lambda places, turn=turn: places - [360 * turn, 0]))
     return shapely.MultiPolygon([part for side in sides for part in shapely.get_parts(side) if part.area])

@@ -18,6 +18,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.headers import file_state
 from hsonet_mm.scenes.job import PROBS_NODATA, PROBS_SCALE
+from hsonet_mm.scenes.places import raster_path
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.scene import limited_cache
 from hsonet_mm.version import __version__
@@ -77,7 +78,7 @@ def view_scene(
     path = Path(path)
     folder = path.with_name(f'{path.stem}_view') if out is None else Path(os.path.abspath(out))  # noqa: PTH100
     with limited_cache():
-        source = open_source(path, *(None if date is None else Path(date) for date in (before, after)))
+        source = open_source(path, *(None if date is None else raster_path(date) for date in (before, after)))
         try:
             pyramid = Pyramid(source.read, source.pair.height, source.pair.width, folder)
             thumbnails = _thumbnails(pyramid)

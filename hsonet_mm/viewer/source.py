@@ -14,6 +14,7 @@ from hsonet_mm.images import Reading, first_three
 from hsonet_mm.images.gdal import GDAL_ERRORS, reason
 from hsonet_mm.scenes.headers import RasterInfo, open_raster, read_info
 from hsonet_mm.scenes.job import PROBS_NODATA, encode
+from hsonet_mm.scenes.places import RasterPath, raster_path
 from hsonet_mm.scenes.rasters import ScenePair
 
 __all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
@@ -109,7 +110,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
-def open_source(path: Path, before: Path | None = None, after: Path | None = None) -> SceneSource:
+def open_source(path: Path, before: RasterPath | None = None, after: RasterPath | None = None) -> SceneSource:
     """Find all that belongs to a scene.
 
     Args:
@@ -147,11 +148,13 @@ def open_source(path: Path, before: Path | None = None, after: Path | None = Non
     )
 
 
-def _find(path: Path, summary: Mapping[str, Any], date: str, given: Path | None) -> Path:
+def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath | None) -> RasterPath:
     """Where a date is: as given, where it was, or beside the result."""
     if given is not None:
         return given
-    file = Path(summary[date]['file'])
+    file = raster_path(summary[date]['file'])
+    if not isinstance(file, Path):
+        return file
     inputs = summary.get('key', {}).get('inputs')
     was = Path(inputs[date == 'after'][0]) if inputs else file
     found = next((place for place in (was, file, path.with_name(file.name)) if place.is_file()), None)

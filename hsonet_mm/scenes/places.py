@@ -1,0 +1,53 @@
+"""Where a raster is: a file, or what GDAL opens by a name of its own, on a server or in an archive."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+__all__ = ['RasterPath', 'RemoteRaster', 'raster_path']
+
+_NAME = re.compile(r'(/vsi[a-z0-9_]+/|[a-z][a-z0-9+.\-]+://)', re.IGNORECASE)  # one letter alone is a drive
+
+
+@dataclass(frozen=True)
+class RemoteRaster:
+    """A raster that is no file of its own, as far as it can stand in the place of a path.
+
+    Attributes:
+        text: What GDAL opens: ``https://...``, ``s3://...``, ``/vsicurl/...``, ``/vsizip/archive.zip/name.tif`` and the
+            like.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def stem(self) -> str:
+        """The last part of the name without its suffix, and without what an address adds to it."""
+        return Path(unquote(urlsplit(self.text).path.rstrip('/'))).stem
+
+    def resolve(self) -> 'RemoteRaster':
+        """Itself."""
+        return self
+
+    @property
+    def archive(self) -> Path | None:
+        """The file on this machine that it lies in."""
+        inside = re.sub(r'^(/vsi[a-z0-9_]+/)+', '', self.text).strip('{}').replace('}/', '/')
+        return next((path for path in (Path(inside), *Path(inside).parents) if path.is_file()), None)
+
+
+RasterPath = Path | RemoteRaster
+
+
+def raster_path(name: str | Path | RemoteRaster) -> RasterPath:
+    """What a user calls a raster: the path of a file, its ``file://`` address, or a name that GDAL knows."""
+    if not isinstance(name, str):
+        return name
+    if name.lower().startswith('file://'):
+        return Path(url2pathname(urlsplit(name).path))
+    return RemoteRaster(name) if _NAME.match(name) else Path(name)

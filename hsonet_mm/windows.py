@@ -1,0 +1,315 @@
+"""Windows over an image of any size: where they lie, how neighbours are blended. One rule for images and scenes.
+
+Along each axis windows of one size start at multiples of the step, the last one as far back as it takes to end with
+the image. Where size and step are multiples of 32, the stride of the networks, all starts are, so that a window sees
+the same grid as the whole image would. Where two windows overlap, the outer quarter of the overlap at the edge of
+either, whose context is cut off, is not used; over the half between, the weight passes from one window to the next
+along a raised cosine. The two weights sum to one. [choice]
+
+A *cell* is the part of the image from the start of a window's ramp with the neighbour before it to the start of its
+ramp with the neighbour after it. Cells cover the image once; each is known as soon as its own window and those before
+it, on the left and above, are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+
+__all__ = [
+    'Axis',
+    'Blender',
+    'Window',
+    'WindowGrid',
+    'default_window',
+    'pad',
+    'reflect',
+    'slide',
+    'starts',
+    'with_overlap',
+]
+
+ALIGN = 32
+"""The largest stride of the networks."""
+SIZE = 512
+"""Window of a model that does not say what it was trained on."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over images.
+
+    Attributes:
+        size: Rows and columns.
+        overlap: Rows and columns that neighbours share at least.
+        fixed: The model takes windows of this size only, so smaller images are padded to it.
+
+    Raises:
+        UserError: for a size or an overlap that leave no step forward.
+    """
+
+    size: int
+    overlap: int
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not 0 <= self.overlap < self.size:
+            raise UserError(
+                f'windows of {self.size} pixels cannot move by {self.size - self.overlap} and overlap by '
+                f'{self.overlap}: give a step from 1 to the size of the window, or an overlap below it'
+            )
+
+    def grid(self, height: int, width: int) -> 'WindowGrid':
+        """The windows over an image of that size."""
+        return WindowGrid(*(Axis.make(side, self.size, self.overlap, self.fixed) for side in (height, width)))
+
+
+def default_window(tile_size: int | None, crop_size: int | None) -> Window:
+    """The window of a model where nobody gives another: the size of its training crops, a quarter of it shared.
+
+    A network that averages over its input, as HSONet does, is best at the size that it was trained on.
+
+    Args:
+        tile_size: The only size that the model takes, None for any.
+        crop_size: Height and width of its training crops, None where they are unknown.
+    """
+    size = tile_size or _align(crop_size or SIZE)
+    return with_overlap(size, None, fixed=tile_size is not None)
+
+
+def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
+    """A window that by default shares a quarter with its neighbours, in multiples of 32 where it is one."""
+    if overlap is None:
+        quarter = -(-size // 4)
+        overlap = min(quarter if size % ALIGN else _align(quarter), size // 2)
+    return Window(size, overlap, fixed)
+
+
+def starts(length: int, size: int, step: int, align: int = 1) -> tuple[int, ...]:
+    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment.
+
+    Args:
+        length: Pixels of the axis; one shorter than a window has a single window.
+        size: Pixels of a window.
+        step: From one window to the next.
+        align: Every start is a multiple of it, if the step is.
+    """
+    last = -(-max(0, length - size) // align) * align
+    return (*range(0, last, step), last)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Windows along one axis.
+
+    Attributes:
+        length: Pixels of the image.
+        size: Pixels of a window; beyond the end of the image it is padded.
+        starts: First pixel of each window.
+        ramp: Pixels over which two neighbours are blended.
+        ramps: First pixel of the ramp between each window and the next.
+    """
+
+    length: int
+    size: int
+    starts: tuple[int, ...]
+    ramp: int
+    ramps: tuple[int, ...]
+
+    @classmethod
+    def make(cls, length: int, size: int, overlap: int, fixed: bool = False) -> 'Axis':
+        """Lay windows over an axis.
+
+        Args:
+            length: Pixels of the image.
+            size: Pixels of a window. Along a shorter image they are as few multiples of 32 as hold it.
+            overlap: Pixels that neighbours share at least.
+            fixed: Keep the size along a shorter image too.
+        """
+        align = ALIGN if size % ALIGN == overlap % ALIGN == 0 else 1
+        step = size - overlap
+        if not fixed:
+            size = min(size, _align(length))
+        first = starts(length, size, step, align)
+        ramp = min(overlap, step) // 2  # ramps follow one another by at least half a step
+        ramps = tuple((following + start + size) // 2 - ramp // 2 for start, following in pairwise(first))
+        return cls(length, size, first, ramp, ramps)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def cell(self, index: int) -> tuple[int, int]:
+        """First pixel of a window's cell, and the one after its last."""
+        first = self.ramps[index - 1] if index else 0
+        return first, self.ramps[index] if index < len(self.ramps) else self.length
+
+    def window(self, index: int) -> tuple[int, int]:
+        """First pixel of a window within the image, and the one after its last."""
+        start = self.starts[index]
+        return start, min(start + self.size, self.length)
+
+    def weights(self) -> NDArray[np.float32]:
+        """Weight of the following window along a ramp, (ramp,) from 0 to 1; the window before has the rest."""
+        position = (np.arange(self.ramp) + 0.5) / max(1, self.ramp)
+        return (0.5 - 0.5 * np.cos(np.pi * position)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """All windows of an image, numbered from left to right and from top to bottom."""
+
+    rows: Axis
+    columns: Axis
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        """Row and column of a window in the grid."""
+        return divmod(index, len(self.columns))
+
+    def groups(self, size: int) -> Iterator[range]:
+        """Consecutive windows that go through the model together."""
+        return (range(first, min(first + size, len(self))) for first in range(0, len(self), size))
+
+
+class Edges(Protocol):
+    """Keeps what windows hand to those below them."""
+
+    def write_edge(self, index: int, edge: NDArray[np.float32]) -> None:
+        """Keep what a window hands on, (ramp, columns of its cell)."""
+        ...
+
+    def read_edge(self, index: int, columns: int) -> NDArray[np.float32]:
+        """Give it back; each is asked for once."""
+        ...
+
+
+class EdgesInMemory(dict[int, NDArray[np.float32]]):
+    """Edges of one row of windows, forgotten as soon as they are read."""
+
+    def write_edge(self, index: int, edge: NDArray[np.float32]) -> None:
+        """Keep what a window hands on."""
+        self[index] = edge
+
+    def read_edge(self, index: int, columns: int) -> NDArray[np.float32]:  # noqa: ARG002
+        """Give it back."""
+        return self.pop(index)
+
+
+class Blender:
+    """Blends the windows of an image, in order; each cell is given back as soon as it is known.
+
+    Columns are blended first, with what the window on the left has left over, then rows, with what the cell above has.
+    So memory depends on neither height nor width of the image where edges are kept on the disk.
+
+    Args:
+        grid: The windows.
+        edges: Where left-overs of rows are kept.
+        left: What the last window that was done before handed to the next, (rows of a window, ramp); None at the start.
+
+    Attributes:
+        left: What the last window hands to the next.
+    """
+
+    def __init__(self, grid: WindowGrid, edges: Edges, left: NDArray[np.float32] | None = None) -> None:
+        self.grid, self._edges = grid, edges
+        self.left = np.zeros((grid.rows.size, grid.columns.ramp), np.float32) if left is None else left
+        self._across = grid.columns.weights()
+        self._down = grid.rows.weights()[:, None]
+
+    def add(self, index: int, probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next window.
+
+        Args:
+            index: Its number.
+            probs: Its values, (rows, columns) of a window.
+
+        Returns:
+            The values of its cell.
+        """
+        rows, columns = self.grid.rows, self.grid.columns
+        i, j = self.grid[index]
+        (y0, y1), (x0, x1) = rows.cell(i), columns.cell(j)
+        top, left = rows.starts[i], columns.starts[j]
+        below = rows.ramp if i < len(rows) - 1 else 0
+        inside = slice(y0 - top, y1 - top + below)
+        block = probs[inside, x0 - left : x1 - left].copy()
+        if j:
+            _blend(self.left[inside], block[:, : columns.ramp], self._across)
+        if j < len(columns) - 1:
+            self.left = probs[:, x1 - left : x1 - left + columns.ramp].copy()
+        if i:
+            above = self._edges.read_edge(index - len(columns), x1 - x0)
+            _blend(above, block[: rows.ramp], self._down)
+        if below:
+            self._edges.write_edge(index, block[y1 - y0 :])
+        return block[: y1 - y0]
+
+
+def _blend(before: NDArray[np.float32], after: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """Pass from one window to the next along a ramp; the result replaces the latter."""
+    after -= before
+    after *= weights
+    after += before
+
+
+Probs = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def slide(
+    probs: Probs, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window, batch: int = 4
+) -> NDArray[np.float32]:
+    """Slide a window over a pair, in the memory of the images, the result and one batch of windows.
+
+    Args:
+        probs: From windows of both dates, (N, h, w, C), to values (N, h, w).
+        t1: First date, (H, W, C).
+        t2: Second date.
+        window: The window.
+        batch: Windows that go through ``probs`` together.
+
+    Returns:
+        Blended values, (H, W).
+    """
+    grid = window.grid(*t1.shape[:2])
+    blender = Blender(grid, EdgesInMemory())
+    result = np.empty(t1.shape[:2], np.float32)
+    for group in grid.groups(batch):
+        first, second = (np.stack([_cut(image, grid, index) for index in group]) for image in (t1, t2))
+        for index, values in zip(group, probs(first, second), strict=True):
+            i, j = grid[index]
+            rows, columns = slice(*grid.rows.cell(i)), slice(*grid.columns.cell(j))
+            result[rows, columns] = blender.add(index, values)
+    return result
+
+
+def _cut(image: NDArray[np.uint8], grid: WindowGrid, index: int) -> NDArray[np.uint8]:
+    i, j = grid[index]
+    rows, columns = slice(*grid.rows.window(i)), slice(*grid.columns.window(j))
+    return pad(image[rows, columns], grid)
+
+
+def pad(block: NDArray[Any], grid: WindowGrid) -> NDArray[Any]:
+    """Fill what a window holds of the image, (h, w, ...), up to its size; beyond the end the image is reflected."""
+    size = grid.rows.size, grid.columns.size
+    if block.shape[:2] == size:
+        return block
+    return block[np.ix_(*(reflect(*sides) for sides in zip(size, block.shape[:2], strict=True)))]
+
+
+def reflect(size: int, length: int) -> NDArray[np.intp]:
+    """Which of ``length`` pixels stand at each of ``size`` places when the end, and the start, are mirrors."""
+    if length == 1:
+        return np.zeros(size, np.intp)
+    places = np.arange(size) % (2 * length - 2)
+    return np.where(places < length, places, 2 * length - 2 - places)
+
+
+def _align(pixels: int) -> int:
+    return -(-pixels // ALIGN) * ALIGN

@@ -1,0 +1,49 @@
+"""Errors for want of memory, of all libraries, and no others."""
+
+import errno
+
+import pytest
+import torch
+
+from hsonet_mm import cli
+from hsonet_mm.memory_errors import out_of_memory
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        torch.OutOfMemoryError('CUDA out of memory.'),
+        OSError(errno.ENOMEM, 'Cannot allocate memory'),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError('[enforce fail at alloc_cpu.cpp:83] data. DefaultCPUAllocator: not enough memory: you tried to'),
+        RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'),
+        RuntimeError('[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: std::bad_alloc'),
+    ],
+)  # fmt: skip
+def test_want_of_memory(error):
+    assert out_of_memory(error)
+    sentence = cli.explain(error)
+    assert sentence == cli.NO_MEMORY
+    for cure in ('batch_size', '--mode slide', '--tile'):
+        assert cure in sentence
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        RuntimeError('mat1 and mat2 shapes cannot be multiplied'),
+        OSError(errno.ENOSPC, 'No space left on device'),
+        RuntimeError('DataLoader worker (pid 4242) is killed by signal: Segmentation fault. '),
+        KeyError('memory'),
+    ],
+)
+def test_other_errors(error):
+    assert not out_of_memory(error)
+
+
+def test_of_what_it_was_raised_from():
+    """Libraries wrap errors in their own."""
+    error = RuntimeError('the step failed')
+    error.__cause__ = MemoryError()
+    assert cli.explain(error) == cli.NO_MEMORY
