@@ -244,7 +244,7 @@ class Blender:
             _blend(self.left[inside], block[:, : columns.ramp], self._across)
         if j < len(columns) - 1:
             self.left = probs[:, x1 - left : x1 - left + columns.ramp].copy()
-        if i:
+        if i and rows.ramp:
             above = self._edges.read_edge(index - len(columns), x1 - x0)
             _blend(above, block[: rows.ramp], self._down)
         if below:

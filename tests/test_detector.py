@@ -340,11 +340,11 @@ def test_open_detector(model, trained):
     for files in ([], [trained[0]], [*trained, model]):
         with pytest.raises(UserError, match=r'give a config and a checkpoint, or one \.onnx file'):
             open_detector(files)
-    for options, name in (
-        ({'device': 'cuda'}, '--device'),
-        ({'cfg_options': {'a': 1}}, '--cfg-options'),
+    for options, cure in (
+        ({'device': 'cuda'}, 'use --device cpu'),
+        ({'cfg_options': {'a': 1}}, 'leave out --cfg-options'),
     ):
-        with pytest.raises(UserError, match=f'leave out {name}'):
+        with pytest.raises(UserError, match=cure):
             open_detector([model], **options)
 
 

@@ -22,6 +22,7 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.scenes import headers
 from hsonet_mm.scenes.listing import read_list
 from hsonet_mm.scenes.places import RemoteRaster, raster_path
@@ -30,12 +31,18 @@ from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
 
 
-def probs(t1, t2):
+def probs(t1, t2, **_):
     return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
 
 
 FAKE = SimpleNamespace(
-    probs=probs, threshold=0.5, threshold_source='given', name='fake', versions={}, window=Window(64, 32)
+    probs=probs,
+    threshold=0.5,
+    threshold_source='given',
+    name='fake',
+    versions={},
+    reading=Reading(),
+    window=Window(64, 32),
 )
 OPTIONS = SceneOptions(polygons='geojson', min_area=0, float32=True)
 

@@ -54,7 +54,9 @@ def test_a_detector_computes_in_bfloat16_and_answers_in_float32(tiny_checkpoint)
     rng = np.random.default_rng(0)
     t1, t2 = rng.integers(0, 256, (2, 1, 64, 64, 3), dtype=np.uint8)
     probs = {
-        name: ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole', precision=name).probs(t1, t2)
+        name: ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole', precision=name).probs(
+            t1, t2, channel_order='bgr'
+        )
         for name in ('fp32', 'bf16')
     }
     assert probs['bf16'].dtype == np.float32

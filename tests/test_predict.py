@@ -238,7 +238,7 @@ def test_window(models):
 def test_any_size_through_a_window(models, window):
     detector = load(*models['hsonet'], window=window)
     for height, width in ((1, 1), (3, 5), (33, 100), (130, 64)):
-        probs = detector.predict(image(1, height, width), image(2, height, width)).probs
+        probs = detector.predict(image(1, height, width), image(2, height, width), channel_order='bgr').probs
         assert probs.shape == (height, width)
         assert np.isfinite(probs).all()
 
@@ -248,8 +248,14 @@ def test_large_images_slide_by_themselves(models, folders, monkeypatch, capsys):
     detector, sliding = load(*models['hsonet']), load(*models['hsonet'], window='slide')
     largest, larger = (image(1), image(2)), (image(1, 50, 71), image(2, 50, 71))
     whole = load(*models['hsonet'], window='whole')
-    np.testing.assert_array_equal(detector.predict(*largest).probs, whole.predict(*largest).probs)
-    np.testing.assert_array_equal(detector.predict(*larger).probs, sliding.predict(*larger).probs)
+    np.testing.assert_array_equal(
+        detector.predict(*largest, channel_order='bgr').probs,
+        whole.predict(*largest, channel_order='bgr').probs,
+    )
+    np.testing.assert_array_equal(
+        detector.predict(*larger, channel_order='bgr').probs,
+        sliding.predict(*larger, channel_order='bgr').probs,
+    )
     t1, t2, out = folders
     for date, seed in ((t1, 1), (t2, 2)):
         cv2.imwrite(str(date / '2.png'), image(seed, 60, 80))
@@ -265,11 +271,13 @@ def test_a_window_of_the_config_is_its_own(models, monkeypatch):
     t1, t2 = image(1, 64, 64), image(2, 64, 64)
     own = load(*models['hsonet'], cfg_options=slide)
     assert not own.slides(64, 64)
-    expected = load(*models['hsonet'], window=(32, 32)).predict(t1, t2).probs
+    expected = load(*models['hsonet'], window=(32, 32)).predict(t1, t2, channel_order='bgr').probs
     np.testing.assert_allclose(
-        own.predict(t1, t2).probs, expected, atol=1e-5
+        own.predict(t1, t2, channel_order='bgr').probs, expected, atol=1e-5
     )  # without overlap both are the same
-    whole = load(*models['hsonet'], cfg_options=slide, window='whole').predict(t1, t2).probs
+    whole = (
+        load(*models['hsonet'], cfg_options=slide, window='whole').predict(t1, t2, channel_order='bgr').probs
+    )
     assert abs(whole - expected).max() > 1e-3
 
 
@@ -413,14 +421,15 @@ def test_weights_of_distributed_training_and_bare_state_dicts_load(models, tmp_p
         assert torch.equal(value, state[key])
 
 
-def test_other_failures_of_loading_are_not_hidden(models, monkeypatch):
+def test_other_failures_of_loading_are_not_hidden(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError('something else')
 
     model = torch.nn.Linear(1, 1)
+    torch.save(model.state_dict(), tmp_path / 'linear.pth')
     monkeypatch.setattr(model, 'load_state_dict', fail)
     with pytest.raises(RuntimeError, match='something else'):
-        load_weights(model, models['fcn'][1])
+        load_weights(model, tmp_path / 'linear.pth')
 
 
 @pytest.mark.parametrize(
@@ -509,7 +518,7 @@ def test_command(models, folders, capsys):
     assert f'warning: {t1 / "2.png"} is all one colour' in output.err
     assert f'error: {t2 / "1.png"}' in output.err
     expected = load(*models['hsonet'], threshold=0.3, window=(32, 16)).predict(
-        read(t1 / '0.png'), read(t2 / '0.png')
+        read(t1 / '0.png'), read(t2 / '0.png'), channel_order='bgr'
     )
     np.testing.assert_array_equal(read(out / '0_mask.png'), expected.mask * 255)
     assert main([*command, '--threshold', '1.5']) == 2

@@ -113,7 +113,7 @@ class TestCommand:
         """Run the command up to its exit code and streams; the model is not traced again for each test."""
         content = tiny_onnx.read_bytes()
         monkeypatch.setattr(command, 'trace', lambda *_: None)
-        monkeypatch.setattr(command, 'to_onnx', lambda _, metadata: with_metadata(content, metadata))
+        monkeypatch.setattr(command, 'to_onnx', lambda _, metadata, *__: with_metadata(content, metadata))
         target = tmp_path / 'int8.onnx'
 
         def run(*options):

@@ -415,7 +415,7 @@ class TestCommand:
         detector = fake()
         made = []
 
-        def from_onnx(path, threshold=None, threads=None, reading=None):
+        def from_onnx(path, threshold=None, threads=None, reading=None, **_):
             assert reading is None  # the scene's options say it
             made.append(('onnx', path, threshold, threads))
             return detector

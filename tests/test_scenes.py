@@ -221,7 +221,13 @@ class TestSeams:
             return torch.sigmoid(net(images)[:, 0]).numpy()
 
         detector = SimpleNamespace(
-            probs=probs, threshold=0.5, threshold_source='own', name='net', versions={}, reading=Reading()
+            probs=probs,
+            threshold=0.5,
+            threshold_source='own',
+            name='net',
+            versions={},
+            reading=Reading(),
+            window=default_window(None, None),
         )
         before, after = make_pair(tmp_path, 320, 416, boxes=[(30, 40, 60, 50), (200, 250, 40, 90)])
         options = replaced(overlap=overlap, float32=True)

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule, build_norm_layer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
@@ -95,6 +94,18 @@ class _Block(nn.Module):
         return x + self.ff(self.norm2(x))
 
 
+class _Upsample(nn.Module):
+    """Bilinear upsampling by a whole factor; MMSegmentation's fixes the size of the example when it is exported."""
+
+    def __init__(self, factor: int, align_corners: bool) -> None:
+        super().__init__()
+        self.factor, self.align_corners = factor, align_corners
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = [self.factor * side for side in x.shape[2:]]
+        return F.interpolate(x, size=size, mode='bilinear', align_corners=self.align_corners)
+
+
 @MODELS.register_module()
 class BITHead(BaseDecodeHead):
     """Bitemporal image transformer: tokens of both dates meet in an encoder, then refine each date's pixels.
@@ -171,15 +182,13 @@ class BITHead(BaseDecodeHead):
             nn.Parameter(torch.randn(1, 2 * self.token_len, channels)) if enc_with_pos else None
         )
         self.pre_process = nn.Sequential(
-            Upsample(scale_factor=pre_upsample, mode='bilinear', align_corners=self.align_corners),
+            _Upsample(pre_upsample, self.align_corners),
             ConvModule(in_channels, channels, 3, padding=1, conv_cfg=self.conv_cfg),
         )
         block = (channels, embed_dims, num_heads, drop_rate, norm_cfg)
         self.encoder = nn.ModuleList(_Block(*block, cross=False) for _ in range(enc_depth))
         self.decoder = nn.ModuleList(_Block(*block, cross=True) for _ in range(dec_depth))
-        self.upsample = Upsample(
-            scale_factor=upsample_size, mode='bilinear', align_corners=self.align_corners
-        )
+        self.upsample = _Upsample(upsample_size, self.align_corners)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits of change from the features of both dates."""

@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
             rng = np.random.default_rng(0)
             t1, t2 = rng.integers(0, 256, (2, args.batch, side, side, 3), dtype=np.uint8)
             calls: dict[str, Callable[[], object]] = {
-                name: partial(detector.probs, t1, t2) for name, detector in detectors.items()
+                name: partial(detector.probs, t1, t2, channel_order='rgb')
+                for name, detector in detectors.items()
             }
             seconds = alternate(calls, args.rounds)
             reference = next(iter(calls))

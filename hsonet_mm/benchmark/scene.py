@@ -32,13 +32,14 @@ from rasterio.transform import from_origin
 from torch import nn
 
 from hsonet_mm.benchmark.timing import alternate, header, speedups, spread, table
+from hsonet_mm.images import Reading
 from hsonet_mm.scenes.headers import read_info
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.pipeline import read_tile
 from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
-from hsonet_mm.scenes.tiling import TileGrid
+from hsonet_mm.windows import with_overlap
 
 __all__ = ['add_arguments', 'run']
 
@@ -106,7 +107,18 @@ def write_pair(folder: Path, size: int, strips: bool = False) -> tuple[Path, Pat
 
 
 def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
-    return SimpleNamespace(probs=probs, threshold=threshold, threshold_source='given', name=name, versions={})
+    def in_any_order(t1: NDArray[np.uint8], t2: NDArray[np.uint8], **_: str) -> NDArray[np.float32]:
+        return probs(t1, t2)
+
+    return SimpleNamespace(
+        probs=in_any_order,
+        threshold=threshold,
+        threshold_source='given',
+        name=name,
+        versions={},
+        reading=Reading(),
+        window=with_overlap(512, 128),
+    )
 
 
 def _difference(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -175,10 +187,10 @@ def _seams(folder: Path, size: int = 1024, tile: int = 256, overlap: int = 128) 
     pair = ScenePair(read_info(paths[0]), read_info(paths[1]))
     t1, t2, _ = pair.read((0, size), (0, size))
     pair.close()
-    whole = detector.probs(t1[None], t2[None])[0]
+    whole = detector.probs(t1[None], t2[None], channel_order='rgb')[0]
     with rasterio.open(result.files['probs']) as dataset:
         tiled = dataset.read(1)
-    axis = TileGrid.make(size, size, tile, overlap).columns
+    axis = with_overlap(tile, overlap).grid(size, size).columns
     seams = [ramp + offset for ramp in axis.ramps for offset in (0, axis.ramp)]
     steps = [np.abs(values[:, seams] - values[:, np.subtract(seams, 1)]).max() for values in (tiled, whole)]
     difference = np.abs(tiled - whole)
@@ -197,7 +209,7 @@ def _speed(folder: Path, args: argparse.Namespace) -> str:
         model = _network(64)
     paths = write_pair(folder, args.speed_size)
     options = SceneOptions(tile=args.tile, overlap=args.overlap, batch=args.batch)
-    grid = TileGrid.make(args.speed_size, args.speed_size, args.tile, args.overlap)
+    grid = with_overlap(args.tile, args.overlap).grid(args.speed_size, args.speed_size)
     pair = ScenePair(read_info(paths[0]), read_info(paths[1]))
     tiles = [read_tile(pair, grid, index)[:2] for index in range(len(grid))]
     pair.close()
@@ -206,11 +218,11 @@ def _speed(folder: Path, args: argparse.Namespace) -> str:
         for group in grid.groups(args.batch)
     ]
     # A small share is changed, as in scenes that there are, whatever the weights are.
-    threshold = float(np.quantile(model.probs(*batches[0]), 0.98))
+    threshold = float(np.quantile(model.probs(*batches[0], channel_order='rgb'), 0.98))
     last_tile = [0.0]
 
     def probs(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = model.probs(t1, t2)
+        result: NDArray[np.float32] = model.probs(t1, t2, channel_order='rgb')
         last_tile[0] = time.perf_counter()
         return result
 
@@ -218,7 +230,7 @@ def _speed(folder: Path, args: argparse.Namespace) -> str:
 
     def alone() -> None:
         for batch in batches:
-            model.probs(*batch)
+            model.probs(*batch, channel_order='rgb')
 
     def scene() -> None:
         start = time.perf_counter()
