@@ -8,7 +8,6 @@ from torch import Tensor
 from hsonet_mm import models
 from hsonet_mm.models.detectors import PairEncoderDecoder
 from hsonet_mm.opencd.registry import MODELS
-from hsonet_mm.windows import starts
 
 __all__ = ['DIEncoderDecoder', 'SiamEncoderDecoder']
 

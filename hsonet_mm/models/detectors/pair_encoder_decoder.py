@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hsonet_mm.bands import adapt_first_conv
 from hsonet_mm.errors import UserError
+from hsonet_mm.windows import starts
 
 __all__ = ['PairEncoderDecoder']
 
@@ -57,17 +58,11 @@ class PairEncoderDecoder(EncoderDecoder):
         n, _, h, w = inputs.shape
         logits = inputs.new_zeros(n, self.out_channels, h, w)
         counts = inputs.new_zeros(h, w)
-        for top in _starts(h, crop_h, stride_h):
-            for left in _starts(w, crop_w, stride_w):
+        for top in starts(h, crop_h, stride_h):
+            for left in starts(w, crop_w, stride_w):
                 rows, columns = slice(top, top + crop_h), slice(left, left + crop_w)
                 window = inputs[..., rows, columns]
                 metas = [{**meta, 'img_shape': window.shape[2:]} for meta in batch_img_metas]
                 logits[..., rows, columns] += self.encode_decode(window, metas)
                 counts[rows, columns] += 1
         return logits.div_(counts)
-
-
-def _starts(size: int, crop: int, stride: int) -> list[int]:
-    """First indices of windows that cover ``size`` pixels, each inside it if it fits."""
-    last = max(size - crop, 0)
-    return [*range(0, last, stride), last]
