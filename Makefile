@@ -14,10 +14,14 @@ HEADLESS = pip install --quiet --force-reinstall --no-deps -c constraints.txt op
 # Small tensors: one thread a process is fastest, and two processes share two cores.
 PYTEST_ENV = OMP_NUM_THREADS=1
 
-.PHONY: demo test lint check leaderboard-smoke test-original test-opencd test-torchless clean
+.PHONY: demo docs test lint check leaderboard-smoke test-original test-opencd test-torchless clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/hsonet demo --out demo_out
+
+# The site, from docs/ and the docstrings, into build/site; a broken link or name fails.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 test: lint check
 

@@ -16,6 +16,7 @@ setup(
     packages=[*find_packages(include=['hsonet_mm', 'hsonet_mm.*']), *CONFIGS],
     package_dir=CONFIGS,
     package_data={
+        'hsonet_mm': ['py.typed'],
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.viewer': ['*.html', '*.css', '*.js'],
