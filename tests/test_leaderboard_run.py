@@ -902,9 +902,10 @@ def test_kill_while_a_checkpoint_is_saved(write_spec, execute_here, tmp_path, mo
     job = job.parent.rename(tmp_path / 'moved') / job.name
     assert execute_here(job) == 0
     *_, log = sorted(job.parent.glob('work_dir/*/vis_data/scalars.json'))
-    assert {json.loads(line)['step'] for line in log.read_text().splitlines()} == {2, 3, 4}
+    assert {json.loads(line)['step'] for line in log.read_text().splitlines()} == {3, 4}
     rows = records.read_parts(job.parent, 'training')
     assert [row['iteration'] for row in rows] == ['1', '2', '3', '4']
+    assert [bool(row['val_f1']) for row in rows] == [False, True, False, True]
     assert {row['status'] for row in records.read_parts(job.parent, 'results')} == {'ok'}
 
 
