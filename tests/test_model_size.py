@@ -223,7 +223,9 @@ def test_benchmark_prints_the_price_of_eo_loss(run_tool):
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith('2 x 64 x 64 logits on cpu'))
-    rows = {line[:16].strip(): [float(cell) for cell in line[16:].split()] for line in lines[start + 2 :]}
+    cells = [line.rsplit(maxsplit=4) for line in lines[start + 2 :]]
+    rows = {name: [float(figure) for figure in figures] for name, *figures in cells}
+    assert len({len(line) for line in lines[start + 1 :]}) == 1  # columns stand below their titles
     forms = [f'eo_loss, form {form}' for form in ('all', 'background', 'top_share')]
     assert list(rows) == ['BCE', *forms, 'EOLoss', 'EOLoss, logging']
     assert rows['BCE'][1] == rows['BCE'][3] == 1

@@ -36,7 +36,7 @@ def checkpoint(path, iteration=1):
         (None, ['iter_20.pth', 'iter_100.pth', 'best_changed_f1_iter_200.pth'], 'iter_100.pth'),
         ('/elsewhere/iter_20.pth', ['iter_100.pth'], 'iter_100.pth'),
         (None, ['epoch_3.pth', 'epoch_12.pth'], 'epoch_12.pth'),
-        ('/elsewhere/iter_20.pth', [], None),
+        ('', [], None),
         (None, [], None),
     ],
 )
@@ -47,6 +47,15 @@ def test_newest(tmp_path, note, files, found):
         (tmp_path / 'last_checkpoint').write_text(note)
     newest = newest_checkpoint(tmp_path)
     assert (newest and newest.path) == (found and tmp_path / found)
+
+
+def test_the_one_that_is_named_is_gone(tmp_path):
+    """Nothing else to go on from: a training that starts from scratch unasked may cost days."""
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_20.pth')
+    with pytest.raises(
+        UserError, match=r'/elsewhere/iter_20\.pth, which does not exist.*delete last_checkpoint'
+    ):
+        newest_checkpoint(tmp_path)
 
 
 def test_newest_passes_over_a_damaged_one(tmp_path):

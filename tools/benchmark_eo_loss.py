@@ -111,11 +111,12 @@ def main():
             times[name].append(seconds(loss, logits, labels))
 
     print(f'{n} x {height} x {width} logits on {args.device}, {args.repeats} repeats')
-    print(f'{"":16}{"time (ms)":>12}{"ratio":>8}{"peak (MiB)":>12}{"ratio":>8}')
+    width = max(map(len, losses))
+    print(f'{"":{width}}{"time (ms)":>12}{"ratio":>8}{"peak (MiB)":>12}{"ratio":>8}')
     for name in losses:
         ms, mib = 1e3 * median(times[name]), peaks[name] / 2**20
         slower, larger = median(times[name]) / median(times['BCE']), peaks[name] / peaks['BCE']
-        print(f'{name:16}{ms:12.2f}{slower:8.2f}{mib:12.2f}{larger:8.2f}')
+        print(f'{name:{width}}{ms:12.2f}{slower:8.2f}{mib:12.2f}{larger:8.2f}')
 
 
 if __name__ == '__main__':

@@ -65,13 +65,15 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         The checkpoint; None if the folder holds no checkpoint at all.
 
     Raises:
-        UserError: if the folder holds checkpoints and none of them can be gone on from.
+        UserError: if the folder holds checkpoints and none of them can be gone on from, or if the one that it names is
+            gone and there is no other.
     """
     candidates = sorted(folder.glob('*.pth'), key=_number, reverse=True)
     resumable = [path for path in candidates if re.fullmatch(r'(iter|epoch)_\d+', path.stem)]
     note = folder / 'last_checkpoint'
-    if note.is_file() and (text := note.read_text(encoding='utf-8').strip()):
-        found = [path for path in (folder / Path(text).name, Path(text)) if path.is_file()][:1]
+    named = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    if named:
+        found = [path for path in (folder / Path(named).name, Path(named)) if path.is_file()][:1]
         resumable = found + [path for path in resumable if path not in found]
     first: UserError | None = None
     for path in resumable:
@@ -89,6 +91,11 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         raise UserError(
             f'{folder} holds {candidates[0].name}, but no checkpoint to go on from (iter_*.pth): name one with '
             '--resume PATH, start from these weights with --init-from PATH, or name another --work-dir'
+        )
+    if named:
+        raise UserError(
+            f'{note} names {named}, which does not exist, and {folder} holds no other checkpoint: name one with '
+            '--resume PATH, or delete last_checkpoint to start from scratch'
         )
     return None
 
