@@ -11,10 +11,21 @@ from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import LOOPS as ROOT_LOOPS
 from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOCATIONS', 'LOOPS', 'METRICS', 'MODELS', 'TRANSFORMS']
+__all__ = [
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'HOOKS',
+    'LOCATIONS',
+    'LOOPS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPERS',
+    'TRANSFORMS',
+]
 
 SCOPE = 'hsonet_mm'
 LOCATIONS = ['hsonet_mm.components']
@@ -26,4 +37,5 @@ HOOKS = Registry('hook', parent=ROOT_HOOKS, scope=SCOPE, locations=LOCATIONS)
 LOOPS = Registry('loop', parent=ROOT_LOOPS, scope=SCOPE, locations=LOCATIONS)
 METRICS = Registry('metric', parent=ROOT_METRICS, scope=SCOPE, locations=LOCATIONS)
 MODELS = Registry('model', parent=ROOT_MODELS, scope=SCOPE, locations=LOCATIONS)
+OPTIM_WRAPPERS = Registry('optimizer wrapper', parent=ROOT_OPTIM_WRAPPERS, scope=SCOPE, locations=LOCATIONS)
 TRANSFORMS = Registry('transform', parent=ROOT_TRANSFORMS, scope=SCOPE, locations=LOCATIONS)

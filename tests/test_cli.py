@@ -366,28 +366,6 @@ def test_work_dir_has_the_configs_name(write_config, hsonet, tmp_path, monkeypat
     assert last.endswith('iter_2.pth')
 
 
-def test_amp_needs_a_gpu(write_config, hsonet, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    code, _, stderr = hsonet(
-        'train', write_config(tmp_path / 'amp.py'), '--amp', '--work-dir', tmp_path / 'work'
-    )
-    assert code == 2
-    assert stderr.startswith('error: --amp needs a GPU')
-    assert not (tmp_path / 'work').exists()
-
-
-def test_amp_wraps_the_optimiser(monkeypatch):
-    from mmengine.config import Config
-
-    from hsonet_mm.commands import train
-
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    cfg = Config({'optim_wrapper': {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 1.0}}})
-    train._use_mixed_precision(cfg)
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.optim_wrapper.loss_scale == 'dynamic'
-
-
 @pytest.mark.parametrize('name', TOOLS)
 def test_help(name, capsys):
     with pytest.raises(SystemExit) as end:

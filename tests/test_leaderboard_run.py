@@ -39,6 +39,7 @@ from hsonet_mm.leaderboard import run as runs
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.machine import device_name
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
 
@@ -280,7 +281,7 @@ def test_what_a_run_cost(board, repo):
     measured = json.loads((board[0] / 'costs' / f'{one["config_hash"]}.json').read_text())
     assert set(measured) == {'parameters', 'macs', 'latency_ms', 'throughput', 'timed_on'}
     assert all(row[name] == str(value) for row in rows for name, value in measured.items())
-    assert one['timed_on'] == one['device'] == cost.device_name()
+    assert one['timed_on'] == one['device'] == device_name()
     assert len(list((board[0] / 'costs').glob('*.json'))) == 2
     assert board[2].index(next(line for line in board[2] if line.endswith(': started'))) == 3
     assert sum(bool(re.match(r'cost of From scratch, 4 / tiny: measured \(', line)) for line in board[2]) == 1

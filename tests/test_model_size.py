@@ -212,29 +212,3 @@ def test_bad_configs_end_in_one_sentence(tmp_path, capsys):
 def test_images_too_small_end_in_one_sentence(size, capsys):
     assert main([str(CONFIGS / 'hsonet_lite_levir.py'), '--size', *size]) == 2
     assert capsys.readouterr().err == f'error: --size {" ".join(size)} is too small: give 32 pixels or more\n'
-
-
-# --- the benchmark of EO-loss
-
-
-@pytest.mark.any_host
-def test_benchmark_prints_the_price_of_eo_loss(run_tool):
-    result = run_tool('tools/benchmark_eo_loss.py', '--shape', 2, 64, 64, '--repeats', 2, '--device', 'cpu')
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith('2 x 64 x 64 logits on cpu'))
-    cells = [line.rsplit(maxsplit=4) for line in lines[start + 2 :]]
-    rows = {name: [float(figure) for figure in figures] for name, *figures in cells}
-    assert len({len(line) for line in lines[start + 1 :]}) == 1  # columns stand below their titles
-    forms = [f'eo_loss, form {form}' for form in ('all', 'background', 'top_share')]
-    assert list(rows) == ['BCE', *forms, 'EOLoss', 'EOLoss, logging']
-    assert rows['BCE'][1] == rows['BCE'][3] == 1
-    for ms, slower, mib, larger in rows.values():
-        assert ms > 0
-        half = 0.005  # all figures are rounded to hundredths
-        bce = rows['BCE'][0]
-        assert (ms - half) / (bce + half) - half <= slower <= (ms + half) / (bce - half) + half
-        assert larger == pytest.approx(mib / rows['BCE'][2], rel=0.1)
-    # Time is left to a quiet machine; memory is the same in every run and at every size.
-    for name in ('eo_loss, form all', 'EOLoss', 'EOLoss, logging'):
-        assert rows[name][3] <= 5  # plain autograd keeps a few maps of the size of the logits

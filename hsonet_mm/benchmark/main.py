@@ -11,6 +11,8 @@ from hsonet_mm.cli import guard
 __all__ = ['main']
 
 PARTS = {
+    'training': ('hsonet_mm.benchmark.training', 'seconds of a training step'),
+    'losses': ('hsonet_mm.benchmark.losses', 'time and memory of EO-loss beside binary cross entropy'),
     'inference': ('hsonet_mm.benchmark.inference', 'pixels per second in PyTorch and of exported models'),
     'scene': ('hsonet_mm.benchmark.scene', 'memory, seams and speed of hsonet scene'),
     'startup': ('hsonet_mm.benchmark.startup', 'processor time of commands that do little'),

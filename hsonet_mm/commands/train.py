@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
@@ -15,6 +14,7 @@ from mmengine.runner import Runner
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.config import add_config_arguments, load_config, set_iterations, set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
+from hsonet_mm.engine.mixed_precision import PRECISIONS, set_precision
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker, check_trackers
 from hsonet_mm.errors import UserError
@@ -51,7 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help='how often to validate and save a checkpoint, evenly spaced [about as often as the config does]',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=PRECISIONS,
+        help='mixed precision: auto (also without a value; what the device computes fast), bf16, fp16 (GPUs), off '
+        '[as in the config, mostly off]',
+    )
     for package, (_, name) in TRACKERS.items():
         parser.add_argument(f'--{package}', action='store_true', help=f'also write the log for {name}')
 
@@ -66,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if args.iters is not None or args.validations is not None:
         set_iterations(cfg, args.iters, args.validations)
     if args.amp:
-        _use_mixed_precision(cfg)
+        set_precision(cfg, args.amp)
     for package in TRACKERS:
         if getattr(args, package):
             add_tracker(cfg, package)
@@ -172,15 +179,6 @@ def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
     if args.cfg_options:
         command += ['--cfg-options', *(f'{key}={value}' for key, value in args.cfg_options.items())]
     return shlex.join(command)
-
-
-def _use_mixed_precision(cfg: Config) -> None:
-    if not torch.cuda.is_available():
-        raise UserError(
-            '--amp needs a GPU and none is found: leave it out, full precision is as fast on a CPU'
-        )
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def _summary(runner: Runner, args: argparse.Namespace) -> str:

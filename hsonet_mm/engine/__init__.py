@@ -1,7 +1,8 @@
-"""Hooks and loop of the training."""
+"""What goes on around the steps of a training: hooks, its loop, and the wrapper of the optimiser."""
 
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
 from hsonet_mm.engine.finite_loss_hook import FiniteLossHook
+from hsonet_mm.engine.mixed_precision import MixedPrecisionOptimWrapper
 from hsonet_mm.engine.train_loop import ResumableTrainLoop
 
-__all__ = ['ChangeCheckpointHook', 'FiniteLossHook', 'ResumableTrainLoop']
+__all__ = ['ChangeCheckpointHook', 'FiniteLossHook', 'MixedPrecisionOptimWrapper', 'ResumableTrainLoop']

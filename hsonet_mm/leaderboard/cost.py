@@ -6,12 +6,9 @@ machine, the times of one network differed by a half.
 """
 
 import argparse
-import platform
-import re
 import resource
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,9 +18,10 @@ from mmengine.device import get_device
 from mmseg.structures import SegDataSample
 
 from hsonet_mm.files import write_json
+from hsonet_mm.machine import device_name, timed
 from hsonet_mm.model_size import build_untrained, macs, parameters
 
-__all__ = ['device_name', 'main', 'measure', 'peak_memory']
+__all__ = ['main', 'measure', 'peak_memory']
 
 SIZE = 256
 """Pixels on a side of the images that a prediction is timed on."""
@@ -81,17 +79,6 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def device_name() -> str:
-    """What the figures were measured on."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    cpuinfo = Path('/proc/cpuinfo')
-    name = re.search(r'^model name\s*: (.+)$', cpuinfo.read_text() if cpuinfo.exists() else '', re.M)
-    cpu = name[1] if name else platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
-    return f'{cpu}, {threads} thread{"s" * (threads > 1)}'
-
-
 def _seconds(model: Any, batch: int) -> float:
     """Median time of a prediction of one batch."""
     generator = torch.Generator().manual_seed(0)
@@ -104,20 +91,11 @@ def _seconds(model: Any, batch: int) -> float:
         model.test_step({'inputs': pairs, 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]})
 
     with torch.inference_mode():
-        _timed(predict)
+        timed(predict)
         times: list[float] = []
         while len(times) < REPEATS[0] or (sum(times) < SECONDS and len(times) < REPEATS[1]):
-            times.append(_timed(predict))
+            times.append(timed(predict))
     return median(times)
-
-
-def _timed(function: Callable[[], None]) -> float:
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    synchronise()
-    start = time.perf_counter()
-    function()
-    synchronise()
-    return time.perf_counter() - start
 
 
 if __name__ == '__main__':

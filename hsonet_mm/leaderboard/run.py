@@ -35,6 +35,7 @@ from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone, take_over
 from hsonet_mm.leaderboard.resuming import ResumptionHook
 from hsonet_mm.leaderboard.scoring import Tables, score
+from hsonet_mm.machine import device_name
 from hsonet_mm.training_log import read_log
 
 __all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
@@ -48,7 +49,7 @@ BUSY = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Execute a run; returns the exit code."""
     commit = _commit()  # at once: the checkout may change while this process trains
-    here = {'device': cost.device_name(), 'commit': commit}
+    here = {'device': device_name(), 'commit': commit}
     parser = argparse.ArgumentParser(description='One run of a leaderboard.')
     parser.add_argument('job', type=Path, metavar='RUN.json')
     parser.add_argument('--started', type=float, default=time.time(), help='when the process was started')
