@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -69,7 +70,7 @@ def _step(name: str, batch: int, size: int) -> Callable[[], object]:
     cfg = read_config(path)
     set_precision(cfg, precision)
     torch.manual_seed(0)
-    model = build_untrained(Path(path)).to(get_device()).train()
+    model: Any = build_untrained(Path(path)).to(get_device()).train()
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('ERROR')  # else the settings of every weight are told

@@ -21,8 +21,9 @@ class SiamEncoderDecoder(PairEncoderDecoder):
     Arguments, results and (without ``detail``) state-dict keys are those of Open-CD's ``SiamEncoderDecoder``. Inside
     Open-CD it takes the place of that class, with a sliding window that does not pad every window to the whole image.
 
-    Built where there is no GPU, it keeps its weights in channels-last order: convolutions of wide maps, as those of ResNet
-    and pyramid, are faster so on CPUs, and all maps that follow take the order over. Values and state dict stay the same.
+    Built where there is no GPU, it keeps its weights in channels-last order: convolutions of wide maps, as those of
+    ResNet and pyramid, are faster so on CPUs, and all maps that follow take the order over. Values and state dict stay
+    the same.
 
     Args:
         *args: of :class:`mmseg.models.EncoderDecoder`.

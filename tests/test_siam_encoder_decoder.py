@@ -1,0 +1,55 @@
+"""The order in memory of the Siamese detector."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from hsonet_mm.models.detectors import siam_encoder_decoder
+from hsonet_mm.models.layers import PyramidDecoder
+
+
+@pytest.fixture
+def build(write_config, tmp_path, monkeypatch):
+    def build(device):
+        monkeypatch.setattr(siam_encoder_decoder, 'get_device', lambda: device)
+        cfg = Config.fromfile(str(write_config(tmp_path / f'{device}.py')))
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope('opencd'):
+            return MODELS.build(cfg.model).eval()
+
+    return build
+
+
+def test_without_a_gpu_weights_and_maps_are_in_channels_last_order(build):
+    fast, plain = build('cpu'), build('cuda')
+    kernels = [p for p in fast.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    assert kernels
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+    assert all(p.is_contiguous() for p in plain.parameters())
+    images = torch.randn(1, 6, 64, 96)
+    with torch.no_grad():
+        logits = fast(images)
+        torch.testing.assert_close(logits, plain(images), rtol=1e-4, atol=1e-5)
+        levels = fast.extract_feat(images)[:-1]  # the last one is the scene, one pixel
+        assert all(x.is_contiguous(memory_format=torch.channels_last) for x in levels)
+
+
+def test_checkpoints_are_those_of_either_order(build, tmp_path):
+    fast, plain = build('cpu'), build('cuda')
+    torch.save(fast.state_dict(), tmp_path / 'fast.pth')
+    for weight in plain.parameters():
+        weight.data.zero_()
+    plain.load_state_dict(torch.load(tmp_path / 'fast.pth', weights_only=True))
+    assert all(torch.equal(p, q) for p, q in zip(fast.parameters(), plain.parameters(), strict=True))
+    assert all(p.is_contiguous() for p in plain.parameters())
+
+
+def test_decoder_keeps_the_order_of_its_levels():
+    decoder = PyramidDecoder([4, 4], 8).eval()
+    levels = [torch.randn(2, 4, size, size).to(memory_format=torch.channels_last) for size in (8, 4)]
+    decoded = decoder(levels)
+    assert decoded.is_contiguous(memory_format=torch.channels_last)
+    finest, upsampled = decoder([levels[0], 0 * levels[1]]), decoder([0 * levels[0], levels[1]])
+    nothing = decoder([0 * x for x in levels])
+    torch.testing.assert_close(finest + upsampled - nothing, decoded)  # the mean of what each level gives
