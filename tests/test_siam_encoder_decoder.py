@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.models.detectors import siam_encoder_decoder
 from hsonet_mm.models.layers import PyramidDecoder
 
@@ -53,3 +54,9 @@ def test_decoder_keeps_the_order_of_its_levels():
     finest, upsampled = decoder([levels[0], 0 * levels[1]]), decoder([0 * levels[0], levels[1]])
     nothing = decoder([0 * x for x in levels])
     torch.testing.assert_close(finest + upsampled - nothing, decoded)  # the mean of what each level gives
+
+
+def test_exported_weights_are_in_the_default_order(build):
+    network = build('cpu')
+    program = trace(PairToProbs(network, 1.0).eval())
+    assert all(weight.is_contiguous() for weight in program.state_dict.values())

@@ -79,7 +79,7 @@ def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.Exp
     """Trace the module for any batch, and for any size or a fixed one.
 
     Args:
-        module: What to trace.
+        module: What to trace; its weights are brought into PyTorch's default order in memory.
         tile_size: Height and width, None for any.
 
     Raises:
@@ -94,6 +94,8 @@ def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.Exp
         dims |= {2: dynamic, 3: dynamic}
     else:
         height = width = tile_size
+    # torch.export.save warns of weights in another order.
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     example = torch.full((batch, module.channels, height, width), 100.0)
     with torch.no_grad():
         return torch.export.export(module, (example,), dynamic_shapes=(dims,), strict=False)
