@@ -189,7 +189,7 @@ class _DepthwiseInFp32(TorchFunctionMode):
     ) -> Any:
         """Call a function of PyTorch."""
         del types
-        if func is torch.conv2d and args[1].shape[1] == 1 < args[0].shape[1]:
+        if func is torch.conv2d and len(args) > 1 and args[1].shape[1] == 1 < args[0].shape[1]:
             x, *others = args
             with torch.autocast('cpu', enabled=False):
                 return func(x.float(), *others, **(kwargs or {}))
