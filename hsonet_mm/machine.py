@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 
-__all__ = ['bf16_is_emulated', 'device_name', 'timed']
+__all__ = ['device_name', 'has_bf16', 'timed']
 
 BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
 """Names that Linux gives to instructions for products of bfloat16, on x86 and on ARM."""
 
 
-def bf16_is_emulated() -> bool:
-    """Whether the processor is known to lack instructions for bfloat16, so that it is slower there than in float32.
+def has_bf16() -> bool | None:
+    """Whether the processor multiplies bfloat16; without instructions for it PyTorch is slower there than in float32.
 
-    Linux names them; elsewhere nothing is known, and the answer is False.
+    Linux names the instructions; elsewhere nothing is known, and the answer is None.
     """
     flags = re.search(r'^(?:flags|Features)\s*:(.*)$', _cpuinfo(), re.M)
-    return flags is not None and not BF16_FLAGS & set(flags[1].split())
+    return None if flags is None else bool(BF16_FLAGS & set(flags[1].split()))
 
 
 def device_name() -> str:

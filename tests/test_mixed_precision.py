@@ -105,7 +105,7 @@ def test_gradients_are_accumulated_and_clipped():
     ('bf16', 'chosen'), [(1.0, torch.bfloat16), (1.9, torch.bfloat16), (2.0, torch.float32)]
 )
 def test_the_clock_chooses_and_a_resumed_training_keeps_the_choice(bf16, chosen, monkeypatch, said):
-    monkeypatch.setattr(mixed_precision, 'bf16_is_emulated', lambda: False)
+    monkeypatch.setattr(mixed_precision, 'has_bf16', lambda: None)
     net = Net({torch.float32: 2.0, torch.bfloat16: bf16})
     monkeypatch.setattr(mixed_precision.time, 'perf_counter', lambda: net.now)
     wrapper = wrapper_of(net, 'auto')
@@ -125,7 +125,7 @@ def test_the_clock_chooses_and_a_resumed_training_keeps_the_choice(bf16, chosen,
 
 
 def test_without_instructions_for_bfloat16_auto_is_float32(monkeypatch, said):
-    monkeypatch.setattr(mixed_precision, 'bf16_is_emulated', lambda: True)
+    monkeypatch.setattr(mixed_precision, 'has_bf16', lambda: False)
     net = Net()
     steps(net, wrapper_of(net, 'auto'), 2)
     assert net.seen == [(torch.float32, torch.float32)] * 2

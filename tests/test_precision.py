@@ -7,26 +7,6 @@ import torch
 from hsonet_mm import ChangeDetector
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference import precision
-from hsonet_mm.inference.precision import has_bf16
-
-
-@pytest.mark.parametrize(
-    ('line', 'has'),
-    [
-        ('flags\t\t: fpu avx512f avx512_bf16 amx_tile', True),
-        ('flags\t\t: fpu avx512f avx512_vnni', False),
-        ('Features\t: fp asimd bf16', True),
-        ('Features\t: fp asimd', False),
-        ('model name\t: avx512_bf16', False),
-    ],
-)
-def test_the_processor_says_what_it_has(tmp_path, line, has):
-    (tmp_path / 'cpuinfo').write_text(f'processor\t: 0\n{line}\n')
-    assert has_bf16(tmp_path / 'cpuinfo') is has
-
-
-def test_a_system_that_says_nothing(tmp_path):
-    assert not has_bf16(tmp_path / 'cpuinfo')
 
 
 @pytest.mark.parametrize(

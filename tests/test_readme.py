@@ -61,7 +61,10 @@ NOT_RUN = [
     (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
     (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
     (r'^hsonet export .*--int8', 'a network of two iterations is not fit for 8 bits; test_quantize.py'),
-    (r'^python tools/benchmark\.py (inference|scene|startup)', 'minutes; test_benchmarks.py runs small ones'),
+    (
+        r'^python tools/benchmark\.py (training|losses|inference|scene|startup)',
+        'minutes; test_benchmark*.py run small ones',
+    ),
     (r'^hsonet prepare xview2/', 'needs files named as those of xView2; test_index.py reads such'),
     (r'^hsonet prepare .* changes\.gpkg', 'needs polygons; test_polygons.py writes and burns them'),
     (r'^dataset=dict\(', 'a part of a config; test_prepare_dataset.py builds such data sets'),

@@ -13,12 +13,12 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from hsonet_mm import compat
 from hsonet_mm.benchmark.timing import alternate, header, speedups, spread, table
 from hsonet_mm.config import read_config
 from hsonet_mm.engine.mixed_precision import PRECISIONS, set_precision
-from hsonet_mm.machine import bf16_is_emulated
+from hsonet_mm.machine import has_bf16
 from hsonet_mm.model_size import build_untrained
+from hsonet_mm.opencd import compat
 
 __all__ = ['add_arguments', 'run']
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _default_contenders() -> list[str]:
     contenders = [str(BASELINE), *map(str, OURS)]
-    if get_device() == 'cuda' or not bf16_is_emulated():
+    if get_device() == 'cuda' or has_bf16() is not False:
         contenders += [f'{path}:bf16' for path in OURS]
     return contenders
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.machine import bf16_is_emulated
+from hsonet_mm.machine import has_bf16
 from hsonet_mm.registry import OPTIM_WRAPPERS
 
 __all__ = ['PRECISIONS', 'MixedPrecisionOptimWrapper', 'set_precision']
@@ -107,7 +107,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
         self._scale_update_param = None
         self.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
         self.cast_dtype = torch.bfloat16
-        if dtype == 'auto' and bf16_is_emulated():
+        if dtype == 'auto' and has_bf16() is False:
             self.cast_dtype = torch.float32
             _tell('The processor has no instructions for bfloat16: training in float32')
         elif dtype == 'auto':

@@ -1,29 +1,17 @@
 """The numbers that a network computes with in PyTorch: float32, or bfloat16 where the processor multiplies it."""
 
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.machine import has_bf16
 
-__all__ = ['PRECISIONS', 'autocast', 'has_bf16']
+__all__ = ['PRECISIONS', 'autocast']
 
 PRECISIONS = ('auto', 'fp32', 'bf16')
 """``auto`` is bfloat16 on a CPU that multiplies it, and float32 everywhere else."""
-BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
-"""What Linux calls these instructions, on x86 and on ARM."""
-
-
-def has_bf16(cpuinfo: Path = Path('/proc/cpuinfo')) -> bool:
-    """Whether the processor is known to multiply bfloat16; elsewhere PyTorch emulates it and is slower for it."""
-    try:
-        flags = re.search(r'^(?:flags|Features)\s*:(.*)$', cpuinfo.read_text(), re.M)
-    except OSError:  # not Linux
-        return False
-    return flags is not None and bool(BF16_FLAGS & set(flags[1].split()))
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:

@@ -1,4 +1,4 @@
-"""The benchmarks of inference, scenes and start-up, small; their figures are those of a busy machine and not tested."""
+"""Benchmarks of inference, scenes and start-up, small; their figures are those of a busy machine and not tested."""
 
 import re
 
