@@ -239,12 +239,15 @@ def _warp(x: Tensor, flow: Tensor) -> Tensor:
     Shapes:
         x (N, C, H, W) and flow (N, 2, H, W) to (N, C, H, W).
     """
+    # In single precision, for half precision cannot tell the pixels of a large map apart. Sizes stay symbols to exporters.
+    rows, columns = (
+        torch.arange(size, device=x.device, dtype=torch.float) * (2 / max(size - 1, 1)) - 1
+        for size in x.shape[2:]
+    )
     height, width = x.shape[2:]
-    rows, columns = (torch.linspace(-1, 1, size, device=x.device) for size in (height, width))
-    here = torch.stack(torch.meshgrid(columns, rows, indexing='xy'), dim=-1)
-    # In single precision, for half precision cannot tell the pixels of a large map apart.
-    step = flow.permute(0, 2, 3, 1).float() / here.new_tensor([width, height])
-    return F.grid_sample(x.float(), here + step, align_corners=True).type_as(x)
+    to_x = columns + flow[:, 0].float() / width
+    to_y = rows[:, None] + flow[:, 1].float() / height
+    return F.grid_sample(x.float(), torch.stack([to_x, to_y], dim=-1), align_corners=True).type_as(x)
 
 
 @MODELS.register_module()
