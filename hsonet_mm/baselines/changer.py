@@ -239,7 +239,7 @@ def _warp(x: Tensor, flow: Tensor) -> Tensor:
     Shapes:
         x (N, C, H, W) and flow (N, 2, H, W) to (N, C, H, W).
     """
-    # In single precision, for half precision cannot tell the pixels of a large map apart; sizes stay symbols in exports.
+    # In single precision: half precision cannot tell the pixels of a large map apart. Sizes stay symbols in exports.
     rows, columns = (
         torch.arange(size, device=x.device, dtype=torch.float) * (2 / max(size - 1, 1)) - 1
         for size in x.shape[2:]
