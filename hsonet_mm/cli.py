@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 tool = import_module(module)
             except ModuleNotFoundError as error:
-                if error.name not in NEEDED:
+                missing = (error.name or '').partition('.')[0]
+                if missing not in NEEDED:
                     raise
                 print(
-                    f'error: hsonet {name} needs {error.name}, which is not installed: '
-                    f'pip install {NEEDED[error.name]}',
+                    f'error: hsonet {name} needs {missing}, which is not installed: pip install {NEEDED[missing]}',
                     file=sys.stderr,
                 )
                 return 2
