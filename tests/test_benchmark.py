@@ -47,6 +47,7 @@ def test_table_is_markdown():
 
 
 def test_steps_of_training(write_config, tmp_path, capsys):
+    pytest.importorskip('shapely')  # of the part of scenes
     config = write_config(tmp_path / 'tiny.py')
     contenders = [str(config), f'{config}:bf16']
     assert main(['training', *contenders, '--batch', '2', '--size', '32', '--rounds', '3']) == 0

@@ -13,7 +13,6 @@ EXTRAS = {
     'onnxruntime': 'export',
     'onnxscript': 'export',
     'pyogrio': 'geo',
-    'rasterio': 'geo',
     'ray': 'ray',
     'shapely': 'geo',
     'sklearn': 'dev',

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hsonet_mm.baselines.bit_head import BITHead
 from hsonet_mm.baselines.farseg_head import _PyramidDecoder
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.baselines.bit import BITHead
 from hsonet_mm.commands import export as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.export import formats

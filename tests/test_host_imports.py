@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -28,10 +29,14 @@ with DefaultScope.overwrite_default_scope('opencd'):
     print(*(type(MODELS.build(kind)).__name__ for kind in kinds))
 """
 
+ROOT = Path(__file__).parents[1]
+
 
 def run_python(code, *args, **options):
     command = [sys.executable, '-c', code, *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    env = {**os.environ, **options.pop('env', {})}
+    env['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

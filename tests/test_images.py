@@ -12,6 +12,8 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
+pytest.importorskip('shapely')
+
 from hsonet_mm.commands.predict import predict_paths
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading, join, notes_of, read_pixels, read_raster

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip('rasterio')
+pytest.importorskip('shapely')
 from hsonet_mm.errors import UserError
 from hsonet_mm.scenes.listing import Scene, find_scenes, read_list
 
