@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hsonet_mm.baselines.farseg_head import _PyramidDecoder
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -22,6 +21,7 @@ from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.opset import NEWEST
 from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
+from hsonet_mm.models.layers import PyramidDecoder
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -325,7 +325,7 @@ class _Pyramid(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.decoder = _PyramidDecoder(3, 8, 8, {'type': 'BN'})
+        self.decoder = PyramidDecoder([8, 8, 8], 8, {'type': 'BN'})
 
     def forward(self, x):
         return self.decoder([x.repeat_interleave(k, 2).repeat_interleave(k, 3) for k in (4, 2, 1)])
