@@ -32,6 +32,7 @@ class Difference:
     """A model whose probability is the mean difference of the bands."""
 
     name, threshold, threshold_source, versions, reading = 'difference', 0.1, 'own', {}, Reading()
+    tile_size, crop_size, slides, device = None, None, False, 'cpu'
 
     def probs(self, t1, t2):
         return np.abs(t1.astype(np.float32) - t2).mean(axis=3) / 255

@@ -232,7 +232,7 @@ class TestSeams:
         before, after = make_pair(tmp_path, 320, 416, boxes=[(30, 40, 60, 50), (200, 250, 40, 90)])
         options = replaced(overlap=overlap, float32=True)
         result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)
-        images = [cv2.imread(str(path))[None] for path in (before, after)]
+        images = [cv2.imread(str(path))[None, ..., ::-1] for path in (before, after)]
         whole = probs(*images)[0]
         assert whole.std() > 0.05  # there is something to see
         error = np.abs(probs_of(result.files['probs']) - whole)
