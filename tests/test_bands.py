@@ -11,9 +11,9 @@ from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.bands import adapt_bands, set_bands
+from hsonet_mm.checkpoints import read_checkpoint
 from hsonet_mm.config import read_config
 from hsonet_mm.images import Reading
-from hsonet_mm.inference.checkpoints import read_checkpoint
 
 pytest.importorskip('onnxruntime')
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from hsonet_mm.checkpoints import load_fitting, load_weights, read_checkpoint
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.checkpoints import load_fitting, load_weights, read_checkpoint
 
 
 class Network(nn.Module):

@@ -26,13 +26,13 @@ from mmseg.models.decode_heads import FCNHead
 from mmseg.structures import SegDataSample
 
 from hsonet_mm import workers
+from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets import loading
 from hsonet_mm.datasets.loading import read_image, read_label, to_bgr
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
-from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs

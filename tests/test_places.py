@@ -22,10 +22,10 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.places import RemoteRaster, raster_path
 from hsonet_mm.images import Reading
 from hsonet_mm.scenes import headers
 from hsonet_mm.scenes.listing import read_list
-from hsonet_mm.scenes.places import RemoteRaster, raster_path
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
@@ -217,7 +217,7 @@ def test_both_ends_of_a_map(tmp_path):
 def test_proj_of_another_installation(tmp_path, variable, run_tool, monkeypatch):
     for name in ('PROJ_DATA', 'PROJ_LIB'):
         monkeypatch.delenv(name, raising=False)
-    code = 'from hsonet_mm.scenes.headers import check_proj; check_proj()'
+    code = 'from hsonet_mm.geo.headers import check_proj; check_proj()'
     environment = f'import os; os.environ["{variable}"] = {str(tmp_path)!r}; '
     done = run_tool('-W', 'ignore', '-c', environment + code)
     assert done.returncode == 1

@@ -16,10 +16,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.cli import main
 from hsonet_mm.commands.predict import predict_paths
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.inference.pairs import draw_overlay
 from hsonet_mm.inference.torch_model import training_crop
 from hsonet_mm.windows import Window

@@ -31,16 +31,16 @@ from rasterio.warp import transform as transform_points
 from scipy import ndimage
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.headers import read_info
+from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stretch
 from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
-from hsonet_mm.scenes.areas import PixelAreas
-from hsonet_mm.scenes.headers import read_info
 from hsonet_mm.scenes.model import ModelSpec, split_model
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
-from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
 from hsonet_mm.windows import Window, default_window

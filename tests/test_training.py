@@ -178,7 +178,7 @@ def test_checkpoints_load_again_and_again(write_config, hsonet, tmp_path):
     from mmengine.runner import load_checkpoint
 
     from hsonet_mm import ChangeDetector
-    from hsonet_mm.inference.checkpoints import load_weights
+    from hsonet_mm.checkpoints import load_weights
 
     config = write_config(tmp_path / 'again.py', {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 100})
     assert hsonet('train', config, '--work-dir', tmp_path / 'work')[0] == 0

@@ -30,8 +30,8 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.commands import scene as scene_command
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.images import Reading, Stretch
-from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.scene import SceneOptions, detect_scene
 from hsonet_mm.viewer import pyramid as pyramid_module

@@ -32,11 +32,11 @@ from rasterio.transform import from_origin
 from torch import nn
 
 from hsonet_mm.benchmark.timing import alternate, header, speedups, spread, table
+from hsonet_mm.geo.headers import read_info
+from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading
-from hsonet_mm.scenes.headers import read_info
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.pipeline import read_tile
-from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import with_overlap

@@ -148,14 +148,14 @@ def require_geo() -> None:
     except ImportError as error:
         package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
         raise UserError(f'scenes need {error.name}: pip install {package}') from None
-    from hsonet_mm.scenes.headers import check_proj
+    from hsonet_mm.geo.headers import check_proj
 
     check_proj()
 
 
 def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
-    from hsonet_mm.scenes.headers import check_place
-    from hsonet_mm.scenes.places import raster_path
+    from hsonet_mm.geo.headers import check_place
+    from hsonet_mm.geo.places import raster_path
     from hsonet_mm.scenes.scene import detect_scene
 
     for date in dates:

@@ -13,13 +13,13 @@ from mmengine.structures import PixelData
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
+from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import write_json
 from hsonet_mm.inference.calibration import read_calibration, sidecar_of
-from hsonet_mm.inference.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.memory import keep_memory
 
 __all__ = ['add_arguments', 'evaluate', 'run']

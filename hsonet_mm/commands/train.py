@@ -12,13 +12,13 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
 from hsonet_mm import components  # noqa: F401
+from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import add_config_arguments, load_config, set_iterations, set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
 from hsonet_mm.engine.mixed_precision import PRECISIONS, set_precision
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker, check_trackers
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.labels import value_text
 
 __all__ = ['add_arguments', 'run', 'train']

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
+from hsonet_mm.checkpoints import Checkpoint, load_fitting, load_weights, read_checkpoint
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.checkpoints import Checkpoint, load_fitting, load_weights, read_checkpoint
 
 __all__ = ['StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
 

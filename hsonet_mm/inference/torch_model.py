@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hsonet_mm.bands import config_reading, set_bands
+from hsonet_mm.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
-from hsonet_mm.inference.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.inference.precision import autocast
 from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__

@@ -25,12 +25,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hsonet_mm import __version__
+from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.cli import explain
 from hsonet_mm.commands.train import train
 from hsonet_mm.config import set_up_loaders
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
-from hsonet_mm.inference.checkpoints import load_weights
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard.job import Job, alone, take_over
 from hsonet_mm.leaderboard.resuming import ResumptionHook

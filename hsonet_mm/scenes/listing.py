@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.places import raster_path
 from hsonet_mm.index import by_stem
-from hsonet_mm.scenes.places import raster_path
 from hsonet_mm.scenes.scene import result_files
 from hsonet_mm.texts import decode_text
 

@@ -8,8 +8,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.transform import Affine
 
+from hsonet_mm.geo.headers import RasterInfo
 from hsonet_mm.images.gdal import GDAL_ERRORS
-from hsonet_mm.scenes.headers import RasterInfo
 from hsonet_mm.scenes.job import MASK_NODATA, PROBS_NODATA, PROBS_SCALE, SceneJob
 
 __all__ = ['write_geotiff']

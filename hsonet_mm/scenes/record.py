@@ -9,10 +9,10 @@ from typing import Any
 import rasterio
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.headers import file_state
+from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading
 from hsonet_mm.inference.tta import Detector
-from hsonet_mm.scenes.headers import file_state
-from hsonet_mm.scenes.rasters import ScenePair
 from hsonet_mm.version import __version__
 from hsonet_mm.windows import Window, with_overlap
 

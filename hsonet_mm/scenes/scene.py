@@ -12,17 +12,17 @@ import rasterio
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.headers import RasterInfo, read_dates
+from hsonet_mm.geo.places import RasterPath, raster_path
+from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.tta import Detector
-from hsonet_mm.scenes.areas import PixelAreas
 from hsonet_mm.scenes.blending import CellWriter
-from hsonet_mm.scenes.headers import RasterInfo, read_dates
 from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
-from hsonet_mm.scenes.places import RasterPath, raster_path
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.progress import Progress
-from hsonet_mm.scenes.rasters import ScenePair, border_notes
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 from hsonet_mm.windows import WindowGrid

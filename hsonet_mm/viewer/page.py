@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.areas import PixelAreas
-from hsonet_mm.scenes.headers import file_state
+from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.headers import file_state
+from hsonet_mm.geo.places import raster_path
 from hsonet_mm.scenes.job import PROBS_NODATA, PROBS_SCALE
-from hsonet_mm.scenes.places import raster_path
 from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.scene import limited_cache
 from hsonet_mm.version import __version__

@@ -14,14 +14,14 @@ from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.areas import pixel_steps
+from hsonet_mm.geo.headers import RasterInfo, file_states, open_raster
 from hsonet_mm.images import Stretch
 from hsonet_mm.images.gdal import GDAL_ERRORS, bands_last, read_mask, reason, without_alpha
 from hsonet_mm.images.options import apply_stretch
 from hsonet_mm.images.pairs import refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
 from hsonet_mm.images.raster import fits, valid_pixels
-from hsonet_mm.scenes.areas import pixel_steps
-from hsonet_mm.scenes.headers import RasterInfo, file_states, open_raster
 
 __all__ = ['ScenePair', 'border_notes']
 

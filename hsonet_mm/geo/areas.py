@@ -6,8 +6,8 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
+from hsonet_mm.geo.headers import coordinates
 from hsonet_mm.images.gdal import GDAL_ERRORS
-from hsonet_mm.scenes.headers import coordinates
 
 __all__ = ['PixelAreas', 'pixel_steps']
 

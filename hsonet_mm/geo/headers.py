@@ -13,10 +13,10 @@ from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.places import RasterPath
 from hsonet_mm.images import Reading
 from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
 from hsonet_mm.images.raster import choose_bands
-from hsonet_mm.scenes.places import RasterPath
 
 __all__ = [
     'RasterInfo',
