@@ -29,6 +29,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 check: $(VENV)/.installed
 	$(PYTEST_ENV) $(VENV)/bin/python -m pytest -n 2 --dist loadfile --cov=hsonet_mm --cov-report=term-missing:skip-covered --cov-fail-under=90

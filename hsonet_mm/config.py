@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from hsonet_mm.labels import add_label_arguments
 __all__ = [
     'add_config_arguments',
     'apply_protocol',
-    'built_wrongly',
     'declare_labels',
     'evaluators',
     'load_config',
@@ -247,22 +245,6 @@ def set_up_loaders(cfg: Config) -> None:
         if loader and not loader.get('num_workers'):
             for key in ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context'):
                 loader.pop(key, None)
-
-
-def built_wrongly(error: BaseException) -> bool:
-    """Whether MMEngine met an error while it built what a config describes, so that the config is to be corrected.
-
-    It builds model and hooks at once, data sets, optimiser and schedules when they are needed, and names neither the
-    config nor the component.
-    """
-    if not isinstance(error, (TypeError, ValueError, AssertionError, KeyError)):
-        return False
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return any(
-        frame.f_globals.get('__name__', '').startswith('mmengine.')
-        and frame.f_code.co_name.startswith(('build_', 'from_cfg'))
-        for frame in frames
-    )
 
 
 def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:

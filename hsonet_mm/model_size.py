@@ -1,7 +1,5 @@
 """How large a model is: its parameters, and its MACs for one pair of images."""
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +8,10 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from hsonet_mm.cli import guard
 from hsonet_mm.config import read_config
 from hsonet_mm.errors import UserError
 
-__all__ = ['build_untrained', 'macs', 'main', 'parameters']
-
-SMALLEST = 32
-"""Pixels on a side that networks halve five times."""
+__all__ = ['build_untrained', 'macs', 'parameters']
 
 
 def parameters(model: nn.Module) -> int:
@@ -74,26 +68,3 @@ def build_untrained(config: str | Path) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'opencd'))
     model: nn.Module = MODELS.build(cfg.model)
     return model
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print parameters and MACs of configs as a table in Markdown; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Parameters and MACs of the models of configs.')
-    parser.add_argument('configs', nargs='+', type=Path, metavar='CONFIG')
-    parser.add_argument(
-        '--size', nargs=2, type=int, default=(256, 256), metavar=('HEIGHT', 'WIDTH'), help='of the images'
-    )
-    return guard(_print_table, parser.parse_args(argv))
-
-
-def _print_table(args: argparse.Namespace) -> int:
-    height, width = args.size
-    if min(args.size) < SMALLEST:
-        raise UserError(f'--size {height} {width} is too small: give {SMALLEST} pixels or more')
-    print(f'| config | parameters (M) | GMACs, {height} x {width} |\n|---|---|---|')
-    for config in args.configs:
-        args.config = config  # what the guard names if something is wrong with it
-        model = build_untrained(config)
-        size = macs(model, (height, width))
-        print(f'| {config.stem} | {parameters(model) / 1e6:.2f} | {size / 1e9:.2f} |', flush=True)
-    return 0

@@ -16,10 +16,10 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.mmengine_errors import explain_load_error
 from hsonet_mm.models.backbones import EfficientNetLite, PVTv2
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
 from hsonet_mm.models.backbones.pvt_v2 import _Attention
-from hsonet_mm.models.backbones.weights import explain_load_error
 from hsonet_mm.registry import MODELS
 
 BACKBONES = {

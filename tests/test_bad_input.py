@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 
-from hsonet_mm.commands.train import train
 from hsonet_mm.engine import FiniteLossHook
+from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 
 PIPELINE = 'train_dataloader.dataset.pipeline'

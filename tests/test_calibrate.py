@@ -16,7 +16,8 @@ from hsonet_mm.commands import calibrate as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.confusion import histograms, sweep
-from hsonet_mm.inference.calibration import LOGIT_LIMIT, apply_temperature, read_calibration, sidecar_of
+from hsonet_mm.inference.calibration import apply_temperature, read_calibration, sidecar_of
+from hsonet_mm.logits import LOGIT_LIMIT
 
 
 def counts_of(temperature, pixels=1_000_000):

@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
-from hsonet_mm import cli
+from hsonet_mm import cli, mistakes
 from hsonet_mm.cli import COMMANDS, main
 from hsonet_mm.config import add_config_arguments, apply_protocol, load_config
 
@@ -464,5 +464,5 @@ def test_process_group_ends_with_its_threads(tmp_path):
     runner['hooks'] = [runner]
     del runner
     assert threads()
-    cli._leave_process_group()
+    mistakes._leave_process_group()
     assert not threads()

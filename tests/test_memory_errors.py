@@ -5,7 +5,7 @@ import errno
 import pytest
 import torch
 
-from hsonet_mm import cli
+from hsonet_mm import mistakes
 from hsonet_mm.memory_errors import out_of_memory
 
 
@@ -23,8 +23,8 @@ from hsonet_mm.memory_errors import out_of_memory
 )  # fmt: skip
 def test_want_of_memory(error):
     assert out_of_memory(error)
-    sentence = cli.explain(error)
-    assert sentence == cli.NO_MEMORY
+    sentence = mistakes.explain(error)
+    assert sentence == mistakes.NO_MEMORY
     for cure in ('batch_size', '--mode slide', '--tile'):
         assert cure in sentence
 
@@ -46,4 +46,4 @@ def test_of_what_it_was_raised_from():
     """Libraries wrap errors in their own."""
     error = RuntimeError('the step failed')
     error.__cause__ = MemoryError()
-    assert cli.explain(error) == cli.NO_MEMORY
+    assert mistakes.explain(error) == mistakes.NO_MEMORY

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from hsonet_mm.model_size import build_untrained, macs, main, parameters
+from hsonet_mm.commands.model_size import main
+from hsonet_mm.model_size import build_untrained, macs, parameters
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 

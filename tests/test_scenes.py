@@ -32,17 +32,18 @@ from scipy import ndimage
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import read_info
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stretch
 from hsonet_mm.inference.tta import augmented_probs
+from hsonet_mm.progress import Progress
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
 from hsonet_mm.scenes.model import ModelSpec, split_model
 from hsonet_mm.scenes.polygons import Polygoniser
-from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.record import SceneOptions
-from hsonet_mm.scenes.scene import detect_scene, limited_cache, result_files
+from hsonet_mm.scenes.scene import detect_scene, result_files
 from hsonet_mm.windows import Window, default_window
 
 UTM = 'EPSG:32633'
@@ -370,7 +371,7 @@ class TestOutputs:
             assert get_gdal_config('GDAL_CACHEMAX') == 128 * 2**20
         code = (
             'from rasterio.env import get_gdal_config\n'
-            'from hsonet_mm.scenes.scene import limited_cache\n'
+            'from hsonet_mm.geo.environment import limited_cache\n'
             "with limited_cache(): print(get_gdal_config('GDAL_CACHEMAX'))"
         )
         env = {**tool_env, 'GDAL_CACHEMAX': '300MB'}

@@ -2,7 +2,7 @@
 
 import sys
 
-from hsonet_mm.model_size import main
+from hsonet_mm.commands.model_size import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -11,9 +11,9 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from hsonet_mm.cli import guard
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
+from hsonet_mm.mistakes import guard
 from hsonet_mm.training_log import read_log
 
 SHARES = {

@@ -212,7 +212,7 @@ class TinyCD(BaseModule):
 
     def init_weights(self) -> None:
         """Load the ImageNet weights, if they are wanted."""
-        from hsonet_mm.models.backbones.weights import explain_load_error  # it imports this package
+        from hsonet_mm.mmengine_errors import explain_load_error  # it imports this package
 
         super().init_weights()
         if not self.pretrained:

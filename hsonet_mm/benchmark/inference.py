@@ -16,7 +16,7 @@ import torch
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.benchmark.timing import alternate, header, speedups, spread, table
-from hsonet_mm.commands.export import export
+from hsonet_mm.export.pipeline import export
 from hsonet_mm.export.quantize import quantize
 from hsonet_mm.machine import has_bf16
 from hsonet_mm.memory import keep_memory

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import torch
 
-from hsonet_mm.cli import guard
+from hsonet_mm.mistakes import guard
 
 __all__ = ['main']
 

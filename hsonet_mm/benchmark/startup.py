@@ -14,7 +14,7 @@ import numpy as np
 
 from hsonet_mm.benchmark.inference import CONFIG, random_weights
 from hsonet_mm.benchmark.timing import header, spread, table
-from hsonet_mm.commands.export import export
+from hsonet_mm.export.pipeline import export
 
 __all__ = ['add_arguments', 'run']
 

@@ -18,11 +18,11 @@ from mmengine.runner import Runner
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.commands.test import evaluate
-from hsonet_mm.commands.train import train
 from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets.loading import read_label
 from hsonet_mm.demo.generate import generate
-from hsonet_mm.demo.page import Curve, Example, Report, draw_errors, draw_probs, write_page
+from hsonet_mm.demo.page import Curve, Example, Report, draw_probs, write_page
+from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import confusion
 from hsonet_mm.evaluation.hard_case_metric import HardCaseRow, hard_case_table
@@ -31,6 +31,7 @@ from hsonet_mm.images import read_pixels
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.pairs import find_pairs, to_bgr, write_png
 from hsonet_mm.inference.torch_model import TorchModel
+from hsonet_mm.pages import draw_errors
 from hsonet_mm.registry import HOOKS
 
 __all__ = ['DemoProgressHook', 'add_arguments', 'demo_config', 'run']

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.cli import OPENCV
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
+from hsonet_mm.mistakes import OPENCV
 from hsonet_mm.scenes.model import ModelSpec, split_model
 
 __all__ = ['add_arguments', 'require_geo', 'run']

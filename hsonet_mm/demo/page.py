@@ -1,6 +1,5 @@
 """The page of the demo: scores, failures by hard case, training and pictures in one HTML file."""
 
-import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,41 +13,13 @@ from numpy.typing import NDArray
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.evaluation.hard_case_metric import ALARMED, FOUND, HardCaseRow
 from hsonet_mm.files import write_text
+from hsonet_mm.pages import COLOURS, STYLE, data_url
 
-__all__ = ['Curve', 'Example', 'Report', 'draw_errors', 'draw_probs', 'write_page']
+__all__ = ['Curve', 'Example', 'Report', 'draw_probs', 'write_page']
 
 Points = list[tuple[int, float]]
 
-COLOURS = {
-    'found': (255, 255, 255),
-    'false alarm': (230, 85, 60),
-    'missed': (70, 150, 255),
-    'unchanged, left alone': (0, 0, 0),
-}
-"""Colours (RGB) of true positives, false positives, false negatives and true negatives.
-
-Blue and orange are told apart by the colour-blind too."""
-
 VIEWS = {'t1': 'date 1', 't2': 'date 2', 'label': 'label', 'errors': 'prediction', 'probs': 'probability'}
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 0 1rem 3rem; max-width: 68rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid #8884; }
-th:first-child, td:first-child, td.text { text-align: left; }
-td.text { white-space: normal; min-width: 13rem; opacity: .75; }
-.bar { display: inline-block; height: .7em; margin-left: .5em; width: 5rem; background: #8883; }
-.bar i { display: block; height: 100%; background: #2a78d6; } .bar.bad i { background: #e6553c; }
-.views { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem; }
-figure { margin: 0; } figure img { width: 100%; display: block; } figcaption { font-size: .85rem; }
-.key { display: inline-block; width: .9em; height: .9em; margin: 0 .3em 0 1em; border: 1px solid #888;
-  vertical-align: -.1em; }
-svg { width: 100%; max-width: 40rem; height: auto; } svg text { font-size: 12px; fill: currentColor; }
-"""
 
 
 @dataclass(frozen=True)
@@ -100,21 +71,6 @@ class Report:
     curve: Curve
     examples: list[Example]
     images: int
-
-
-def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Colour every pixel by whether it is right, see COLOURS.
-
-    Args:
-        pred: Where the model sees a change.
-        label: Where there is one.
-
-    Shapes:
-        ``pred`` and ``label``: (H, W). Returns (H, W, 3), BGR.
-    """
-    found, alarm, missed, rest = np.array(list(COLOURS.values()), np.uint8)[:, ::-1]
-    pred, label = pred[..., None], label[..., None]
-    return np.where(label, np.where(pred, found, missed), np.where(pred, alarm, rest))
 
 
 def draw_probs(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -248,12 +204,8 @@ def _examples(report: Report) -> str:
 
 
 def _figure(image: NDArray[np.uint8], alt: str, caption: str, photo: bool) -> str:
-    kind = 'jpeg' if photo else 'png'
-    done, data = cv2.imencode('.jpg' if photo else '.png', image)
-    assert done
-    text = base64.b64encode(data.tobytes()).decode()
     return (
-        f'<figure><img src="data:image/{kind};base64,{text}" alt="{html.escape(alt)}">'
+        f'<figure><img src="{data_url(image, ".jpg" if photo else ".png")}" alt="{html.escape(alt)}">'
         f'<figcaption>{caption}</figcaption></figure>'
     )
 

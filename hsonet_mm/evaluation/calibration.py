@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import BINS, Sweep, sweep
-from hsonet_mm.inference.calibration import LOGIT_LIMIT
+from hsonet_mm.logits import LOGIT_LIMIT, logits_of
 
 __all__ = ['LogitCounts', 'Reliability', 'fit_temperature', 'reliability']
 
@@ -54,10 +54,8 @@ class LogitCounts:
             ``probs`` and ``target``: equal, any.
         """
         valid = target != ignore_index
-        p = probs[valid].astype(np.float64)
-        with np.errstate(divide='ignore'):
-            logits = np.log(p) - np.log1p(-p)
-        scaled = (logits.clip(-LOGIT_LIMIT, LOGIT_LIMIT) + LOGIT_LIMIT) * (_FINE_BINS / (2 * LOGIT_LIMIT))
+        logits = logits_of(probs[valid].astype(np.float64))
+        scaled = (logits + LOGIT_LIMIT) * (_FINE_BINS / (2 * LOGIT_LIMIT))
         bins = scaled.astype(np.int64).clip(0, _FINE_BINS - 1)
         changed = target[valid] == 1
         self.counts += np.stack([np.bincount(bins[changed == one], minlength=_FINE_BINS) for one in (0, 1)])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.calibration import LOGIT_LIMIT
+from hsonet_mm.logits import LOGIT_LIMIT
 
 __all__ = ['PairToProbs', 'trace']
 

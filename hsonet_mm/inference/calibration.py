@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
+from hsonet_mm.logits import logits_of
 
 __all__ = [
-    'LOGIT_LIMIT',
     'Calibration',
     'apply_temperature',
     'check_threshold',
@@ -29,8 +29,6 @@ __all__ = [
 ]
 
 FORMAT = 'hsonet_mm calibration 1'
-LOGIT_LIMIT = 11.5
-"""Logits are cut to this size before they are divided: beyond, probabilities in single precision know nothing."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,7 @@ def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray
     """
     if temperature == 1:
         return probs
-    with np.errstate(divide='ignore'):
-        logits = np.log(probs) - np.log1p(-probs)
-    logits = logits.clip(-LOGIT_LIMIT, LOGIT_LIMIT)
-    return (1 / (1 + np.exp(-logits / np.float32(temperature)))).astype(np.float32)
+    return (1 / (1 + np.exp(-logits_of(probs) / np.float32(temperature)))).astype(np.float32)
 
 
 def check_threshold(threshold: float | None) -> None:

@@ -1,6 +1,5 @@
 """The pictures of the report: each method's worst test images, and those that the methods disputed most."""
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 
-from hsonet_mm.demo.page import draw_errors
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.images import Reading, first_three, read_pixels
@@ -22,6 +20,7 @@ from hsonet_mm.leaderboard.job import config_trained
 from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
+from hsonet_mm.pages import data_url, draw_errors
 
 __all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
 
@@ -280,6 +279,4 @@ def _url(image: NDArray[np.uint8], suffix: str) -> str:
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == '.jpg' else [])
-    assert done
-    return f'data:image/{"jpeg" if suffix == ".jpg" else "png"};base64,{base64.b64encode(data.tobytes()).decode()}'
+    return data_url(image, suffix, QUALITY)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.demo.page import COLOURS, STYLE
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import object_table, wording
@@ -19,6 +18,7 @@ from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.leaderboard.summary import Standing, summarise
+from hsonet_mm.pages import COLOURS, STYLE
 
 __all__ = ['write_report']
 

@@ -26,9 +26,8 @@ from mmengine.runner import Runner
 
 from hsonet_mm import __version__
 from hsonet_mm.checkpoints import load_weights
-from hsonet_mm.cli import explain
-from hsonet_mm.commands.train import train
 from hsonet_mm.config import set_up_loaders
+from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
 from hsonet_mm.leaderboard import cost, records
@@ -36,6 +35,7 @@ from hsonet_mm.leaderboard.job import Job, alone, take_over
 from hsonet_mm.leaderboard.resuming import ResumptionHook
 from hsonet_mm.leaderboard.scoring import Tables, score
 from hsonet_mm.machine import device_name
+from hsonet_mm.mistakes import explain
 from hsonet_mm.training_log import read_log
 
 __all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']

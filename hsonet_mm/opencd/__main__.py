@@ -7,9 +7,9 @@ import runpy
 import sys
 from pathlib import Path
 
-import hsonet_mm.components  # noqa: F401 (cures the environment)
 from hsonet_mm.opencd import compat
 from hsonet_mm.opencd.tools import cure_tools
+from hsonet_mm.registry import MODELS
 
 __all__ = ['main']
 
@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> None:
     if not arguments or not Path(arguments[0]).is_file():
         named = f'there is no file {arguments[0]}' if arguments else 'name a tool of Open-CD'
         sys.exit(f'python -m hsonet_mm.opencd TOOL.py ARGUMENTS: {named}')
+    MODELS.import_from_location()  # which cures the environment
     if compat.OPENCD_AVAILABLE:
         cure_tools()
     sys.argv = arguments

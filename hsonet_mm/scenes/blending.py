@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.scenes.job import MASK_NODATA, SceneJob, encode
+from hsonet_mm.geo.change_map import MASK_NODATA, encode
+from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.windows import Blender
 
 __all__ = ['CellWriter']

@@ -16,22 +16,9 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.windows import WindowGrid
 
-__all__ = ['MASK_NODATA', 'PROBS_NODATA', 'PROBS_SCALE', 'SceneJob', 'encode']
-
-PROBS_SCALE = 250
-"""In 8 bits a probability of 1 is 250."""
-
-PROBS_NODATA = 255
-MASK_NODATA = 255
+__all__ = ['SceneJob']
 
 CHECKPOINT_SECONDS = 2.0
-
-
-def encode(probs: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str) -> NDArray[np.generic]:
-    """Probabilities as they are stored, in 8 bits or as they are, with nodata."""
-    if dtype == 'float32':
-        return np.where(valid, probs, np.float32(np.nan))
-    return np.where(valid, np.rint(probs * PROBS_SCALE), PROBS_NODATA).astype(np.uint8)
 
 
 class SceneJob:

@@ -127,7 +127,7 @@ def _jobs_folder(folder: Path) -> Iterator[Path]:
 
 def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Iterator[Outcome]:
     """Detect the changes of scenes one after the other in this process."""
-    from hsonet_mm.cli import explain
+    from hsonet_mm.mistakes import explain
 
     detector = model.load()
     for scene in scenes:

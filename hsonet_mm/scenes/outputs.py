@@ -8,9 +8,10 @@ import rasterio
 import rasterio.shutil
 from rasterio.transform import Affine
 
+from hsonet_mm.geo.change_map import MASK_NODATA, PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.headers import RasterInfo
 from hsonet_mm.images.gdal import GDAL_ERRORS
-from hsonet_mm.scenes.job import MASK_NODATA, PROBS_NODATA, PROBS_SCALE, SceneJob
+from hsonet_mm.scenes.job import SceneJob
 
 __all__ = ['write_geotiff']
 

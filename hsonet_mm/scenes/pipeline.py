@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.inference.tta import Detector, augmented_probs
+from hsonet_mm.progress import Progress
 from hsonet_mm.scenes.blending import CellWriter
-from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.windows import WindowGrid, pad
 
 __all__ = ['Tile', 'detect_tiles', 'read_tile']

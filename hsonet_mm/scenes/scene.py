@@ -1,45 +1,33 @@
 """From two rasters to a change map: the whole way of one scene."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.change_map import PROBS_SCALE
+from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.tta import Detector
+from hsonet_mm.progress import Progress
 from hsonet_mm.scenes.blending import CellWriter
-from hsonet_mm.scenes.job import PROBS_SCALE, SceneJob
+from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.polygons import Polygoniser
-from hsonet_mm.scenes.progress import Progress
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 from hsonet_mm.windows import WindowGrid
 
-__all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'limited_cache', 'result_files']
-
-CACHE_MIB = 128
-"""Decoded blocks that GDAL keeps, for all rasters together."""
-
-SERVERS = {
-    'GDAL_HTTP_CONNECTTIMEOUT': 20,
-    'GDAL_HTTP_LOW_SPEED_LIMIT': 1,
-    'GDAL_HTTP_LOW_SPEED_TIME': 60,
-    'GDAL_HTTP_MAX_RETRY': 3,
-    'GDAL_HTTP_RETRY_DELAY': 1,
-}
-"""How GDAL deals with servers: seconds to wait, bytes a second, attempts."""
+__all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
 
 
 @dataclass(frozen=True)
@@ -55,15 +43,6 @@ class SceneResult:
     files: dict[str, Path]
     summary: dict[str, Any]
     fresh: bool
-
-
-def limited_cache() -> rasterio.Env:
-    """Keep GDAL from taking a share of the machine's memory for decoded blocks, and from waiting for servers for ever.
-
-    What the environment says about it counts.
-    """
-    wanted = {'GDAL_CACHEMAX': CACHE_MIB * 2**20, **SERVERS}
-    return rasterio.Env(**{name: value for name, value in wanted.items() if name not in os.environ})
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:

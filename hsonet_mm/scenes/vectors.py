@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
+from hsonet_mm.geo.change_map import LAYER
 from hsonet_mm.scenes.polygons import Polygon
 
 __all__ = ['FORMATS', 'write_polygons']
@@ -20,8 +21,6 @@ __all__ = ['FORMATS', 'write_polygons']
 FORMATS = ('gpkg', 'geojson')
 
 CHUNK = 2000
-
-LAYER = 'changes'
 
 EPOCH = '1970-01-01T00:00:00.000Z'
 """The time of change in a GeoPackage, so that equal results are equal files."""

@@ -13,8 +13,8 @@ from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.change_map import LAYER
 from hsonet_mm.geo.headers import coordinates
-from hsonet_mm.scenes.vectors import LAYER
 
 __all__ = ['write_outlines']
 

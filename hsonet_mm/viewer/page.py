@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.areas import PixelAreas
+from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
+from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import raster_path
-from hsonet_mm.scenes.job import PROBS_NODATA, PROBS_SCALE
-from hsonet_mm.scenes.progress import Progress
-from hsonet_mm.scenes.scene import limited_cache
+from hsonet_mm.progress import Progress
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
 from hsonet_mm.viewer.outlines import write_outlines

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.scenes.job import PROBS_NODATA
+from hsonet_mm.geo.change_map import PROBS_NODATA
 from hsonet_mm.viewer.source import NODATA
 
 __all__ = ['TILE', 'Level', 'Pyramid', 'halve']

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.change_map import PROBS_NODATA, encode
 from hsonet_mm.geo.headers import RasterInfo, open_raster, read_info
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading, first_three
 from hsonet_mm.images.gdal import GDAL_ERRORS, reason
-from hsonet_mm.scenes.job import PROBS_NODATA, encode
 
 __all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
 

@@ -1,22 +1,18 @@
-"""Pre-trained weights: from an installed package, and what to say when they cannot be had."""
+"""Pre-trained weights from an installed package."""
 
 import importlib.util
 import pickle
-import traceback
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import torch
-from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['check_fit', 'explain_load_error', 'load_from_package']
+__all__ = ['check_fit', 'load_from_package']
 
 _SCHEME = 'package://'
 
@@ -71,59 +67,3 @@ def check_fit(weights: Mapping[str, Tensor], module: nn.Module, name: str) -> No
             f'The pre-trained weights do not fit {name}: '
             'choose the same variant in model.backbone.variant and model.backbone.init_cfg.checkpoint'
         )
-
-
-def explain_load_error(error: BaseException) -> UserError | None:
-    """Tell in one sentence why MMEngine could not load a checkpoint.
-
-    MMEngine loads ``http(s)://``, ``open-mmlab://``, ``torchvision://`` and local files in one function and
-    lets the network's, the file system's and PyTorch's errors through. That function is looked for in the
-    trace of the error, for it knows the name that the user wrote; nothing has to be patched, and other errors
-    stay as they are.
-
-    Args:
-        error: any exception, as caught.
-
-    Returns:
-        The user's mistake to report in its place, or None if no checkpoint was being loaded.
-    """
-    filename, pretrained = '', False
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code is PretrainedInit.__call__.__code__:
-            pretrained = True
-        elif frame.f_code is CheckpointLoader.load_checkpoint.__func__.__code__:
-            filename = frame.f_locals['filename']
-    if not filename:
-        return None
-    problem = _problem(error, is_local='://' not in filename)
-    if problem is None:
-        return None
-    if pretrained:
-        return UserError(
-            f'The pre-trained weights {filename} {problem}: get the file elsewhere and pass '
-            '--cfg-options model.backbone.init_cfg.checkpoint=FILE, '
-            'or train from scratch with model.backbone.init_cfg=None'
-        )
-    return UserError(f'The checkpoint {filename} {problem}: pass the path of another file')
-
-
-def _problem(error: BaseException, is_local: bool) -> str | None:
-    """The predicate of the sentence, or None for an error that is not the user's."""
-    match error:
-        case UserError():
-            return None
-        case FileNotFoundError() if is_local:
-            return 'cannot be found'
-        case OSError() if is_local:
-            return f'cannot be read ({error})'
-        case HTTPError():
-            return f'cannot be downloaded ({error})'
-        case OSError() | HTTPException():
-            return f'cannot be downloaded (no network? {getattr(error, "reason", error)})'
-        case ImportError():
-            return f'cannot be loaded without a missing package ({error})'
-        case KeyError():
-            return "cannot be found in MMEngine's list of weights"
-        case pickle.UnpicklingError() | EOFError() | RuntimeError():
-            return 'cannot be loaded (damaged, or more than tensors in it)'
-    return None

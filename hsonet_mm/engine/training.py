@@ -1,0 +1,102 @@
+"""A training from a config, from its start to its end."""
+
+from collections.abc import Sequence
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import OPTIMIZERS
+from mmengine.runner import Runner
+
+from hsonet_mm.checkpoints import Checkpoint, load_weights
+from hsonet_mm.config import set_up_loaders
+from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
+from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
+from hsonet_mm.engine.trackers import check_trackers
+from hsonet_mm.errors import UserError
+
+__all__ = ['chosen_by', 'train']
+
+
+def train(cfg: Config) -> Runner:
+    """Train a config.
+
+    Raises:
+        UserError: if the head's classes are not those of the data set, the checkpoint to go on from cannot be used or
+            is not one of this model, a package is missing, or the best checkpoint is to be chosen by a figure that
+            validation does not report.
+    """
+    set_up_loaders(cfg)
+    check_trackers(cfg)
+    resumed, start = _set_start(cfg)
+    runner = Runner.from_cfg(cfg)
+    _check_optimizer(cfg)
+    _check_classes(runner)
+    if resumed is not None:
+        load_weights(getattr(runner.model, 'module', runner.model), resumed)
+    if start is not None:
+        runner.register_hook(start)
+    try:
+        runner.train()
+    except KeyError as error:
+        if error.args[0] not in chosen_by(runner):
+            raise
+        figures = [name[4:] for name in runner.message_hub.log_scalars if name.startswith('val/')]
+        raise UserError(
+            f'the config {cfg.filename} keeps the checkpoint with the best {error.args[0]!r}, which validation does '
+            f'not report: set default_hooks.checkpoint.save_best to one of '
+            f'{", ".join(name for name in figures if not name.endswith("time"))}'
+        ) from error
+    return runner
+
+
+def chosen_by(runner: Runner) -> Sequence[str]:
+    """The figures by which the best checkpoint is chosen, mostly one."""
+    hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best)
+    return next(
+        (hook.figures if isinstance(hook, ChangeCheckpointHook) else hook.key_indicators for hook in hooks),
+        (),
+    )
+
+
+def _check_optimizer(cfg: Config) -> None:
+    """Say what MMEngine says of any other unknown type; of an optimiser it says that None is not callable."""
+    name = cfg.optim_wrapper.get('optimizer', {}).get('type')
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        raise KeyError(f'{name} is not in the optimizer registry')
+
+
+def _check_classes(runner: Runner) -> None:
+    """Compare the heads' classes with the data set's before anything is trained."""
+    classes = runner.train_dataloader.dataset.metainfo.get('classes')
+    head = getattr(getattr(runner.model, 'module', runner.model), 'decode_head', None)
+    num_classes = getattr(head, 'num_classes', None)
+    if classes and num_classes is not None and num_classes != len(classes):
+        raise UserError(
+            f'model.decode_head.num_classes is {num_classes}, but the data set has {len(classes)} classes '
+            f'({", ".join(classes)}): set num_classes={len(classes)}'
+        )
+
+
+def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
+    """Decide what a training starts from; the config then says so to MMEngine.
+
+    A training that was interrupted is past its start: ``--init-from`` and ``load_from`` do not count for it.
+
+    Returns:
+        The checkpoint to go on from, and the hook that loads other weights.
+    """
+    init_from = cfg.pop('init_from', None)
+    if cfg.get('resume') and (checkpoint := checkpoint_to_resume(cfg)):
+        cfg.load_from = str(checkpoint.path)
+        if cfg.setdefault('randomness', {}).get('seed') is None:  # else it would be another at each start
+            cfg.randomness['seed'] = checkpoint.meta.get('seed')
+        return checkpoint, None
+    cfg.resume = False
+    if init_from is not None:
+        cfg.load_from = None
+        return None, StartHook(init_from, partly=True)
+    path = cfg.get('load_from')
+    if path is None or '://' in path:  # MMEngine downloads it
+        return None, None
+    cfg.load_from = None
+    return None, StartHook(path, partly=False)

@@ -1,0 +1,198 @@
+"""The whole way of an export: trace, translate, compare with PyTorch, quantise, write."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.datasets.validation import ValidationPairs
+from hsonet_mm.errors import UserError
+from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program, with_metadata
+from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.export.opset import NEWEST, OLDEST
+from hsonet_mm.export.quantize import cut, quantize, score
+from hsonet_mm.files import write_bytes
+from hsonet_mm.images import Reading
+from hsonet_mm.inference.calibration import check_threshold
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.metadata import Metadata
+from hsonet_mm.inference.onnx_model import OnnxModel
+
+__all__ = ['SIZES', 'TOLERANCE', 'export']
+
+SIZES = ((1, 64, 64), (3, 70, 100), (2, 33, 250))
+"""Batches, heights and widths at which an exported model is compared with PyTorch."""
+TOLERANCE = 1e-4
+"""Largest difference of a probability that is accepted."""
+MOST_LOST = 0.003
+"""Largest loss of F1 by quantisation that is accepted."""
+CALIBRATION_PAIRS = 24
+"""About as many pairs, evenly spread over the validation split, calibrate. [choice]"""
+SUFFIXES = ('.onnx', '.pt2')
+"""Of ONNX, and of a program of ``torch.export``."""
+
+Images = NDArray[np.uint8]
+Probs = Callable[[Images, Images], NDArray[np.float32]]
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path,
+    target: Path,
+    *,
+    tile_size: int | None = None,
+    opset: int | None = None,
+    threshold: float | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    int8: bool = False,
+    calibration_data: str | None = None,
+    reading: Reading | None = None,
+) -> tuple[Metadata, float]:
+    """Write a trained model with all that belongs to it, once it agrees with PyTorch.
+
+    Args:
+        config: Config that the model was trained with. Its test mode does not count: the exported model sees the
+            tiles it is given as a whole.
+        checkpoint: Its checkpoint; temperature and threshold of a calibration beside it go into the file.
+        target: File to write, in one step; one that is there is replaced. Its suffix, ``.onnx`` or ``.pt2``, decides
+            the format.
+        tile_size: Height and width that the model is to take; any by default.
+        opset: Version of ONNX's operators; the newest by default.
+        threshold: Threshold to name in the file.
+        cfg_options: Values that replace those of the config.
+        int8: Whether to quantise the model to 8 bits.
+        calibration_data: Folder of the data set whose validation split calibrates it; by default the config's.
+        reading: How the exported model is to read files; what it does not declare is as in training.
+
+    Returns:
+        What the file says about itself, and the largest difference of a probability from PyTorch.
+
+    Raises:
+        UserError: for wrong arguments, a model that cannot be traced, comes out differently or loses more than
+            :data:`MOST_LOST` of F1 by quantisation, or a target that cannot be written. The target is then as it was.
+    """
+    if target.suffix not in SUFFIXES:
+        raise UserError(f'{target} does not end in {" or ".join(SUFFIXES)}: give the file a name that does')
+    as_onnx = target.suffix == '.onnx'
+    if int8 and not as_onnx:
+        raise UserError(f'--int8 is for ONNX: give {target} a name that ends in .onnx')
+    check_threshold(threshold)
+    if tile_size is not None and tile_size < 1:
+        raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
+    if opset is not None and not as_onnx:
+        raise UserError(f'--opset {opset} is for .onnx files: leave it out, or give {target} that suffix')
+    if opset is not None and not OLDEST <= opset <= NEWEST:
+        raise UserError(
+            f'--opset {opset} cannot be written: give {OLDEST} to {NEWEST}, which newer runtimes know as well'
+        )
+    detector = ChangeDetector.from_checkpoint(
+        config,
+        checkpoint,
+        threshold=threshold,
+        cfg_options=cfg_options,
+        window='whole',
+        precision='fp32',
+        reading=reading,
+    )
+    model: Any = detector.model
+    pairs = ValidationPairs(model.config, calibration_data) if int8 else None  # before the work
+    metadata = Metadata(
+        name=detector.name,
+        threshold=detector.threshold,
+        threshold_source='given on export' if threshold is not None else detector.threshold_source,
+        temperature=detector.temperature,
+        tile_size=tile_size,
+        crop_size=model.crop_size,
+        versions={name: text for name, text in detector.versions.items() if name != 'precision'},
+        reading=detector.reading.to_dict(),
+    )
+    module = PairToProbs(model.network, detector.temperature).eval()
+    try:
+        program = trace(module, tile_size)
+        content = to_onnx(program, metadata, opset or NEWEST) if as_onnx else to_program(program, metadata)
+    except UserError:
+        raise
+    except Exception as error:  # the tracer and the translator raise many things, over many lines
+        raise UserError(
+            f'the model of {config} cannot be exported ({_reason(error)}): '
+            'try --tile or another --opset, or change the part of it that is named'
+        ) from error
+    try:
+        exported: Probs = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
+        ours = partial(detector.probs, channel_order='bgr')
+        difference = largest_difference(ours, exported, tile_size, detector.reading.channels)
+    except UserError:
+        raise
+    except Exception as error:  # each runtime has its own
+        raise UserError(
+            f'the exported model of {config} does not run ({_reason(error)}), so {target} is not written: '
+            'try --tile or another --opset'
+        ) from error
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f'the exported model differs from PyTorch by {difference:.1e} (at most {TOLERANCE:.0e} is accepted), '
+            f'so {target} is not written: please report the config {config}'
+        )
+    if pairs is not None:
+        content, metadata = _in_int8(content, metadata, pairs, target)
+    write_bytes(target, content)
+    return metadata, difference
+
+
+def _in_int8(
+    content: bytes, metadata: Metadata, pairs: ValidationPairs, target: Path
+) -> tuple[bytes, Metadata]:
+    """The model in 8 bits and what it says about itself.
+
+    Raises:
+        UserError: if it loses more than :data:`MOST_LOST` of F1, or no pixel of the pairs is changed.
+    """
+    chosen = range(0, len(pairs), max(1, len(pairs) // CALIBRATION_PAIRS))
+    quantised = quantize(content, cut((pairs[index] for index in chosen), metadata.tile_size))
+    f1_float, f1 = (
+        score(OnnxModel(target, content=one).probs, cut(pairs, metadata.tile_size), metadata.threshold).f1
+        for one in (content, quantised)
+    )
+    if not f1_float:
+        raise UserError(
+            'no changed pixel of the validation pairs is found, so that nothing tells what --int8 costs: '
+            'give other pairs with --calibration-data, or a trained checkpoint'
+        )
+    if f1_float - f1 > MOST_LOST:
+        raise UserError(
+            f'in 8 bits changed F1 on {len(pairs)} validation pairs falls from {f1_float:.4f} to {f1:.4f} '
+            f'(by {MOST_LOST} at most is accepted), so {target} is not written: export without --int8'
+        )
+    metadata = replace(metadata, int8={'pairs': len(pairs), 'f1_float': f1_float, 'f1': f1})
+    return with_metadata(quantised, metadata), metadata
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom of it, without addresses of objects in memory."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r'<(\S+) object at 0x[0-9a-f]+>', r'\1', first)[:300]
+
+
+def largest_difference(expected: Probs, exported: Probs, tile_size: int | None, bands: int = 3) -> float:
+    """Compare two models at three sizes (of a fixed one: three batches)."""
+    differences = []
+    for seed, (batch, height, width) in enumerate(SIZES):
+        shape = (batch, height, width) if tile_size is None else (batch, tile_size, tile_size)
+        t1, t2 = _images(2 * seed, *shape, bands), _images(2 * seed + 1, *shape, bands)
+        differences.append(float(abs(expected(t1, t2) - exported(t1, t2)).max()))
+    return float(np.max(differences))  # NaN stays NaN
+
+
+def _images(seed: int, batch: int, height: int, width: int, bands: int) -> Images:
+    """Blocks of colour with noise over them, (N, H, W, bands)."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 200, (batch, height // 8 + 1, width // 8 + 1, bands), dtype=np.uint8)
+    coarse = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+    return coarse + rng.integers(0, 56, coarse.shape, dtype=np.uint8)

@@ -1,0 +1,113 @@
+"""From an error to the one sentence that a user reads: what is wrong, where, and the cure."""
+
+import argparse
+import gc
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from traceback import walk_tb
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.memory_errors import out_of_memory
+
+__all__ = ['OPENCV', 'explain', 'guard']
+
+OPENCV = 'opencv-python-headless'
+"""What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
+NO_MEMORY = (
+    'there is not enough memory for this: take less at a time (train: a smaller train_dataloader.batch_size or crop; '
+    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; scene: a smaller --tile or --batch), or a '
+    'machine with more of it'
+)
+
+WITHOUT_SHARED_MEMORY = (
+    'the processes that load images are out of shared memory (/dev/shm, 64 MB by default in a container): give '
+    'it more (docker run --shm-size=2g, or --ipc=host), or do without these processes (--cfg-options '
+    'train_dataloader.num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0)'
+)
+WORKER_DIED = (
+    'a process that loads images was killed, mostly because the machine ran out of memory: use fewer '
+    '(--cfg-options train_dataloader.num_workers=1), or smaller batches'
+)
+"""Where the processes of a data loader ended."""
+
+
+def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
+    try:
+        code = run(args)
+        _leave_process_group()
+        return code
+    except KeyboardInterrupt:
+        print('Interrupted', file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentence = explain(error, getattr(args, 'config', None))
+        if sentence is None:
+            raise
+        print(f'error: {sentence}', file=sys.stderr)
+        return 2
+
+
+def _leave_process_group() -> None:
+    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them.
+
+    The threads end with the last reference to the group. The model holds one, and is itself held by the cycles of
+    MMEngine's runner, which is why these are collected.
+    """
+    if sys.modules.get('torch') is None:  # nor is it needed to run an exported model
+        return
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        gc.collect()
+        distributed.destroy_process_group()
+
+
+def explain(error: BaseException, config: Path | None = None) -> str | None:
+    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace.
+
+    Args:
+        error: what ended the command.
+        config: file of the config that it ran, if any.
+    """
+    if isinstance(error, UserError):
+        # From a worker of a data loader it arrives with the worker's stack trace in its text.
+        return str(error).rsplit('UserError: ', 1)[-1].strip()
+    if isinstance(error, ImportError) and (cure := re.search(r'pip install [\w\-]+', str(error))):
+        return f'{config or "this"} asks for a package that is not installed: {cure[0]}'
+    if died := re.search(r'DataLoader worker .* killed by signal: (\w+)', str(error)):
+        return WORKER_DIED if died[1] == 'Killed' else WITHOUT_SHARED_MEMORY
+    if 'Expected more than 1 value per channel when training' in str(error):
+        return (
+            f'the batch norms of {config or "this model"} cannot train on batches of one image: '
+            'set train_dataloader.batch_size=2 or more (with --cfg-options)'
+        )
+    if out_of_memory(error):
+        return NO_MEMORY
+    if sys.modules.get('torch') is None:
+        return None
+    from hsonet_mm.mmengine_errors import built_wrongly, explain_load_error
+
+    name = f'the config {config}' if config else 'the config'
+    unknown = re.search(r'([\w.\-]+) is not in the ([\w.\-]+::)?[\w \-]+ registry', str(error))
+    if isinstance(error, KeyError) and unknown:
+        return (
+            f"{name} names the type '{unknown[1]}', which is not registered: "
+            'correct the name or add its package to custom_imports'
+        )
+    if weights := explain_load_error(error):
+        return str(weights)
+    if built_wrongly(error):
+        return f'{name} cannot be built ({_reason(error)}): correct it'
+    return explain(error.__cause__, config) if error.__cause__ is not None else None
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says in its first line, or where it arose if it says nothing."""
+    if text := str(error.args[0] if error.args else '').strip():
+        return text.splitlines()[0][:200]
+    *_, (frame, _line) = walk_tb(error.__traceback__)
+    owner = frame.f_locals.get('self')
+    return type(error).__name__ + (f' in {type(owner).__name__}' if owner is not None else '')

@@ -1,0 +1,52 @@
+"""What the pages share: their style, the colours of right and wrong, pictures as part of the page."""
+
+import base64
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['COLOURS', 'STYLE', 'data_url', 'draw_errors']
+
+COLOURS = {
+    'found': (255, 255, 255),
+    'false alarm': (230, 85, 60),
+    'missed': (70, 150, 255),
+    'unchanged, left alone': (0, 0, 0),
+}
+"""Colours (RGB) of true positives, false positives, false negatives and true negatives.
+
+Blue and orange are told apart by the colour-blind too."""
+
+STYLE = Path(__file__).with_name('style.css').read_text(encoding='utf-8')
+"""Style sheet of the demo and of leaderboards."""
+
+
+def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Colour every pixel by whether it is right, see COLOURS.
+
+    Args:
+        pred: Where the model sees a change.
+        label: Where there is one.
+
+    Shapes:
+        ``pred`` and ``label``: (H, W). Returns (H, W, 3), BGR.
+    """
+    found, alarm, missed, rest = np.array(list(COLOURS.values()), np.uint8)[:, ::-1]
+    pred, label = pred[..., None], label[..., None]
+    return np.where(label, np.where(pred, found, missed), np.where(pred, alarm, rest))
+
+
+def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
+    """A picture as text that stands in the place of an address.
+
+    Args:
+        image: (H, W) or (H, W, 3), BGR.
+        suffix: ``.jpg`` or ``.png``.
+        quality: Of a JPEG, in [0, 100].
+    """
+    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == '.jpg' else [])
+    assert done
+    kind = 'jpeg' if suffix == '.jpg' else 'png'
+    return f'data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}'
