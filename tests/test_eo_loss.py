@@ -16,7 +16,7 @@ from mmseg.models import FCNHead
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights, training_progress
-from hsonet_mm.models.losses.eo_loss import running_training
+from hsonet_mm.models.losses.running_training import running_training
 from hsonet_mm.registry import MODELS
 
 FORMS = ('all', 'background', 'top_share')
@@ -45,7 +45,7 @@ def gradient(loss, pred):
     return torch.autograd.grad(loss, pred)[0]
 
 
-def oracle(pred, target, zeta, form='all', gamma=2.0, gain=1.0, top=0.2, weight=None):
+def oracle(pred, target, zeta, form='all', gamma=2.0, top=0.2, weight=None):
     """Value, weights, Z and dL/dlogits in NumPy, pixel by pixel in float64."""
     logits = np.moveaxis(pred.detach().double().numpy(), 1, -1)
     one_channel = logits.shape[-1] == 1
@@ -67,8 +67,7 @@ def oracle(pred, target, zeta, form='all', gamma=2.0, gain=1.0, top=0.2, weight=
     if form == 'background':
         background = y == 0
         normaliser = losses[background].sum() / (hard * losses)[background].sum()
-        w = np.where(background, zeta + (1 - zeta) * normaliser * hard, 1 + (gain - 1) * zeta)
-        w = w * losses.sum() / (w * losses).sum()
+        w = np.where(background, zeta + (1 - zeta) * normaliser * hard, 1)
     else:
         normaliser = losses.sum() / (hard * losses).sum()
         w = zeta + (1 - zeta) * normaliser * hard
@@ -94,8 +93,8 @@ class TestOracle:
     @pytest.mark.parametrize('zeta', [0.0, 0.3, 1.0])
     def test_value_weights_and_gradient(self, channels, form, zeta):
         pred, target = make_batch(channels)
-        loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0, foreground_gain=3.0))
-        value, weights, normaliser, grad = oracle(pred, target, zeta, form, gain=3.0)
+        loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0))
+        value, weights, normaliser, grad = oracle(pred, target, zeta, form)
         close(loss, value)
         close(terms.weights, weights)
         close(terms.normaliser, normaliser)
@@ -119,7 +118,7 @@ class TestOracle:
         )
         close(plain_loss, weighted)
 
-    def test_default_weighting_is_form_a_with_gamma_2(self):
+    def test_default_weighting_is_form_all_with_gamma_2(self):
         pred, target = make_batch()
         expected = eo_loss(pred, target, 0.2, EOWeighting('all', 2.0))[1].weights
         assert torch.equal(eo_loss(pred, target, 0.2)[1].weights, expected)
@@ -133,7 +132,7 @@ class TestIdentities:
         pred, target = make_batch(channels)
         for zeta in (0.0, 0.1, 0.5, 1.0):
             close(
-                eo_loss(pred, target, zeta, EOWeighting(form, gamma, foreground_gain=2.0))[0],
+                eo_loss(pred, target, zeta, EOWeighting(form, gamma))[0],
                 plain(pred, target),
             )
 
@@ -187,9 +186,7 @@ class TestIdentities:
         ignored = (target == 255).unsqueeze(1)
         assert ignored.any()
         spoilt = pred.detach().masked_fill(ignored, garbage).requires_grad_()
-        clean, dirty = (
-            eo_loss(x, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=2.0)) for x in (pred, spoilt)
-        )
+        clean, dirty = (eo_loss(x, target, 0.3, EOWeighting(form, gamma=2.0)) for x in (pred, spoilt))
         assert torch.equal(clean[0], dirty[0])
         for one, other in zip(clean[1], dirty[1], strict=True):
             assert torch.equal(one, other)
@@ -270,7 +267,7 @@ class TestNumerics:
         pred[:, -1 if channels == 1 else 1] = sign.view(1, 2, 2) * (2 * target - 1) * margin
         pred.requires_grad_()
         for zeta in (0.0, 0.5):
-            loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0, foreground_gain=2.0))
+            loss, terms = eo_loss(pred, target, zeta, EOWeighting(form, gamma=2.0))
             grad = gradient(loss, pred)
             assert all(torch.isfinite(x).all() for x in (loss, grad, terms.weights, terms.normaliser))
             close(loss, plain(pred.double(), target), 1e-5)
@@ -291,7 +288,7 @@ class TestNumerics:
     def test_one_class_only(self, form, label):
         pred, target = make_batch()
         target = torch.full_like(target, label)
-        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=2.0))
+        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0))
         close(loss, plain(pred, target))
         share = terms.gradient_shares()['grad_foreground']
         close(share, float(label))
@@ -322,7 +319,7 @@ class TestNumerics:
 
 
 class TestForms:
-    def test_b_does_not_see_the_hardness_of_the_foreground(self):
+    def test_background_does_not_see_the_hardness_of_the_foreground(self):
         pred, target = make_batch(ignored=False)
         terms = eo_loss(pred, target, 0.0, EOWeighting('background'))[1]
         background = target == 0
@@ -330,50 +327,36 @@ class TestForms:
         close(terms.normaliser, (background * terms.losses).sum() / (hard * terms.losses).sum())
         close(terms.weights, torch.where(background, terms.normaliser * hard, 1))
 
-    @pytest.mark.parametrize('channels', HEADS)
-    def test_b_foreground_weighs_gain_times_c(self, channels):
-        pred, target = make_batch(channels)
-        _, terms = eo_loss(pred, target, 0.5, EOWeighting('background', gamma=2.0, foreground_gain=3.0))
-        foreground = terms.weights[terms.foreground]
-        background = (target == 0) * terms.losses
-        total, kept = terms.losses.sum(), 2 * (terms.losses.sum() - background.sum()) + background.sum()
-        close(foreground, (2 * total / kept).expand_as(foreground))
-
-    def test_b_without_gain_leaves_the_foreground_alone(self):
+    def test_background_leaves_the_foreground_alone(self):
         pred, target = make_batch()
         _, terms = eo_loss(pred, target, 0.0, EOWeighting('background'))
         close(terms.weights[target == 1], torch.ones(int((target == 1).sum())))
 
-    def test_b_without_foreground_is_a(self):
+    def test_background_without_foreground_is_form_all(self):
         pred, target = make_batch()
         target[target == 1] = 0
-        a, b = (
-            eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0, foreground_gain=4.0))[1]
-            for form in ('all', 'background')
-        )
+        a, b = (eo_loss(pred, target, 0.3, EOWeighting(form, gamma=2.0))[1] for form in ('all', 'background'))
         close(a.weights, b.weights)
         close(a.normaliser, b.normaliser)
 
-    def test_b_with_foreground_only_weighs_1(self):
+    def test_background_with_foreground_only_weighs_1(self):
         pred, target = make_batch(ignored=False)
-        _, terms = eo_loss(
-            pred, torch.ones_like(target), 0.6, EOWeighting('background', gamma=2.0, foreground_gain=4.0)
-        )
+        _, terms = eo_loss(pred, torch.ones_like(target), 0.6, EOWeighting('background', gamma=2.0))
         close(terms.weights, torch.ones(2, 6, 7))
 
-    def test_c_weighs_the_top_20_percent(self):
+    def test_top_share_weighs_the_top_20_percent(self):
         pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
         _, terms = eo_loss(pred, torch.zeros(1, 5, 10, dtype=torch.long), 0.0, EOWeighting('top_share'))
         assert (terms.weights > 0).flatten().tolist() == [False] * 40 + [True] * 10
 
-    def test_c_counts_valid_pixels_only(self):
+    def test_top_share_counts_valid_pixels_only(self):
         pred = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 5, 10)
         target = torch.zeros(1, 5, 10, dtype=torch.long)
         target[0, :4] = 255
         _, terms = eo_loss(pred, target, 0.0, EOWeighting('top_share'))
         assert int((terms.weights > 0).sum()) == 2
 
-    def test_c_has_at_least_one_hard_pixel(self):
+    def test_top_share_has_at_least_one_hard_pixel(self):
         pred, target = make_batch()
         _, terms = eo_loss(pred, target, 0.0, EOWeighting('top_share', top_share=1e-6))
         assert int((terms.weights > 0).sum()) == 1
@@ -529,7 +512,6 @@ class TestInputs:
             ({'window': 4}, 'invalid window 4: expected odd and positive'),
             ({'window': -1}, 'invalid window -1: expected odd and positive'),
             ({'trim': 0}, r'invalid trim 0: expected in \(0, 1\]'),
-            ({'foreground_gain': 0}, 'invalid foreground_gain 0: expected above 0'),
             ({'top_share': 0}, r'invalid top_share 0: expected in \(0, 1\]'),
             ({'top_share': 1.5}, r'invalid top_share 1.5: expected in \(0, 1\]'),
             ({'schedule': 'step'}, "invalid schedule 'step': expected one of linear, poly, cosine, constant"),
@@ -578,7 +560,7 @@ class _Ranks:
 def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, channels):
     pred, target = make_batch(channels)
     target[0, :3] = 255
-    weighting = EOWeighting(form, gamma=2.0, foreground_gain=2.0)
+    weighting = EOWeighting(form, gamma=2.0)
     expected, terms = eo_loss(pred, target, 0.3, weighting)
     ranks = _Ranks()
     for name, value in {
@@ -790,7 +772,6 @@ class TestModule:
         loss = EOLoss(
             'background',
             1.0,
-            foreground_gain=3.0,
             schedule='poly',
             end=0.5,
             loss_weight=2.0,

@@ -22,9 +22,9 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo import headers
 from hsonet_mm.geo.places import RemoteRaster, raster_path
 from hsonet_mm.images import Reading
-from hsonet_mm.scenes import headers
 from hsonet_mm.scenes.listing import read_list
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene

@@ -208,7 +208,7 @@ LOSSES = """
             case = torch.load(f'{sys.argv[1]}/{channels}.pt')
             rows = slice(dist.get_rank() * 2, dist.get_rank() * 2 + 2)
             logits = case['logits'][rows].requires_grad_()
-            weighting = EOWeighting(form, foreground_gain=2.0)
+            weighting = EOWeighting(form)
             loss, terms = eo_loss(logits, case['target'][rows], 0.3, weighting)
             loss.backward()
             out[form, channels] = (loss.detach(), logits.grad)
@@ -237,7 +237,7 @@ def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
     for (form, channels), (loss_0, grad_0) in ranks[0].items():
         loss_1, grad_1 = ranks[1][form, channels]
         logits = cases[channels]['logits'].clone().requires_grad_()
-        loss, _ = eo_loss(logits, cases[channels]['target'], 0.3, EOWeighting(form, foreground_gain=2.0))
+        loss, _ = eo_loss(logits, cases[channels]['target'], 0.3, EOWeighting(form))
         loss.backward()
         torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach(), msg=f'{form} {channels}')
         torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad, msg=f'{form} {channels}')

@@ -1,4 +1,4 @@
-"""Ablation of hsonet_levir.py: EO-loss of the background alone, without emphasis (gain 1).
+"""Ablation of hsonet_levir.py: EO-loss of the background alone.
 
 Hardness and normaliser are those of the background; the foreground keeps its plain weights.
 """

@@ -44,7 +44,7 @@ COUNTS = ('tp', 'fp', 'fn', 'tn')
 OBJECTS = ('objects', 'found', 'alarms')
 LOGGED = (
     *('loss', 'eo_zeta', 'eo_Z'),
-    *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'),
+    *('eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background', 'eo_grad_edges'),
 )
 """Columns of ``training`` that bear the names under which MMEngine logs them."""
 COLUMNS: dict[str, tuple[str, ...]] = {

@@ -4,13 +4,13 @@ from hsonet_mm.models.losses.dice_loss import BinaryDiceLoss, binary_dice_loss
 from hsonet_mm.models.losses.eo_loss import (
     ANNEALING,
     EOLoss,
-    EOTerms,
     EOWeighting,
     eo_loss,
     eo_weights,
-    training_progress,
 )
+from hsonet_mm.models.losses.eo_terms import EOTerms
 from hsonet_mm.models.losses.focal_loss import BinaryFocalLoss, binary_focal_loss
+from hsonet_mm.models.losses.running_training import training_progress
 
 __all__ = [
     'ANNEALING',

@@ -11,7 +11,7 @@ References:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -19,10 +19,18 @@ import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from hsonet_mm.models.losses.functional import fitting, ignored_pixels
+from hsonet_mm.models.losses.eo_terms import EOTerms
+from hsonet_mm.models.losses.functional import (
+    fitting,
+    ignored_pixels,
+    mean_of_class,
+    over_processes,
+    processes,
+)
+from hsonet_mm.models.losses.running_training import running_training, training_progress
 from hsonet_mm.registry import MODELS
 
-__all__ = ['ANNEALING', 'EOLoss', 'EOTerms', 'EOWeighting', 'eo_loss', 'eo_weights', 'training_progress']
+__all__ = ['ANNEALING', 'EOLoss', 'EOWeighting', 'eo_loss', 'eo_weights']
 
 ANNEALING: dict[str, Callable[[float], float]] = {
     'linear': lambda s: 1 - s,
@@ -33,12 +41,13 @@ ANNEALING: dict[str, Callable[[float], float]] = {
 """Annealing from 1 at s = 0 to 0 at s = 1 [code]; ``constant`` is plain cross entropy (ablation)."""
 
 Form = Literal['all', 'background', 'top_share']
-HARD = 0.5
-"""Error above which background counts as hard in the log: it would be called changed [choice]."""
-EDGE = 2
-"""Distance to the outline of a label, in pixels, within which the log counts the gradient as that of edges."""
 LOG_EVERY = 10
 """Iterations between two records of the log."""
+
+
+def _require(fits: bool, name: str, value: object, expected: str) -> None:
+    if not fits:
+        raise ValueError(f'invalid {name} {value!r}: expected {expected}')
 
 
 @dataclass(frozen=True)
@@ -47,14 +56,13 @@ class EOWeighting:
 
     Args:
         form: ``all`` weighs all pixels by their hardness [code]; ``background`` the background alone, under a
-            normaliser of its own, and all foreground alike; ``top_share`` has h = 1 on the largest losses and 0
-            elsewhere, after the paper's "distribution of the loss values".
+            normaliser of its own, and leaves the foreground as it is; ``top_share`` has h = 1 on the largest losses and
+            0 elsewhere, after the paper's "distribution of the loss values".
         gamma: focusing exponent of the hardness, >= 0; 0 gives plain weights. Unused by ``top_share``.
         window: side, in pixels and odd, of the window over which errors are averaged, each with those of its own class
             alone, before they become hardness: a missed object or a false alarm stays hard, a pixel of an outline does
             not. 1 averages nothing. Unused by ``top_share``.
         trim: error in (0, 1] above which a pixel counts as mislabelled and its hardness is 0; 1 trims nothing.
-        foreground_gain: ``background`` only, > 0: weight of the foreground at zeta = 1, annealed to 1.
         top_share: ``top_share`` only: share of the pixels with a loss above 0 that count as hard, in (0, 1]; each
             process of a distributed training takes its own.
 
@@ -66,7 +74,6 @@ class EOWeighting:
     gamma: float = 2.0
     window: int = 1
     trim: float = 1.0
-    foreground_gain: float = 1.0
     top_share: float = 0.2
 
     def __post_init__(self) -> None:
@@ -74,49 +81,19 @@ class EOWeighting:
         _require(self.gamma >= 0, 'gamma', self.gamma, '0 or more')
         _require(self.window > 0 and self.window % 2 == 1, 'window', self.window, 'odd and positive')
         _require(0 < self.trim <= 1, 'trim', self.trim, 'in (0, 1]')
-        _require(self.foreground_gain > 0, 'foreground_gain', self.foreground_gain, 'above 0')
         _require(0 < self.top_share <= 1, 'top_share', self.top_share, 'in (0, 1]')
 
-
-def _require(fits: bool, name: str, value: object, expected: str) -> None:
-    if not fits:
-        raise ValueError(f'invalid {name} {value!r}: expected {expected}')
-
-
-class EOTerms(NamedTuple):
-    """What an EO-loss consists of; every entry is detached.
-
-    Args:
-        weights: w of every pixel, times its pixel weight if there are such; shape of the label, 0 where ignored.
-        losses: l of every pixel, times its pixel weight if there are such; 0 where ignored.
-        errors: e of every pixel, 0 where ignored.
-        foreground: whether the label is a class other than 0.
-        normaliser: Z (form ``background``: that of the background), a 0-d tensor.
-    """
-
-    weights: Tensor
-    losses: Tensor
-    errors: Tensor
-    foreground: Tensor
-    normaliser: Tensor
-
-    def gradient_shares(self) -> dict[str, Tensor]:
-        """Shares of the L1 norm of dL/dz: foreground, hard and easy background add up to 1; edges are in all three.
-
-        Background is hard when its error exceeds 0.5. Edges are the pixels within 2 pixels of the outline of a label.
-        """
-        magnitude = self.weights * self.errors
-        total = magnitude.sum().clamp_min(torch.finfo(magnitude.dtype).tiny)
-        hard = ~self.foreground & (self.errors > HARD)
-        label, size = self.foreground.unsqueeze(1).to(magnitude.dtype), 2 * EDGE + 1
-        edge = (F.max_pool2d(label, size, 1, EDGE) + F.max_pool2d(-label, size, 1, EDGE)).squeeze(1) > 0
-        parts = {
-            'foreground': self.foreground,
-            'hard_background': hard,
-            'easy_background': ~self.foreground & ~hard,
-            'edges': edge,
-        }
-        return {f'grad_{name}': (magnitude * part).sum() / total for name, part in parts.items()}
+    def hardness(self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
+        """H of every pixel, in [0, 1]; arguments and shapes as of :func:`eo_weights`."""
+        trusted = errors <= self.trim
+        if self.form == 'top_share':
+            number = max(1, round(self.top_share * int(losses.count_nonzero())))
+            smallest = losses.flatten().topk(min(number, losses.numel())).values[-1]
+            return ((losses >= smallest) & (losses > 0) & trusted).to(losses.dtype)
+        if self.window > 1:
+            errors = mean_of_class(errors, foreground, valid, self.window)
+        largest = over_processes(errors.max(), dist.ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
+        return (errors / largest) ** self.gamma * trusted
 
 
 def eo_weights(
@@ -126,7 +103,8 @@ def eo_weights(
 
     .. math:: w_i = \zeta + (1 - \zeta) Z h_i, \qquad Z = \sum l \,/ \sum h l
 
-    so that the weighted mean of the losses keeps the value of their plain mean.
+    so that the weighted mean of the losses keeps the value of their plain mean; where no pixel is hard at all, w = 1.
+    Form ``background`` sums over the background, and the foreground keeps w = 1.
 
     Args:
         losses: l >= 0, 0 where ignored; a pixel weight is already multiplied in.
@@ -139,61 +117,13 @@ def eo_weights(
     Shapes:
         All (N, H, W), as the weights that are returned with the normaliser Z, a 0-d tensor.
     """
-    hardness = _hardness(losses, errors, foreground, valid, weighting)
-    if weighting.form != 'background':
-        return _annealed(hardness, losses, zeta)
-    weights, normaliser = _annealed(hardness, losses * ~foreground, zeta)
-    gain = 1 + (weighting.foreground_gain - 1) * zeta
-    weights = torch.where(foreground, gain, weights)
-    total, kept = _over_processes(torch.stack([losses.sum(), (weights * losses).sum()]))
-    return weights * torch.where(kept > 0, total / kept, 1.0), normaliser
-
-
-def _hardness(
-    losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor, weighting: EOWeighting
-) -> Tensor:
-    """H of every pixel, in [0, 1]."""
-    trusted = errors <= weighting.trim
-    if weighting.form == 'top_share':
-        hard = max(1, round(weighting.top_share * int(losses.count_nonzero())))
-        smallest = losses.flatten().topk(min(hard, losses.numel())).values[-1]
-        return ((losses >= smallest) & (losses > 0) & trusted).to(losses.dtype)
-    if weighting.window > 1:
-        errors = _mean_of_class(errors, foreground, valid, weighting.window)
-    largest = _over_processes(errors.max(), dist.ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
-    return (errors / largest) ** weighting.gamma * trusted
-
-
-def _mean_of_class(errors: Tensor, foreground: Tensor, valid: Tensor, window: int) -> Tensor:
-    """Mean error of the pixels of the same class in the window around each valid pixel; 0 elsewhere."""
-
-    def box(x: Tensor) -> Tensor:
-        rows = F.avg_pool2d(x, (window, 1), 1, (window // 2, 0))
-        return F.avg_pool2d(rows, (1, window), 1, (0, window // 2))
-
-    smooth = torch.zeros_like(errors)
-    for members in (foreground, ~foreground & valid):
-        inside = members.to(errors.dtype)
-        smooth = torch.where(members, box(errors * inside) / box(inside), smooth)
-    return smooth
-
-
-def _annealed(hardness: Tensor, losses: Tensor, zeta: float) -> tuple[Tensor, Tensor]:
-    """W = zeta + (1 - zeta) Z h and Z; w = 1 where no pixel is hard at all."""
-    total, hard = _over_processes(torch.stack([losses.sum(), (hardness * losses).sum()]))
+    hardness = weighting.hardness(losses, errors, foreground, valid)
+    weighed = ~foreground if weighting.form == 'background' else torch.ones_like(foreground)
+    losses = losses * weighed
+    total, hard = over_processes(torch.stack([losses.sum(), (hardness * losses).sum()]))
     normaliser = torch.where(hard > 0, total / hard, 1.0)
-    return torch.where(hard > 0, zeta + (1 - zeta) * normaliser * hardness, 1.0), normaliser
-
-
-def _processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _over_processes(value: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
-    """Reduce over the processes of a distributed training."""
-    if _processes() > 1:
-        dist.all_reduce(value, operation)
-    return value
+    annealed = zeta + (1 - zeta) * normaliser * hardness
+    return torch.where(weighed & (hard > 0), annealed, 1.0), normaliser
 
 
 def eo_loss(
@@ -249,51 +179,20 @@ def eo_loss(
             errors = -torch.expm1(-losses.detach())
         else:
             z = logits.squeeze(1) if pred.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-            against = torch.where(target == 1, -z, z)  # -m
-            losses, errors = F.softplus(against), against.detach().sigmoid()
-        counted = valid.to(losses.dtype)
-        losses, errors = losses * counted, errors * counted
+            neg_margin = torch.where(target == 1, -z, z)
+            losses, errors = F.softplus(neg_margin), neg_margin.detach().sigmoid()
+        pixel_weight = valid.to(losses.dtype)
+        errors = errors * pixel_weight
         if weight is not None:
-            weight = fitting(weight, pred, 'weight').to(losses.dtype)
-            losses = losses * weight
+            pixel_weight = pixel_weight * fitting(weight, pred, 'weight').to(losses.dtype)
+        losses = losses * pixel_weight
         foreground, constant = target > 0, losses.detach()
         weights, normaliser = eo_weights(
             constant, errors, foreground, valid, zeta, weighting or EOWeighting()
         )
-        weights = weights * counted
-        n = _over_processes(valid.sum()).clamp_min(1)
-        loss = (weights * losses).sum() * _processes() / n
-        if weight is not None:
-            weights = weights * weight
-        return loss, EOTerms(weights, constant, errors, foreground, normaliser)
-
-
-def running_training(hub_name: str = '') -> MessageHub | None:
-    """The message hub of the MMEngine training that runs, or None.
-
-    Args:
-        hub_name: name of the hub to ask first. The current hub, which comes next, is that of the runner made last.
-    """
-    hubs = [MessageHub.get_instance(hub_name)] if MessageHub.check_instance_created(hub_name) else []
-    needed = {'iter', 'max_iters', 'loop_stage'}  # the last is there while a loop runs
-    return next(
-        (hub for hub in (*hubs, MessageHub.get_current_instance()) if needed <= hub.runtime_info.keys()), None
-    )
-
-
-def training_progress(hub_name: str = '') -> float:
-    """Share of the running MMEngine training that is done, in [0, 1), see :func:`running_training`.
-
-    Raises:
-        RuntimeError: outside a training of MMEngine.
-    """
-    hub = running_training(hub_name)
-    if hub is None:
-        raise RuntimeError(
-            'EOLoss cannot know the training progress outside an MMEngine training: pass progress=... (0 at the '
-            "start, 1 at the end) or use schedule='constant'"
-        )
-    return float(hub.get_info('iter') / hub.get_info('max_iters'))
+        n = over_processes(valid.sum()).clamp_min(1)
+        loss = (weights * losses).sum() * processes() / n
+        return loss, EOTerms(weights * pixel_weight, constant, errors, foreground, normaliser)
 
 
 @MODELS.register_module()
@@ -308,14 +207,11 @@ class EOLoss(nn.Module):
     ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are therefore written to the
     training log every 10 iterations (``eo_zeta`` ... for the default name).
 
-    Heads with one channel (sigmoid), two channels (softmax) and more classes (class 0 is background) all work.
-
     Args:
-        form: which pixels are weighed, see :class:`EOWeighting`, as for the next five.
+        form: which pixels are weighed, see :class:`EOWeighting`, as for the next four.
         gamma: focusing exponent of the hardness.
         window: side of the window over which errors are averaged, in pixels.
         trim: error above which a pixel counts as mislabelled.
-        foreground_gain: of form ``background``.
         top_share: of form ``top_share``.
         schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (plain cross entropy).
         begin: share of the training before which zeta is 1, in [0, 1).
@@ -342,7 +238,6 @@ class EOLoss(nn.Module):
         gamma: float = 2.0,
         window: int = 1,
         trim: float = 1.0,
-        foreground_gain: float = 1.0,
         top_share: float = 0.2,
         schedule: str = 'cosine',
         begin: float = 0.0,
@@ -356,10 +251,9 @@ class EOLoss(nn.Module):
         _require(0 <= begin < 1, 'begin', begin, 'in [0, 1)')
         _require(begin < end <= 1, 'end', end, f'above begin={begin} and at most 1')
         _require(0 <= floor <= 1, 'floor', floor, 'in [0, 1]')
-        self.weighting = EOWeighting(form, gamma, window, trim, foreground_gain, top_share)
+        self.weighting = EOWeighting(form, gamma, window, trim, top_share)
         self.schedule, self.begin, self.end, self.floor = schedule, begin, end, floor
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
+        self.loss_weight, self.loss_name = loss_weight, loss_name
         # A runner makes its hub before its model, so the current one is its own.
         self._hub_name = MessageHub.get_current_instance().instance_name
 
@@ -378,7 +272,7 @@ class EOLoss(nn.Module):
         reduction_override: str | None = None,
         **_: object,
     ) -> Tensor:
-        """EO-loss of a batch.
+        """EO-loss of a batch, (N, C, H, W) logits; see :func:`eo_loss` for the arguments.
 
         Args:
             pred: logits.
@@ -386,14 +280,10 @@ class EOLoss(nn.Module):
             weight: weight of every pixel, or None.
             ignore_index: label that changes nothing.
             progress: training progress in [0, 1]; None reads it from the running MMEngine training.
-            reduction_override: 'none' for the plain loss of every pixel, by which MMSegmentation's
+            reduction_override: 'none' for the plain loss (N, H, W) of every pixel, by which MMSegmentation's
                 ``OHEMPixelSampler`` chooses; nothing else changes anything.
 
-        Shapes:
-            pred (N, C, H, W), target and weight (N, H, W) or (N, 1, H, W); returns a 0-d tensor, or (N, H, W).
-
         Raises:
-            ValueError: for shapes or labels that do not fit `pred`.
             RuntimeError: without `progress` outside a training of MMEngine (unless the schedule is constant).
         """
         if progress is None:
@@ -405,14 +295,10 @@ class EOLoss(nn.Module):
         if self.training and (hub := running_training(self._hub_name)) is not None:
             iteration = hub.get_info('iter')
             if iteration == 0 or (iteration + 1) % LOG_EVERY == 0:
-                self._log(hub, {'zeta': zeta, 'Z': terms.normaliser, **terms.gradient_shares()})
+                name = self.loss_name.removeprefix('loss_')
+                scalars = {'zeta': zeta, 'Z': terms.normaliser, **terms.gradient_shares()}
+                hub.update_scalars({f'train/{name}_{key}': float(value) for key, value in scalars.items()})
         return self.loss_weight * loss
-
-    def _log(self, hub: MessageHub, scalars: dict[str, float | Tensor]) -> None:
-        """Publish scalars where MMEngine's loggers and TensorBoard find them."""
-        name = self.loss_name.removeprefix('loss_')
-        for key, value in scalars.items():
-            hub.update_scalar(f'train/{name}_{key}', float(value))
 
     def extra_repr(self) -> str:
         """Constants for printing the model."""

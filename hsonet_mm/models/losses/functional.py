@@ -1,11 +1,22 @@
 """What the losses share: labels that fit the logits, and pixels that do not count."""
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['check_reduction', 'fitting', 'ignored_pixels', 'one_logit', 'pixel_weights']
+__all__ = [
+    'check_reduction',
+    'fitting',
+    'ignored_pixels',
+    'mean_of_class',
+    'one_logit',
+    'over_processes',
+    'pixel_weights',
+    'processes',
+]
 
 
 def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,3 +114,39 @@ def ignored_pixels(target: Tensor, ignore_index: int, classes: int) -> Tensor:
             'the head and the label files (0/1 or 0/255 for binary change)'
         )
     return ignored
+
+
+def processes() -> int:
+    """Number of processes of the training."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def over_processes(value: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
+    """Reduce a tensor, in place, over the processes of a distributed training."""
+    if processes() > 1:
+        dist.all_reduce(value, operation)
+    return value
+
+
+def mean_of_class(errors: Tensor, foreground: Tensor, valid: Tensor, window: int) -> Tensor:
+    """Mean error of the pixels of the same class in the window around each valid pixel; 0 elsewhere.
+
+    Args:
+        errors: error of every pixel.
+        foreground: whether its class is not 0.
+        valid: whether it counts.
+        window: side of the window in pixels, odd.
+
+    Shapes:
+        All (N, H, W).
+    """
+
+    def box(x: Tensor) -> Tensor:
+        rows = F.avg_pool2d(x, (window, 1), 1, (window // 2, 0))
+        return F.avg_pool2d(rows, (1, window), 1, (0, window // 2))
+
+    smooth = torch.zeros_like(errors)
+    for members in (foreground, ~foreground & valid):
+        inside = members.to(errors.dtype)
+        smooth = torch.where(members, box(errors * inside) / box(inside), smooth)
+    return smooth
