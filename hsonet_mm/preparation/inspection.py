@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 _REPEAT_DISTANCE = 32
-"""Hash distance within one split: repeats there are worth a remark, not a long search."""
+"""Hash distance within one split: repeats there cause a note, not a long search."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,7 @@ def inspect_pair(
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
                 if label.noisy:
-                    message = (
-                        f'{files[role]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
-                    )
+                    message = f'{files[role]}: values between 0 and 255 are thresholded at 128: save it as png, not jpg'
                     record.add('warning', 'noisy label', message)
             else:
                 dates[role] = read_date(source, files[role], reading.of_date(ROLES.index(role)))
@@ -149,8 +147,8 @@ def _believe(
             record.add(
                 'warning',
                 'stretch',
-                f'{date.path} holds {date.raster.values.dtype} values, which go from the {DEFAULT_STRETCH} percentiles '
-                f'of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+                f'{date.path} holds {date.raster.values.dtype} values, stretched from the {DEFAULT_STRETCH} '
+                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
             )
 
 
@@ -161,7 +159,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
     if len(set(sizes.values())) > 1:
         told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
         first = next(iter(files.values()))
-        record.add('error', 'sizes', f'{first}: the sizes differ ({told}): cut all to the same ground')
+        record.add('error', 'sizes', f'{first}: the sizes differ ({told}): crop all to the same area')
     elif sizes:
         record.size = height, width = next(iter(sizes.values()))
         if crop and min(height, width) < crop:
@@ -298,8 +296,8 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
                     'repeats',
                     split,
                     f'{one_file}: shows the same ground as {other_file}; '
-                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or know that '
-                    'it is smaller than it looks',
+                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or count '
+                    'the split as smaller than it looks',
                 )
             )
     return findings
