@@ -1,4 +1,4 @@
-"""Draw the picture of the README from the output of `hsonet demo`: python docs/demo_picture.py demo_out docs/img/demo.webp."""
+"""The picture of the README, from what `hsonet demo` wrote: python docs/demo_picture.py demo_out docs/img/demo.webp."""
 
 import argparse
 from collections.abc import Sequence
