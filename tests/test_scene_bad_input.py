@@ -212,7 +212,7 @@ BAD = [
     (damaged_pixels, 'cannot be read at row'),
     (zero_bands, 'no bands|cannot be read as a raster'),
     (one_band, 'has 3 bands and .* 1: name those of both dates by --bands'),
-    (eight_bands, '8 bands of uint8 and does not say'),
+    (eight_bands, '8 bands of uint8 and does not declare'),
     (floats_with_nan, 'uint8 and .*float32 values: .*--stretch 2%,98%'),
     (complex_values, 'complex64 values'),
     (other_type, 'uint8 and .*uint16'),
