@@ -8,7 +8,8 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-STYLE = re.compile(r'<style.*?</style>\s*', re.S)
+OF_PANDAS = re.compile(r'<style.*?</style>\s*|(?<=<table)[^>]*|(?<=<tr)[^>]*', re.S)
+"""Styles of a data frame; the page has its own."""
 LINK = re.compile(r'(\]\([\w/.-]+)\.ipynb\b')
 
 
@@ -55,7 +56,7 @@ def to_markdown(notebook: dict[str, Any], name: str) -> tuple[str, dict[str, byt
                 pictures[picture] = base64.b64decode(data['image/png'])
                 parts.append(f'![Output of the cell above]({picture})')
             elif 'text/html' in data:
-                parts.append(STYLE.sub('', ''.join(data['text/html'])).strip())
+                parts.append(OF_PANDAS.sub('', ''.join(data['text/html'])).strip())
             elif text := ''.join(data.get('text/plain', output.get('text', ''))).rstrip():
                 parts.append(f'```text\n{text}\n```')
     return '\n\n'.join(parts) + '\n', pictures

@@ -95,7 +95,7 @@ def test_other_contents_are_refused(tmp_path):
     with pytest.raises(UserError, match='other parameters'):
         generate(tmp_path / 'set', 1, 0, 0, size=64, seed=1)
     (tmp_path / 'set/train/B/train_0000.png').unlink()
-    with pytest.raises(UserError, match='added or lost'):
+    with pytest.raises(UserError, match='added or removed'):
         generate(tmp_path / 'set', 1, 0, 0, size=64)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/thesis.txt').write_text('do not overwrite')

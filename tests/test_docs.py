@@ -131,7 +131,7 @@ def test_notebooks_become_pages(repo):
     outputs = [
         {'output_type': 'stream', 'text': ['one\n', 'two\n']},
         {'output_type': 'display_data', 'data': {'image/png': png, 'text/plain': ['<Figure>']}},
-        {'output_type': 'execute_result', 'data': {'text/html': ['<style>p {}</style>\n<table></table>']}},
+        {'data': {'text/html': ['<style>p {}</style>\n<table border="1"><tr style=""></tr></table>']}},
         {'output_type': 'execute_result', 'data': {'text/plain': ['0.5']}},
     ]  # fmt: skip
     cells = [
@@ -144,7 +144,7 @@ def test_notebooks_become_pages(repo):
         '```python\nx = 1\nx\n```',
         '```text\none\ntwo\n```',
         '![Output of the cell above](tutorial_0.png)',
-        '<table></table>',
+        '<table><tr></tr></table>',
         '```text\n0.5\n```\n',
     ]
     assert pictures == {'tutorial_0.png': b'a picture'}

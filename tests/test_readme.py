@@ -113,7 +113,8 @@ APPENDED = [
         'train_dataloader.dataset.pipeline.3.crop_size=64',
         'small crops, and the checkpoint that the next commands name',
     ),
-    (r'^hsonet demo --data-only', '--pairs 4 2 2', 'few pairs'),
+    (r'^hsonet demo', '--pairs 4 2 2', 'few pairs'),
+    (r'^hsonet demo(?! --data-only)', '--iters 2', 'two iterations'),
     (
         r'^hsonet leaderboard configs/leaderboard/demo\.yaml',
         '--methods fc_siam_diff --seeds 0 --dry-run',

@@ -116,7 +116,9 @@ def inspect_pair(
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
                 if label.noisy:
-                    message = f'{files[role]}: values between 0 and 255 are thresholded at 128: save it as png, not jpg'
+                    message = (
+                        f'{files[role]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
+                    )
                     record.add('warning', 'noisy label', message)
             else:
                 dates[role] = read_date(source, files[role], reading.of_date(ROLES.index(role)))
