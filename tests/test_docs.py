@@ -152,7 +152,7 @@ def test_notebooks_become_pages(repo):
 
 
 # Rows of the README's table: the block of the boards, and the method, which the ablations call otherwise.
-BOARDS = {'demo': 'demo', 'LEVIR-CD, 1 m': 'levir_512', 'GZ-CD': 'gz_256'}
+BOARDS = {'F1, demo': 'demo', 'F1, LEVIR-CD 1 m': 'levir_512', 'F1, GZ-CD': 'gz_256'}
 METHODS = {
     'HSONet-lite': 'hsonet_lite',
     'same, plain BCE': 'hsonet_lite_bce',
@@ -185,11 +185,14 @@ def test_table_of_the_readme_is_that_of_the_boards(repo):
         if row['method'].startswith('**'):
             block = row['method'].strip('*')
             continue
+        seeds = []
         for column, board in BOARDS.items():
             of_board = summary(board, block, METHODS[row['method']])
             f1, spread = (100 * float(of_board[f'f1_{name}']) for name in ('mean', 'std'))
             assert row[column] == f'{f1:.1f} ± {spread:.1f}'
+            seeds.append(of_board['seeds'])
             checked += 1
+        assert row['seeds'] in (', '.join(seeds), *(set(seeds) if len(set(seeds)) == 1 else ()))
         assert row['parameters'] == f'{float(of_board["parameters_mean"]) / 1e6:.2f} M'
         assert (
             row['ms'] == f'{float(of_board["latency_ms_mean"]):.0f}'
