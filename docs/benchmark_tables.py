@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 BOARDS = Path(__file__).parent / 'leaderboards'
+NBSP = '\N{NO-BREAK SPACE}'
 MARKER = re.compile(r'^<!-- board: (\w+) -->$', re.M)
 
 
@@ -51,4 +52,6 @@ def tables(board: str) -> str:
 def _percent(row: dict[str, str], name: str) -> str:
     """Mean ± sample standard deviation over the seeds, in percent."""
     spread = row[f'{name}_std']
-    return f'{100 * float(row[f"{name}_mean"]):.1f}' + (f' ± {100 * float(spread):.1f}' if spread else '')
+    return f'{100 * float(row[f"{name}_mean"]):.1f}' + (
+        f'{NBSP}±{NBSP}{100 * float(spread):.1f}' if spread else ''
+    )

@@ -74,8 +74,8 @@ def _keep_brightness(step: Any) -> None:
 def set_bands(model: Any, channels: int) -> None:
     """Let a network for images of three bands take another number of them.
 
-    The backbone, a branch of detail and the split of the dates follow. Mean and deviation of every band are averages of
-    those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
+    The backbone, a high-resolution branch and the split of the dates follow. Mean and deviation of every band are
+    averages of those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
     takes ImageNet weights as :func:`adapt_bands` says.
 
     Args:

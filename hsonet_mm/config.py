@@ -157,7 +157,7 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
         name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
 
     Raises:
-        UserError: if the config names no such protocol.
+        UserError: if the config does not name this protocol.
     """
     protocols = cfg.get('protocols', {})
     if name in (None, 'whole') and not protocols:

@@ -1,7 +1,7 @@
 """Which files of a data set belong together: the one index for check, prepare, training and prediction.
 
 It works on names alone, relative to the root and with forward slashes, so that folders, archives and remote stores are
-indexed by the same code. Hidden files and folders are no images; names are compared in Unicode's composed form, without
+indexed by the same code. Hidden files and folders are skipped; names are compared in Unicode's composed form, without
 their suffix and whatever its case.
 """
 
@@ -148,19 +148,19 @@ def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
         Their keys, in the order of the list; a line that names none of them stays as it is, but for its suffix.
 
     Raises:
-        UserError: if it is no text, is empty, or names a scene twice.
+        UserError: if it is not text, is empty, or names a scene twice.
     """
     try:
         lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]
     except UnicodeDecodeError as error:
-        raise UserError(f'the list of pairs {path} is no text ({error}): write one name a line') from None
+        raise UserError(f'the list of pairs {path} is not text ({error}): write one name per line') from None
     keys = [_find(line, known) for line in lines if line]
     if not keys:
-        raise UserError(f'the list of pairs {path} is empty: write one name a line or take it away')
+        raise UserError(f'the list of pairs {path} is empty: write one name per line or remove it')
     if len(keys) > len(set(keys)):
         repeated = {key for key in keys if keys.count(key) > 1}
         raise UserError(
-            f'the list of pairs {path} names some more than once ({some(repeated)}): name each once'
+            f'the list of pairs {path} names some scenes more than once ({some(repeated)}): name each once'
         )
     return keys
 
@@ -232,7 +232,7 @@ def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], byte
         for key in read_names(read(path), path, scenes):
             if key not in scenes:
                 raise UserError(
-                    f'{path}: names {printable(key)!r}, which is not there: add its files or take the line out'
+                    f'{path}: names {printable(key)!r}, which is not there: add its files or remove the line'
                 )
             if key in splits:
                 raise UserError(

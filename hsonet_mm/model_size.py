@@ -60,7 +60,7 @@ def build_untrained(config: str | Path) -> nn.Module:
     """The model of a config with random weights; nothing is downloaded.
 
     Raises:
-        UserError: if there is no such file, it cannot be read, or there is no model in it.
+        UserError: if the file does not exist, cannot be read, or describes no model.
     """
     cfg = read_config(config)
     if 'model' not in cfg:

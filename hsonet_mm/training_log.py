@@ -12,7 +12,7 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
     """What was logged in a work dir, a record for each iteration, in order.
 
     Of a training that was killed and resumed, the values are those of the last time that it got to an iteration; of
-    several trainings in one work dir, the last one counts.
+    several runs in one work dir, the last one counts.
 
     Args:
         work_dir: Work dir of the training.

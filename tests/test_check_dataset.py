@@ -346,7 +346,7 @@ def test_exit_codes(data, capsys):
     assert run_tool('check', arguments) == 1
     assert capsys.readouterr().out.splitlines()[-1] == 'problems found'
     assert run_tool('check', [str(data / 'nowhere')]) == 2
-    assert 'nowhere: there is no such folder' in capsys.readouterr().err
+    assert 'nowhere: no such folder' in capsys.readouterr().err
     assert run_tool('check', [*arguments, '--pairs', '0']) == 2
 
 

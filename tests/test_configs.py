@@ -317,7 +317,11 @@ def installed(tmp_path_factory):
     return folder / 'lib'
 
 
-PROJECT = re.search(r'```python\n(.*read_base.*?)```', (ROOT / 'README.md').read_text(), re.S)[1]
+PROJECT = next(
+    block
+    for block in re.findall(r'```python\n(.*?)```', (ROOT / 'docs/opencd.md').read_text(), re.S)
+    if 'read_base' in block
+)
 READ = """
 import json, sys
 from mmengine.config import Config

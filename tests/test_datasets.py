@@ -190,7 +190,7 @@ class TestChangeDataset:
         with pytest.raises(UserError, match=r'first date.*three'):
             dataset(root, ann_file='list.txt')
         (root / 'list.txt').write_text('one\nsub/two\none.png\n')
-        with pytest.raises(UserError, match=r'list.txt names some more than once \(one\)'):
+        with pytest.raises(UserError, match=r'list.txt names some scenes more than once \(one\)'):
             dataset(root, ann_file='list.txt')
 
 

@@ -95,14 +95,14 @@ def test_other_contents_are_refused(tmp_path):
     with pytest.raises(UserError, match='other parameters'):
         generate(tmp_path / 'set', 1, 0, 0, size=64, seed=1)
     (tmp_path / 'set/train/B/train_0000.png').unlink()
-    with pytest.raises(UserError, match='added or lost'):
+    with pytest.raises(UserError, match='added or removed'):
         generate(tmp_path / 'set', 1, 0, 0, size=64)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/thesis.txt').write_text('do not overwrite')
-    with pytest.raises(UserError, match='mine holds no complete demo data'):
+    with pytest.raises(UserError, match='mine exists and holds no complete demo data'):
         generate(tmp_path / 'mine', 1, 0, 0, size=64)
     (tmp_path / 'mine/manifest.json').write_text('[]')
-    with pytest.raises(UserError, match='mine holds no complete demo data'):
+    with pytest.raises(UserError, match='mine exists and holds no complete demo data'):
         generate(tmp_path / 'mine', 1, 0, 0, size=64)
     (tmp_path / 'empty').mkdir()
     assert generate(tmp_path / 'empty', 1, 0, 0, size=64)['splits']['train']['pairs'] == 1

@@ -1,12 +1,15 @@
-"""What the site is built with: tables from the CSV files of boards, docstrings as Markdown."""
+"""What the site is built with: tables from the CSV files of boards, docstrings, equations and notebooks as Markdown."""
 
+import base64
 import csv
 import importlib.util
+import re
 
 import pytest
 
 pytest.importorskip('griffe')
 pytest.importorskip('latex2mathml')
+pytest.importorskip('mkdocs')
 
 pytestmark = pytest.mark.any_host
 
@@ -70,7 +73,7 @@ def test_a_table_a_block_with_the_best_method_first(tables):
     assert text.startswith('before\n')
     assert text.endswith('\nafter')
     lines = [line for line in text.splitlines() if line.startswith(('**', '| ')) and 'precision' not in line]
-    assert lines == [
+    assert [line.replace('\N{NO-BREAK SPACE}', ' ') for line in lines] == [
         '**From scratch**',
         '| better | 65.7 ± 2.0 | 50.0 ± 2.0 | 50.0 ± 2.0 | 50.0 ± 2.0 | 3 | 4.15 | 4.91 |',
         '| worse | 60.1 ± 2.0 | 50.0 ± 2.0 | 50.0 ± 2.0 | 50.0 ± 2.0 | 3 | 4.15 | 4.91 |',
@@ -112,3 +115,87 @@ def test_docstrings_become_markdown_and_mathml(repo):
     assert ':math:' not in text
     assert '.. math' not in text
     assert text.endswith('\n\nArgs:\n    x: of\n        `f`.\n')
+
+
+def test_equations_become_mathml(repo):
+    convert = load(repo / 'docs/equations.py').on_page_markdown
+    text = convert('With $`e = 1 - p`$:\n\n```math\nw = \\zeta\n```\n\nand `$HOME`, ${ROOT:-data}.\n')
+    assert text.count('<math') == 2
+    assert re.search(r'<div><math[^>]*display="block">', text)
+    assert text.endswith('and `$HOME`, ${ROOT:-data}.\n')
+
+
+def test_notebooks_become_pages(repo):
+    hook = load(repo / 'docs/notebook_pages.py')
+    png = base64.b64encode(b'a picture').decode()
+    outputs = [
+        {'output_type': 'stream', 'text': ['one\n', 'two\n']},
+        {'output_type': 'display_data', 'data': {'image/png': png, 'text/plain': ['<Figure>']}},
+        {'data': {'text/html': ['<style>p {}</style>\n<table border="1"><tr style=""></tr></table>']}},
+        {'output_type': 'execute_result', 'data': {'text/plain': ['0.5']}},
+    ]  # fmt: skip
+    cells = [
+        {'cell_type': 'markdown', 'source': ['# Title\n', '[more](data.md)']},
+        {'cell_type': 'code', 'source': ['x = 1\n', 'x'], 'outputs': outputs},
+    ]
+    text, pictures = hook.to_markdown({'cells': cells}, 'tutorial')
+    assert text.split('\n\n') == [
+        '# Title\n[more](data.md)',
+        '```python\nx = 1\nx\n```',
+        '```text\none\ntwo\n```',
+        '![Output of the cell above](tutorial_0.png)',
+        '<table><tr></tr></table>',
+        '```text\n0.5\n```\n',
+    ]
+    assert pictures == {'tutorial_0.png': b'a picture'}
+    assert hook.on_page_markdown('[a](tutorial.ipynb), `x.ipynb`') == '[a](tutorial.md), `x.ipynb`'
+
+
+# Rows of the README's table: the block of the boards, and the method, which the ablations call otherwise.
+BOARDS = {'F1, demo': 'demo', 'F1, LEVIR-CD 1 m': 'levir_512', 'F1, GZ-CD': 'gz_256'}
+METHODS = {
+    'HSONet-lite': 'hsonet_lite',
+    'same, plain BCE': 'hsonet_lite_bce',
+    'U-Net, same encoder': 'unet_lite0',
+    'USSFC-Net': 'ussfc_net',
+    'FC-EF': 'fc_ef',
+}
+
+
+def test_table_of_the_readme_is_that_of_the_boards(repo):
+    def summary(board, block, method):
+        if (board, method) == ('demo', 'hsonet_lite_bce'):
+            board, method = 'ablations', 'bce'
+        with (repo / f'docs/leaderboards/{board}/summary.csv').open(newline='') as file:
+            [found] = [
+                row
+                for row in csv.DictReader(file)
+                if (row['block'], row['method']) == (block, method)
+                and (row['protocol'], row['threshold_rule']) == ('whole', 'val')
+                and row['data_set'] == row['test_set']
+            ]
+        return found
+
+    text = (repo / 'README.md').read_text()
+    lines = [
+        [cell.strip() for cell in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')
+    ]
+    header, block, checked = lines[0], '', 0
+    for row in (dict(zip(header, line, strict=True)) for line in lines[2:]):
+        if row['method'].startswith('**'):
+            block = row['method'].strip('*')
+            continue
+        seeds = []
+        for column, board in BOARDS.items():
+            of_board = summary(board, block, METHODS[row['method']])
+            f1, spread = (100 * float(of_board[f'f1_{name}']) for name in ('mean', 'std'))
+            assert row[column] == f'{f1:.1f} ± {spread:.1f}'
+            seeds.append(of_board['seeds'])
+            checked += 1
+        assert row['seeds'] in (', '.join(seeds), *(set(seeds) if len(set(seeds)) == 1 else ()))
+        assert row['parameters'] == f'{float(of_board["parameters_mean"]) / 1e6:.2f} M'
+        assert (
+            row['ms'] == f'{float(of_board["latency_ms_mean"]):.0f}'
+        )  # of GZ-CD, the last: all on an idle machine
+        assert not row['config'] or (repo / 'configs' / row['config'].strip('`')).is_file()
+    assert checked == 18

@@ -251,5 +251,5 @@ def test_broken_lists(tmp_path):
         HardCaseMetric().process(None, [sample(unlisted, pred)])
     for text in ('{"objects": [{"kind": "plain"}]}', '[]', '{'):
         (tmp_path / 'b/objects/x.json').write_text(text)
-        with pytest.raises(UserError, match='no list of objects'):
+        with pytest.raises(UserError, match='not a list of objects'):
             HardCaseMetric().process(None, [sample(unlisted, pred)])

@@ -109,7 +109,7 @@ def test_lists_of_splits(place, text):
             {'list/train.txt': b'a\n', 'list/test.txt': b'a\n'},
             "'a', as does list/test.txt|'a', as does list/train",
         ),
-        ({'list/train.txt': b'a\na.png\n'}, r'list/train.txt names some more than once \(a\)'),
+        ({'list/train.txt': b'a\na.png\n'}, r'list/train.txt names some scenes more than once \(a\)'),
         ({'list/train.txt': b'\r\n'}, 'list/train.txt is empty'),
         (
             {'list/train.txt': b'a\n', 'train.txt': b'b\n'},

@@ -91,7 +91,7 @@ def test_what_is_written_down_is_read_again():
 
 @pytest.mark.parametrize('content', [b'', b'[]', b'{"format": 2}', b'{"format": 1, "changed_values": [1]}'])
 def test_what_was_not_written_by_check_is_refused(content):
-    with pytest.raises(UserError, match=r'labels\.json does not tell .*hsonet check'):
+    with pytest.raises(UserError, match=r'labels\.json does not declare .*hsonet check'):
         read_survey(content, 'labels.json')
 
 
@@ -130,7 +130,7 @@ def training(root, **kwargs):
 @pytest.mark.parametrize('how', [{}, {'split': 'train', 'data_prefix': None}])
 def test_training_looks_at_the_labels_of_all_splits(root, told, how):
     np.testing.assert_array_equal(training(root, **how)[0]['gt_seg_map'], ONES)
-    assert told == ['6 labels are coded 0/1; hsonet check writes that down']
+    assert told == ['6 labels are coded 0/1; hsonet check records this']
     Image.fromarray(ONES * np.uint8(2)).save(root / 'test/label/b.png')
     with pytest.raises(UserError, match=r'test/label/b\.png holds the values 0, 2'):
         training(root, **how)
@@ -178,7 +178,7 @@ def test_splits_of_lists_are_trained_in_place(tmp_path):
     data = training(tmp_path)  # train/A and the others are not there
     assert [int(sample['img'][0][0, 0, 0]) for sample in data] == [0, 2]
     assert len(training(tmp_path, split='val', data_prefix=None)) == 1
-    with pytest.raises(UserError, match=r'has only train, val, but test is wanted: .*list/test\.txt'):
+    with pytest.raises(UserError, match=r'has only train, val, but test is needed: .*list/test\.txt'):
         training(tmp_path, split='test', data_prefix=None)
     (tmp_path / 'list/val.txt').write_text('p1.png\np0.png')
     with pytest.raises(UserError, match=r"val\.txt: names 'p0', as does list/train\.txt"):

@@ -710,7 +710,7 @@ def test_missing_counterpart(tmp_path, official, role):
 
 
 def test_bad_sources(tmp_path, official):
-    with pytest.raises(UserError, match='there is no such folder'):
+    with pytest.raises(UserError, match='no such folder'):
         prepare_dataset(tmp_path / 'gone', tmp_path / 'out')
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='empty: no image pairs found'):

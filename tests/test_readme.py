@@ -1,6 +1,7 @@
 """Every command and every piece of Python in the blocks of README.md and docs/, run as it is written there.
 
-A block of YAML is a file, whose name stands in its first line; a block of text is what a command prints.
+A block of YAML is a file, whose name stands in its first line; a block of text is what a command prints; references and
+equations are not run.
 
 What a test cannot have stands in three tables, each entry with its reason; what is in none of them is run. A command
 that is added to a document is therefore run by the next test, or the test is red.
@@ -52,6 +53,7 @@ TWO_ITERATIONS = (
 NOT_RUN = [
     (r'^pip install ', 'installs packages; `make test` does so before every test'),
     (r'^make ', 'installs packages, and runs these tests; test_demo_run.py runs the demo'),
+    (r'^(rm -rf dist && python -m build|/tmp/fresh/bin/pip|\(cd /tmp) ', 'builds and installs the packages'),
     (r'^torchrun ', 'test_training.py trains in two processes'),
     (r'^git clone ', 'downloads Open-CD'),
     (r'^python3 -m venv ', 'an environment of its own; that of `make test-opencd` is made so'),
@@ -111,7 +113,8 @@ APPENDED = [
         'train_dataloader.dataset.pipeline.3.crop_size=64',
         'small crops, and the checkpoint that the next commands name',
     ),
-    (r'^hsonet demo --data-only', '--pairs 4 2 2', 'few pairs'),
+    (r'^hsonet demo', '--pairs 4 2 2', 'few pairs'),
+    (r'^hsonet demo(?! --data-only)', '--iters 2', 'two iterations'),
     (
         r'^hsonet leaderboard configs/leaderboard/demo\.yaml',
         '--methods fc_siam_diff --seeds 0 --dry-run',
@@ -161,7 +164,7 @@ def snippets(path):
 
 def commands(snippet):
     """The commands of a block of shell, each on a line; or all of a block of Python."""
-    if snippet.language in ('yaml', 'text'):
+    if snippet.language in ('yaml', 'text', 'bibtex', 'math'):
         return []
     if snippet.language == 'python':
         return [Command(f'{snippet.document}:{snippet.line}', snippet.text)]
@@ -310,7 +313,7 @@ def adapted(text):
 
 def test_documents_hold_commands():
     assert {path.stem for path in DOCUMENTS[1:]} >= {'leaderboard', 'onnx', 'opencd', 'results', 'sizes'}
-    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python', 'yaml', 'text'}
+    assert {snippet.language for snippet in SNIPPETS} == {'shell', 'python', 'yaml', 'text', 'bibtex', 'math'}
     assert sum(bool(adapted(text)) for text in COMMANDS) >= 20
 
 

@@ -212,7 +212,7 @@ BAD = [
     (damaged_pixels, 'cannot be read at row'),
     (zero_bands, 'no bands|cannot be read as a raster'),
     (one_band, 'has 3 bands and .* 1: name those of both dates by --bands'),
-    (eight_bands, '8 bands of uint8 and does not say'),
+    (eight_bands, '8 bands of uint8 and does not declare'),
     (floats_with_nan, 'uint8 and .*float32 values: .*--stretch 2%,98%'),
     (complex_values, 'complex64 values'),
     (other_type, 'uint8 and .*uint16'),
@@ -220,11 +220,11 @@ BAD = [
     (no_position, 'no position and pixel size'),
     (no_georeference, r'before\.tif has no coordinate reference system'),
     (control_points_only, 'control points'),
-    (nan_position, 'no numbers to work with|no position'),
-    (no_pixel_size, 'no numbers to work with'),
+    (nan_position, 'invalid position or pixel size|no position'),
+    (no_pixel_size, 'invalid position or pixel size'),
     (disjoint, 'do not overlap'),
     (other_zone, 'do not overlap|cannot be found'),
-    (metres_as_degrees, 'are no degrees'),
+    (metres_as_degrees, 'are not degrees'),
     (nowhere, 'cannot be found in the reference system'),
     (only_nodata, 'no pixel is valid in both'),
     (only_nodata_16, 'holds nodata only'),
@@ -297,7 +297,7 @@ def test_model_that_predicts_no_probabilities(tmp_path, pair, value):
     def probs(t1, _, **__):
         return np.full(t1.shape[:3], value, np.float32)
 
-    with pytest.raises(UserError, match='the model predicts what is no probability'):
+    with pytest.raises(UserError, match='the model predicts values that are not probabilities'):
         detect_scene(fake(probs), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
     assert list((tmp_path / 'out').iterdir()) == []
 
@@ -305,7 +305,7 @@ def test_model_that_predicts_no_probabilities(tmp_path, pair, value):
 def test_polygons_in_degrees_of_what_is_nowhere(tmp_path):
     path = write(tmp_path / 'site.tif', crs='LOCAL_CS["site",UNIT["foot",0.3048]]')
     output = tmp_path / 'out' / 'change.tif'
-    with pytest.raises(UserError, match=r'site\.tif is in a local system, .* take --polygons gpkg'):
+    with pytest.raises(UserError, match=r'site\.tif has a local coordinate system, .* use --polygons gpkg'):
         detect_scene(fake(), path, path, output, SceneOptions(tile=128, overlap=64, polygons='geojson'))
     assert not output.parent.exists()
     assert detect_scene(fake(), path, path, output, OPTIONS).summary['valid_pixels'] == 90_000

@@ -1054,7 +1054,7 @@ class TestManyScenes:
         outcomes = list(many.run_scenes(self.MODEL, scenes, options, tmp_path / 'out', workers=2))
         failed = {outcome.scene.output: outcome.error for outcome in outcomes if outcome.error}
         assert failed == {
-            str(tmp_path / 'out' / 'two.tif'): 'its process ended with code -9 (perhaps for want of memory)'
+            str(tmp_path / 'out' / 'two.tif'): 'its process ended with code -9 (perhaps out of memory)'
         }
         assert len(outcomes) == len({outcome.scene for outcome in outcomes}) == 10
         assert outcomes[0].summary['stretch'] == ['0,255', '0,255']

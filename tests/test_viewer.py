@@ -506,11 +506,11 @@ class TestBadInput:
             (other_summary, r'no result of hsonet scene'),
             (
                 lose_before,
-                r'before\.tif, of which .* was made, is not there any more: name it by --before FILE',
+                r'before\.tif, from which .* was made, no longer exists: name it by --before FILE',
             ),
             (other_grid, r'before\.tif \(120 x 50 pixels\) is not on the grid of'),
             (other_place, r'is not on the grid of'),
-            (other_size, r'is not what its summary says'),
+            (other_size, r'does not match its summary'),
             (truncated, r'change\.tif cannot be read'),
             (broken_polygons, r'change\.gpkg cannot be read as the polygons'),
             (all_nodata, r'holds nodata only'),
@@ -538,7 +538,7 @@ class TestBadInput:
     def test_wrong_files(self, small, tmp_path, capsys):
         for path, sentence in (
             (small.with_name('none.tif'), 'none.tif does not exist'),
-            (small.with_suffix('.gpkg'), 'is no GeoTIFF'),
+            (small.with_suffix('.gpkg'), 'is not a GeoTIFF'),
             (small.with_name('change_mask.tif'), 'no result of hsonet scene'),
             (tmp_path, ''),
         ):
@@ -576,7 +576,7 @@ class TestReport:
         folder = tmp_path / 'results_view'
         text = (folder / 'index.html').read_text()
         assert len(re.findall(r'<tr( class="failed")?><th scope="row">', text)) == 3
-        assert 'is not there any more' in text
+        assert 'no longer exists' in text
         assert '<east>' not in text
         summary = json.loads((results / 'north' / 'change.json').read_text())
         assert (

@@ -63,7 +63,7 @@ def plot(args: argparse.Namespace) -> int:
     if not any('changed/f1' in one for one in records):
         raise UserError(f'{work_dir} holds no log of a training with validations: give its work dir')
     if kind not in ('svg', 'png'):
-        raise UserError(f'{out} is no name for a picture of it: give one that ends in .svg or .png')
+        raise UserError(f'invalid output {out}: expected a name that ends in .svg or .png')
     write_bytes(out, draw(records, kind))
     return 0
 

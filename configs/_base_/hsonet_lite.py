@@ -1,6 +1,6 @@
 """HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package), d = u = 96, decoder 48, EO-loss.
 
-An encoder trained in a budget of minutes does not yet resolve what is small: maps of a plain branch of detail at strides 2,
+An encoder trained in a budget of minutes does not yet resolve what is small: maps of a plain high-resolution branch at strides 2,
 4 and 8 join the decoder beside the pyramid (docs/results.md has what each choice is worth).
 """
 

@@ -28,7 +28,7 @@ model.decode_head = dict(
         align_corners=False),
     changemixin_cfg=dict(in_channels=256, inner_channels=96, num_convs=1),
     # Not MMSegmentation's DiceLoss, as in Open-CD's config: on one channel its target is "unchanged", so that the
-    # two losses pull against each other.
+    # two losses work against each other.
     loss_decode=[
         dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True, loss_name='loss_ce', loss_weight=1.0),
         dict(type='hsonet_mm.BinaryDiceLoss')])

@@ -2,7 +2,7 @@
 
 The dates are concatenated level by level: the form of the plain baseline of "A Change Detection Reality Check" (arXiv
 2402.06994), which a comparison must beat before it credits anything but the recipe; it throws nothing away that a
-difference would. The encoder is HSONet-lite's backbone, strides 4 to 32, without the branch of detail.
+difference would. The encoder is HSONet-lite's backbone, strides 4 to 32, without the high-resolution branch.
 """
 
 from mmengine.config import read_base

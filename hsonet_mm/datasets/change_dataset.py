@@ -206,17 +206,17 @@ class ChangeDataset(BaseSegDataset):
             known = {one.split for one in index.scenes if one.split}
             has = f'only {", ".join(sorted(known))}' if known else 'no splits'
             raise UserError(
-                f'{root} (layout {index.layout}) has {has}, but {split} is wanted: list its pairs in list/{split}.txt, '
+                f'{root} (layout {index.layout}) has {has}, but {split} is needed: list its pairs in list/{split}.txt, '
                 'or split the data set with hsonet prepare'
             )
         for scene in scenes:
             if missing := scene.missing():
                 raise UserError(
-                    f'{root}: {printable(scene.name)} has no file in {" and ".join(missing)}: add it or take it out'
+                    f'{root}: {printable(scene.name)} has no file in {" and ".join(missing)}: add it or remove the pair'
                 )
             if belongs(scene.files['label'], VECTOR_SUFFIXES):
                 raise UserError(
-                    f'{root}: the label {scene.files["label"]} is of polygons: burn it with hsonet prepare'
+                    f'{root}: the label {scene.files["label"]} holds polygons: rasterise it with hsonet prepare'
                 )
         first = scenes[0]
         for role, key in _KEYS.items():

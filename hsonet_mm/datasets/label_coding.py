@@ -55,12 +55,12 @@ def coding_of(
                 loader.ignored_values,
             )
         survey = _known[key].require()
-        _tell(f'{len(labels)} labels are coded {survey.coding}; hsonet check writes that down', logging.INFO)
+        _tell(f'{len(labels)} labels are coded {survey.coding}; hsonet check records this', logging.INFO)
     for _, remark in label_remarks(survey.splits).values():
         _tell(f'{root}: {remark}', logging.WARNING)
     if survey.coding.lossy:
         _tell(
-            f'{root}: labels hold values between 0 and 255, as JPEG compression leaves them; they are cut at 128',
+            f'{root}: labels hold values between 0 and 255, as after JPEG compression; they are thresholded at 128',
             logging.WARNING,
         )
     return survey.coding

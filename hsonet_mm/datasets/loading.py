@@ -106,7 +106,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
         if shape != t2.values.shape[:2]:
             raise UserError(
                 f'the sizes of a pair differ: {t1.path} has {shape[0]} x {shape[1]} pixels '
-                f'(rows x columns), {t2.path} has {t2.values.shape[0]} x {t2.values.shape[1]}: bring them to one grid'
+                f'(rows x columns), {t2.path} has {t2.values.shape[0]} x {t2.values.shape[1]}: resample to one grid'
             )
         pair = join(t1, t2, reading.stretch)
         if t1.stretch is not None and reading.stretch is None:
@@ -120,12 +120,12 @@ class MultiImgLoadImageFromFile(BaseTransform):
 
     @classmethod
     def _report_stretch(cls, date: Pixels) -> None:
-        """Warn once a process that every file is stretched by itself."""
+        """Warn once per process that every file is stretched separately."""
         if not cls._stretch_reported:
             cls._stretch_reported = True
             print_log(
-                f'{date.path} holds {date.raster.values.dtype} values, which go from the {DEFAULT_STRETCH} percentiles '
-                f'of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+                f'{date.path} holds {date.raster.values.dtype} values, stretched from the {DEFAULT_STRETCH} '
+                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -136,7 +136,7 @@ class MultiImgLoadAnnotations(BaseTransform):
     """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored, or no data in label or images).
 
     What the values in the files mean is declared here, or else told by :class:`hsonet_mm.ChangeDataset`, which finds it
-    out over its whole data set. With another data set, which does not, each file must tell it by itself: 0 and 1, or 0
+    out over its whole data set. With another data set, which does not, each file must show it by itself: 0 and 1, or 0
     and 255, the latter perhaps with noise of compression.
 
     Required key: ``seg_map_path``; optional: ``label_coding``. Added keys: ``gt_seg_map`` of shape (H, W), and its name
@@ -177,7 +177,7 @@ class MultiImgLoadAnnotations(BaseTransform):
         if label.values.shape[:2] != (rows, columns):
             raise UserError(
                 f'the label {path} has {label.values.shape[0]} x {label.values.shape[1]} pixels (rows x columns), '
-                f'its images have {rows} x {columns}: cut or resample it to the same ground'
+                f'its images have {rows} x {columns}: crop or resample it to the same area'
             )
         coding = results.get('label_coding') or self._coding(label, path)
         classes = np.arange(256, dtype=np.uint8)
@@ -192,7 +192,7 @@ class MultiImgLoadAnnotations(BaseTransform):
         return results
 
     def _coding(self, label: RawLabel, path: str) -> LabelCoding:
-        """As declared, or as the file tells by itself."""
+        """As declared, or as the file itself shows."""
         if self.changed_values:
             return LabelCoding(self.changed_values, None, self.ignored_values)
         coding = survey_labels({path: ''}, lambda _: label, (), self.ignored_values).require().coding
@@ -207,7 +207,7 @@ class MultiImgLoadAnnotations(BaseTransform):
             cls._noise_reported = True
             print_log(
                 f'the label {path} holds values between 0 and 255, as JPEG compression leaves them; '
-                f'it and its like are cut at 128',
+                f'such labels are thresholded at 128',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -23,7 +23,7 @@ SPLITS = ('train', 'val', 'test')
 FOLDERS = ('A', 'B', 'label', 'objects')
 MANIFEST = 'manifest.json'
 FORMAT = 1
-"""Raised whenever the same parameters give other scenes."""
+"""Incremented whenever the same parameters give other scenes."""
 SMALLEST_SIZE = 64
 PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
@@ -134,12 +134,16 @@ def _existing(root: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
         manifest = json.loads((root / MANIFEST).read_text(encoding='utf-8'))
         same = {key: manifest[key] for key in parameters} == parameters
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f'{root} holds no complete demo data: name another folder, or remove it') from None
+        raise UserError(
+            f'{root} exists and holds no complete demo data: name another folder, or remove it'
+        ) from None
     if not same:
         raise UserError(f'{root} holds demo data of other parameters: name another folder, or remove it')
     for split, number in parameters['pairs'].items():
         if any(len(list((root / split / folder).glob('*.png'))) != number for folder in FOLDERS):
-            raise UserError(f'{root / split} is not as it was made, files were added or lost: remove {root}')
+            raise UserError(
+                f'{root / split} has changed since it was generated, files were added or removed: remove {root}'
+            )
     return manifest
 
 

@@ -28,7 +28,7 @@ OPAQUE, DIM = 0.3, 0.3
 VISIBLE = 8
 """Difference of colours (of the largest channel, 0-255) above which a surface looks different."""
 SMALLEST = 12
-"""Unchanged things with fewer pixels in the image than this are no objects."""
+"""Unchanged things with fewer pixels in the image than this are not objects."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ VIEWS = {'t1': 'date 1', 't2': 'date 2', 'label': 'label', 'errors': 'prediction
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training logged.
+    """What a run logged.
 
     Attributes:
         loss: Iteration and training loss.
@@ -45,7 +45,7 @@ class Example:
 
     Attributes:
         name: Name of the pair.
-        counts: Its pixels, right and wrong.
+        counts: Its confusion matrix, in pixels.
         images: The pictures named in VIEWS, (H, W) or (H, W, 3) BGR uint8.
     """
 
@@ -100,7 +100,7 @@ def write_page(path: Path, report: Report) -> Path:
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>
 <h1>HSONet demo: changed F1 {f1:.4f}</h1>
 <p>HSONet-lite, trained on generated aerial scenes, on the {report.images} test pairs that it has not seen.
-"Changed" means that a building appeared or vanished. Generated scenes are no photographs: these figures show that the
+"Changed" means that a building appeared or vanished. Generated scenes are not photographs: these figures show that the
 installation works and where the model fails, not how well it does on real data.</p>
 <h2>Scores</h2>{_scores(report)}
 <h2>Objects</h2>{_objects(report)}

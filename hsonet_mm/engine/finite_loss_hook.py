@@ -1,4 +1,4 @@
-"""A hook that ends a training whose loss is no number, and says where it happened."""
+"""A hook that stops training when a loss is not finite, and says where it happened."""
 
 import math
 from typing import Any

@@ -55,7 +55,7 @@ class Group:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """Kind, name and side: what tells a group from the others."""
+        """Kind, name and side, which identify a group."""
         return self.kind, self.group, self.changed
 
     @property

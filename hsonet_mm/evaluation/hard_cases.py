@@ -59,7 +59,7 @@ HARD_CASES: dict[str, HardCase] = {
 }
 """Every kind by its name. Where objects overlap, a pixel belongs to the kind that stands first here."""
 
-CASES = HARD_CASES | {BACKGROUND: HardCase(False, 'everything that is no typed object')}
+CASES = HARD_CASES | {BACKGROUND: HardCase(False, 'everything outside of typed objects')}
 """The kinds in the order of the tables: changed ones first, background last."""
 
 
@@ -89,7 +89,7 @@ def read_objects(image: Path, shape: Sequence[int]) -> tuple[NDArray[Any], dict[
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if ids is None:
         raise UserError(
-            f'{path} is missing or no image, and HardCaseMetric needs a data set with typed objects: '
+            f'{path} is missing or not an image, and HardCaseMetric needs a data set with typed objects: '
             'make one with hsonet_mm.demo.generate, or leave this metric out'
         )
     try:
@@ -98,11 +98,11 @@ def read_objects(image: Path, shape: Sequence[int]) -> tuple[NDArray[Any], dict[
         unknown = (set(kinds.values()) - set(HARD_CASES)) | (set(np.unique(ids).tolist()) - {0} - set(kinds))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f'{path.with_suffix(".json")} is no list of objects ({error}): make the data again'
+            f'{path.with_suffix(".json")} is not a list of objects ({error}): generate the data again'
         ) from None
     if unknown:
         raise UserError(
-            f'{path.with_suffix(".json")} does not explain {sorted(unknown)}: make the data again'
+            f'{path.with_suffix(".json")} does not explain {sorted(unknown)}: generate the data again'
         )
     if ids.shape != tuple(shape):
         sizes = (' x '.join(map(str, one)) for one in (ids.shape, shape))

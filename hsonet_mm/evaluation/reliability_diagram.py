@@ -19,7 +19,9 @@ def check_diagram(path: Path) -> None:
         UserError: for another suffix, or without matplotlib.
     """
     if path.suffix not in SUFFIXES:
-        raise UserError(f'{path} is no picture: give the diagram a name that ends in {" or ".join(SUFFIXES)}')
+        raise UserError(
+            f'invalid name of a diagram {path}: expected one that ends in {" or ".join(SUFFIXES)}'
+        )
     try:
         import matplotlib as mpl  # noqa: F401
     except ImportError:

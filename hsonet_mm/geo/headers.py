@@ -45,7 +45,7 @@ class RasterInfo:
         said: Those that the file itself calls so; None where it does not.
         dtype: Their type.
         colours: Number of bands but the alpha band.
-        alpha: The band that tells what is transparent, None without one.
+        alpha: The band that says what is transparent, None without one.
         nodata: Declared value of each band read, or None.
         repeated: Whether one band stands for red, green and blue.
         palette: Colours of the values, (values, 4) with alpha, of a file with a colour table.
@@ -130,7 +130,7 @@ def check_place(path: RasterPath) -> None:
     """Make sure that a raster can be there; what is not a file of its own is left to GDAL.
 
     Raises:
-        UserError: if there is no such file, or it is a folder.
+        UserError: if the file does not exist, or is a folder.
     """
     if isinstance(path, Path):
         file_state(path)
@@ -261,11 +261,13 @@ def _check_georeference(dataset: Any, path: RasterPath) -> None:
             'gdalwarp where it has control points)'
         )
     if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
-        raise UserError(f'the position and pixel size of {path} are no numbers to work with: set them again')
+        raise UserError(
+            f'{path} has an invalid position or pixel size: set them (gdal_edit -a_ullr left top right bottom)'
+        )
     left, bottom, right, top = dataset.bounds
     lowest, highest = min(bottom, top), max(bottom, top)
     if crs.is_geographic and not (-541 < left < right < 541 and -91 < lowest < highest < 91):
         raise UserError(
-            f'{path} says {crs.to_string()}, but its coordinates ({left:.6g}, {top:.6g}) are no degrees: assign the '
-            'right reference system (gdal_edit -a_srs EPSG:...)'
+            f'{path} declares {crs.to_string()}, but its coordinates ({left:.6g}, {top:.6g}) are not degrees: assign '
+            'the right reference system (gdal_edit -a_srs EPSG:...)'
         )

@@ -13,7 +13,7 @@ _NAME = re.compile(r'(/vsi[a-z0-9_]+/|[a-z][a-z0-9+.\-]+://)', re.IGNORECASE)  #
 
 @dataclass(frozen=True)
 class RemoteRaster:
-    """A raster that is no file of its own, as far as it can stand in the place of a path.
+    """A raster that is not a file of its own, as far as it can stand in place of a path.
 
     Attributes:
         text: What GDAL opens: ``https://...``, ``s3://...``, ``/vsicurl/...``, ``/vsizip/archive.zip/name.tif`` and the

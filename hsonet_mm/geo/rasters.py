@@ -142,7 +142,7 @@ class ScenePair:
             )
         except GDAL_ERRORS as error:
             raise UserError(
-                f'{self.t2.path} cannot be brought onto the grid of {self.t1.path} ({reason(error)}): assign the '
+                f'{self.t2.path} cannot be resampled onto the grid of {self.t1.path} ({reason(error)}): assign the '
                 'right reference system (gdal_edit -a_srs EPSG:...)'
             ) from None
 
@@ -242,7 +242,7 @@ def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
     if any(min(east, found[2] + more) - max(west, found[0] + more) > pixel for more in (-360, 360)):
         raise UserError(
             f'{t1.path}, at longitudes {west:g} to {east:g}, lies at both ends of {t2.path}, at {t2.bounds[0]:g} to '
-            f'{t2.bounds[2]:g}: bring that onto longitudes around it (gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
+            f'{t2.bounds[2]:g}: warp that to longitudes around it (gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
         )
     return 360 * round((found[0] + found[2] - t2.bounds[0] - t2.bounds[2]) / 720)
 

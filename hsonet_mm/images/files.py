@@ -56,7 +56,7 @@ def read_raster(
         name: What messages call the file, where not by its path.
 
     Raises:
-        UserError: if the file does not exist, is no image, is cut off, or has not the bands that are asked for.
+        UserError: if the file does not exist, is not an image, is truncated, or lacks the bands that are asked for.
     """
     name = name or path
     try:

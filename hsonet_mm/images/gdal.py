@@ -79,7 +79,7 @@ def colour_table(dataset: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | No
 def find_alpha(
     dataset: Any, header: Header, bands: tuple[int, ...] | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Number of the band that tells what is transparent, None without one, and what to tell the user.
+    """Number of the band that says what is transparent, None without one, and a note for the user.
 
     Args:
         dataset: The open file.
@@ -118,7 +118,7 @@ def read_mask(dataset: Any, band: int, alpha: int | None, **where: Any) -> NDArr
     Args:
         dataset: The open file.
         band: Whose mask.
-        alpha: The band that tells what is transparent.
+        alpha: The band that says what is transparent.
         **where: Window and shape, as rasterio takes them.
     """
     if alpha is not None:

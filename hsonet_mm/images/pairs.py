@@ -96,7 +96,7 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
     one, two = (len(date.raster.header.colours) for date in (t1, t2))
     if one != two:
         notes.append(
-            Note('bands', f'{t1.path} has {one} and {t2.path} {two} bands: see that the same ones are read')
+            Note('bands', f'{t1.path} has {one} and {t2.path} {two} bands: check that the same ones are read')
         )
     if note := place_note(t1.raster, t2.raster):
         notes.append(note)
@@ -123,8 +123,8 @@ def place_note(one: Raster, other: Raster) -> Note | None:
     return Note(
         'grid',
         f'{one.header.path} and {other.header.path} lie on different grids by their georeference, from {told[0]} and '
-        f'from {told[1]}, and are compared pixel by pixel: give both dates to hsonet scene, which brings them onto one '
-        'grid, or warp one with gdalwarp',
+        f'from {told[1]}, and are compared pixel by pixel: give both dates to hsonet scene, which resamples them '
+        'onto one grid, or warp one with gdalwarp',
     )
 
 

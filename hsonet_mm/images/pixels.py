@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _EDGE = 0.05
-"""Share of an image's outer edge that is black or white when a user is told [choice]."""
+"""Share of an image's outer edge that is black or white from which on a user is warned [choice]."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:
         if share >= _EDGE:
             return (
                 f'{share:.0%} of the border of {path} is {name} ({value}) and not declared as nodata, so it counts as '
-                f'ground: declare it by --nodata {value}, if it is none'
+                f'ground: declare it by --nodata {value}, if it is nodata'
             )
     return None
 

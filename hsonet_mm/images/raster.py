@@ -136,7 +136,7 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
         if not chosen:
             example = '3,2,1' if count > 2 else '1,1,1'
             raise UserError(
-                f'{holds} and does not say which are red, green and blue: name them, as --bands {example}'
+                f'{holds} and does not declare which are red, green and blue: name them, as --bands {example}'
             )
     types = {header.dtypes[band - 1] for band in chosen}
     if len(types) > 1 or np.dtype(min(types)).kind not in 'uifb':
@@ -158,7 +158,7 @@ def _count(bands: int) -> str:
 def alpha_is_mask(
     alpha: NDArray[Any], header: Header, bands: Sequence[int] | None
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether an alpha band tells what is transparent, or is a colour such as near infrared in disguise.
+    """Whether an alpha band says what is transparent, or is a colour such as near infrared in disguise.
 
     GDAL and many tools flag the fourth band of any RGB TIFF as alpha. A mask is nearly always 0 or full; a band that is
     not, is read as a band, so that dark water in it does not become "no data" [choice]. So is one that the user names,
@@ -182,7 +182,7 @@ def alpha_is_mask(
     if bands is not None:
         return False, ()
     return False, (
-        f'band {header.alpha} of {header.path} is flagged as alpha but is no mask, so it hides no pixel: name the '
+        f'band {header.alpha} of {header.path} is flagged as alpha but is not a mask, so it hides no pixel: name the '
         f'bands to read, as --bands {_joined(header.rgb or header.colours)}, or with {header.alpha} among them',
     )
 

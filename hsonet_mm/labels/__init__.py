@@ -1,8 +1,8 @@
-"""Change labels: what their values mean is declared or found out for a whole data set, and every file is read by that.
+"""Change labels: what their values mean is declared or inferred for a whole data set, and every file is read by it.
 
-``labels.json`` in the root of a data set, which check and prepare write, tells it; where there is none and nothing is
-declared, all labels of all splits are read once for it. Each must keep to the coding that most have, so that none is
-taken for something else without a word.
+``labels.json`` in the root of a data set, which check and prepare write, declares it. Without that file and without
+options, all labels of all splits are read once to infer it. Each must follow the coding of the majority, so that none
+is misread silently.
 """
 
 from hsonet_mm.errors import UserError

@@ -67,7 +67,7 @@ def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
         if not figures.changed:
             remarks[split] = ('no change', f'{split}: no mask has a changed pixel: check the masks')
         elif figures.changed_share > 0.5:
-            message = 'more than half of its pixels are changed: see that 0 means unchanged in the masks'
+            message = 'more than half of its pixels are changed: check that 0 means unchanged in the masks'
             remarks[split] = (
                 'mostly changed',
                 f'{split}: {message}, or name what means changed by --changed-values',

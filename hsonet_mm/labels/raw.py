@@ -75,7 +75,7 @@ def value_counts(label: RawLabel) -> NDArray[np.int64]:
 
 
 def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
-    """Whether a label looks like a mask of 0 and 255 with noise of compression, which is cut at 128.
+    """Whether a label looks like a mask of 0 and 255 with compression noise, which is thresholded at 128.
 
     At most 5 % of the pixels are in 64..191. Noise comes on both sides of an outline, so where something reaches 128,
     values of 1..63 that are more than 1 % of the pixels, and a hundred times as frequent as 192..254, are classes.

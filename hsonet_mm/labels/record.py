@@ -59,5 +59,5 @@ def read_survey(data: bytes, path: str) -> LabelSurvey:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f'{path} does not tell how labels are coded ({error}): remove it, and let hsonet check write it anew'
+            f'{path} does not declare how labels are coded ({error}): remove it and run hsonet check to write it anew'
         ) from None

@@ -78,7 +78,7 @@ class MultiImgRandomRotFlip(mmseg_transforms.RandomRotFlip):
         seg_pad_val: What fills those of its labels.
 
     Raises:
-        UserError: For a probability outside [0, 1], or degrees that are no range.
+        UserError: For a probability outside [0, 1], or degrees that are not a range.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ from hsonet_mm.version import __version__
 __all__ = ['NOT_LABELLED', 'Cutter', 'PrepareOptions']
 
 NOT_LABELLED = 127
-"""What a pixel that is not labelled becomes in a tile, beside 0 and 255; tools that cut at 128 call it unchanged."""
+"""What a pixel without a label becomes in a tile, beside 0 and 255; tools that cut at 128 read it as unchanged."""
 
 _WRITTEN = np.zeros(256, np.uint8)
 _WRITTEN[[1, IGNORED]] = 255, NOT_LABELLED
@@ -40,7 +40,7 @@ class PrepareOptions:
         border: see :func:`hsonet_mm.preparation.tiling.offsets`.
         block: 0, or the size of the blocks that very large scenes are divided into before they are split,
             pixels.
-        val: share of the scenes for val, for sources that have no such split.
+        val: share of the scenes for val, for sources without this split.
         test: the same for test.
         seed: of the split and of the choice of empty tiles.
         max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
@@ -293,7 +293,7 @@ class Cutter:
             told.append('--border drop: pixels at the lower and right border are lost')
         if self.noisy:
             told.append(
-                f'{self.noisy} holds values between 0 and 255: it and its like were cut at 128, look at one'
+                f'{self.noisy} holds values between 0 and 255: such labels were thresholded at 128, check one'
             )
         if self.unlisted:
             told.append(

@@ -67,7 +67,7 @@ def find_duplicates(
     Args:
         first: thumbnails of one split.
         second: thumbnails of another; ``None``: compare ``first`` with itself.
-        max_distance: hashes that differ in more of their 144 bits are no candidates; lower is faster and
+        max_distance: hashes that differ in more of their 144 bits are not candidates; lower is faster and
             finds fewer of the cropped copies.
 
     Returns:

@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 _REPEAT_DISTANCE = 32
-"""Hash distance within one split: repeats there are worth a remark, not a long search."""
+"""Hash distance within one split: repeats there cause a note, not a long search."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _believe(
             record.add(
                 'warning',
                 'stretch',
-                f'{date.path} holds {date.raster.values.dtype} values, which go from the {DEFAULT_STRETCH} percentiles '
-                f'of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+                f'{date.path} holds {date.raster.values.dtype} values, stretched from the {DEFAULT_STRETCH} '
+                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
             )
 
 
@@ -161,7 +161,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
     if len(set(sizes.values())) > 1:
         told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
         first = next(iter(files.values()))
-        record.add('error', 'sizes', f'{first}: the sizes differ ({told}): cut all to the same ground')
+        record.add('error', 'sizes', f'{first}: the sizes differ ({told}): crop all to the same area')
     elif sizes:
         record.size = height, width = next(iter(sizes.values()))
         if crop and min(height, width) < crop:
@@ -298,8 +298,8 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
                     'repeats',
                     split,
                     f'{one_file}: shows the same ground as {other_file}; '
-                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or know that '
-                    'it is smaller than it looks',
+                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or count '
+                    'the split as smaller than it looks',
                 )
             )
     return findings

@@ -45,15 +45,13 @@ def read_polygons(path: str, name: str) -> Polygons:
         import shapely
     except ImportError:
         raise UserError(
-            f'the label {name} is of polygons, for which pip install "hsonet_mm[geo]" is needed'
+            f'the label {name} holds polygons: pip install "hsonet_mm[geo]" to read them'
         ) from None
     try:
         layers = [layer for layer, kind in pyogrio.list_layers(path) if kind is not None]
         if len(layers) != 1:
             told = f'has the layers {", ".join(layers)}' if layers else 'has no layer with geometries'
-            raise UserError(
-                f'the label {name} {told}: save the polygons of what changed as the one layer of a file'
-            )
+            raise UserError(f'the label {name} {told}: save the changed areas as the only layer of a file')
         meta, _, geometries, _ = pyogrio.raw.read(path, layer=layers[0], columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise UserError(f'the label {name} cannot be read ({error}): replace it by an intact file') from None
@@ -114,7 +112,7 @@ def burn_polygons(
         raise UserError(f'{image_name} cannot be read ({error}): replace it by an intact file') from None
     if crs is None or place.is_identity:
         raise UserError(
-            f'{image_name} is not georeferenced, so that the polygons of {name} have no place in it: give a GeoTIFF '
+            f'{image_name} is not georeferenced, so the polygons of {name} cannot be placed in it: give a GeoTIFF '
             'with a coordinate reference system'
         )
     shapes = polygons.geometries
@@ -136,6 +134,6 @@ def burn_polygons(
 def no_polygon(polygons: Polygons, name: str, image: str) -> UserError:
     """The mistake of polygons that are somewhere else than their image, or are said to be."""
     return UserError(
-        f'no polygon of {name} ({polygons.crs.to_string()}) meets {image}: see that both show the same place and name '
-        'the coordinate reference system they are in'
+        f'no polygon of {name} ({polygons.crs.to_string()}) overlaps {image}: check that both cover the same place '
+        'and name the coordinate reference system they are in'
     )

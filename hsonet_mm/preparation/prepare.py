@@ -1,7 +1,7 @@
 """Cut official archives or a user's own rasters and masks into the LEVIR layout.
 
 ``OUT/{train,val,test}/{A,B,label}/<stem>.png``, masks 0 / 255 (127: not labelled), with a ``labels.json`` that says so
-and a ``manifest.json`` that tells where every tile comes from. The same source, options and library versions give the
+and a ``manifest.json`` that says where every tile comes from. The same source, options and library versions give the
 same bytes. One scene is in memory at a time: both dates and the mask, about 16 bytes a pixel at the peak.
 """
 

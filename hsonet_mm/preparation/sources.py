@@ -37,7 +37,7 @@ class Source:
         path: folder or archive.
 
     Raises:
-        UserError: when there is no such folder, an archive is damaged, or it holds paths that lead outside.
+        UserError: when the folder does not exist, an archive is damaged, or it holds paths that lead outside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class Source:
         elif path.is_file():
             self._add_archive(path)
         else:
-            raise UserError(f'{path}: there is no such folder or zip archive: check the path')
+            raise UserError(f'{path}: no such folder or zip archive: check the path')
 
     def __enter__(self) -> 'Source':
         return self

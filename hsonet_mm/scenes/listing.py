@@ -77,7 +77,7 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
         output: Folder that relative outputs start from instead.
 
     Raises:
-        UserError: if it is no such file.
+        UserError: if it is not such a file.
     """
     try:
         text = decode_text(path.read_bytes())

@@ -183,6 +183,4 @@ def _outcomes(job: Path) -> Iterator[Outcome]:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding='utf-8', errors='replace').split('\n') if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), 'perhaps for want of memory')[
-        :200
-    ]
+    return next((line.strip() for line in reversed(lines) if line.strip()), 'perhaps out of memory')[:200]

@@ -61,7 +61,7 @@ def detect_tiles(
         progress: Told about every tile.
 
     Raises:
-        UserError: if a date cannot be read or the model predicts what is no probability.
+        UserError: if a date cannot be read or the model predicts values that are not probabilities.
     """
 
     def read(group: range) -> list[Tile]:
@@ -101,7 +101,7 @@ def _predict(
         probs = augmented_probs(detector, t1, t2, tta)
         if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
             raise UserError(
-                'the model predicts what is no probability, so its training diverged or its export is broken: '
+                'the model predicts values that are not probabilities; its training diverged or its export is broken: '
                 'take another checkpoint'
             )
         for index, values in zip(wanted, probs, strict=True):

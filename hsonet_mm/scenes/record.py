@@ -32,7 +32,7 @@ class SceneOptions:
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
         float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
         polygons: ``'gpkg'``, ``'geojson'`` or ``'none'``.
-        min_area: Square metres; smaller regions are no polygons. The mask keeps them.
+        min_area: Square metres; smaller regions get no polygon. The mask keeps them.
         dates: Names of the two dates; by default those of the files.
         readers: Threads that read.
     """

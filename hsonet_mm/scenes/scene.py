@@ -32,7 +32,7 @@ __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What became of a scene.
+    """The result of a scene.
 
     Attributes:
         files: Files written by kind: ``probs``, ``mask``, ``polygons`` and ``summary``.
@@ -158,7 +158,7 @@ def _leftovers(files: Mapping[str, Path]) -> list[Path]:
 
 def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[RasterPath]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
-        raise UserError(f'{output} is no name for a GeoTIFF: give one that ends in .tif')
+        raise UserError(f'invalid output {output}: expected a GeoTIFF, a name that ends in .tif')
     for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')
@@ -169,8 +169,8 @@ def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Rast
 def _check_polygons(polygons: str, info: RasterInfo) -> None:
     if polygons == 'geojson' and not (info.crs.is_geographic or info.crs.is_projected):
         raise UserError(
-            f'{info.path} is in a local system, and GeoJSON is in degrees: take --polygons gpkg, or assign the right '
-            'reference system (gdal_edit -a_srs EPSG:...)'
+            f'{info.path} has a local coordinate system, but GeoJSON needs degrees: use --polygons gpkg, or '
+            'assign the right reference system (gdal_edit -a_srs EPSG:...)'
         )
 
 

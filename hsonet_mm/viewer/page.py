@@ -136,7 +136,7 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
         if bar is not None:
             bar.close()
     if not pyramid.written[-1].all():
-        raise UserError(f'{source.path} holds nodata only: there is nothing to look at')
+        raise UserError(f'{source.path} holds nodata only: there is nothing to view')
     change = pyramid.top[..., 6]
     dots = (change != PROBS_NODATA) & (change > source.summary['threshold'] * PROBS_SCALE)
     step = 1 << (len(pyramid.levels) - 1)

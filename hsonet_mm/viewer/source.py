@@ -89,14 +89,14 @@ def read_summary(path: Path) -> dict[str, Any]:
     """Read the summary beside the probabilities of a scene.
 
     Raises:
-        UserError: if there is none, so that the file is no result of ``hsonet scene``.
+        UserError: if there is none, because the file is not a result of ``hsonet scene``.
     """
     if not path.is_file():
         raise UserError(
             f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
         )
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f'{path} is no GeoTIFF: give the one that hsonet scene wrote, such as change.tif')
+        raise UserError(f'{path} is not a GeoTIFF: give the one that hsonet scene wrote, such as change.tif')
     beside = path.with_suffix('.json')
     try:
         summary = json.loads(beside.read_text(encoding='utf-8'))
@@ -104,7 +104,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         summary = None
     if not isinstance(summary, dict) or KNOWN - summary.keys():
         raise UserError(
-            f'{path} is no result of hsonet scene, or its summary {beside.name} is not beside it any more: give '
+            f'{path} is not a result of hsonet scene, or its summary {beside.name} is no longer beside it: give '
             'the probabilities (not the mask) that it wrote, and keep its files together'
         )
     return summary
@@ -131,7 +131,7 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
         on_grid = dataset.crs == t1.crs and t1.transform.almost_equals(dataset.transform, tolerance)
     if dtype not in ('uint8', 'float32') or size != (summary['width'], summary['height']):
-        raise UserError(f'{path} is not what its summary says: run hsonet scene again')
+        raise UserError(f'{path} does not match its summary: run hsonet scene again')
     if not on_grid or size != (t1.width, t1.height):
         raise UserError(
             f'{t1.path} ({_size(t1)} pixels) is not on the grid of {path} ({size[0]} x {size[1]}): name the '
@@ -159,7 +159,7 @@ def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath |
     was = Path(inputs[date == 'after'][0]) if inputs else file
     found = next((place for place in (was, file, path.with_name(file.name)) if place.is_file()), None)
     if found is None:
-        raise UserError(f'{was}, of which {path} was made, is not there any more: name it by --{date} FILE')
+        raise UserError(f'{was}, from which {path} was made, no longer exists: name it by --{date} FILE')
     return found
 
 

@@ -1,4 +1,4 @@
-"""Backbones that MMSegmentation lacks, their pre-trained weights, and a branch of detail for beside any backbone."""
+"""Backbones that MMSegmentation lacks, their pre-trained weights, and a high-resolution branch beside any backbone."""
 
 from hsonet_mm.models.backbones.detail_branch import DetailBranch
 from hsonet_mm.models.backbones.efficientnet_lite import EfficientNetLite

@@ -1,4 +1,4 @@
-"""A branch of detail beside a backbone."""
+"""A high-resolution branch beside a backbone."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -243,7 +243,7 @@ class EfficientNetLite(BaseModule):
 
 
 def _channels(channels: int, width: float) -> int:
-    """Scale a number of channels to the nearest multiple of 8 that is no more than 10 % less."""
+    """Scale a number of channels to the nearest multiple of 8 that is at most 10 % less."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 

@@ -79,7 +79,7 @@ class _Attention(nn.Module):
 
 
 class _DepthwiseConv(nn.Module):
-    """A 3x3 depthwise convolution of tokens; it also tells them where they are."""
+    """A 3x3 depthwise convolution of tokens; it also encodes their position."""
 
     def __init__(self, channels: int):
         super().__init__()

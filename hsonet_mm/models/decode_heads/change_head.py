@@ -23,7 +23,7 @@ class ChangeHead(BaseDecodeHead):
         **kwargs: of ``BaseDecodeHead``.
 
     Raises:
-        UserError: for a prior that is no share.
+        UserError: for a prior outside (0, 1).
     """
 
     def __init__(self, *, prior: float = 0.02, **kwargs: Any) -> None:

@@ -15,7 +15,7 @@ class PyramidDecoder(BaseModule):
     """Mean of all pyramid levels, each convolved and upsampled step by step to the finest one [code, FarSeg].
 
     FarSeg upsamples with ``align_corners=True`` [code]. The default here is False, which keeps the pixels of all levels
-    where they are when sizes are no multiples of each other [choice]; the shipped configs of HSONet were trained so.
+    where they are when sizes are not multiples of each other [choice]; the shipped configs of HSONet were trained so.
 
     Level k (0 is the finest) takes max(1, k) blocks of 3x3 convolution, batch norm and ReLU, each followed by bilinear
     upsampling to the size of the next finer level where there is one; so odd sizes work.
