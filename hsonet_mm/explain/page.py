@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.demo.page import STYLE
+from hsonet_mm.pages import STYLE
 from hsonet_mm.explain.extra import require
 from hsonet_mm.explain.features import Cloud
 from hsonet_mm.explain.figures import cloud_figure, pair_figure, relation_figure, shares_figure, view_figure
