@@ -20,6 +20,9 @@ import pytest
 import yaml
 from scipy import stats
 
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import breakdown, sum_groups
 from hsonet_mm.evaluation.confusion import Confusion

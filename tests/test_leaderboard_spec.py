@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec_file import read_spec
 
