@@ -126,7 +126,9 @@ def welch(
         Welch, The generalization of "Student's" problem when several different population variances are
         involved, Biometrika 34, 1947.
     """
+    if not (np.ptp(method) or np.ptp(reference)):
+        return None  # without a spread SciPy's interval is a point, which would decide everything
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # seeds may be alike
-        low, high = stats.ttest_ind(method, reference, equal_var=False).confidence_interval(level)
-    return None if np.isnan(low) else Interval(float(low), float(high))
+        warnings.simplefilter('ignore', RuntimeWarning)  # the seeds of one of the two may be alike
+        found = stats.ttest_ind(method, reference, equal_var=False).confidence_interval(level)
+    return Interval(float(found.low), float(found.high))
