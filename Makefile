@@ -69,7 +69,7 @@ $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 $(ORIGINAL)/.installed: constraints-original.txt
 	$(PYTHON) -m venv $(ORIGINAL)
 	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt torch "setuptools<82" wheel
-	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt mmengine mmcv-lite mmsegmentation rasterio ftfy regex scikit-learn pytest pytest-xdist
+	$(ORIGINAL)/bin/pip install --quiet -c constraints-original.txt mmengine mmcv-lite mmsegmentation rasterio ftfy regex scikit-learn pandas pydantic jinja2 rich pytest pytest-xdist
 	$(ORIGINAL)/bin/$(HEADLESS)
 	touch $@
 

@@ -18,8 +18,9 @@ setup(
     package_data={
         'hsonet_mm': ['py.typed'],
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
+        'hsonet_mm.demo': ['*.j2'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.pages': ['*.css', '*.j2'],
-        'hsonet_mm.viewer': ['*.html', '*.css', '*.js'],
+        'hsonet_mm.viewer': ['*.css', '*.j2', '*.js'],
     },
 )

@@ -8,30 +8,42 @@ from torch import Tensor, nn
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 
-__all__ = ['adapt_bands', 'adapt_first_conv', 'config_reading', 'set_bands', 'set_reading']
+__all__ = [
+    'LOADERS',
+    'adapt_bands',
+    'adapt_first_conv',
+    'config_reading',
+    'parts',
+    'set_bands',
+    'set_reading',
+]
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_DATA_SET = ('ChangeDataset', 'hsonet_mm.ChangeDataset')
 _DISTORTION = 'MultiImgPhotoMetricDistortion'
 
 
-def _data_sets(node: Any) -> Iterator[Any]:
-    """The configs of :class:`hsonet_mm.ChangeDataset` in that of a loader, inside wrappers too."""
-    if isinstance(node, dict):
-        if str(node.get('type')).split('.')[-1] == 'ChangeDataset':
-            yield node
-        node = [node[key] for key in ('dataset', 'datasets') if key in node]
-    if isinstance(node, (list, tuple)):
-        for one in node:
-            yield from _data_sets(one)
+def parts(cfg: Any, *types: str) -> list[Any]:
+    """The parts of the data loaders of a config that are of one of these types, inside wrappers too."""
+
+    def walk(node: Any) -> Iterator[Any]:
+        if isinstance(node, dict):
+            if node.get('type') in types:
+                yield node
+            node = list(node.values())
+        if isinstance(node, (list, tuple)):
+            for one in node:
+                yield from walk(one)
+
+    return [part for loader in LOADERS for part in walk(cfg.get(loader))]
 
 
 def config_reading(cfg: Any) -> Reading:
     """What the data sets of a config declare, the first one that does."""
-    for name in _LOADERS:
-        for data_set in _data_sets(cfg.get(name)):
-            reading = Reading.make(data_set.get('bands'), data_set.get('stretch'), data_set.get('nodata'))
-            if reading != Reading():
-                return reading
+    for data_set in parts(cfg, *_DATA_SET):
+        reading = Reading.make(data_set.get('bands'), data_set.get('stretch'), data_set.get('nodata'))
+        if reading != Reading():
+            return reading
     return Reading()
 
 
@@ -50,7 +62,7 @@ def set_reading(cfg: Any, reading: Reading) -> None:
     declared = {key: value for key, value in reading.to_dict().items() if value is not None}
     if not declared:
         return
-    found = [one for name in _LOADERS for one in _data_sets(cfg.get(name))]
+    found = parts(cfg, *_DATA_SET)
     if not found:
         raise UserError(
             f'{", ".join(f"--{key}" for key in declared)} needs data sets of type hsonet_mm.ChangeDataset, and '

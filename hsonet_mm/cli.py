@@ -28,6 +28,7 @@ COMMANDS = {
 """Commands: module with ``add_arguments(parser)`` and ``run(args)``, summary."""
 NEEDED = {
     **dict.fromkeys(('torch', 'mmengine', 'mmcv', 'mmseg'), '"hsonet_mm[standalone]"'),
+    **dict.fromkeys(('pandas', 'pydantic', 'scipy'), '"hsonet_mm[leaderboard]"'),
     'cv2': OPENCV,
 }
 """Modules without which a command cannot be imported, and what to install."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from hsonet_mm.bands import config_reading, set_reading
+from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
@@ -28,8 +28,6 @@ __all__ = [
     'set_up_loaders',
     'short_hash',
 ]
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +120,7 @@ def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
     }
     if not given:
         return
-    loaders = [one for loader in LOADERS for one in _label_loaders(cfg.get(loader))]
+    loaders = parts(cfg, 'hsonet_mm.MultiImgLoadAnnotations')
     if not loaders:
         raise UserError(
             f'--changed-values and --ignore-value need hsonet_mm.MultiImgLoadAnnotations in the pipelines of '
@@ -130,17 +128,6 @@ def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
         )
     for loader in loaders:
         loader.update(given)
-
-
-def _label_loaders(node: Any) -> list[Any]:
-    """The transforms in a part of a config that load labels by our rules."""
-    if isinstance(node, (list, tuple)):
-        return [one for item in node for one in _label_loaders(item)]
-    if not isinstance(node, dict):
-        return []
-    if node.get('type') == 'hsonet_mm.MultiImgLoadAnnotations':
-        return [node]
-    return _label_loaders(list(node.values()))
 
 
 def evaluators(cfg: Config, split: str) -> list[Any]:

@@ -1,51 +1,51 @@
-"""A progress bar with pixels per second and time left."""
+"""The progress display of all commands: a bar on a terminal, nothing elsewhere."""
 
 import sys
-import time
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
-__all__ = ['Progress']
+__all__ = ['progress_bar', 'track']
 
-_BAR = 24
+T = TypeVar('T')
 
 
-class Progress:
-    """Progress of one scene on a terminal; elsewhere nothing is shown.
+@contextmanager
+def progress_bar(
+    text: str, total: int, done: int = 0, megapixels: float | None = None, shown: bool = True
+) -> Iterator[Callable[[], None]]:
+    """Show on the standard error stream how much is done and how long the rest takes.
 
     Args:
-        total: Tiles of the scene.
-        done: Tiles that an earlier run has done.
-        pixels: Pixels that a tile adds to the result, on average.
-        stream: Where to draw; by default the standard error stream.
+        text: What is done, such as ``'reading'``.
+        total: Number of steps.
+        done: Steps that an earlier run has done.
+        megapixels: Megapixels of a step; the bar then shows them per second.
+        shown: Whether to show anything at all.
+
+    Yields:
+        A function to call after every step.
     """
+    if not shown or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 
-    def __init__(self, total: int, done: int, pixels: float, stream: TextIO | None = None) -> None:
-        self._total, self._before, self._done, self._pixels = total, done, done, pixels
-        self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
-        self._start = time.monotonic()
-        self._drawn = 0.0
+    class Rate(TextColumn):
+        def render(self, task: Task) -> str:  # type: ignore[override]
+            return f'{(task.speed or 0) * (megapixels or 0):.2f} Mpx/s'
 
-    def advance(self) -> None:
-        """One tile more."""
-        self._done += 1
-        now = time.monotonic()
-        if self._shown and (now - self._drawn > 0.2 or self._done == self._total):
-            self._drawn = now
-            print(f'\r{self.line(now - self._start)}', end='', file=self._stream, flush=True)
+    columns = [TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    rate = [Rate('')] if megapixels is not None else []
+    with Progress(*columns, *rate, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=total, completed=done)
+        yield lambda: progress.advance(task)
 
-    def line(self, seconds: float) -> str:
-        """What is drawn after so many seconds."""
-        full = round(_BAR * self._done / self._total)
-        rate = (self._done - self._before) / max(seconds, 1e-9)
-        left = round((self._total - self._done) / rate) if rate else 0
-        clock = f'{left // 3600}:{left // 60 % 60:02}:{left % 60:02}'
-        return (
-            f'[{"#" * full}{"." * (_BAR - full)}] {self._done / self._total:4.0%}  '
-            f'{rate * self._pixels / 1e6:.2f} Mpx/s  {clock} left '
-        )
 
-    def close(self) -> None:
-        """End the line."""
-        if self._shown and self._drawn:
-            print(file=self._stream)
+def track(items: Iterable[T], text: str, total: int) -> Iterator[T]:
+    """Pass items on, and show how many have been dealt with, see :func:`progress_bar`."""
+    with progress_bar(text, total) as advance:
+        for item in items:
+            yield item
+            advance()

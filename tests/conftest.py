@@ -116,6 +116,22 @@ def repo():
     return ROOT
 
 
+@pytest.fixture
+def trained_network():
+    """A function that gives a module what a training does: batch norms with statistics; in double precision."""
+
+    def train(module):
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+                torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+                torch.nn.init.uniform_(layer.weight, 0.5, 2)
+                torch.nn.init.uniform_(layer.bias, -0.5, 0.5)
+        return module.double().eval()
+
+    return train
+
+
 @pytest.fixture(scope='session')
 def opencd_configs():
     """The configs of Open-CD: of the checkout in the variable OPENCD_ROOT, or above a package that can be imported."""

@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from hsonet_mm.models.layers import SceneAssociation
 
 pytestmark = pytest.mark.any_host
 
 LEVELS, SCENE, WIDTH = (5, 7), 6, 4
-
-
-def trained(module):
-    """Batch norms with statistics, as after a training; double precision; evaluation."""
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
-            nn.init.uniform_(layer.running_var, 0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
-    return module.double().eval()
 
 
 def pixelwise(weights, name, x):
@@ -54,9 +42,9 @@ def oracle(weights, levels, scene, scale_aware, residual):
 
 @pytest.mark.parametrize('residual', [False, True])
 @pytest.mark.parametrize('scale_aware', [False, True])
-def test_equals_the_equations(scale_aware, residual):
+def test_equals_the_equations(scale_aware, residual, trained_network):
     torch.manual_seed(0)
-    module = trained(SceneAssociation(LEVELS, SCENE, WIDTH, scale_aware, residual, {'type': 'BN'}))
+    module = trained_network(SceneAssociation(LEVELS, SCENE, WIDTH, scale_aware, residual, {'type': 'BN'}))
     levels = [torch.randn(2, c, 6 // (k + 1), 5, dtype=torch.float64) for k, c in enumerate(LEVELS)]
     scene = torch.randn(2, SCENE, 1, 1, dtype=torch.float64)
     weights = {key: value.numpy() for key, value in module.state_dict().items()}

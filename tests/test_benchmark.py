@@ -75,8 +75,9 @@ def test_price_of_eo_loss(capsys):
             mib[name] / mib['BCE'], rel=0.1
         )  # figures are rounded to hundredths
     # Time is left to a quiet machine; memory is the same in every run and at every size.
-    for name in ('eo_loss, form all', 'EOLoss', 'EOLoss, logging'):
-        assert float(table[name][3]) <= 5  # plain autograd keeps a few maps of the size of the logits
+    # At the worst moment BCE holds 3 maps of the size of the logits and EO-loss 12.5; its log takes 1.5 more.
+    for name, most in (('eo_loss, form all', 4.25), ('EOLoss', 4.25), ('EOLoss, logging', 4.75)):
+        assert 1 < float(table[name][3]) <= most
 
 
 @pytest.mark.any_host

@@ -44,8 +44,11 @@ def test_startup(tiny_onnx, capsys):
 def test_memory_of_scenes(capsys):
     assert main(['scene', '--only', 'memory', '--sizes', '128', '256']) == 0
     rows = rows_of(capsys.readouterr().out)
-    assert rows['128 x 128'][2] == '1.000'
-    assert float(rows['256 x 256'][0]) >= float(rows['256 x 256'][1]) > 0
+    small, large = ([float(figure) for figure in rows[f'{size} x {size}'][:3]] for size in (128, 256))
+    for peak, before, ratio in (small, large):
+        assert peak > before > 0  # a scene takes memory
+        assert ratio == pytest.approx(peak / small[0], abs=0.01)
+    assert large[2] < 1.1  # and not with its size
 
 
 def test_seams_of_scenes(capsys):

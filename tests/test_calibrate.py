@@ -142,7 +142,6 @@ def test_command(trained, checkpoint, tiny_data, capsys):
     assert run(trained[0], checkpoint) == 0
     output = capsys.readouterr()
     assert f'Calibration: {sidecar_of(checkpoint)}' in output.out
-    assert '2/2 pairs' in output.err
     content = json.loads(sidecar_of(checkpoint).read_text())
     assert content['model'] == 'tiny.py tiny.pth'
     assert content['pixels'] == 2 * 64 * 64

@@ -129,8 +129,12 @@ def test_precision_and_recall_are_not_swapped():
 def test_counts_over_the_data_set_not_means_of_images():
     small, large = random_pair(1, (4, 4), share=0.9), random_pair(2, (60, 60), share=0.05)
     figures = evaluate(ChangeMetric(), [sample(*small), sample(*large)])
-    alone = [evaluate(ChangeMetric(), [sample(*pair)])['changed/f1'] for pair in (small, large)]
-    assert abs(figures['changed/f1'] - sum(alone) / 2) > 0.05
+    pred, label = (np.concatenate([one.ravel() for one in pair]) for pair in zip(small, large, strict=True))
+    pred, label = pred[label != 255] > 0.5, label[label != 255] == 1
+    expected = 2 * (pred & label).sum() / (pred.sum() + label.sum())
+    assert figures['changed/f1'] == pytest.approx(expected)
+    means = [evaluate(ChangeMetric(), [sample(*pair)])['changed/f1'] for pair in (small, large)]
+    assert np.mean(means) != pytest.approx(expected, abs=0.05)  # so that the two can be told apart
 
 
 def test_split_batches_equal_one():

@@ -36,6 +36,7 @@ def test_best_at_its_threshold_which_all_checkpoints_carry(write_config, hsonet,
     code, stdout, stderr = hsonet('train', config, '--work-dir', work)
     assert code == 0, stderr
     assert best(work) == ['best_changed_f1_iter_4.pth']
+    assert 'The best checkpoint with 0.5000 changed/best_f1 at 4 iter' in stdout + stderr
     assert re.search(r'best_changed_f1_iter_4\.pth \(changed F1 0\.5000 at threshold 0\.062, which', stdout)
     first, last = ({'value': at, 'f1': f1, 'iter': i} for at, f1, i in ((0.125, 0.25, 2), (0.0625, 0.5, 4)))
     assert meta(work / 'iter_2.pth')['val_threshold'] == first

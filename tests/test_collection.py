@@ -8,10 +8,11 @@ import pytest
 pytestmark = pytest.mark.any_host
 
 EXTRAS = {
-    'jinja2': 'leaderboard',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
+    'pandas': 'leaderboard',
+    'pydantic': 'leaderboard',
     'pyogrio': 'geo',
     'ray': 'ray',
     'shapely': 'geo',

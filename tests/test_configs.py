@@ -300,7 +300,16 @@ def test_tiles_are_a_protocol(build, scope):
     model.test_cfg = cfg.protocols.tiles_256
     (tiles,) = model.test_step(batch)
     assert tiles.seg_logits.data.shape == whole.seg_logits.data.shape == (1, 320, 320)
-    assert not torch.allclose(tiles.seg_logits.data, whole.seg_logits.data)
+    model.test_cfg = cfg.protocols.whole
+    corner = {**batch, 'inputs': [one[:, :256, :256] for one in batch['inputs']]}
+    for one in corner['data_samples']:
+        one.set_metainfo(dict.fromkeys(('ori_shape', 'img_shape', 'pad_shape'), (256, 256)))
+    (first_tile,) = model.test_step(corner)
+    alone = slice(0, 320 - 256)  # where no other tile reaches
+    torch.testing.assert_close(
+        tiles.seg_logits.data[:, alone, alone], first_tile.seg_logits.data[:, alone, alone]
+    )
+    assert not torch.allclose(tiles.seg_logits.data[:, alone, alone], whole.seg_logits.data[:, alone, alone])
 
 
 # --- inherited by another project

@@ -12,17 +12,6 @@ pytestmark = pytest.mark.any_host
 LEVELS, WIDTH = (3, 4, 2), 3
 
 
-def trained(module):
-    """Batch norms with statistics, as after a training; double precision; evaluation."""
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
-            nn.init.uniform_(layer.running_var, 0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
-    return module.double().eval()
-
-
 def block(weights, name, x):
     """3x3 convolution with zeros around, batch norm and ReLU of x (C, H, W), place by place."""
     w = weights[f'{name}.conv.weight']
@@ -59,10 +48,10 @@ def enlarged(x, size, align_corners):
 
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('sizes', [((8, 12), (4, 6), (2, 3)), ((7, 9), (4, 5), (2, 3))])
-def test_equals_the_loops(sizes, align_corners):
+def test_equals_the_loops(sizes, align_corners, trained_network):
     """Halved sizes, where FarSeg's enlargement by two is the same, and odd ones, where it is not defined."""
     torch.manual_seed(0)
-    module = trained(PyramidDecoder(LEVELS, WIDTH, {'type': 'BN'}, align_corners))
+    module = trained_network(PyramidDecoder(LEVELS, WIDTH, {'type': 'BN'}, align_corners))
     levels = [torch.randn(2, c, *size, dtype=torch.float64) for c, size in zip(LEVELS, sizes, strict=True)]
     weights = {key: value.numpy() for key, value in module.state_dict().items()}
     with torch.no_grad():

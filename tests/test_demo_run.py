@@ -11,6 +11,7 @@ import torch
 from hsonet_mm.commands import demo as run
 from hsonet_mm.demo import page
 from hsonet_mm.inference.calibration import sidecar_of
+from hsonet_mm.pages import COLOURS, draw_errors
 
 
 @pytest.fixture
@@ -105,8 +106,8 @@ def test_missing_config_is_named(monkeypatch):
 def test_colours_of_right_and_wrong():
     pred = np.array([[True, True], [False, False]])
     label = np.array([[True, False], [True, False]])
-    drawn = page.draw_errors(pred, label)[..., ::-1].reshape(4, 3)
-    assert [tuple(colour) for colour in drawn.tolist()] == list(page.COLOURS.values())
+    drawn = draw_errors(pred, label)[..., ::-1].reshape(4, 3)
+    assert [tuple(colour) for colour in drawn.tolist()] == list(COLOURS.values())
 
 
 def test_probabilities_get_lighter():
@@ -115,14 +116,16 @@ def test_probabilities_get_lighter():
     assert (np.diff(grey) > 0).all()
 
 
-def test_pair_without_change_and_alarm_is_not_the_worst():
+def test_pair_without_change_and_alarm_is_not_the_worst(tmp_path):
     views = {name: np.zeros((4, 4, 3), np.uint8) for name in page.VIEWS}
     pixels = torch.zeros(4, 4, dtype=torch.bool)
     quiet = page.Example('quiet', run.confusion(pixels, pixels), views)
-    wrong = page.Example('wrong', run.confusion(~pixels, pixels), views)
-    report = page.Report([], [], page.Curve([], [], [], 0.5), [quiet, wrong], 2)
-    text = page._examples(report)
-    assert text.index('wrong: F1 0.000') < text.index('quiet: F1 1.000')
+    wrong = page.Example('wrong <b>', run.confusion(~pixels, pixels), views)
+    figures = dict.fromkeys(('precision', 'recall', 'f1', 'iou', 'kappa', 'ap'), 0.5)
+    scores = {**figures, 'objects': {**figures, 'groups': [], 'min_area': 8, 'matched_above_iou': 0.5}}
+    report = page.Report([('0.5', scores)], [], page.Curve([], [], [(1, 0.5)], 0.5), [quiet, wrong], 2)
+    text = page.write_page(tmp_path / 'index.html', report).read_text()
+    assert text.index('wrong &lt;b&gt;: F1 0.000') < text.index('quiet: F1 1.000')
 
 
 @pytest.mark.usefixtures('small')

@@ -25,6 +25,9 @@ from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads import FCNHead
 from mmseg.structures import SegDataSample
 
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
+
 from hsonet_mm import workers
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations
@@ -486,7 +489,6 @@ def test_checkpoint_is_chosen_at_the_best_threshold(
 
 
 def test_report_takes_the_tables(board):
-    pytest.importorskip('jinja2')
     pytest.importorskip('matplotlib')
     from hsonet_mm.leaderboard import report
 

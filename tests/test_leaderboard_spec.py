@@ -1,10 +1,12 @@
 """The spec of a leaderboard: what it says, and every mistake in it as one sentence."""
 
-import re
 from pathlib import Path
 
 import pytest
 import yaml
+
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec_file import read_spec
@@ -57,35 +59,42 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
 
 
 @pytest.mark.parametrize(
-    ('changes', 'sentence'),
+    ('changes', 'place'),
     [
-        ({'epochs': 3}, "the file has the unknown key 'epochs'"),
-        ({'title': None}, 'title of the file is None'),
-        ({'iterations': 0}, 'iterations is 0: give 1 or more'),
-        ({'iterations': True}, 'iterations of the file is True: give a whole number'),
-        ({'iterations': 5}, 'no 2 evenly spaced validations: give for instance iterations: 4'),
-        ({'validations': -1}, 'validations is -1'),
-        ({'seeds': []}, 'seeds is []'),
-        ({'seeds': [1, 1]}, 'give each seed once'),
-        ({'seeds': ['a']}, "seeds is ['a']"),
-        ({'data': {}}, 'data is empty'),
-        ({'data': {'a/b': 'root'}}, "'a/b' in data is no name"),
-        ({'data': {'d': 3}}, 'the data root of d is 3'),
-        ({'also_test': True}, 'also_test of the file is True: give a mapping'),
-        ({'also_test': {'a/b': 'root'}}, "'a/b' in also_test is no name"),
-        ({'also_test': {'e': ''}}, "the data root of e is ''"),
-        ({'data': {'d': 'x'}, 'also_test': {'d': 'y'}}, 'd has one root in data and another in also_test'),
-        ({'blocks': {}}, 'blocks is empty'),
-        ({'blocks': {'x': 'y'}}, "block 'x' is no mapping: give the keys reference, methods"),
-        ({'blocks': {'x': {'reference': 'a'}}}, "block 'x' lacks methods"),
+        ({'epochs': 3}, 'epochs: Extra'),
+        ({'title': None}, 'title: Field required'),
+        ({'iterations': 0}, 'iterations: '),
+        ({'iterations': True}, 'iterations: '),
+        (
+            {'iterations': 5},
+            'the file: 5 iterations have no 2 evenly spaced validations: give for instance',
+        ),
+        ({'validations': -1}, 'validations: '),
+        ({'seeds': []}, 'seeds: '),
+        ({'seeds': [1, 1]}, 'the file: seeds are [1, 1]: give each seed once'),
+        ({'seeds': ['a']}, 'seeds.0: '),
+        ({'seeds': [-1]}, 'seeds.0: '),
+        ({'data': {}}, 'data: '),
+        ({'data': {'a/b': 'root'}}, 'data.a/b: '),
+        ({'data': {'d': 3}}, 'data.d: '),
+        ({'also_test': True}, 'also_test: '),
+        ({'also_test': {'a/b': 'root'}}, 'also_test.a/b: '),
+        ({'also_test': {'e': ''}}, 'also_test.e: '),
+        (
+            {'data': {'d': 'x'}, 'also_test': {'d': 'y'}},
+            'the file: d has one root in data and another in also_test',
+        ),
+        ({'blocks': {}}, 'blocks: '),
+        ({'blocks': {'x': 'y'}}, 'blocks.x: '),
+        ({'blocks': {'x': {'reference': 'a'}}}, 'blocks.x.methods: Field required'),
         (
             {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
-            "the reference 'c' of block 'x' is none of its methods",
+            "blocks.x: the reference 'c' is none of the methods",
         ),
-        ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, "method 'a' of block 'x' is no mapping"),
+        ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, 'blocks.x.methods.a: '),
         (
             {'blocks': {'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'lr': 1}}}}},
-            "method 'a' of block 'x' has the unknown key 'lr': use config, options",
+            'blocks.x.methods.a.lr: Extra',
         ),
         (
             {
@@ -93,17 +102,21 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
                     'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'options': {'optim_wrapper.lr': 1}}}}
                 }
             },
-            "the option 'optim_wrapper.lr' of method 'a' of block 'x' is not of the model",
+            "blocks.x.methods.a: the option 'optim_wrapper.lr' is not of the model: let it begin with model.",
         ),
-        ({'blocks': {'x.': BLOCK, 'X!': BLOCK}}, 'differ in nothing but signs'),
+        (
+            {'blocks': {'x.': BLOCK, 'X!': BLOCK}},
+            'the file: the names of the blocks differ in nothing but signs',
+        ),
     ],
 )
-def test_spec_with_a_mistake(tmp_path, changes, sentence):
+def test_spec_with_a_mistake(tmp_path, changes, place):
+    """The sentence names the file and where in it the mistake is."""
     path = tmp_path / 'spec.yaml'
     path.write_text(yaml.safe_dump({**SPEC, **changes}))
-    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+    with pytest.raises(UserError) as caught:
         read_spec(path)
-    assert str(caught.value).startswith(f'the spec {path}: ')
+    assert str(caught.value).startswith(f'the spec {path}: {place}')
 
 
 @pytest.mark.parametrize(
@@ -111,7 +124,7 @@ def test_spec_with_a_mistake(tmp_path, changes, sentence):
     [
         ('seeds: [0', 'cannot be read'),
         ('title: a\ntitle: b\n', 'title is there twice, line 2'),
-        ('', 'the file is no mapping'),
+        ('', 'the file: '),
         ('? [a, b]\n: c', 'a key is no text, line 1'),
         ('title: {{ x }}', 'a key is no text, line 1'),
         ('title: 2020-13-45', 'cannot be read'),

@@ -6,6 +6,9 @@ import re
 import pytest
 import torch
 
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard import cost, records
 from hsonet_mm.leaderboard import run as runs

@@ -162,7 +162,9 @@ def test_association_costs_what_the_sizes_say():
     whole = build_untrained(CONFIGS / 'hsonet_levir.py')
     without = build_untrained(CONFIGS / 'ablations' / 'hsonet_levir_no_association.py')
     assert (macs(whole) - macs(without)) / 1e9 == pytest.approx(1.43, rel=0.01)
-    assert 1.0e6 < parameters(whole) - parameters(without) < 2.9e6
+    scene = (512 * 256 + 256) + (256 * 256 + 256)  # two convolutions with biases, from C5 of ResNet-18
+    encoders = 2 * (256 * 256 + 2 * 256)  # psi and phi: a convolution and the scale and shift of its norm
+    assert parameters(whole) - parameters(without) == 4 * (scene + encoders)
 
 
 @pytest.mark.usefixtures('weightless')

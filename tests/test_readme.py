@@ -29,7 +29,8 @@ pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('matplotlib')
-pytest.importorskip('jinja2')
+pytest.importorskip('pandas')
+pytest.importorskip('pydantic')
 
 import rasterio
 from rasterio.transform import from_origin

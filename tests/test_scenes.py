@@ -37,7 +37,6 @@ from hsonet_mm.geo.headers import read_info
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stretch
 from hsonet_mm.inference.tta import augmented_probs
-from hsonet_mm.progress import Progress
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
 from hsonet_mm.scenes.model import ModelSpec, split_model
@@ -955,16 +954,6 @@ class TestPipeline:
         pipeline.detect_tiles(fake, pair, grid, blender, batch=1, readers=1)
         pair.close()
         assert next(order, None) is None
-
-    def test_progress(self, capsys):
-        stream = SimpleNamespace(isatty=lambda: True, write=sys.stdout.write, flush=lambda: None)
-        bar = Progress(total=100, done=40, pixels=1e6, stream=stream)
-        for _ in range(10):
-            bar.advance()
-        assert '2.00 Mpx/s  0:00:25 left' in bar.line(5)
-        assert ' 50%' in bar.line(5)
-        bar.close()
-        assert '\r[' in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -288,7 +288,7 @@ class TestView:
     def test_scripts_use_elements_that_exist(self):
         script = ''.join(asset(name) for name in ASSETS if name.endswith('.js'))
         used = set(re.findall(r"\$\('([\w-]+)'\)|(?<=toggle\()'([\w-]+)'", script))
-        ids = re.findall(r'id="([\w-]+)"', asset('viewer.html'))
+        ids = re.findall(r'id="([\w-]+)"', asset('viewer.html.j2'))
         assert len(ids) == len(set(ids)) > 20
         assert {a or b for a, b in used if a or b} - {'hovered'} <= set(ids) | {'over'}
 

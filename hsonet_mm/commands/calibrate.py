@@ -6,21 +6,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.commands.options import add_compute_options
+from hsonet_mm.commands.options import add_compute_options, add_model_options
 from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
-from hsonet_mm.images import add_reading_arguments, reading_of
+from hsonet_mm.images import reading_of
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, check_runtime, refuse_options
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.memory import keep_memory
+from hsonet_mm.progress import track
 from hsonet_mm.version import __version__
 
 __all__ = ['add_arguments', 'calibrate', 'run']
@@ -38,14 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace the config',
-    )
-    add_reading_arguments(parser, 'as in training')
+    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,10 +106,8 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
     """
     counts = LogitCounts()
     pairs = LabelledPairs(config)
-    for done, (t1, t2, target) in enumerate(pairs, 1):
+    for t1, t2, target in track(pairs, 'pairs', len(pairs)):
         counts.add(detector.probs(t1[None], t2[None], channel_order='bgr')[0], target)
-        print(f'\r{done}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     if not counts.counts.sum(axis=1).all():
         missing = 'changed' if counts.counts[0].sum() else 'unchanged'
         raise UserError(

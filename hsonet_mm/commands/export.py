@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from hsonet_mm import components  # noqa: F401
+from hsonet_mm.commands.options import add_model_options, add_threshold_option
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.pipeline import export
-from hsonet_mm.images import add_reading_arguments, reading_of
+from hsonet_mm.images import reading_of
 
 __all__ = ['add_arguments', 'run']
 
@@ -47,19 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help=f'operators of ONNX, {OLDEST} to {NEWEST}; TensorRT 8 and OpenCV want older ones [{NEWEST}]',
     )
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        help="probability above which a pixel is changed [calibrated, or the model's own]",
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace the config',
-    )
-    add_reading_arguments(parser, 'as in training')
+    add_threshold_option(parser)
+    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,20 +2,18 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.commands.options import add_compute_options
+from hsonet_mm.commands.options import add_compute_options, add_model_options, add_threshold_option
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import add_reading_arguments, first_three, join, notes_of, reading_of
+from hsonet_mm.images import first_three, join, notes_of, reading_of
 from hsonet_mm.inference.detector import ChangeDetector, WindowChoice, open_detector
 from hsonet_mm.inference.pairs import draw_overlay, find_pairs, to_bgr, write_png
+from hsonet_mm.progress import progress_bar
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
@@ -79,9 +77,8 @@ def predict_paths(
         raise UserError(
             f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
         ) from None
-    bar = _Bar(len(pairs)) if progress else None
     changed, pixels, without, slid, notes, failures = 0, 0, 0, 0, list[str](), list[str]()
-    try:
+    with progress_bar('pairs', len(pairs), shown=progress) as advance:
         for stem, path1, path2 in pairs:
             try:
                 results = _predict_pair(detector, path1, path2, notes)
@@ -100,11 +97,7 @@ def predict_paths(
                 pixels += known
                 without += results['mask'].size - known
                 slid += detector.slides(*results['mask'].shape)
-            if bar is not None:
-                bar.update()
-    finally:
-        if bar is not None:
-            print(file=sys.stderr)  # ends the line of the bar
+            advance()
     counts = (changed, pixels, without, slid)
     return Summary(len(pairs) - len(failures), *counts, tuple(notes), tuple(failures))
 
@@ -134,36 +127,6 @@ def _predict_pair(
     )
 
 
-class _Bar:
-    """How many pairs are done and how long the others take, on one line of the standard error stream."""
-
-    def __init__(self, total: int) -> None:
-        self.done, self.total, self.start = 0, total, time.perf_counter()
-
-    def update(self) -> None:
-        """Count one pair."""
-        self.done += 1
-        left = (time.perf_counter() - self.start) / self.done * (self.total - self.done)
-        print(f'\r{self.done}/{self.total} pairs, {left:.0f} s left ', end='', file=sys.stderr, flush=True)
-
-
-class _DictAction(argparse.Action):
-    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        try:
-            from mmengine.config import DictAction
-        except ImportError:
-            parser.error('--cfg-options is for configs and needs MMEngine: leave it out')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hsonet predict``.
 
@@ -181,11 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '-o', '--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png'
     )
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        help="probability above which a pixel is changed [calibrated, or the model's own]",
-    )
+    add_threshold_option(parser)
     add_compute_options(parser)
     parser.add_argument(
         '--mode',
@@ -201,14 +160,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--stride', type=int, help='step of the window in pixels, implies --mode slide [3/4 of the window]'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace the config',
-    )
-    add_reading_arguments(parser, 'as in training')
+    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

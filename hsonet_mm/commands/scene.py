@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.commands.options import add_compute_options
+from hsonet_mm.commands.options import add_compute_options, add_threshold_option
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--list', type=Path, metavar='CSV', help='many scenes: columns before,after,output')
     model = parser.add_argument_group('model')
-    model.add_argument(
-        '--threshold',
-        type=float,
-        help="probability above which a pixel is changed [calibrated, or the model's own]",
-    )
+    add_threshold_option(model)
     add_compute_options(model)
     model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
     model.add_argument(

@@ -1,8 +1,10 @@
 """The hook that saves checkpoints: chosen at the threshold of validation, which they carry."""
 
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,8 @@ class ChangeCheckpointHook(CheckpointHook):
             self._save_again(runner)
             return
         before = runner.message_hub.runtime_info.get('best_score')
-        super().after_val_epoch(runner, {**metrics, self._name: metrics[self.figure]})
+        with _named(runner.logger, self._name, self.figure):
+            super().after_val_epoch(runner, {**metrics, self._name: metrics[self.figure]})
         better = runner.message_hub.runtime_info.get('best_score') != before
         if (
             not better or self.last_ckpt is None
@@ -128,6 +131,21 @@ class ChangeCheckpointHook(CheckpointHook):
             f'{self.out_dir} holds checkpoints of an earlier training ({", ".join(path.name for path in later)}): '
             f'they are moved to {aside}'
         )
+
+
+@contextmanager
+def _named(logger: logging.Logger, name: str, figure: str) -> Iterator[None]:
+    """Let MMEngine's line about the best checkpoint name the figure that it was chosen by."""
+
+    def rename(record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).replace(f' {name} at ', f' {figure} at ')
+        return True
+
+    logger.addFilter(rename)
+    try:
+        yield
+    finally:
+        logger.removeFilter(rename)
 
 
 def _threshold(metrics: Mapping[str, Any], iteration: int) -> dict[str, float] | None:

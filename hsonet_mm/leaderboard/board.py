@@ -1,21 +1,26 @@
 """The CSVs of a leaderboard as its report reads them: the newest scoring of every run that the spec names."""
 
 import json
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard.bootstrap import Counts, ObjectScores
-from hsonet_mm.leaderboard.records import Row, RunKey, newest, newest_figures, read, run_key
+from hsonet_mm.leaderboard.records import RunKey, read_table
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Cell', 'Failure', 'Records', 'cell_of', 'number', 'read_configs', 'read_records']
+__all__ = ['Cell', 'Failure', 'Records', 'numbers', 'read_configs', 'read_records', 'rows_of']
+
+RUN = list(RunKey._fields)
+SCORING = [*RUN, 'test_set', 'scored_at']
+COUNTS = ['tp', 'fp', 'fn', 'tn']
 
 
 class Cell(NamedTuple):
@@ -43,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Records:
-    """The CSVs of a leaderboard, cut to the newest scoring of every run on every test set.
+    """The CSVs of a leaderboard, cut to the newest scoring of every run on every test set; text but for the seed.
 
     Attributes:
         results: Scores, one a run, test set, split, protocol and threshold rule.
@@ -56,40 +61,40 @@ class Records:
         left_out: Number of scorings that are part of nothing else here, by why.
     """
 
-    results: tuple[Row, ...]
-    images: tuple[Row, ...]
-    curves: tuple[Row, ...]
-    breakdown: tuple[Row, ...]
-    training: tuple[Row, ...]
+    results: pd.DataFrame
+    images: pd.DataFrame
+    curves: pd.DataFrame
+    breakdown: pd.DataFrame
+    training: pd.DataFrame
     failures: tuple[Failure, ...]
     scorings: Mapping[tuple[RunKey, str], int]
     left_out: Mapping[str, int]
 
     def of(self, cell: Cell) -> 'Records':
         """What belongs to one block, data set and test set."""
-
-        def mine(rows: Sequence[Row], names: Sequence[str]) -> tuple[Row, ...]:
-            return tuple(row for row in rows if all(row[name] == getattr(cell, name) for name in names))
-
-        where = ('block', 'data_set', 'test_set')
+        where = {name: getattr(cell, name) for name in ('block', 'data_set', 'test_set')}
+        trained = {name: where[name] for name in ('block', 'data_set')}
+        tables = {name: getattr(self, name) for name in ('results', 'images', 'curves', 'breakdown')}
         return replace(
             self,
-            results=mine(self.results, where),
-            images=mine(self.images, where),
-            curves=mine(self.curves, where),
-            breakdown=mine(self.breakdown, where),
-            training=mine(self.training, where[:2]),
+            training=rows_of(self.training, **trained),
+            **{name: rows_of(table, **where) for name, table in tables.items()},
         )
 
     @cached_property
     def counts(self) -> dict[Cell, dict[str, Counts]]:
         """Pixels by table, method, seed and image."""
-        return _by_image(self.images, _pixels)
+        return _by_image(self.images, COUNTS, lambda *counts: Confusion(*map(int, counts)))
 
     @cached_property
     def objects(self) -> dict[Cell, dict[str, Counts]]:
         """Objects by table, method, seed and image; without the runs of versions that matched none."""
-        return _by_image([row for row in self.images if row['objects']], _objects)
+
+        def scores(labelled: str, *texts: str) -> ObjectScores:
+            found, alarms = (tuple(map(int, text.split())) for text in texts)
+            return ObjectScores(int(labelled), found, alarms)
+
+        return _by_image(self.images[self.images['objects'] != ''], ['objects', 'found', 'alarms'], scores)
 
     def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
         """Changed and all pixels of every test image of a table, as its runs saw them.
@@ -97,21 +102,21 @@ class Records:
         Returns:
             One account if all runs were scored on the same images and labels, several if not, none without counts.
         """
+        runs = [images for seeds in self.counts.get(cell, {}).values() for images in seeds.values()]
         found: list[dict[str, tuple[int, int]]] = []
-        for seeds in self.counts.get(cell, {}).values():
-            for images in seeds.values():
-                truth = {name: (one.tp + one.fn, one.total) for name, one in images.items()}
-                if truth not in found:
-                    found.append(truth)
+        for images in runs:
+            truth = {name: (one.tp + one.fn, one.total) for name, one in images.items()}
+            if truth not in found:
+                found.append(truth)
         return found
 
     def changed_share(self, cell: Cell) -> float | None:
         """Share of the pixels of the test images of a table that are changed; None where that is not known."""
         truths = self.truths(cell)
-        changed, pixels = (
-            (sum(numbers) for numbers in zip(*truths[0].values(), strict=True)) if truths else (0, 0)
-        )
-        return changed / pixels if len(truths) == 1 and pixels else None
+        if len(truths) != 1:
+            return None
+        changed, pixels = np.array(list(truths[0].values())).sum(0)
+        return float(changed / pixels) if pixels else None
 
 
 def read_records(out: Path, spec: Spec) -> Records:
@@ -130,50 +135,46 @@ def read_records(out: Path, spec: Spec) -> Records:
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')
-    planned = {(run.key, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
-    results = read(out / 'results.csv')
-    named = [row for row in results if (run_key(row), row['test_set']) in planned]
-    trained = [row for row in named if number(row['iterations']) == spec.iterations]
-    configs = {
-        _contender(row): row['config_hash'] for row in sorted(trained, key=lambda row: row['scored_at'])
-    } | read_configs(out)
-    current = [row for row in trained if row['config_hash'] == configs[_contender(row)]]
-    good = newest_figures(current)
-    kept = _scorings(good)
+    planned = {(*run.key, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
+    results = _read(out / 'results.csv')
+    named = results[_keys(results, [*RUN, 'test_set']).isin(planned)]
+    trained = named[numbers(named['iterations']) == spec.iterations]
+    by_time = trained.sort_values('scored_at', kind='stable')
+    configs = dict(zip(_keys(by_time, ['block', 'method']), by_time['config_hash'], strict=True))
+    configs |= read_configs(out)
+    current = trained[trained['config_hash'] == [configs[one] for one in _keys(trained, ['block', 'method'])]]
+    good = _newest(current[current['status'] == 'ok'], [*RUN, 'split', 'test_set'])
+    kept = set(_keys(good, SCORING))
 
-    def belonging(name: str) -> tuple[Row, ...]:
-        # the log of a training names no test set
-        return tuple(
-            row
-            for row in read(out / f'{name}.csv')
-            if (run_key(row), row['test_set'] or row['data_set'], row['scored_at']) in kept
-        )
+    def belonging(name: str) -> pd.DataFrame:
+        table = _read(out / f'{name}.csv')
+        named_too = table['test_set'].where(
+            table['test_set'] != '', table['data_set']
+        )  # not in the log of a training
+        return table[_keys(table.assign(test_set=named_too), SCORING).isin(kept)]
 
     reasons = (
         ('not in the spec', results, named),
         ('after another number of iterations', named, trained),
         ('of another config', trained, current),
     )
-    tested = [row for row in results if (row['split'], row['status']) == ('test', 'ok')]
-    scorings = Counter(scoring[:2] for scoring in _scorings(tested))
-    for row in results:  # openings that gave no figures are known to their count alone
-        test = run_key(row), row['test_set']
-        scorings[test] = max(scorings[test], int(row['openings'] or 0))
+    failed = _newest(current, RUN)
+    failed = failed[failed['status'] != 'ok']
+    sentences = failed['status'].str.removeprefix('failed:').str.strip().replace('', 'no reason was given')
+    runs = [RunKey(*key) for key in _keys(failed, RUN)]
     return Records(
-        results=tuple(good),
+        results=good,
         images=belonging('images'),
         curves=belonging('curves'),
         breakdown=belonging('breakdown'),
         training=belonging('training'),
-        failures=tuple(
-            dict.fromkeys(  # one of several test sets
-                Failure(run_key(row), row['status'].removeprefix('failed:').strip() or 'no reason was given')
-                for row in newest(current)
-                if row['status'] != 'ok'
-            )
-        ),
-        scorings=scorings,
-        left_out={why: gone for why, one, rest in reasons if (gone := len(_scorings(one) - _scorings(rest)))},
+        failures=tuple(dict.fromkeys(map(Failure, runs, sentences))),  # one of several test sets
+        scorings=_scorings(results),
+        left_out={
+            why: gone
+            for why, one, rest in reasons
+            if (gone := len(set(_keys(one, SCORING)) - set(_keys(rest, SCORING))))
+        },
     )
 
 
@@ -193,45 +194,60 @@ def read_configs(out: Path) -> dict[tuple[str, str], str]:
         raise UserError(f'{path} is damaged: delete it, and start the leaderboard again') from None
 
 
-def cell_of(row: Row) -> Cell:
-    """The table that a line belongs to."""
-    return Cell(row['block'], row['data_set'], row['test_set'], row['protocol'], row['threshold_rule'])
+def rows_of(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    """The rows of a table in which these columns have these values."""
+    for name, value in where.items():
+        table = table[table[name] == value]
+    return table
 
 
-def number(text: str) -> float | None:
-    """A figure of a CSV, None where there is none."""
-    try:
-        value = float(text or 'nan')
-    except ValueError:
+def numbers(column: pd.Series) -> pd.Series:
+    """The figures of a column of text, NaN where there is none.
+
+    Raises:
+        UserError: for a text that is no figure.
+    """
+    values = pd.to_numeric(column, errors='coerce').astype(float)
+    wrong = column[values.isna() & ~column.str.lower().isin(['', 'nan'])]
+    if len(wrong):
         raise UserError(
-            f'a table of the leaderboard says {text!r} where a figure belongs: correct it'
-        ) from None
-    return value if math.isfinite(value) else None
+            f'a table of the leaderboard says {wrong.iloc[0]!r} where a figure belongs: correct it'
+        )
+    return values.where(np.isfinite(values))
 
 
-def _by_image(rows: Iterable[Row], counts: Callable[[Row], Any]) -> dict[Cell, dict[str, Counts]]:
+def _read(path: Path) -> pd.DataFrame:
+    return read_table(path).astype({'seed': int})
+
+
+def _keys(table: pd.DataFrame, names: list[str]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[names])
+
+
+def _newest(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The rows of the last scoring of everything that these columns name."""
+    return table[table['scored_at'] == table.groupby(names)['scored_at'].transform('max')]
+
+
+def _scorings(results: pd.DataFrame) -> dict[tuple[RunKey, str], int]:
+    """How often each run was scored on each test set; openings that gave no figures are known to their count alone."""
+    results = results.assign(
+        openings=numbers(results['openings']).fillna(0),
+        tested=results['scored_at'].where((results['split'] == 'test') & (results['status'] == 'ok')),
+    )
+    groups = results.groupby([*RUN, 'test_set'], sort=False)
+    times = np.maximum(groups['tested'].nunique(), groups['openings'].max()).astype(int)
+    return {(RunKey(*run), test_set): int(count) for (*run, test_set), count in times.items()}
+
+
+def _by_image(
+    images: pd.DataFrame, columns: list[str], counts: Callable[..., Any]
+) -> dict[Cell, dict[str, Counts]]:
     """Counts by table, method, seed and image."""
     tables: dict[Cell, dict[str, dict[int, dict[str, Any]]]] = {}
-    for row in rows:
-        seeds = tables.setdefault(cell_of(row), {}).setdefault(row['method'], {})
-        seeds.setdefault(int(row['seed']), {})[row['image']] = counts(row)
+    for key, rows in images.groupby([*Cell._fields, 'method', 'seed'], sort=False):
+        *cell, method, seed = key
+        texts = (rows[name] for name in columns)
+        seeds = tables.setdefault(Cell(*cell), {}).setdefault(method, {})
+        seeds[seed] = dict(zip(rows['image'], map(counts, *texts), strict=True))
     return {cell: dict(methods) for cell, methods in tables.items()}
-
-
-def _pixels(row: Row) -> Confusion:
-    return Confusion(*(int(row[name]) for name in ('tp', 'fp', 'fn', 'tn')))
-
-
-def _objects(row: Row) -> ObjectScores:
-    found, alarms = (tuple(map(int, row[name].split())) for name in ('found', 'alarms'))
-    return ObjectScores(int(row['objects']), found, alarms)
-
-
-def _contender(row: Row) -> tuple[str, str]:
-    """Block and method."""
-    return row['block'], row['method']
-
-
-def _scorings(rows: Iterable[Row]) -> set[tuple[RunKey, str, str]]:
-    """Run, test set and time of the scorings that lines belong to."""
-    return {(run_key(row), row['test_set'], row['scored_at']) for row in rows}

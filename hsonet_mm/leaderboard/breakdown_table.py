@@ -1,11 +1,14 @@
 """Where every method fails, as tables: by kind of hard case, by object size, by distance to the boundary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
 from hsonet_mm.evaluation.object_report import PRECISION
-from hsonet_mm.leaderboard.board import Records
-from hsonet_mm.leaderboard.records import Row
+from hsonet_mm.leaderboard.board import Records, numbers, rows_of
 from hsonet_mm.leaderboard.wording import NONE, which_seeds
 
 __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
@@ -60,6 +63,7 @@ class BreakdownTable:
         return f'{self.note} Second figure: share of the pixels.' if second else self.note
 
 
+SUMMED = ['objects', 'pixels', 'called', 'hits']
 PRECISE = f'Objects of low probability are dropped until the precision of all is {PRECISION:.0%}; 0 where it never is.'
 TABLES = (
     ('hard_case', True, 'Changes by kind: objects found', 'An object is found when half of its pixels are.'),
@@ -112,84 +116,66 @@ def breakdown_tables(
         methods: The rows, in this order, and the seeds of each that were scored; those without a record are left out.
         threshold_rule: At which threshold.
     """
-    mine = [row for row in records.breakdown if row['threshold_rule'] == threshold_rule]
+    mine = rows_of(records.breakdown, threshold_rule=threshold_rule)
+    mine = mine.assign(**{name: numbers(mine[name]) for name in SUMMED})
     tables = []
     for kind, changed, title, note in TABLES:
-        rows = [row for row in mine if row['kind'] == kind and row['changed'] == str(int(changed))]
+        rows = rows_of(mine, kind=kind, changed=str(int(changed)))
+        filled = set(rows.loc[rows['pixels'] > 0, 'group'])
+        groups = [group for group in rows['group'].unique() if group in filled]
+        names = [name for name in methods if name in set(rows['method'])]
+        if not groups or not names:
+            continue
         counted = not changed and kind in ('size', 'matched_size', 'matched_hard_case')
-        filled = {row['group'] for row in rows if int(row['pixels'])}
-        groups = [group for group in dict.fromkeys(row['group'] for row in rows) if group in filled]
-        seeds = {name: {int(row['seed']) for row in rows if row['method'] == name} for name in methods}
-        names = [name for name in methods if seeds[name]]
-        if groups and names:
-            grid = [[_sums(rows, name, group) for name in names] for group in groups]
-            pixels = not counted and not kind.startswith(('matched', 'precise'))
-            columns = [_column(sums, changed, counted, pixels) for sums in grid]
-            titles = [
-                name if seeds[name] >= set(methods[name]) else f'{name} ({which_seeds(seeds[name])})'
-                for name in names
-            ]
-            lines = [(title, [column[index] for column in columns]) for index, title in enumerate(titles)]
-            heads = [(group, _amount(sums, counted)) for group, sums in zip(groups, grid, strict=True)]
-            tables.append(BreakdownTable(title, note, changed, counted, heads, lines))
+        seeds = {name: set(rows_of(rows, method=name)['seed']) for name in names}
+        sums = rows.groupby(['method', 'group'])[SUMMED].sum(min_count=1)
+        sums['seeds'] = rows.groupby(['method', 'group'])['seed'].nunique()
+        sums = sums.reindex(pd.MultiIndex.from_product([names, groups]))
+        if counted:
+            values = (sums['objects'].fillna(0) / sums['seeds']).unstack()
+        else:
+            values = (sums['hits'] / sums['objects']).where(
+                sums['objects'] > 0, sums['called'] / sums['pixels'].where(sums['pixels'] > 0)
+            )
+            values = values.unstack()
+        values = values.reindex(index=names, columns=groups)
+        shown = values.round(3)  # what is shown alike is alike
+        best = shown.eq(shown.max() if changed else shown.min()) & (shown.count() > 1) & (not counted)
+        bars = (values / values.max().replace(0, 1)) if counted else values
+        pixels = (
+            (sums['called'] / sums['pixels']).where((sums['objects'] > 0) & (sums['pixels'] > 0)).unstack()
+        )
+        pixels = pixels.reindex(index=names, columns=groups)
+        if counted or kind.startswith(('matched', 'precise')):
+            pixels[:] = np.nan
+        lines = [
+            (
+                name if seeds[name] >= set(methods[name]) else f'{name} ({which_seeds(seeds[name])})',
+                [
+                    Share(
+                        _known(values.at[name, group]),
+                        float(np.nan_to_num(bars.at[name, group])),
+                        _known(pixels.at[name, group]),
+                        bool(best.at[name, group]),
+                    )
+                    for group in groups
+                ],
+            )
+            for name in names
+        ]
+        sizes = sums.groupby(level=1).first()
+        heads = [(group, '' if counted else _amount(sizes.loc[group])) for group in groups]
+        tables.append(BreakdownTable(title, note, changed, counted, heads, lines))
     return tables
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """One group of one method, summed over its seeds."""
-
-    seeds: int
-    objects: int | None
-    pixels: int
-    called: int
-    hits: int
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
-def _sums(rows: Sequence[Row], method: str, group: str) -> _Sums:
-    mine = [row for row in rows if (row['method'], row['group']) == (method, group)]
-    objects = [int(row['objects']) for row in mine if row['objects']]
-    return _Sums(
-        seeds=len({row['seed'] for row in mine}),
-        objects=sum(objects) if objects else None,
-        pixels=sum(int(row['pixels']) for row in mine),
-        called=sum(int(row['called']) for row in mine),
-        hits=sum(int(row['hits']) for row in mine if row['hits']),
-    )
-
-
-def _column(sums: Sequence[_Sums], changed: bool, counted: bool, pixels: bool) -> list[Share]:
-    """The cells of one group, one a method; with the share of the pixels beside that of the objects, or without."""
-    values = [_value(one, counted) for one in sums]
-    known = [round(value, 3) for value in values if value is not None]  # what is shown alike is alike
-    best = (max(known) if changed else min(known)) if len(known) > 1 and not counted else None
-    longest = (max(known, default=0) or 1) if counted else 1
-    return [
-        Share(
-            value=value,
-            bar=0 if value is None else value / longest,
-            pixels=one.called / one.pixels if pixels and one.objects and one.pixels else None,
-            best=value is not None and best is not None and round(value, 3) == best,
-        )
-        for value, one in zip(values, sums, strict=True)
-    ]
-
-
-def _value(one: _Sums, counted: bool) -> float | None:
-    """Share of the objects, else of the pixels; or regions a seed."""
-    if counted:
-        return (one.objects or 0) / one.seeds if one.seeds else None
-    if one.objects:
-        return one.hits / one.objects
-    return one.called / one.pixels if one.pixels else None
-
-
-def _amount(sums: Sequence[_Sums], counted: bool) -> str:
+def _amount(sums: pd.Series) -> str:
     """How large a group of the label is, which is the same for all methods."""
-    if counted:
-        return ''
-    one = next(one for one in sums if one.seeds)
-    if one.objects is None:
-        return f'{one.pixels // one.seeds:,} px'
-    objects = one.objects // one.seeds
+    if math.isnan(sums['objects']):
+        return f'{int(sums["pixels"] // sums["seeds"]):,} px'
+    objects = int(sums['objects'] // sums['seeds'])
     return f'{objects:,} object{"" if objects == 1 else "s"}'

@@ -127,7 +127,7 @@ def welch(
         involved, Biometrika 34, 1947.
     """
     if not (np.ptp(method) or np.ptp(reference)):
-        return None
+        return None  # without a spread SciPy's interval is a point, which would decide everything
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # the seeds of one of the two may be alike
         found = stats.ttest_ind(method, reference, equal_var=False).confidence_interval(level)

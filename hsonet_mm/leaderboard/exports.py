@@ -1,10 +1,9 @@
 """The tables of the report as Markdown and as CSV."""
 
-import csv
-import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Failure
@@ -127,9 +126,7 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
     columns = [*Cell._fields, 'method', 'weights', 'planned', 'seeds', 'failed', *figures, 'reference', *gap]
     columns += [*ends, 'common_seeds', 'timed_on', 'scorings']
     columns += [f'{figure}_{name}' for figure in COMPARED for name in (*gap, *ends)] if matched else []
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval='', lineterminator='\n')
-    writer.writeheader()
+    lines = []
     for row in rows:
         known: dict[str, Any] = {
             **row.cell._asdict(),
@@ -152,9 +149,5 @@ def table_csv(tables: Mapping[Cell, Sequence[Standing]]) -> str:
                 values += [end for pair in (one.over_images, one.over_seeds) for end in pair or (None, None)]
                 heads = (f'{prefix}_{name}' if prefix else name for name in (*gap, *ends))
                 known |= zip(heads, values, strict=True)
-        writer.writerow({name: '' if _empty(value) else value for name, value in known.items()})
-    return buffer.getvalue()
-
-
-def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+        lines.append(known)
+    return str(pd.DataFrame(lines, columns=columns, dtype=object).to_csv(index=False, lineterminator='\n'))

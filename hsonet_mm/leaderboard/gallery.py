@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.images import Reading, first_three, read_pixels
-from hsonet_mm.leaderboard.board import Cell, Records, cell_of
+from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
-from hsonet_mm.leaderboard.records import run_key
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
 from hsonet_mm.pages import data_url, draw_errors
@@ -232,11 +231,8 @@ class _Painter:
 
 def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
     """The first seed of a method whose folder holds the probabilities of what was scored; None without one."""
-    scored = {
-        run_key(row).seed: row
-        for row in records.results
-        if (row['split'], row['method']) == ('test', method) and cell_of(row) == cell
-    }
+    rows = rows_of(records.results, split='test', method=method, **cell._asdict())
+    scored = {row.seed: row for row in rows.itertuples()}
     for run in runs:
         folder = out / run.folder
         probs = folder / 'probs' / cell.test_set
@@ -245,10 +241,10 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
             and run.seed in scored
             and probs.is_dir()
             and (folder / 'config.py').is_file()
-            and config_trained(folder) == scored[run.seed]['config_hash']
+            and config_trained(folder) == scored[run.seed].config_hash
         ):
             counts = records.counts.get(cell, {}).get(method, {}).get(run.seed, {})
-            return _Member(method, float(scored[run.seed]['threshold']), folder, probs, counts)
+            return _Member(method, float(scored[run.seed].threshold), folder, probs, counts)
     return None
 
 

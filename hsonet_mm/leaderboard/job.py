@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from hsonet_mm import components  # noqa: F401
-from hsonet_mm.config import LOADERS
+from hsonet_mm.bands import LOADERS
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender

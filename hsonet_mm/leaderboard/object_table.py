@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from hsonet_mm.evaluation.objects import MATCHED, MIN_AREA
 from hsonet_mm.leaderboard.summary import COMPARED, OBJECTS, Standing
-from hsonet_mm.leaderboard.wording import compared, difference, interval, percent, seeds
+from hsonet_mm.leaderboard.wording import difference, interval, percent, seeds
 
 __all__ = ['NOTE', 'object_table']
 
@@ -27,7 +27,7 @@ def object_table(rows: Iterable[Standing]) -> tuple[list[str], list[list[str]]]:
 def _line(row: Standing) -> list[str]:
     cells = [row.method, seeds(row), *(percent(row.figures[name]) for name in OBJECTS)]
     for figure in COMPARED:
-        gap = compared(row, figure)
+        gap = row.object_comparisons.get(figure)
         cells += [difference(row, figure), *(interval(gap, kind) for kind in ('images', 'seeds'))]
         cells.append(gap.verdict if gap else '')
     return cells

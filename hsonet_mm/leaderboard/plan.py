@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from hsonet_mm.config import LOADERS, set_iterations, short_hash
+from hsonet_mm.bands import LOADERS
+from hsonet_mm.config import set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec

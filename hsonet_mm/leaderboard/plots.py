@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from hsonet_mm.leaderboard.board import Records, number
+from hsonet_mm.leaderboard.board import Records, numbers, rows_of
 from hsonet_mm.leaderboard.canvas import INK, log_axis, new_axes, to_svg
-from hsonet_mm.leaderboard.records import Row
 from hsonet_mm.leaderboard.summary import Spread, Standing
 from hsonet_mm.training_log import SHARES
 
@@ -92,14 +92,13 @@ def pr_plot(
     Returns:
         SVG, or None without a curve.
     """
-    curves: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    for row in records.curves:
-        if row['protocol'] == protocol:
-            tp, fp, fn = (int(row[name]) for name in ('tp', 'fp', 'fn'))
-            if tp + fp and tp + fn:  # precision or recall is 0 / 0 elsewhere
-                point = (float(row['threshold']), tp / (tp + fn), tp / (tp + fp))
-                curves.setdefault(row['method'], {}).setdefault(row['seed'], []).append(point)
-    if not curves:
+    table = rows_of(records.curves, protocol=protocol)
+    table = table.assign(**{name: numbers(table[name]) for name in ('threshold', 'tp', 'fp', 'fn')})
+    table = table.assign(
+        recall=table['tp'] / (table['tp'] + table['fn']), precision=table['tp'] / (table['tp'] + table['fp'])
+    )
+    table = table.dropna(subset=['recall', 'precision'])  # 0 / 0
+    if table.empty:
         return None
     figure, axes = new_axes('recall, %', 'precision, %')
     recall = np.linspace(0.01, 1, 200)
@@ -112,9 +111,12 @@ def pr_plot(
         axes.annotate(
             f'F1 {100 * f1:.0f}', (99.5, 100 * f1 / (2 - f1)), color=INK, alpha=0.6, fontsize=7, ha='right'
         )
-    for method in (row.method for row in rows if row.method in curves):
+    for method in (row.method for row in rows):
         colour, marker = looks[method]
-        seeds = [np.array(sorted(points)) for points in curves[method].values()]
+        curves = rows_of(table, method=method).sort_values('threshold').groupby('seed', sort=False)
+        seeds = [one[['threshold', 'recall', 'precision']].to_numpy() for _, one in curves]
+        if not seeds:
+            continue
         if len(seeds) > 1:
             for points in seeds:
                 axes.plot(100 * points[:, 1], 100 * points[:, 2], color=colour, linewidth=0.5, alpha=0.4)
@@ -187,12 +189,12 @@ def gradient_plot(records: Records, method: str) -> str | None:
 
 def _series(records: Records, method: str, column: str) -> list[Any]:
     """Iteration and value of every seed that logged the column, each (points, 2); of an iteration the last."""
-    seeds: dict[str, dict[int, float]] = {}
-    for row in records.training:
-        value = number(row[column])
-        if value is not None and row['method'] == method:
-            seeds.setdefault(row['seed'], {})[int(float(row['iteration']))] = value
-    return [np.array(sorted(points.items())) for points in seeds.values()]
+    rows = rows_of(records.training, method=method)
+    rows = rows.assign(value=numbers(rows[column]), iteration=numbers(rows['iteration'])).dropna(
+        subset=['value']
+    )
+    rows = rows.drop_duplicates(['seed', 'iteration'], keep='last').sort_values('iteration')
+    return [one[['iteration', 'value']].to_numpy() for _, one in rows.groupby('seed', sort=False)]
 
 
 def _mean_curve(seeds: Sequence[Any]) -> Any:
@@ -204,19 +206,13 @@ def _mean_curve(seeds: Sequence[Any]) -> Any:
 
 
 def _operating_point(
-    results: Sequence[Row], protocol: str, method: str, rule: str
+    results: pd.DataFrame, protocol: str, method: str, rule: str
 ) -> tuple[float, float] | None:
     """Mean recall and precision of a method, in percent."""
-    points = [
-        (float(row['recall']), float(row['precision']))
-        for row in results
-        if row['split'] == 'test'
-        and (row['method'], row['protocol'], row['threshold_rule']) == (method, protocol, rule)
-    ]
-    if not points:
+    rows = rows_of(results, split='test', method=method, protocol=protocol, threshold_rule=rule)
+    if rows.empty:
         return None
-    recall, precision = 100 * np.mean(points, axis=0)
-    return float(recall), float(precision)
+    return 100 * float(numbers(rows['recall']).mean()), 100 * float(numbers(rows['precision']).mean())
 
 
 def _scaled(value: Spread, factor: float) -> Spread:

@@ -1,11 +1,12 @@
 """Figures that papers state, to stand beside ours, never to be ranked with them."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from hsonet_mm.leaderboard.spec import Spec
 
@@ -46,23 +47,12 @@ class Published:
 @lru_cache(maxsize=1)
 def read_published() -> tuple[Published, ...]:
     """All published figures, in the order of the file ``published.csv`` beside this module."""
-    with FILE.open(encoding='utf-8', newline='') as file:
-        return tuple(_published(row) for row in csv.DictReader(file))
-
-
-def _published(row: dict[str, str]) -> Published:
-    return Published(
-        method=row['method'],
-        name=row['name'],
-        data_set=row['data_set'],
-        precision=row['precision'],
-        recall=row['recall'],
-        f1=(row['f1_low'], row['f1_high']),
-        iou=(row['iou_low'], row['iou_high']),
-        protocol=row['protocol'],
-        source=row['source'],
-        footnote=row['footnote'],
-    )
+    table = pd.read_csv(FILE, dtype=str, keep_default_na=False)
+    ranges = {
+        name: list(zip(table.pop(f'{name}_low'), table.pop(f'{name}_high'), strict=True))
+        for name in ('f1', 'iou')
+    }
+    return tuple(Published(**row) for row in table.assign(**ranges).to_dict('records'))
 
 
 def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

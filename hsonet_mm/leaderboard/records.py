@@ -14,7 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
@@ -26,12 +29,12 @@ __all__ = [
     'RunKey',
     'gather',
     'newest',
-    'newest_figures',
     'note_opening',
     'now',
     'openings',
     'read',
     'read_parts',
+    'read_table',
     'run_key',
     'write_part',
 ]
@@ -110,28 +113,38 @@ def run_key(row: Mapping[str, Any]) -> RunKey:
     return RunKey(row['block'], row['method'], row['data_set'], int(row['seed']))
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a CSV file, none if it does not exist; a column that an older version did not write is empty.
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV file as text, without rows if it does not exist; a column that an older version did not write is empty.
 
     Raises:
         UserError: if it is no table of a leaderboard, or one of its lines is damaged.
     """
+    columns = list(COLUMNS.get(path.stem, ()))
     if not path.is_file():
-        return []
+        return pd.DataFrame(columns=columns, dtype=object)
     try:
         with path.open(encoding='utf-8', newline='') as file:
-            table = csv.DictReader(file, restval='')
-            rows = list(table)
-    except (UnicodeDecodeError, csv.Error) as error:
+            heads, *lines = csv.reader(file)
+    except (ValueError, csv.Error) as error:  # the first of an empty file or other letters
         raise UserError(f'{path} is no table of a leaderboard ({error}): {_CURE}') from None
-    columns = COLUMNS.get(path.stem, ())
-    if rows and not {*KEYS, 'scored_at'} <= set(table.fieldnames or ()) <= {*columns, *KEYS, 'scored_at'}:
+    if lines and not {*KEYS, 'scored_at'} <= set(heads) <= {*columns, *KEYS, 'scored_at'}:
         raise UserError(f'{path} is no table of a leaderboard: move it away, or give another folder')
-    for line, row in enumerate(rows, 2):
-        if None in row or not all(_WHOLE[name].fullmatch(row[name]) for name in _WHOLE.keys() & row.keys()):
-            raise UserError(f'{path} is damaged at line {line}: {_CURE}')
-    empty = dict.fromkeys(columns, '')
-    return [{**empty, **row} for row in rows]
+    whole = np.array([len(line) == len(heads) for line in lines], bool)
+    table = pd.DataFrame(
+        [line if fits else [''] * len(heads) for line, fits in zip(lines, whole, strict=True)],
+        columns=heads,
+        dtype=object,
+    )
+    for name in _WHOLE.keys() & set(heads):
+        whole &= table[name].str.fullmatch(_WHOLE[name]).to_numpy(bool)
+    if not whole.all():
+        raise UserError(f'{path} is damaged at line {2 + int(whole.argmin())}: {_CURE}')
+    return table.reindex(columns=[*columns, *table.columns.difference(columns)], fill_value='')
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file, see :func:`read_table`."""
+    return cast('list[Row]', read_table(path).to_dict('records'))
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
@@ -142,19 +155,6 @@ def newest(rows: Iterable[Row]) -> list[Row]:
         key = run_key(row)
         last[key] = max(last.get(key, ''), row['scored_at'])
     return [row for row in rows if row['scored_at'] == last[run_key(row)]]
-
-
-def newest_figures(rows: Iterable[Row]) -> list[Row]:
-    """The rows of ``results`` with figures, of every run, split and test set those of the last scoring with any."""
-    good = [row for row in rows if row['status'] == 'ok']
-    last: dict[tuple[RunKey, str, str], str] = {}
-    for row in good:
-        last[_scored(row)] = max(last.get(_scored(row), ''), row['scored_at'])
-    return [row for row in good if row['scored_at'] == last[_scored(row)]]
-
-
-def _scored(row: Row) -> tuple[RunKey, str, str]:
-    return run_key(row), row['split'], row['test_set']
 
 
 def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
-from hsonet_mm.leaderboard.canvas import MISSING
 from hsonet_mm.leaderboard.comparison import DECIDED
 from hsonet_mm.leaderboard.exports import markdown, table_csv
 from hsonet_mm.leaderboard.gallery import gallery
@@ -18,11 +16,19 @@ from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.leaderboard.summary import Standing, summarise
-from hsonet_mm.pages import COLOURS, STYLE
+from hsonet_mm.pages import render
 
 __all__ = ['write_report']
 
-TEMPLATE = Path(__file__).with_name('page.html.j2')
+FILTERS = {
+    'percent': wording.percent,
+    'quantity': wording.quantity,
+    'difference': wording.difference,
+    'interval': wording.interval,
+    'seeds': wording.seeds,
+    'test_scored': wording.test_scored,
+    'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
+}
 Tables = Mapping[Cell, list[Standing]]
 
 
@@ -41,17 +47,16 @@ def write_report(out: Path, pictures: bool = True) -> Path:
         The path of ``index.html``.
 
     Raises:
-        UserError: if the folder holds no leaderboard, one of its files is broken, or jinja2 or matplotlib is
-            missing.
+        UserError: if the folder holds no leaderboard, one of its files is broken, or matplotlib is missing.
     """
     spec = read_spec(out / 'spec.yaml')
     records = read_records(out, spec)
     tables = summarise(spec, records)
     sections = [_section(out, spec, records, cells, pictures) for cells in _sections(tables)]
     blocks, facts = _blocks(spec, sections), _facts(spec, records, tables)
-    page = _environment().from_string(TEMPLATE.read_text(encoding='utf-8'))
-    text = page.render(
-        style=STYLE,
+    text = render(
+        'leaderboard/page.html.j2',
+        filters=FILTERS,
         spec=spec,
         spec_text=spec.path.read_text(encoding='utf-8'),
         wording=wording,
@@ -60,7 +65,6 @@ def write_report(out: Path, pictures: bool = True) -> Path:
         blocks=blocks,
         failures=records.failures,
         published=published_table(spec, sections),
-        colours=COLOURS,
     )
     write_text(out / 'report.md', markdown(spec, facts, blocks, records.failures))
     write_text(out / 'summary.csv', table_csv(tables))
@@ -166,10 +170,10 @@ def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]
         'runs': wording.progress(spec, records),
         'left out': wording.left_out(records),
         'iterations of a run': str(spec.iterations),
-        'device': _each(row['device'] for row in results),
+        'device': _each(results['device']),
         'timed on': _each(row.timed_on for rows in tables.values() for row in rows),
-        'commit': _each(row['commit'] for row in results),
-        'last scored': max((row['scored_at'] for row in results), default=''),
+        'commit': _each(results['commit']),
+        'last scored': max(results['scored_at'], default=''),
     }
     return [(name, value) for name, value in facts.items() if value]
 
@@ -177,23 +181,3 @@ def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]
 def _each(values: Iterable[str]) -> str:
     """What there is, each once."""
     return ', '.join(filter(None, dict.fromkeys(values)))
-
-
-def _environment() -> Any:
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise UserError(MISSING.format(name='jinja2')) from None
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        'percent': wording.percent,
-        'quantity': wording.quantity,
-        'difference': wording.difference,
-        'interval': wording.interval,
-        'seeds': wording.seeds,
-        'test_scored': wording.test_scored,
-        'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
-    }
-    return environment

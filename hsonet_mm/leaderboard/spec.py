@@ -9,7 +9,7 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.records import RunKey
 
-__all__ = ['Block', 'Method', 'Run', 'Spec']
+__all__ = ['Block', 'Method', 'Run', 'Spec', 'slug_of']
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Block:
     @property
     def slug(self) -> str:
         """The name as a folder."""
-        return re.sub(r'[^a-z0-9]+', '-', self.name.lower()).strip('-')
+        return slug_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -141,3 +141,8 @@ class Spec:
                     for method in block.methods:
                         if (not seeds or seed in seeds) and (not methods or method.name in methods):
                             yield Run(block, method, data_set, seed)
+
+
+def slug_of(name: str) -> str:
+    """The name of a block as that of a folder."""
+    return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')

@@ -1,15 +1,17 @@
 """From scorings to the rows of the tables: means and spreads over seeds, and differences to the reference."""
 
 import math
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hsonet_mm.leaderboard.board import Cell, Records, cell_of, number
-from hsonet_mm.leaderboard.bootstrap import OBJECT_AP, OBJECT_F1
+import numpy as np
+import pandas as pd
+
+from hsonet_mm.leaderboard.board import Cell, Records, numbers, rows_of
+from hsonet_mm.leaderboard.bootstrap import OBJECT_AP, OBJECT_F1, PIXEL_F1, Counts, Statistic
 from hsonet_mm.leaderboard.comparison import Comparison, compare
-from hsonet_mm.leaderboard.records import Row, run_key
+from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['COMPARED', 'COSTS', 'FIGURES', 'OBJECTS', 'ONCE', 'Spread', 'Standing', 'summarise']
@@ -17,6 +19,7 @@ __all__ = ['COMPARED', 'COSTS', 'FIGURES', 'OBJECTS', 'ONCE', 'Spread', 'Standin
 FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
 OBJECTS = ('object_precision', 'object_recall', 'object_f1', 'object_ap')
 """Figures of matched objects; runs of versions that matched none lack them."""
+MEASURED = (*FIGURES, *OBJECTS, 'threshold')
 COMPARED = {'object_ap': OBJECT_AP, 'object_f1': OBJECT_F1}
 """Figures of objects that are compared with the reference."""
 COSTS = (
@@ -86,79 +89,84 @@ def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
         Standings by table, best mean F1 first, methods without a result last. Tables are in the order of the
         blocks of the spec; a method is compared with the reference of its own block only.
     """
-    scored: dict[Cell, dict[str, list[Row]]] = {}
-    for row in records.results:
-        if row['split'] == 'test':
-            scored.setdefault(cell_of(row), {}).setdefault(row['method'], []).append(row)
+    tested = rows_of(records.results, split='test')
+    tested = tested.assign(**{name: numbers(tested[name]) for name in (*MEASURED, *COSTS)})
+    scored = {Cell(*cell): rows for cell, rows in tested.groupby(list(Cell._fields), sort=False)}
     for failure in records.failures:
         run = failure.run
-        scored.setdefault(Cell(run.block, run.data_set, run.data_set, 'whole', 'val'), {})
-    tables = {}
-    for block in spec.blocks:
-        for cell, rows in scored.items():
-            if cell.block == block.name:
-                standings = [
-                    _standing(spec, records, cell, method.name, block.reference, rows.get(method.name, ()))
-                    for method in block.methods
-                ]
-                tables[cell] = sorted(standings, key=_rank)
-    return tables
-
-
-def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation (divisor n - 1) of at least one value."""
-    values = list(values)
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-
-
-def _rank(standing: Standing) -> float:
-    return -standing.figures['f1'].mean if standing.figures else math.inf
+        scored.setdefault(Cell(run.block, run.data_set, run.data_set, 'whole', 'val'), tested[:0])
+    return {
+        cell: sorted(
+            (
+                _standing(
+                    spec, records, cell, method.name, block.reference, rows_of(rows, method=method.name)
+                )
+                for method in block.methods
+            ),
+            key=lambda standing: -standing.figures['f1'].mean if standing.figures else math.inf,
+        )
+        for block in spec.blocks
+        for cell, rows in scored.items()
+        if cell.block == block.name
+    }
 
 
 def _standing(
-    spec: Spec, records: Records, cell: Cell, method: str, reference: str, rows: Sequence[Row]
+    spec: Spec, records: Records, cell: Cell, method: str, reference: str, rows: pd.DataFrame
 ) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
-    runs = [run_key(row) for row in rows]
+    seeds = tuple(sorted(rows['seed']))
     failed = {one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)}
-    counts, objects = records.counts.get(cell, {}), records.objects.get(cell, {})
     timed, timed_on = _timed(rows)
+
+    def compared(counts: Mapping[str, Counts], statistic: Statistic) -> Comparison | None:
+        both = method != reference and {method, reference} <= counts.keys()
+        return compare(counts[method], counts[reference], statistic=statistic) if both else None
+
+    objects = {name: compared(records.objects.get(cell, {}), one) for name, one in COMPARED.items()}
     return Standing(
         cell=cell,
         method=method,
         planned=len(spec.seeds),
-        seeds=tuple(sorted(run.seed for run in runs)),
-        failed=tuple(sorted(failed - {run.seed for run in runs})),
-        weights=', '.join(sorted({row['weights'] for row in rows} - {''})),
-        figures=_spreads(rows, (*FIGURES, *OBJECTS, 'threshold')),
+        seeds=seeds,
+        failed=tuple(sorted(failed - set(seeds))),
+        weights=_each(rows['weights']),
+        figures=_spreads(rows, MEASURED),
         costs=_spreads(rows, [name for name in COSTS if name not in TIMINGS]) | _spreads(timed, TIMINGS),
-        device=', '.join(sorted({row['device'] for row in rows} - {''})),
+        device=_each(rows['device']),
         timed_on=timed_on,
-        comparison=compare(counts[method], counts[reference])
-        if method != reference and {method, reference} <= counts.keys()
-        else None,
-        object_comparisons={
-            name: compare(objects[method], objects[reference], statistic=statistic)
-            for name, statistic in COMPARED.items()
-            if method != reference and {method, reference} <= objects.keys()
-        },
+        comparison=compared(records.counts.get(cell, {}), PIXEL_F1),
+        object_comparisons={name: one for name, one in objects.items() if one},
         is_reference=method == reference,
-        scorings=max((records.scorings[run, cell.test_set] for run in runs), default=0),
+        scorings=max(
+            (
+                records.scorings[RunKey(cell.block, method, cell.data_set, seed), cell.test_set]
+                for seed in seeds
+            ),
+            default=0,
+        ),
     )
 
 
-def _timed(rows: Sequence[Row]) -> tuple[list[Row], str]:
+def _each(names: pd.Series) -> str:
+    return ', '.join(sorted(set(names) - {''}))
+
+
+def _timed(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows that were timed on the device of the newest of them, and that device: no other time compares."""
-    devices = [(row, row['timed_on'] or row['device']) for row in rows if any(row[name] for name in TIMINGS)]
-    _, last = max(devices, key=lambda one: one[0]['scored_at'], default=(None, ''))
-    return [row for row, device in devices if device == last], last
+    rows = rows[rows[list(TIMINGS)].notna().any(axis=1)]
+    devices = rows['timed_on'].where(rows['timed_on'] != '', rows['device'])
+    last = devices.iloc[int(rows['scored_at'].to_numpy(object).argmax())] if len(rows) else ''
+    return rows[devices == last], last
 
 
-def _spreads(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Spread]:
-    columns = {name: [number(row[name]) for row in rows] for name in names}
-    known = {name: [value for value in values if value is not None] for name, values in columns.items()}
-    return {
-        name: Spread(values[0], None) if name in ONCE and len(set(values)) == 1 else spread(values)
-        for name, values in known.items()
-        if values
-    }
+def _spreads(rows: pd.DataFrame, names: Iterable[str]) -> dict[str, Spread]:
+    """Mean and sample standard deviation (divisor n - 1) of the columns that hold figures."""
+    spreads = {}
+    for name in names:
+        values = rows[name].dropna().to_numpy()
+        if not len(values):
+            continue
+        alike = len(values) == 1 or (name in ONCE and not np.ptp(values))
+        spreads[name] = Spread(float(values.mean()), None if alike else float(values.std(ddof=1)))
+    return spreads

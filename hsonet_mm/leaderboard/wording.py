@@ -3,10 +3,10 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from hsonet_mm.leaderboard.board import Cell, Records
+from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
-from hsonet_mm.leaderboard.records import run_key
+from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import ONCE, Spread, Standing
 
@@ -19,12 +19,10 @@ __all__ = [
     'PROTOCOLS',
     'PUBLISHED',
     'alike',
-    'compared',
     'costs',
     'difference',
     'interval',
     'left_out',
-    'mean',
     'percent',
     'progress',
     'quantity',
@@ -40,22 +38,17 @@ NONE = '\N{EN DASH}'
 """Stands for what there is not."""
 PROTOCOLS = {'whole': 'whole images', 'tiles_256': '256 tiles'}
 THRESHOLDS = {'half': 'threshold 0.5', 'val': 'threshold chosen on val'}
-FEW = 30
-"""Percentile intervals of fewer images are somewhat too narrow."""
-
 APART = (
     'Rows with ImageNet weights and rows from scratch stand in different blocks and are never compared: '
     'pre-training alone is worth several points.'
 )
 COVERED = (
     'Points of F1 to the reference of the block, on the seeds and the test images that both have, with two 95 % '
-    'intervals. Over images, for these very runs: a paired bootstrap, which draws the test images with '
-    f'replacement {RESAMPLES:,} times, the same for both methods and all their seeds. Over seeds, for these very '
-    'images: Welch\'s t interval of the F1s of the seeds. "Better" and "worse" mean that both leave out 0; "over '
-    'images, not over seeds" that the difference is significant over images only, or that there is one seed, so that '
-    'other seeds may reverse it. Of twenty comparisons of equal methods, at most about one is expected to be called '
-    'better or worse. Neither interval covers another data set, or that images of one place resemble each other, or '
-    f'that many methods are compared; that over fewer than {FEW} images is somewhat too narrow.'
+    f'intervals. Over images: a paired bootstrap ({RESAMPLES:,} resamples of the test images), for these runs. Over '
+    'seeds: Welch\'s t interval of the F1s of the seeds, for these images. "Better" and "worse": both leave out '
+    '0. "Over images, not over seeds": significant over images only, so that other seeds may reverse it. Neither '
+    'interval covers another data set, images that resemble each other, or that many methods are compared; fewer than '
+    '30 images make the one over images too narrow.'
 )
 CHOSEN = (
     'The checkpoint of a run: highest F1 on validation at the threshold that is best there. The threshold "chosen '
@@ -101,24 +94,14 @@ def quantity(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
 
 
 def difference(row: Standing, figure: str = 'f1') -> str:
-    """Points to the reference, with a sign, and of which seeds if not of all.
-
-    Args:
-        row: The method.
-        figure: ``f1``, or an object figure that is compared.
-    """
-    comparison = compared(row, figure)
+    """Points to the reference, with a sign, and of which seeds if not of all; of an object figure likewise."""
+    comparison = row.comparison if figure == 'f1' else row.object_comparisons.get(figure)
     if row.is_reference:
         return 'reference'
     if comparison is None or math.isnan(comparison.difference):
         return NONE
     seeds = f' ({which_seeds(comparison.seeds)})' if len(comparison.seeds) < row.planned else ''
     return f'{_signed(comparison.difference)}{seeds}'
-
-
-def compared(row: Standing, figure: str) -> Comparison | None:
-    """The difference of a figure to the reference, if there is one."""
-    return row.comparison if figure == 'f1' else row.object_comparisons.get(figure)
 
 
 def interval(comparison: Comparison | None, kind: str) -> str:
@@ -137,12 +120,6 @@ def interval(comparison: Comparison | None, kind: str) -> str:
         alone = 'one seed' if len(comparison.seeds) == 1 else 'seeds do not differ'
         return 'fewer than two images in common' if kind == 'images' else alone
     return f'{_signed(ends.low)} to {_signed(ends.high)}'
-
-
-def mean(row: Standing, cost: str, factor: float = 1.0, digits: int = 1) -> str:
-    """A cost that has no spread over seeds, times a factor; a dash for what was not measured."""
-    value = row.costs.get(cost)
-    return NONE if value is None else f'{value.mean * factor:,.{digits}f}'
 
 
 def costs(row: Standing) -> list[str]:
@@ -172,7 +149,7 @@ def test_scored(row: Standing) -> str:
 def progress(spec: Spec, records: Records) -> str:
     """How much of the spec has a result."""
     total = sum(1 for _ in spec.runs())
-    done = len({run_key(row) for row in records.results})
+    done = len(records.results.drop_duplicates(list(RunKey._fields)))
     failed = f', {len(records.failures)} failed' if records.failures else ''
     return f'{done} of {total} runs have a result{failed}'
 
@@ -198,7 +175,7 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
         tables: The tables.
     """
     found = []
-    files = {row['data_hash'] for row in records.results if row['split'] == 'test'} - {''}
+    files = set(rows_of(records.results, split='test')['data_hash']) - {''}
     if len(files) > 1 or any(len(records.truths(cell)) > 1 for cell in tables):
         found.append(
             'Not all runs of this table are of the same files of the test set: their figures are not alike; '
@@ -213,88 +190,52 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
 def said(rows: Sequence[Standing], reference: str, changed_share: float | None) -> str:
     """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess.
 
-    It begins with "So far" where runs of the table are missing.
-
     Args:
         rows: Of one table, best first.
         reference: Of its block.
         changed_share: Share of the pixels of the test images that are changed, if it is known.
     """
-    verdict = _verdict(rows, reference)
-    if any(len(row.seeds) + len(row.failed) < row.planned for row in rows):
-        verdict = f'So far {verdict[0].lower()}{verdict[1:]}'
-    return ' '.join(filter(None, [verdict, _verdicts(rows), _guess(rows, changed_share)]))
-
-
-def _verdict(rows: Sequence[Standing], reference: str) -> str:
-    """Who is best, by how much against the reference, and whether that is decided."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'
     best = scored[0]
-    name = f'the reference {best.method}' if best.is_reference else best.method
-    score = f'F1 {percent(best.figures["f1"])} ({_done(best)} seed{"" if best.planned == 1 else "s"})'
-    if len(scored) == 1:
-        return f'Only {name} has a result: {score}. There is nothing to compare it with.'
-    if not any(row.is_reference for row in scored):
-        return f'Best is {name}: {score}. The reference {reference} has no result, so no difference is told.'
-    other = scored[1] if best.is_reference else best
-    subject = f'Next is {other.method}, which' if best.is_reference else 'It'
-    base = 'it' if best.is_reference else f'the reference {reference}'
-    return f'Best is {name}: {score}. {subject} {_against(other, base, len(scored) - 1)}'
+    complete = all(len(row.seeds) + len(row.failed) >= row.planned for row in rows)
+    sentences = [
+        f'Best{"" if complete else " so far"}: {best.method}, F1 {percent(best.figures["f1"])} (seeds: {_done(best)}).'
+    ]
+    others = [row for row in scored if not row.is_reference]
+    compared = [row.comparison for row in others if row.comparison]
+    if len(others) == len(scored):
+        sentences.append(f'The reference {reference} has no result.')
+    elif others and (comparison := others[0].comparison):
+        sentences.append(_against(others[0], comparison, reference))
+    if len(compared) > 1:
+        verdicts = [one.verdict for one in compared]
+        counts = ', '.join(f'{count} {word}' for word in VERDICTS if (count := verdicts.count(word)))
+        sentences.append(
+            f'Against {reference}: {counts} (not corrected for the number of comparisons, {len(compared)}).'
+        )
+    if changed_share:
+        guess = 2 * changed_share / (1 + changed_share)
+        below = [row.method for row in scored if row.figures['f1'].mean <= guess]
+        no_better = f'; not above it: {", ".join(below)}' if below else ''
+        sentences.append(f'Calling every pixel changed scores F1 {100 * guess:.2f}{no_better}.')
+    return ' '.join(sentences)
 
 
-def _verdicts(rows: Sequence[Standing]) -> str:
-    """How many methods are better and worse than the reference; empty where fewer than two are compared."""
-    found = [row.comparison.verdict for row in rows if row.comparison]
-    if len(found) < 2:
-        return ''
-    parts = [f'{count} {word}' for word in VERDICTS if (count := found.count(word))]
-    return f'Against the reference, of {len(found)} methods: {", ".join(parts)}.'
-
-
-def _guess(rows: Sequence[Standing], changed_share: float | None) -> str:
-    """The score of a map that calls everything changed, and who does not exceed it."""
-    if not changed_share:
-        return ''
-    guess = 2 * changed_share / (1 + changed_share)
-    below = [row.method for row in rows if row.figures and row.figures['f1'].mean <= guess]
-    text = f'Calling every pixel changed would score F1 {100 * guess:.2f} here'
-    return f'{text}; not above it: {", ".join(below)}.' if below else f'{text}.'
-
-
-def _against(row: Standing, base: str, rivals: int) -> str:
-    """The rest of a sentence: how the best of some methods does against the reference."""
-    comparison = row.comparison
-    if comparison is None:
-        return f'cannot be compared with {base}: there are no counts by image.'
-    if not comparison.seeds:
-        return f'cannot be compared with {base}: they have no seed in common.'
-    if not comparison.images:
-        return f'cannot be compared with {base}: they have no image in common.'
-    points = abs(100 * comparison.difference)
-    where = 'above' if comparison.difference >= 0 else 'below'
-    on = f' on {which_seeds(comparison.seeds)}' if len(comparison.seeds) < row.planned else ''
-    text = f'scores {points:.2f} points {where} {base}{on}'
-    if comparison.over_images is None:
-        return f'{text}; with fewer than two images in common that cannot be decided.'
-    known = comparison.over_seeds is not None
-    over_seeds = (
-        f'{interval(comparison, "seeds")} over seeds'
-        if known
-        else f'unknown over seeds ({interval(comparison, "seeds")})'
-    )
-    text += f', 95 % interval {interval(comparison, "images")} over images, {over_seeds}: '
-    limits = [f'not corrected for the choice of the best among {rivals}'] if rivals > 1 else []
-    if comparison.images < FEW:
-        limits.append(f'over {comparison.images} images somewhat too narrow')
-    return f'{text}{comparison.verdict}.' + (f' The intervals are {", and ".join(limits)}.' if limits else '')
+def _against(row: Standing, comparison: Comparison, reference: str) -> str:
+    """How a method does against the reference, with both intervals."""
+    if not comparison.seeds or not comparison.images:
+        return f'{row.method} and {reference} have no {"image" if comparison.seeds else "seed"} in common.'
+    over = ', '.join(f'over {kind} {interval(comparison, kind)}' for kind in ('images', 'seeds'))
+    return f'{row.method} against {reference}: {difference(row)} points (95 % {over}): {comparison.verdict}.'
 
 
 def _cost(row: Standing, name: str, factor: float, digits: int) -> str:
     value = row.costs.get(name)
-    once = name in ONCE and value is not None and value.std is None
-    return mean(row, name, factor, digits) if once else quantity(value, factor, digits)
+    if name in ONCE and value is not None and value.std is None:
+        return f'{value.mean * factor:,.{digits}f}'
+    return quantity(value, factor, digits)
 
 
 def _done(row: Standing) -> str:

@@ -1,13 +1,15 @@
-"""What the pages share: their style, the colours of right and wrong, pictures as part of the page."""
+"""What the pages share: how they are made, their style, the colours of right and wrong, pictures inside the page."""
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import cv2
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['COLOURS', 'STYLE', 'data_url', 'draw_errors']
+__all__ = ['COLOURS', 'data_url', 'draw_errors', 'render']
 
 COLOURS = {
     'found': (255, 255, 255),
@@ -19,7 +21,7 @@ COLOURS = {
 
 Blue and orange are told apart by the colour-blind too."""
 
-STYLE = Path(__file__).with_name('style.css').read_text(encoding='utf-8')
+STYLE = Path(__file__).with_name('style.css')
 """Style sheet of the demo and of leaderboards."""
 
 
@@ -50,3 +52,22 @@ def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
     assert done
     kind = 'jpeg' if suffix == '.jpg' else 'png'
     return f'data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}'
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template; text is escaped, and ``style`` and ``colours`` are there.
+
+    Args:
+        template: Its path in this package, such as ``demo/page.html.j2``.
+        **values: What it shows; under ``filters`` functions that it calls, by name.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {'data_url': data_url, **values.pop('filters', {})}
+    style = STYLE.read_text(encoding='utf-8')
+    return environment.get_template(template).render(style=style, colours=COLOURS, **values)

@@ -29,8 +29,8 @@ from hsonet_mm.preparation.inspection import (
     inspect_set,
 )
 from hsonet_mm.preparation.label_files import find_coding
-from hsonet_mm.preparation.rasters import track
 from hsonet_mm.preparation.sources import Source
+from hsonet_mm.progress import track
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 

@@ -15,9 +15,10 @@ from hsonet_mm.images import Note, Reading, image_size, join, notes_of, place_no
 from hsonet_mm.index import ROLES, SPLITS, Scene, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
-from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates, track
+from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
+from hsonet_mm.progress import track
 from hsonet_mm.texts import printable
 from hsonet_mm.version import __version__
 

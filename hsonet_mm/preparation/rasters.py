@@ -1,9 +1,7 @@
 """Read the images and masks that users have, from folders and archives, and write tiles of them."""
 
 import hashlib
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -16,10 +14,7 @@ __all__ = [
     'rank',
     'read_date',
     'read_dates',
-    'track',
 ]
-
-_T = TypeVar('_T')
 
 
 def read_date(source: Source, name: str, reading: Reading) -> Pixels:
@@ -69,13 +64,3 @@ def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, byte
 def rank(seed: int, name: str) -> str:
     """A key that sorts names in an order which is random, but fixed by the seed and the name alone."""
     return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).hexdigest()
-
-
-def track(items: Sequence[_T] | Iterable[_T], text: str, total: int) -> Iterable[_T]:
-    """Iterate with a progress bar on the terminal; without one when the output goes to a file."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    return rich_track(items, text, total=total, console=Console(stderr=True), transient=True)

@@ -1,7 +1,7 @@
 """Tiles through a model: reading, predicting and writing at the same time."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.inference.tta import Detector, augmented_probs
-from hsonet_mm.progress import Progress
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.windows import WindowGrid, pad
 
@@ -43,7 +42,7 @@ def detect_tiles(
     batch: int = 4,
     tta: Sequence[str] = (),
     readers: int = 2,
-    progress: Progress | None = None,
+    advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Predict all tiles that are not done yet and hand them to the writer, in order.
 
@@ -58,7 +57,7 @@ def detect_tiles(
         batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation.
         readers: Threads that read.
-        progress: Told about every tile.
+        advance: Called after every tile.
 
     Raises:
         UserError: if a date cannot be read or the model predicts values that are not probabilities.
@@ -70,8 +69,7 @@ def detect_tiles(
     def write(group: range, tiles: list[Tile], probs: list[NDArray[np.float32] | None]) -> None:
         for index, tile, values in zip(group, tiles, probs, strict=True):
             writer.add(index, values, tile[2])
-            if progress is not None:
-                progress.advance()
+            advance()
         writer.record(group.stop)
 
     groups = [group for group in grid.groups(batch) if group.start >= writer.done]

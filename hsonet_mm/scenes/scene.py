@@ -17,7 +17,7 @@ from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.tta import Detector
-from hsonet_mm.progress import Progress
+from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
@@ -183,12 +183,9 @@ def _detect(
     progress: bool,
 ) -> None:
     writer = CellWriter(job, detector.threshold)
-    bar = Progress(len(grid), job.done, pair.height * pair.width / len(grid)) if progress else None
-    try:
-        detect_tiles(detector, pair, grid, writer, options.batch, options.tta, options.readers, bar)
-    finally:
-        if bar is not None:
-            bar.close()
+    megapixels = pair.height * pair.width / len(grid) / 1e6
+    with progress_bar('tiles', len(grid), job.done, megapixels, progress) as advance:
+        detect_tiles(detector, pair, grid, writer, options.batch, options.tta, options.readers, advance)
 
 
 def _write(

@@ -1,13 +1,11 @@
 """The page of one scene: both dates to compare, changes at any threshold, polygons."""
 
-import html
 import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import cv2
@@ -20,7 +18,8 @@ from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import raster_path
-from hsonet_mm.progress import Progress
+from hsonet_mm.pages import render
+from hsonet_mm.progress import progress_bar
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
 from hsonet_mm.viewer.outlines import write_outlines
@@ -93,7 +92,7 @@ def view_scene(
     return View(folder, source.summary, thumbnails, fresh=True)
 
 
-ASSETS = ('viewer.html', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')
+ASSETS = ('viewer.html.j2', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')
 
 
 def asset(name: str) -> str:
@@ -129,12 +128,9 @@ def _up_to_date(folder: Path, key: Mapping[str, Any]) -> bool:
 def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: bool) -> None:
     pair = source.pair
     pyramid = Pyramid(source.read, pair.height, pair.width, folder / 'tiles')
-    bar = Progress(len(pyramid), 0, pair.height * pair.width / len(pyramid)) if progress else None
-    try:
-        pyramid.build(bar.advance if bar else lambda: None)
-    finally:
-        if bar is not None:
-            bar.close()
+    megapixels = pair.height * pair.width / len(pyramid) / 1e6
+    with progress_bar('tiles', len(pyramid), 0, megapixels, progress) as advance:
+        pyramid.build(advance)
     if not pyramid.written[-1].all():
         raise UserError(f'{source.path} holds nodata only: there is nothing to view')
     change = pyramid.top[..., 6]
@@ -196,16 +192,15 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
         f'{summary["polygons"]:,} polygons',
         f'{summary["model"]} at threshold {summary["threshold"]:.3g}',
     ]
-    return Template(asset('viewer.html')).substitute(
-        title=html.escape(f'{names[0]} to {names[1]}: change'),
-        before=html.escape(names[0]),
-        after=html.escape(names[1]),
-        facts=''.join(f'<span>{html.escape(fact)}</span>' for fact in facts),
-        details=''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in _details(source)),
-        outlines='' if scripts else 'hidden',
+    return render(
+        'viewer/viewer.html.j2',
+        names=names,
+        facts=facts,
+        details=_details(source),
+        outlines=scripts,
         smallest=f'{summary["min_area_m2"]:g}',
         colour='rgb({} {} {})'.format(*COLOUR),
-        style=asset('viewer.css'),
+        css=asset('viewer.css'),
         script='\n'.join(asset(name) for name in ASSETS if name.endswith('.js')),
         scene=json.dumps(scene, separators=(',', ':')).replace('<', '\\u003c'),
     )

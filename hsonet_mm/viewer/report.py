@@ -1,18 +1,16 @@
 """The page over many scenes: a table with small pictures, each row leading to the page of its scene."""
 
-import html
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
-from urllib.parse import quote
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
+from hsonet_mm.pages import render
 from hsonet_mm.viewer.folders import check_place
-from hsonet_mm.viewer.page import View, asset, view_scene
+from hsonet_mm.viewer.page import View, view_scene
 from hsonet_mm.viewer.source import SUFFIXES, read_summary
 
 __all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
@@ -131,34 +129,4 @@ def _page(rows: Sequence[Row], folder: Path) -> str:
     share = changed / max(1, sum(summary['valid_pixels'] for summary in views))
     facts = [f'{len(views)} scenes', f'{area:,.0f} m² changed', f'{share:.2%} of all valid pixels']
     facts += [f'{len(rows) - len(views)} cannot be shown'] if len(views) < len(rows) else []
-    return Template(asset('report.html')).substitute(
-        title=html.escape(folder.name),
-        facts=' · '.join(facts),
-        rows='\n'.join(_row(row) for row in rows),
-    )
-
-
-def _row(row: Row) -> str:
-    name = html.escape(row.path.stem)
-    if row.view is None:
-        return f'<tr class="failed"><th scope="row">{name}</th><td colspan="8">{html.escape(row.error)}</td></tr>'
-    summary, place = row.view.summary, quote(row.view.folder.name)
-    pictures = ''.join(
-        f'<td class="picture"><a href="{place}/index.html" tabindex="-1"><img src="{place}/{quote(picture)}" '
-        f'alt="{name}, {caption}" loading="lazy"></a></td>'
-        for picture, caption in zip(row.view.thumbnails, ('before', 'after', 'change'), strict=True)
-    )
-    figures = (
-        (f'{summary["changed_share"]:.2%}', summary['changed_share']),
-        (f'{summary["changed_area_m2"]:,.0f}', summary['changed_area_m2']),
-        (f'{summary["polygons"]:,}', summary['polygons']),
-    )
-    cells = ''.join(f'<td class="figure" data-value="{value}">{text}</td>' for text, value in figures)
-    names = html.escape(f'{summary["before"]["name"]} → {summary["after"]["name"]}')
-    size = f'{summary["width"]:,} x {summary["height"]:,}'
-    model = html.escape(str(summary['model']))
-    return (
-        f'<tr><th scope="row"><a href="{place}/index.html">{name}</a><small>{names}<br>{size} pixels</small></th>'
-        f'{pictures}{cells}<td>{model}</td><td class="figure" data-value="{summary["threshold"]}">'
-        f'{summary["threshold"]:.3g}</td></tr>'
-    )
+    return render('viewer/report.html.j2', title=folder.name, facts=facts, rows=rows)

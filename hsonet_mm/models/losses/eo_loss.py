@@ -296,7 +296,11 @@ class EOLoss(nn.Module):
             iteration = hub.get_info('iter')
             if iteration == 0 or (iteration + 1) % LOG_EVERY == 0:
                 name = self.loss_name.removeprefix('loss_')
-                scalars = {'zeta': zeta, 'Z': terms.normaliser, **terms.gradient_shares()}
+                scalars: dict[str, float | Tensor] = {
+                    'zeta': zeta,
+                    'Z': terms.normaliser,
+                    **terms.gradient_shares(),
+                }
                 hub.update_scalars({f'train/{name}_{key}': float(value) for key, value in scalars.items()})
         return self.loss_weight * loss
 
