@@ -9,6 +9,7 @@ from latex2mathml.converter import convert
 
 DISPLAYED = re.compile(r'^([ ]*)\.\. math::[ ]?(.*(?:\n(?:\1[ ]+\S.*)?)*)', re.M)
 INLINE = re.compile(r':math:`([^`]+)`')
+LITERAL = re.compile(r'(?<=\S)::$', re.M)
 REFERENCE = re.compile(r':(?:class|func|meth|mod|data|attr):`~?([^`]+)`')
 
 
@@ -22,12 +23,13 @@ class Docstrings(griffe.Extension):
 
 
 def to_markdown(text: str) -> str:
-    """Equations to MathML, references to code; everything else stays.
+    """Equations to MathML, references to code, literal blocks to blocks of code; everything else stays.
 
     Args:
         text: A docstring.
     """
     text = DISPLAYED.sub(_displayed, text)
+    text = LITERAL.sub(':', text)  # the block below is indented, which is code in Markdown too
     text = INLINE.sub(lambda match: convert(match[1]), text)
     return REFERENCE.sub(lambda match: f'`{match[1]}`', text)
 

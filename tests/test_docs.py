@@ -106,10 +106,11 @@ def test_boards_of_the_page_exist(repo):
 def test_docstrings_become_markdown_and_mathml(repo):
     to_markdown = load(repo / 'docs/docstrings.py').to_markdown
     text = to_markdown(
-        'One :class:`~hsonet_mm.VFPN` and :math:`z_1`.\n\n'
+        'One :class:`~hsonet_mm.VFPN` and :math:`z_1`. As in::\n\n    x = a[::2]\n\n'
         '.. math:: a = b \\\\\n          c\n\nArgs:\n    x: of\n        :func:`f`.\n'
     )
     assert text.startswith('One `hsonet_mm.VFPN` and <math')
+    assert '. As in:\n\n    x = a[::2]\n' in text
     assert text.count('<math') == 2
     assert 'display="block"' in text
     assert ':math:' not in text

@@ -1,4 +1,4 @@
-"""How the labels of a data set in training are coded: declared, written down beside them, or found out once."""
+"""How the labels of a data set in training are coded: declared, recorded beside them, or inferred once."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def coding_of(
     loader: MultiImgLoadAnnotations,
     backend_args: dict | None = None,
 ) -> LabelCoding:
-    """How the labels of a data set are coded, and a word in the log for what is suspicious about them.
+    """The label coding of a data set; suspicious labels are logged.
 
     Args:
         root: root of the data set; None if its files have none in common.
@@ -76,7 +76,7 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 
 def _tell(text: str, level: int) -> None:
-    """Say something once a process."""
+    """Log a message once per process."""
     if text not in _told:
         _told.add(text)
         print_log(text, logger='current', level=level)

@@ -1,4 +1,4 @@
-"""Reading image pairs and change labels from files, with a clear sentence for whatever is wrong."""
+"""Reading image pairs and change labels from files, with a clear error for each problem."""
 
 import logging
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def read_image(
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
-    """Read a label as it stands in the file, see :func:`~hsonet_mm.labels.raw_label`.
+    """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`.
 
     Args:
         path: The file.
@@ -202,7 +202,7 @@ class MultiImgLoadAnnotations(BaseTransform):
 
     @classmethod
     def _report_noise(cls, path: str) -> None:
-        """Warn once a process that a label is not clean."""
+        """Warn once per process that a label is noisy."""
         if not cls._noise_reported:
             cls._noise_reported = True
             print_log(

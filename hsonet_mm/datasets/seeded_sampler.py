@@ -1,4 +1,4 @@
-"""A sampler whose samples are augmented alike whoever loads them, and which resumes without reading data."""
+"""A sampler whose samples are augmented alike in every worker, and which resumes without reading data."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -31,7 +31,7 @@ class SeededIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(InfiniteSampler):
-    """MMEngine's ``InfiniteSampler``, whose indices bring the seed of what is random about their sample.
+    """MMEngine's ``InfiniteSampler``, whose indices carry the seed of the sample's augmentation.
 
     The seed follows from the seed of the run and the position in the stream of samples, so that a sample is the same
     for any number of workers, and after a resume. :class:`~hsonet_mm.ChangeDataset` heeds it.

@@ -1,4 +1,4 @@
-"""What happens in a demo scene between its two dates: the changes to find, and what only looks like one."""
+"""What happens in a demo scene between its two dates: changes to find, and differences that only look like changes."""
 
 import math
 

@@ -31,7 +31,7 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 def generate(
     root: str | Path, train: int = 200, val: int = 30, test: int = 60, size: int = 256, seed: int = 0
 ) -> dict[str, Any]:
-    """Write a demo data set, or find it already there.
+    """Write a demo data set, or keep the one that is already there.
 
     The layout is ``root/{train,val,test}/{A,B,label}/<stem>.png`` (labels 0 / 255) and, for every label,
     ``objects/<stem>.png`` (uint16, 0 or the id of an object) with ``objects/<stem>.json`` (the objects by id,
@@ -102,7 +102,7 @@ class Pair:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What holds for the whole pair: sun, light, shift of the second image in pixels (x, y)."""
+        """Conditions of the whole pair: sun, light, shift of the second image in pixels (x, y)."""
         return {
             'suns': [sun._asdict() for sun in self.scene.suns],
             'light': self.scene.light,
@@ -112,7 +112,7 @@ class Pair:
 
 
 def make_pair(size: int, seed: int, split: str, index: int) -> Pair:
-    """Make one pair in memory.
+    """Generate one pair in memory.
 
     Args:
         size: Pixels on a side.

@@ -1,4 +1,4 @@
-"""Draws what stands in a demo scene at both dates: streets, and along them land in several uses.
+"""The layout of a demo scene at both dates: streets, and along them land in several uses.
 
 Streets form a grid in a rotated frame (u along, v across, origin in the middle of the image); every block
 between them gets a land use. All of it is our own choice; sizes are those of towns at 0.5 m a pixel.
@@ -23,7 +23,7 @@ DATES = [(True, False), (False, True), (True, False), (False, True), (True, True
 
 
 class Layout:
-    """A scene in the making.
+    """A scene under construction.
 
     Args:
         size: Pixels on a side.

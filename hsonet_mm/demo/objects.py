@@ -1,4 +1,4 @@
-"""Says which hard case every object of a rendered demo scene is.
+"""The hard case of every object of a rendered demo scene.
 
 The kind of a changed building is measured in what was rendered (how many pixels, how much of it is covered or
 in the shadow, how much its roof differs from the ground), not taken from the plan. See
@@ -140,7 +140,7 @@ def _differs(done: Rendered) -> np.ndarray:
 
 
 def _pieces(kind: str, mask: np.ndarray) -> Iterator[tuple[str, Region]]:
-    """The connected pieces of a mask, but for specks."""
+    """The connected pieces of a mask, except specks."""
     number, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     for piece in range(1, number):
         left, top, width, height, area = (int(value) for value in stats[piece])

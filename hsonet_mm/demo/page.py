@@ -60,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows.
+    """Everything that the page shows.
 
     Attributes:
         scores: Threshold in words and figures at it.

@@ -32,7 +32,7 @@ CROWN, SINGLE_CROWN, TURNED_CROWN = 1, 2, 3
 
 @dataclass
 class Rendered:
-    """Two images and what is needed to say what is seen in them; pairs are (date 1, date 2).
+    """Two images and the maps that say what is seen in them; pairs are (date 1, date 2).
 
     Attributes:
         images: (size, size, 3) RGB, uint8.
@@ -86,7 +86,7 @@ def render(scene: Scene, rng: np.random.Generator) -> Rendered:
 
 
 def cast_shadow(height: np.ndarray, sun: Sun, scale: int = 1) -> np.ndarray:
-    """Which points of a surface the sun does not reach.
+    """Mask of the points of a surface that the sun does not reach.
 
     The highest line of sight over every point, max over k of height(k steps towards the sun) - k * drop, is
     found in log2 steps: the maximum over 2n steps is that over n, and that over n shifted by n steps.

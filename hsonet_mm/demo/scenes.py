@@ -157,7 +157,7 @@ class Cloud(NamedTuple):
 
 @dataclass
 class Scene:
-    """All that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest.
+    """Everything that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest.
 
     Attributes:
         size: Pixels on a side.

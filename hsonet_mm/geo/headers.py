@@ -1,4 +1,4 @@
-"""What the header of a raster says, and whether it can be one date of a scene."""
+"""Headers of rasters, and checks that they can be the dates of a scene."""
 
 import os
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What the header of a raster says.
+    """Header of a raster.
 
     Attributes:
         path: The file, or the name by which GDAL opens it.
@@ -89,7 +89,7 @@ def coordinates(
 
 
 def check_proj() -> None:
-    """Make sure that PROJ, which knows all reference systems, has the database that it was built with.
+    """Make sure that PROJ uses the database that it was built with.
 
     Raises:
         UserError: if it has not; the sentence names the variable that leads it to another one.

@@ -1,4 +1,4 @@
-"""Where a raster is: a file, or what GDAL opens by a name of its own, on a server or in an archive."""
+"""Location of a raster: a file, or a name that GDAL opens, on a server or in an archive."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reading images and masks from files: one set of rules, whoever reads.
+"""Reading images and masks from files, by one set of rules.
 
 Undeclared, a file is believed: what it calls red, green and blue, its orientation, alpha band, mask and nodata value.
 :class:`Reading` declares more. Pillow decodes what it reads as it is, GDAL all else.

@@ -1,4 +1,4 @@
-"""Decoding a file: by Pillow what it reads as it is, by GDAL all else; one set of rules for both."""
+"""Decoding files: by Pillow what it reads unchanged, by GDAL everything else; one set of rules for both."""
 
 import io
 import struct
@@ -45,7 +45,7 @@ def read_raster(
     every: bool = False,
     name: str | None = None,
 ) -> Raster:
-    """Read the pixels of a file as they stand in it, turned as its orientation (EXIF) says.
+    """Read the pixels of a file as stored, rotated by its orientation (EXIF).
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Reading files by rasterio, that is GDAL; imported where it is needed, for it takes half a second."""
+"""Reading files with rasterio (GDAL), which is imported where needed because that takes half a second."""
 
 import logging
 import warnings
@@ -41,7 +41,7 @@ _SAMPLE = 1024
 
 
 def open_dataset(source: Any) -> Any:
-    """Open a raster with rasterio, without its remark on missing georeference."""
+    """Open a raster with rasterio, without its warning about a missing georeference."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         return rasterio.open(source)

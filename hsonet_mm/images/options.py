@@ -71,7 +71,7 @@ def parse_stretch(text: str) -> Stretch:
 
 
 def apply_stretch(image: NDArray[np.generic], stretch: Stretch | None) -> NDArray[np.uint8]:
-    """Bring values to 8 bits, NaN to 0; without a stretch they are 8 bits already."""
+    """Convert values to 8 bits, NaN to 0; without a stretch they are 8 bits already."""
     if stretch is None:
         return image.astype(np.uint8, copy=False)
     scaled = image.astype(np.float32)
@@ -84,7 +84,7 @@ def apply_stretch(image: NDArray[np.generic], stretch: Stretch | None) -> NDArra
 
 @dataclass(frozen=True)
 class Reading:
-    """How the files of a data set are read; what is None goes by what each file says.
+    """How the files of a data set are read; None: as each file declares.
 
     Attributes:
         bands: Numbers of the bands from 1, in the order in which the network gets them. Three are red, green and blue

@@ -1,4 +1,4 @@
-"""Whether the files of a pair, or a label and its image, go together."""
+"""Checks that the files of a pair, or a label and its image, belong together."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ _TOLERANCE = 0.5
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Both dates as networks take them.
+    """Both dates as network input.
 
     Attributes:
         t1: (H, W, bands) of 8 bits; 0 where either date has no data, so that nothing changes there.
@@ -104,7 +104,7 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
 
 
 def place_note(one: Raster, other: Raster) -> Note | None:
-    """Say so where two files that are compared pixel by pixel lie on different ground by their own georeference.
+    """A note where the georeferences of two files that are compared pixel by pixel differ.
 
     Args:
         one: A file.

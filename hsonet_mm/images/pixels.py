@@ -1,4 +1,4 @@
-"""Images as networks take them: the declared bands in 8 bits, and where they have data."""
+"""Images as network input: the declared bands in 8 bits, and where they have data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _EDGE = 0.05
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image as a network takes it.
+    """An image as network input.
 
     Attributes:
         path: The file, as messages call it.
@@ -50,7 +50,7 @@ def read_pixels(
     read: Callable[[str], bytes] | None = None,
     name: str | None = None,
 ) -> Pixels:
-    """Read an image of any number of bands and any real type.
+    """Read an image with any number of bands and any real data type.
 
     Args:
         path: The file.

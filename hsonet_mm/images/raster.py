@@ -1,4 +1,4 @@
-"""A file's pixels as they stand in it, and the rules that both decoders and windows of scenes share."""
+"""Pixels as stored in a file, and the rules shared by both decoders and the windows of scenes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _BETWEEN = 0.01
 
 
 class Note(NamedTuple):
-    """Something that a user should know about files that can be read.
+    """A note for the user about files that can be read.
 
     Attributes:
         kind: ``'alpha'``, ``'bands'``, ``'border'`` or ``'grid'``.
@@ -29,7 +29,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where on the ground a file says that it lies.
+    """Georeference of a file.
 
     Attributes:
         crs: Its coordinate reference system, of rasterio.
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its bands, which are counted from 1.
+    """What a file declares about its bands, numbered from 1.
 
     Attributes:
         path: The file.

@@ -1,4 +1,4 @@
-"""What the values of the labels of a data set mean, and reading a label by that."""
+"""The meaning of label values in a data set, and reading a label by it."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""What the labels of a data set come to, and what is suspicious about it."""
+"""Statistics of the labels of a data set, and what is suspicious about them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ __all__ = ['Figures', 'LabelSurvey', 'label_remarks']
 
 
 class Figures(NamedTuple):
-    """What the labels of a split come to.
+    """Statistics of the labels of a split.
 
     Attributes:
         labels: number of labels.

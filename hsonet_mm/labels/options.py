@@ -23,7 +23,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='VALUE',
         help='label values that mean changed, all others being unchanged: numbers, R,G,B or names of colours '
-        '[as labels.json of the data set says, or found out over all labels]',
+        '[as labels.json of the data set says, or inferred from all labels]',
     )
     parser.add_argument(
         '--ignore-value',

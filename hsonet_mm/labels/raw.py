@@ -1,4 +1,4 @@
-"""Labels as they stand in their files."""
+"""Labels as stored in their files."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ __all__ = ['RawLabel', 'looks_lossy', 'raw_label', 'value_counts']
 
 
 class RawLabel(NamedTuple):
-    """A label as it stands in its file.
+    """A label as stored in its file.
 
     Attributes:
         values: (H, W) whole numbers, or (H, W, 3) uint8 colours.
@@ -29,7 +29,7 @@ class RawLabel(NamedTuple):
 
 
 def raw_label(raster: Raster) -> RawLabel:
-    """The values of a label as they stand in the file.
+    """The values of a label as stored in the file.
 
     A palette image gives its colours if these are grey and else its indices with their colours; a colour image its
     grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is transparent, masked or the

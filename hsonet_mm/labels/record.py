@@ -1,4 +1,4 @@
-"""How the labels of a data set are coded, written down beside them."""
+"""The label coding of a data set, recorded beside it."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How the labels of a data set are coded, found out over all of them."""
+"""The label coding of a data set, inferred from all labels."""
 
 import os
 from collections import Counter
@@ -35,7 +35,7 @@ def survey_labels(
     changed: Sequence[Value] = (),
     ignored: Sequence[Value] = (),
 ) -> LabelSurvey:
-    """Read all labels of a data set, and find out how they are coded where that is not declared.
+    """Read all labels of a data set, and infer their coding where it is not declared.
 
     Without declared values, the labels are 0 and 1, or 0 and 255, whichever most are, the latter perhaps with noise of
     compression.
@@ -81,7 +81,7 @@ def survey_labels(
 
 
 def _unreadable(label: RawLabel, path: str) -> str:
-    """Why the coding of a label cannot be found out."""
+    """Why the coding of a label cannot be inferred."""
     if label.values.ndim == 2:
         return (
             f'the label {path} holds values from {label.values.min()} to {label.values.max()}: write 0 for unchanged '

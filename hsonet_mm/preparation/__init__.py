@@ -1,1 +1,1 @@
-"""Bringing images and labels into the layout that training reads, and checking what is there."""
+"""Converting images and labels to the layout that training reads, and checking data sets."""

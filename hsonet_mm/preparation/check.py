@@ -1,4 +1,4 @@
-"""Read a data set before a day of training is spent on it.
+"""Check a data set before training on it.
 
 Every file is decoded, and how the labels are coded is written down beside them (``labels.json``); see
 :mod:`hsonet_mm.preparation.inspection` for the rules. Errors make the exit code 1, warnings only with ``--strict``.
@@ -39,7 +39,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """Result of a check.
 
     Args:
         layout: name of the set's layout.
@@ -81,7 +81,7 @@ def check_dataset(
         pairs: pairs a split on the sheet.
         seed: of their choice.
         changed_values: label values that mean changed, as in :class:`hsonet_mm.MultiImgLoadAnnotations`; None: as
-            ``labels.json`` says, or found out over all labels.
+            ``labels.json`` says, or inferred from all labels.
         ignore_value: label value that means "not labelled".
         reading: bands, stretch and nodata of the images.
 

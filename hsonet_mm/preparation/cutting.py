@@ -1,4 +1,4 @@
-"""One run over a source: read scene by scene, cut, write tiles, keep the book."""
+"""One run over a source: read scene by scene, cut, write tiles, record what was written."""
 
 import hashlib
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class PrepareOptions:
         test: the same for test.
         seed: of the split and of the choice of empty tiles.
         max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
-        changed_values: label values that mean changed, all others unchanged; empty: found out over all masks.
+        changed_values: label values that mean changed, all others unchanged; empty: inferred from all masks.
         ignored_values: label values that mean "not labelled".
         folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.index.LAYOUTS`); empty: find out.
         reading: bands, stretch and nodata of the images.
@@ -266,7 +266,7 @@ class Cutter:
         return [tile for tile in self.tiles.values() if tile['split'] == split]
 
     def figures(self) -> dict[str, Figures]:
-        """What the labels of the tiles come to in every split that has some."""
+        """Statistics of the labels of the tiles of every split that has some."""
         found = {}
         for split in SPLITS:
             if tiles := self._tiles_of(split):

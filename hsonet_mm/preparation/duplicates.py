@@ -48,7 +48,7 @@ class Duplicate:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """The small grey version by which an image is recognised.
+    """Small grey version of an image, used to recognise it.
 
     Args:
         image: RGB, shape (H, W, 3), uint8.

@@ -1,4 +1,4 @@
-"""What can be wrong with a change-detection data set: the rules for one pair, for a split and for a set."""
+"""Checks of a change-detection data set: rules for one pair, for a split and for the whole set."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _REPEAT_DISTANCE = 32
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to put right.
+    """A problem found by a check.
 
     Args:
         level: ``'error'``: training or its figures would be wrong; ``'warning'``: look at it.
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass
 class PairRecord:
-    """What one pair looks like.
+    """What is known about one pair.
 
     Args:
         scene: the pair.
@@ -198,7 +198,7 @@ def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]
 
 
 def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
-    """What the readable labels come to in every split.
+    """Statistics of the readable labels of every split.
 
     Args:
         records: of all pairs.

@@ -1,4 +1,4 @@
-"""Labels of a source: rasters read by the coding of the whole set, or polygons burnt onto the grid of their image."""
+"""Labels of a source: rasters read by the coding of the set, or polygons rasterised onto the grid of their image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Label:
 def find_coding(
     source: Source, index: Index, changed: Sequence[Value] = (), ignored: Sequence[Value] = ()
 ) -> LabelSurvey:
-    """How the labels of a source are coded: declared, written down beside them, or found out over all of them.
+    """The label coding of a source: declared, recorded beside the labels, or inferred from all of them.
 
     Args:
         source: where they come from.

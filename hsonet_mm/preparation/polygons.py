@@ -1,4 +1,4 @@
-"""Labels as polygons of a GIS, burnt onto the grid of an image."""
+"""Labels as polygons of a GIS, rasterised onto the grid of an image."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ __all__ = ['Polygons', 'burn_polygons', 'no_polygon', 'read_polygons']
 
 @dataclass(frozen=True)
 class Polygons:
-    """What changed, as polygons.
+    """Polygons of the changed areas.
 
     Args:
         geometries: shapely polygons and multipolygons, (N,).
@@ -30,7 +30,7 @@ class Polygons:
 
 
 def read_polygons(path: str, name: str) -> Polygons:
-    """Read the one layer of polygons that a file has.
+    """Read the only layer of polygons of a file.
 
     Args:
         path: the file, as GDAL names it.
@@ -89,7 +89,7 @@ def read_polygons(path: str, name: str) -> Polygons:
 def burn_polygons(
     polygons: Polygons, name: str, image: str, image_name: str
 ) -> tuple[NDArray[np.bool_], bool]:
-    """The pixels of an image whose centres are in a polygon.
+    """Mask of the pixels of an image whose centres are in a polygon.
 
     Args:
         polygons: what changed, in any reference system.

@@ -42,7 +42,7 @@ def read_dates(
 
 
 def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, bytes]:
-    """Write a tile of a date so that what has no data stays known: transparent in a png, masked in a GeoTIFF.
+    """Encode a tile of a date and mark pixels without data: transparent in a png, masked in a GeoTIFF.
 
     Args:
         values: (H, W, bands) of 8 bits.
@@ -62,5 +62,5 @@ def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, byte
 
 
 def rank(seed: int, name: str) -> str:
-    """A key that sorts names in an order which is random, but fixed by the seed and the name alone."""
+    """A sort key for a random order of names that depends only on the seed and the name."""
     return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).hexdigest()

@@ -164,7 +164,7 @@ class Source:
         return mask
 
     def check_polygons(self) -> None:
-        """Make sure that polygons of several scenes met one of them.
+        """Make sure that polygons for several scenes overlap one of them.
 
         Raises:
             UserError: if they did not.

@@ -21,7 +21,7 @@ BORDERS = ('shift', 'pad', 'drop')
 
 @dataclass(frozen=True)
 class Unit:
-    """What a split holds or does not hold as a whole: a scene, or a block of a very large one.
+    """The unit that is assigned to a split: a scene, or a block of a very large one.
 
     Args:
         name: the scene's name, for a block followed by its upper left corner.
@@ -91,7 +91,7 @@ def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
 
 
 def cut(array: np.ndarray, y: int, x: int, tile: int) -> np.ndarray:
-    """Cut one tile; what lies beyond the lower and right border is 0.
+    """Cut one tile; pixels beyond the lower and right border are 0.
 
     Shapes: (H, W) or (H, W, C) in, (tile, tile) or (tile, tile, C) out.
     """

@@ -1,4 +1,4 @@
-"""Blended tiles become the rasters of a scene, cell by cell, in memory for one tile."""
+"""Blends tiles into the rasters of a scene, cell by cell, with the memory of one tile."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The folder beside a result in which it grows, so that a run that was killed can go on."""
+"""The folder beside a result in which it is built, so that an interrupted run can continue."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which scenes there are: rasters of two folders, or lines of a list."""
+"""Lists of scenes: rasters of two folders, or lines of a CSV file."""
 
 import csv
 import io
@@ -121,7 +121,7 @@ def _from(folder: Path, cell: str) -> str:
 
 
 def check_results(scenes: Sequence[Scene], polygons: str) -> None:
-    """Make sure that no result of a scene takes the place of one of another scene, or of an input of any.
+    """Make sure that no result overwrites that of another scene, or an input.
 
     Args:
         scenes: The scenes.

@@ -33,7 +33,7 @@ MODEL_FAILED = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a scene: its summary, or the sentence why there is none.
+    """Outcome of a scene: its summary, or an error message.
 
     Attributes:
         scene: The scene.

@@ -1,4 +1,4 @@
-"""Which model a scene is for, in a form that other processes can read."""
+"""A model in a form that other processes can load."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From the raw rasters of a job to cloud-optimised GeoTIFFs."""
+"""Converts the raw rasters of a job to cloud-optimised GeoTIFFs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ _COLOURS = {0: (235, 235, 235), 1: (220, 20, 60)}
 
 
 def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
-    """Make a cloud-optimised GeoTIFF of one raster of a job: tiles of 512 pixels, deflate, overviews.
+    """Write one raster of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews.
 
     Args:
         job: The finished job.

@@ -1,4 +1,4 @@
-"""Tiles through a model: reading, predicting and writing at the same time."""
+"""Runs a model over tiles: reads, predicts and writes at the same time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,7 @@ def detect_tiles(
     readers: int = 2,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Predict all tiles that are not done yet and hand them to the writer, in order.
+    """Predict all remaining tiles and pass them to the writer in order.
 
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
     computes the same as one that was not. Tiles without a valid pixel do not reach the model.

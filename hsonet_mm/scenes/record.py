@@ -1,4 +1,4 @@
-"""Options of a scene, and what is put on record about them."""
+"""Options of a scene, and how they are recorded."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class SceneOptions:
 def job_key(
     detector: Detector, pair: ScenePair, options: SceneOptions, model_files: Sequence[str | Path]
 ) -> dict[str, Any]:
-    """All that decides on the result; the place of the output does not."""
+    """Everything that determines the result; the path of the output does not."""
     paths = [Path(path) for path in model_files]
     sidecars = [path.with_name(f'{path.name}.calibration.json') for path in paths]
     sidecars = [path for path in sidecars if path.is_file()]

@@ -1,4 +1,4 @@
-"""From two rasters to a change map: the whole way of one scene."""
+"""Change map of one scene, from two rasters to all results."""
 
 import json
 from collections.abc import Mapping, Sequence

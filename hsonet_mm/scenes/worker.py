@@ -14,7 +14,7 @@ __all__ = ['main']
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do the scenes of a job and note the outcome of each in ``outcomes.jsonl`` beside it."""
+    """Process the scenes of a job and record the outcome of each in ``outcomes.jsonl`` beside it."""
     parser = argparse.ArgumentParser(description='Some of many scenes.')
     parser.add_argument('job', type=Path, metavar='JOB.json')
     parser.add_argument('--started', type=float, help='when the process was started; not used')

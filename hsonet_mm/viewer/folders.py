@@ -1,4 +1,4 @@
-"""Folders that appear, or change, as a whole."""
+"""Folders that are replaced atomically."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MARK = 'view.json'
 
 
 def check_place(target: Path, mark: str, kind: str) -> None:
-    """Make sure that a folder is an earlier one of ours, empty, or not there yet.
+    """Make sure that a folder was written by this package, is empty, or does not exist.
 
     Args:
         target: The folder.

@@ -58,7 +58,7 @@ def view_scene(
     after: str | Path | None = None,
     progress: bool = False,
 ) -> View:
-    """Write the page of a scene, in memory that does not depend on its size.
+    """Write the page of a scene; memory does not depend on its size.
 
     The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
     that are within 1/500 of it may differ from the mask.
@@ -106,7 +106,7 @@ def _thumbnails(pyramid: Pyramid) -> tuple[str, str, str]:
 
 
 def _key(source: SceneSource) -> dict[str, Any]:
-    """All that decides on the page."""
+    """Everything that determines the page."""
     pair = source.pair
     files = [source.path, source.path.with_suffix('.json'), *pair.t1.files, *pair.t2.files]
     files += [source.polygons] if source.polygons else []

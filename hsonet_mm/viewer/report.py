@@ -54,7 +54,7 @@ def find_results(folder: Path) -> list[Path]:
 
 
 def print_report(results: Sequence[Path], folder: Path, out: Path | None = None) -> int:
-    """Write the report and say what became of it.
+    """Write the report and print its outcome.
 
     Args:
         results: Probabilities of the scenes.

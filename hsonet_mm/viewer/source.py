@@ -1,4 +1,4 @@
-"""What ``hsonet scene`` left of one scene, found again and read window by window."""
+"""The results of ``hsonet scene`` for one scene, read window by window."""
 
 import json
 from collections.abc import Mapping
@@ -111,7 +111,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def open_source(path: Path, before: RasterPath | None = None, after: RasterPath | None = None) -> SceneSource:
-    """Find all that belongs to a scene.
+    """Find all files of a scene.
 
     Args:
         path: Probabilities that ``hsonet scene`` wrote; the summary beside them names the rest.
