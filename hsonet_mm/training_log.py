@@ -1,11 +1,15 @@
-"""The log that MMEngine writes of a training."""
+"""What a training leaves in its work dir: log, config and snapshots."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ['read_log']
+__all__ = ['SNAPSHOT', 'find_snapshots', 'read_log', 'training_config']
+
+SNAPSHOT = 'snapshot_iter_{}.pth'
+"""Names of the checkpoints that ``hsonet train --snapshots`` keeps."""
 
 
 def read_log(work_dir: Path) -> list[dict[str, Any]]:
@@ -22,13 +26,39 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
         empty where there is no log.
     """
     records: dict[int, dict[str, Any]] = {}
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+    for path in _logs(work_dir):
         if _began_anew(path.with_name('config.py')):
             records.clear()
         for line in _whole_lines(path):
             record = json.loads(line)
             records.setdefault(record['step'], {}).update(record)
     return [records[step] for step in sorted(records)]
+
+
+def find_snapshots(work_dir: Path) -> dict[int, Path]:
+    """The snapshots that a training kept, by iteration, in order.
+
+    Args:
+        work_dir: Work dir of the training.
+    """
+    pattern = SNAPSHOT.format(r'(\d+)')
+    names = ((re.fullmatch(pattern, path.name), path) for path in work_dir.glob(SNAPSHOT.format('*')))
+    return dict(sorted((int(match[1]), path) for match, path in names if match))
+
+
+def training_config(work_dir: Path) -> Path | None:
+    """The config of the last training in a work dir, as MMEngine noted it beside its log; None without.
+
+    Args:
+        work_dir: Work dir of the training.
+    """
+    configs = (path.with_name('config.py') for path in reversed(_logs(work_dir)))
+    return next((path for path in configs if path.is_file()), None)
+
+
+def _logs(work_dir: Path) -> list[Path]:
+    """The logs of all trainings in a work dir, oldest first."""
+    return sorted(work_dir.glob('*/vis_data/scalars.json'))
 
 
 def _began_anew(config: Path) -> bool:

@@ -11,6 +11,7 @@ from hsonet_mm import components  # noqa: F401
 from hsonet_mm.checkpoints import read_checkpoint
 from hsonet_mm.config import add_config_arguments, load_config, set_iterations
 from hsonet_mm.engine.mixed_precision import PRECISIONS, set_precision
+from hsonet_mm.engine.snapshot_hook import keep_snapshots
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker
 from hsonet_mm.engine.training import chosen_by, train
 from hsonet_mm.labels import value_text
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how often to validate and save a checkpoint, evenly spaced [about as often as the config does]',
     )
     parser.add_argument(
+        '--snapshots',
+        type=int,
+        metavar='N',
+        help='also keep the weights of N evenly spaced iterations, for hsonet explain --work-dir',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='auto',
@@ -66,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         cfg.init_from = str(args.init_from)
     if args.iters is not None or args.validations is not None:
         set_iterations(cfg, args.iters, args.validations)
+    if args.snapshots is not None:
+        keep_snapshots(cfg, args.snapshots)
     if args.amp:
         set_precision(cfg, args.amp)
     for package in TRACKERS:

@@ -105,15 +105,15 @@ class ChangeCheckpointHook(CheckpointHook):
             )
 
     def _checkpoints(self) -> Iterator[Path]:
-        """The checkpoints in the folder, where it is one of this machine."""
-        unit = 'epoch' if self.by_epoch else 'iter'
+        """The checkpoints in the folder, snapshots among them, where it is one of this machine."""
         for path in sorted(Path(self.out_dir).glob('*.pth')):
-            if re.fullmatch(rf'(best_.+_)?{unit}_\d+\.pth', path.name):
+            if re.fullmatch(r'(best_.+_|snapshot_)?(iter|epoch)_\d+', path.stem):
                 yield path
 
     def _put_aside(self, runner: Any) -> None:
-        done = runner.epoch if self.by_epoch else runner.iter
-        later = [path for path in self._checkpoints() if int(path.stem.rpartition('_')[2]) > done]
+        done = {'iter': runner.iter, 'epoch': runner.epoch}
+        names = ((path, path.stem.split('_')[-2:]) for path in self._checkpoints())
+        later = [path for path, (unit, number) in names if int(number) > done[unit]]
         if not later:
             return
         aside = Path(self.out_dir) / f'earlier_{runner.timestamp}'

@@ -106,18 +106,53 @@ class TorchModel:
     @torch.inference_mode()
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
-        pairs = torch.from_numpy(np.concatenate([t1, t2], axis=3)).permute(0, 3, 1, 2).contiguous()
+        pairs = _stacked(t1, t2)
         chunks = pairs.split(1) if compat.OPENCD_AVAILABLE else [pairs]  # Open-CD tests one pair a batch
         return torch.stack([one for chunk in chunks for one in self._step(chunk)]).cpu().numpy()
 
     def _step(self, pairs: torch.Tensor) -> list[torch.Tensor]:
         """Probabilities, (H, W) each, of pairs (N, 6, H, W)."""
-        shape = tuple(pairs.shape[2:])
-        meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape}
-        batch = {'inputs': list(pairs), 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]}
         with self._autocast():
-            samples = self.network.test_step(batch)
+            samples = self.network.test_step(_batch(pairs))
         return [change_probs(sample.seg_logits.data.float()) for sample in samples]
+
+    def prepare(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> dict[str, Any]:
+        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``.
+
+        Args:
+            t1: First dates, (N, H, W, bands), 8 bits, three bands in BGR.
+            t2: Second dates.
+        """
+        prepared: dict[str, Any] = self.network.data_preprocessor(_batch(_stacked(t1, t2)), False)
+        return prepared
+
+    def log_odds(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Log-odds of change of the whole images of a prepared batch, with a graph where gradients are enabled.
+
+        They are what :meth:`probs` takes the sigmoid of, in float32.
+
+        Args:
+            batch: What :meth:`prepare` returned.
+
+        Returns:
+            (N, H, W), without padding.
+        """
+        metas = [sample.metainfo for sample in batch['data_samples']]
+        height, width = metas[0]['ori_shape']
+        logits = self.network.encode_decode(batch['inputs'], metas)[..., :height, :width]
+        return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+
+
+def _stacked(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> torch.Tensor:
+    """Both dates, (N, H, W, bands) each, as (N, 2 bands, H, W)."""
+    return torch.from_numpy(np.concatenate([t1, t2], axis=3)).permute(0, 3, 1, 2).contiguous()
+
+
+def _batch(pairs: torch.Tensor) -> dict[str, Any]:
+    """Pairs (N, 2 bands, H, W) as a loader gives them."""
+    shape = tuple(pairs.shape[2:])
+    meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape}
+    return {'inputs': list(pairs), 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]}
 
 
 def _device(name: str) -> torch.device:

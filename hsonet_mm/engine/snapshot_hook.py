@@ -1,0 +1,64 @@
+"""A hook that keeps weights of all stages of a training, to look back at it."""
+
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.registry import HOOKS
+from hsonet_mm.training_log import SNAPSHOT
+
+__all__ = ['SnapshotHook', 'keep_snapshots']
+
+
+@HOOKS.register_module()
+class SnapshotHook(Hook):
+    """Keep the weights of evenly spaced iterations, the last one among them, as ``snapshot_iter_N.pth``.
+
+    They lie in the work dir beside the checkpoints, hold no state to resume from, and are never deleted. What is
+    resumed keeps those of the whole training.
+
+    Args:
+        count: how many.
+
+    Raises:
+        UserError: before the training, if it has fewer iterations, or none are asked for.
+    """
+
+    priority = 'VERY_LOW'  # as that of checkpoints, behind averaged weights
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.iterations: set[int] = set()
+
+    def before_train(self, runner: Any) -> None:
+        """Choose the iterations."""
+        total = runner.max_iters
+        if not 0 < self.count <= total:
+            raise UserError(
+                f'a training of {total} iterations cannot keep {self.count} snapshots: give --snapshots 1 to {total}'
+            )
+        self.iterations = {round(k * total / self.count) for k in range(1, self.count + 1)}
+
+    def after_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+        """Save a snapshot where one is due."""
+        if runner.iter + 1 in self.iterations:
+            runner.save_checkpoint(
+                runner.work_dir,
+                SNAPSHOT.format(runner.iter + 1),
+                save_optimizer=False,
+                save_param_scheduler=False,
+                by_epoch=False,
+            )
+
+
+def keep_snapshots(cfg: Config, count: int) -> None:
+    """Let a training keep snapshots.
+
+    Args:
+        cfg: Config of the training, changed in place.
+        count: How many.
+    """
+    others = [one for one in cfg.get('custom_hooks') or [] if one.get('type') != 'hsonet_mm.SnapshotHook']
+    cfg.custom_hooks = [*others, {'type': 'hsonet_mm.SnapshotHook', 'count': count}]
