@@ -17,6 +17,7 @@ COMMANDS = {
     'predict': ('hsonet_mm.commands.predict', 'write change maps of image pairs'),
     'scene': ('hsonet_mm.commands.scene', 'change maps of georeferenced scenes of any size'),
     'view': ('hsonet_mm.commands.view', 'pages to look at change maps of scenes, from the disk'),
+    'explain': ('hsonet_mm.commands.explain', 'a page that shows what networks see, and how they learnt it'),
     'calibrate': ('hsonet_mm.commands.calibrate', 'learn threshold and temperature of a model on validation'),
     'export': ('hsonet_mm.commands.export', 'write a model as one file that runs without this package'),
     'prepare': ('hsonet_mm.preparation.prepare', 'cut archives or rasters into the LEVIR layout'),

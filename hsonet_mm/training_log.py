@@ -6,10 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ['SNAPSHOT', 'find_snapshots', 'read_log', 'training_config']
+__all__ = ['SHARES', 'SNAPSHOT', 'find_snapshots', 'read_log', 'training_config']
 
 SNAPSHOT = 'snapshot_iter_{}.pth'
 """Names of the checkpoints that ``hsonet train --snapshots`` keeps."""
+SHARES = {
+    'eo_grad_foreground': ('foreground', '#2a78d6'),
+    'eo_grad_hard_background': ('hard background', '#e6553c'),
+    'eo_grad_easy_background': ('easy background', '#8a8a8a'),
+}
+"""Shares of the gradient in the log of EO-loss, which add up to 1: what they are called, and their colours in plots.
+
+Blue, orange and grey are told apart by the colour-blind too."""
 
 
 def read_log(work_dir: Path) -> list[dict[str, Any]]:

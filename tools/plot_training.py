@@ -14,13 +14,7 @@ from matplotlib import pyplot as plt
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.mistakes import guard
-from hsonet_mm.training_log import read_log
-
-SHARES = {
-    'eo_grad_foreground': ('foreground', '#2a78d6'),
-    'eo_grad_hard_background': ('hard background', '#e6553c'),
-    'eo_grad_easy_background': ('easy background', '#8a8a8a'),
-}
+from hsonet_mm.training_log import SHARES, read_log
 
 
 def draw(records: list[dict[str, float]], kind: str) -> bytes:

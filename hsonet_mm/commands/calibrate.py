@@ -12,7 +12,7 @@ from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.commands.options import add_compute_options
 from hsonet_mm.config import declare_labels, read_config
-from hsonet_mm.datasets.validation import ValidationPairs
+from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
@@ -111,7 +111,7 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
         UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
     """
     counts = LogitCounts()
-    pairs = ValidationPairs(config)
+    pairs = LabelledPairs(config)
     for done, (t1, t2, target) in enumerate(pairs, 1):
         counts.add(detector.probs(t1[None], t2[None], channel_order='bgr')[0], target)
         print(f'\r{done}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)

@@ -2,7 +2,17 @@
 
 import argparse
 
-__all__ = ['add_compute_options']
+__all__ = ['add_compute_options', 'add_device_option']
+
+
+def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> None:
+    """Add ``--device``.
+
+    Args:
+        parser: A parser or a group of its arguments.
+        more: What else it can be.
+    """
+    parser.add_argument('--device', help=f'cpu, cuda, cuda:1 ...{more} [cpu]')
 
 
 def add_compute_options(parser: argparse._ActionsContainer) -> None:
@@ -11,9 +21,7 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
     Args:
         parser: A parser or a group of its arguments.
     """
-    parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1 ...; of an exported model also tensorrt, tensorrt:1 ... [cpu]'
-    )
+    add_device_option(parser, '; of an exported model also tensorrt, tensorrt:1 ...')
     parser.add_argument(
         '--runtime',
         choices=['pytorch', 'onnxruntime', 'openvino'],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.datasets.validation import ValidationPairs
+from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program, with_metadata
 from hsonet_mm.export.graph import PairToProbs, trace
@@ -100,7 +100,7 @@ def export(
         reading=reading,
     )
     model: Any = detector.model
-    pairs = ValidationPairs(model.config, calibration_data) if int8 else None  # before the work
+    pairs = LabelledPairs(model.config, calibration_data) if int8 else None  # before the work
     metadata = Metadata(
         name=detector.name,
         threshold=detector.threshold,
@@ -145,7 +145,7 @@ def export(
 
 
 def _in_int8(
-    content: bytes, metadata: Metadata, pairs: ValidationPairs, target: Path
+    content: bytes, metadata: Metadata, pairs: LabelledPairs, target: Path
 ) -> tuple[bytes, Metadata]:
     """The model in 8 bits and what it says about itself.
 

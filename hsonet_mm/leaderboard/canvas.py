@@ -1,12 +1,11 @@
 """An empty plot, and a plot as SVG text that follows the colours of the page, light or dark."""
 
-import io
 import math
-import re
-from html import escape
 from typing import Any
 
+from hsonet_mm import svg
 from hsonet_mm.errors import UserError
+from hsonet_mm.svg import INK, draw_in_ink
 
 __all__ = ['INK', 'MISSING', 'log_axis', 'log_ticks', 'new_axes', 'to_svg']
 
@@ -14,8 +13,6 @@ MISSING = (
     'the report needs {name}, which is not installed: pip install "hsonet_mm[leaderboard]" brings it along'
 )
 
-INK = '#123456'
-"""Stands for the text colour of the page, and is replaced by it."""
 DECADES = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7))
 """Ticks of a decade, from few to many."""
 
@@ -31,14 +28,8 @@ def new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9))
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.tick_params(which='both', colors=INK)
-    axes.grid(color=INK, alpha=0.15, linewidth=0.6)
-    for name, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(name in ('left', 'bottom'))
+    axes.set(xlabel=x_label, ylabel=y_label)
+    draw_in_ink(axes)
     return figure, axes
 
 
@@ -83,25 +74,8 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def to_svg(figure: Any, axes: Any, alt: str) -> str:
     """The figure as text, without a date, with the same ids in every build; the legend stands beside it."""
-    from matplotlib import rc_context
-
     axes.legend(
         loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=INK, fontsize=8,
         handlelength=1.4,
     )  # fmt: skip
-    buffer = io.StringIO()
-    with rc_context({'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
-        figure.savefig(
-            buffer,
-            format='svg',
-            metadata=dict.fromkeys(('Creator', 'Date', 'Format', 'Type')),
-            bbox_inches='tight',
-        )
-    text = buffer.getvalue()
-    box = re.search(r'viewBox="([^"]*)"', text)
-    assert box
-    body = re.sub(r'<metadata>.*?</metadata>', '', text[text.index('>', box.end()) + 1 :], flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', '<g', body)  # nothing refers to them, and another plot has them too
-    body = re.sub(r'font: ([0-9.]+px) [^;\"]*', r'font: \1 system-ui, sans-serif', body)
-    text = f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(alt)}">{body}'
-    return text.replace(INK, 'currentColor')
+    return svg.to_svg(figure, alt)

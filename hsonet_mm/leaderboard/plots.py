@@ -10,6 +10,7 @@ from hsonet_mm.leaderboard.board import Records, number
 from hsonet_mm.leaderboard.canvas import INK, log_axis, new_axes, to_svg
 from hsonet_mm.leaderboard.records import Row
 from hsonet_mm.leaderboard.summary import Spread, Standing
+from hsonet_mm.training_log import SHARES
 
 __all__ = ['cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
 
@@ -17,11 +18,6 @@ COLOURS = ('#2a78d6', '#e6553c', '#2c9c5e', '#b8860b', '#9b59d0', '#d6488f', '#1
 """Legible on white and on black."""
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
 """Seven markers and eight colours: 56 methods look different, neighbours in both."""
-SHARES = {
-    'eo_grad_foreground': ('foreground', '#2a78d6'),
-    'eo_grad_hard_background': ('hard background', '#e6553c'),
-    'eo_grad_easy_background': ('easy background', '#8a8a8a'),
-}
 
 Style = tuple[str, str]
 """Colour and marker."""

@@ -1,4 +1,4 @@
-"""The labelled pairs of a config's validation split, as they are predicted."""
+"""The labelled pairs of a split of a config, as they are predicted."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels import no_label
 
-__all__ = ['LabelledPair', 'ValidationPairs']
+__all__ = ['LabelledPair', 'LabelledPairs']
 
 
 class LabelledPair(NamedTuple):
@@ -28,23 +28,26 @@ class LabelledPair(NamedTuple):
     target: NDArray[np.uint8]
 
 
-class ValidationPairs:
-    """The validation split of a config; each pass over it reads the files again.
+class LabelledPairs:
+    """A split of a config; each pass over it reads the files again.
 
     Args:
-        config: Config with ``val_dataloader``.
+        config: Config with ``val_dataloader``, or that of another split.
         data_root: Folder of the data set, in place of the one in the config.
+        split: ``'val'`` or ``'test'``.
 
     Raises:
-        UserError: without a validation split, for a pair without a label or a pipeline that changes the size of images,
+        UserError: without such a split, for a pair without a label or a pipeline that changes the size of images,
             and as the data set.
     """
 
-    def __init__(self, config: Config, data_root: str | None = None) -> None:
-        if not config.get('val_dataloader'):
-            raise UserError(f'{config.filename} has no val_dataloader: give a config with a validation split')
-        self._name = config.filename
-        options = dict(config.val_dataloader.dataset)
+    def __init__(self, config: Config, data_root: str | None = None, split: str = 'val') -> None:
+        loader = config.get(f'{split}_dataloader')
+        if not loader:
+            name = {'val': 'validation', 'test': 'test'}[split]
+            raise UserError(f'{config.filename} has no {split}_dataloader: give a config with a {name} split')
+        self._name, self._split = config.filename, split
+        options = dict(loader.dataset)
         if data_root is not None:
             options['data_root'] = data_root
         with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
@@ -65,7 +68,7 @@ class ValidationPairs:
         target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
         if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
             raise UserError(
-                f'the val pipeline of {self._name} changes the size of its images, which predict does not: '
+                f'the {self._split} pipeline of {self._name} changes the size of its images, which predict does not: '
                 'take MultiImgResize and the like out of it'
             )
         t1, t2 = np.split(pair, 2, axis=2)

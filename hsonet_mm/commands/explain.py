@@ -1,0 +1,200 @@
+"""``hsonet explain``: see what a network does to a pair, over a training, and to foreground and background."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hsonet_mm.bands import set_reading
+from hsonet_mm.commands.options import add_device_option
+from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.datasets.labelled_pairs import LabelledPairs
+from hsonet_mm.errors import UserError
+from hsonet_mm.explain.extra import require
+from hsonet_mm.explain.features import choose_pixels, embed, features_of
+from hsonet_mm.explain.figures import write_picture
+from hsonet_mm.explain.networks import Network, open_network, snapshots_of, unique_names
+from hsonet_mm.explain.page import Content, Features, draw, write_page
+from hsonet_mm.explain.views import look
+from hsonet_mm.images import add_reading_arguments, join, reading_of
+from hsonet_mm.labels import add_label_arguments
+from hsonet_mm.memory import keep_memory
+from hsonet_mm.training_log import read_log
+
+__all__ = ['add_arguments', 'run']
+
+USAGE = (
+    'give CONFIG CHECKPOINT, once or for several networks, or the snapshots of a training with --work-dir; then two '
+    'images, or --features, or both'
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``hsonet explain``.
+
+    Args:
+        parser: Where to add them.
+    """
+    parser.description = (
+        'Write a page that shows what networks do: probability, relation maps and Grad-CAM of a pair, the gradient '
+        'over a training, and features of foreground, hard and easy background.'
+    )
+    parser.add_argument(
+        'files',
+        nargs='*',
+        metavar='FILE',
+        help='config (.py) and checkpoint (.pth), of one network or several; then the images of the first and second '
+        'date',
+    )
+    parser.add_argument('-o', '--out', type=Path, default=Path('explain.html'), help='page [explain.html]')
+    parser.add_argument(
+        '--work-dir', type=Path, help='show the snapshots of this training (hsonet train --snapshots), too'
+    )
+    parser.add_argument(
+        '--layer',
+        help='layer of Grad-CAM; a wrong name lists them [the last one that keeps the dates apart]',
+    )
+    parser.add_argument(
+        '--features',
+        choices=['val', 'test'],
+        metavar='SPLIT',
+        help='t-SNE and silhouette score of foreground, hard and easy background of this split of the (first) config, '
+        'val or test',
+    )
+    parser.add_argument(
+        '--samples', type=int, default=300, help='pixels of each kind for --features, at most [300]'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the choice of pixels and of t-SNE [0]')
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    parser.add_argument('--pictures', type=Path, metavar='DIR', help='also write the figures as files')
+    parser.add_argument(
+        '--picture-format', choices=['png', 'webp', 'svg', 'pdf'], default='png', help='of --pictures [png]'
+    )
+    parser.add_argument(
+        '--threshold', type=float, help='probability above which a pixel is changed [as of predict]'
+    )
+    add_device_option(parser)
+    add_label_arguments(parser)
+    add_reading_arguments(parser, 'as in training')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit code.
+
+    Args:
+        args: Parsed arguments of :func:`add_arguments`.
+
+    Raises:
+        UserError: if files or packages are missing, or one of them is wrong.
+    """
+    models, images = _parse(args.files)
+    if (not models and args.work_dir is None) or (not images and args.features is None):
+        raise UserError(f'nothing to explain: {USAGE}')
+    require('matplotlib', 'jinja2', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
+    keep_memory()
+    networks = _open(models, args)
+    for note in networks[0].detector.notes:
+        print(f'warning: {note}', file=sys.stderr)
+    views = []
+    for network in networks if images else []:
+        _say(f'looking into {network.name}')
+        detector = network.detector
+        pair = join(*detector.read(*images), detector.reading.stretch)
+        views.append(look(network, pair, args.layer))
+    content = Content(
+        networks,
+        (images[0], images[1]) if images else None,
+        views,
+        args.work_dir,
+        read_log(args.work_dir) if args.work_dir else [],
+        _features(networks, args) if args.features else None,
+    )
+    figures = draw(content)
+    write_page(args.out, content, figures)
+    for name, figure in figures.items() if args.pictures else ():
+        write_picture(figure, args.pictures / f'{name}.{args.picture_format}')
+    print(_summary(content, args))
+    return 0
+
+
+def _parse(files: Sequence[str]) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Configs with their checkpoints, and two images or none."""
+    paths = [Path(file) for file in files]
+    models: list[tuple[Path, Path]] = []
+    while len(paths) > 1 and paths[0].suffix == '.py':
+        models.append((paths[0], paths[1]))
+        paths = paths[2:]
+    if exported := next((path for path in paths if path.suffix == '.onnx'), None):
+        raise UserError(
+            f'{exported} is an exported model, which cannot be looked into: give config and checkpoint'
+        )
+    if len(paths) not in (0, 2):
+        raise UserError(
+            f'{" ".join(map(str, paths))} {"is" if len(paths) == 1 else "are"} left over: {USAGE}'
+        )
+    return models, paths
+
+
+def _open(models: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[Network]:
+    """All networks that the command line names."""
+    named: list[tuple[str, Path, Path, int | None]] = [
+        (name, *model, None) for name, model in zip(unique_names(models), models, strict=True)
+    ]
+    if args.work_dir is not None:
+        config, snapshots = snapshots_of(args.work_dir)
+        named += [(f'iteration {step}', config, path, step) for step, path in snapshots.items()]
+    return [
+        open_network(
+            name,
+            config,
+            checkpoint,
+            device=args.device or 'cpu',
+            threshold=args.threshold,
+            reading=reading_of(args),
+            iteration=step,
+        )
+        for name, config, checkpoint, step in named
+    ]
+
+
+def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features:
+    """Features of the split that the command line names."""
+    first = networks[0]
+    config = read_config(first.config)
+    if args.data_root is not None:
+        for loader in ('val_dataloader', 'test_dataloader'):
+            if config.get(loader):
+                config[loader].dataset.data_root = args.data_root
+    declare_labels(config, args)
+    set_reading(config, first.detector.reading)
+    pairs = LabelledPairs(config, split=args.features)
+    _say(f'choosing pixels of {len(pairs)} pairs')
+    pixels = choose_pixels(networks, pairs, args.samples, args.seed)
+    clouds, relations = [], []
+    for network in networks:
+        _say(f'features of {network.name}')
+        values, found = features_of(network, pairs, pixels)
+        clouds.append(embed(values, pixels.kind, args.seed))
+        relations.append(found)
+    source = f'{len(pixels.kind):,} pixels of the {len(pairs)} pairs of split {args.features} of {first.config.name}'
+    return Features(source, clouds, relations)
+
+
+def _summary(content: Content, args: argparse.Namespace) -> str:
+    """What came of it, in a few lines."""
+    lines = [
+        f'{view.network.name}: {view.prediction.mask.mean():.2%} of the pixels changed; Grad-CAM at {view.layer.name}'
+        for view in content.views
+    ]
+    if content.features is not None:
+        lines += [
+            f'{name}: silhouette {cloud.silhouette:.3f}'
+            for name, cloud in zip(content.names, content.features.clouds, strict=True)
+        ]
+    return '\n'.join(
+        [*lines, f'{args.out} written' + (f', figures in {args.pictures}' if args.pictures else '')]
+    )
+
+
+def _say(text: str) -> None:
+    print(f'{text} ...', file=sys.stderr, flush=True)

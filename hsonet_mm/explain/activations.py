@@ -1,0 +1,197 @@
+"""What the layers of a network give for a pair: which dates they know, relation maps, and what the classifier sees."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference.torch_model import TorchModel
+from hsonet_mm.models.layers import SceneAssociation
+
+__all__ = ['Layer', 'classifier_input', 'find_layer', 'layers', 'relation_maps']
+
+APART = ('before', 'after')
+"""The maps of a layer that sees each date by itself."""
+ANSWERS = {
+    (True, False): 'before',
+    (False, True): 'after',
+    (True, True): 'both dates',
+    (False, False): 'neither date',
+}
+"""What a map is called by whether it changes with the first and with the second date."""
+SHOWN = 40
+"""Names of layers in a message."""
+
+Calls = list[tuple[int, list[float]]]
+"""Of each call of a layer the channels and a sum over each map."""
+Hook = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that gives maps.
+
+    Attributes:
+        name: Its name in the network.
+        calls: How often it runs for a pair: a Siamese network takes the dates as one batch or one by one.
+        maps: What each of its maps answers to, in order: ``before``, ``after``, ``both dates``; numbered where several
+            answer to the same.
+        channels: Channels of its maps.
+    """
+
+    name: str
+    calls: int
+    maps: tuple[str, ...]
+    channels: int
+
+
+def layers(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Layer]:
+    """All layers that give maps, each after the layers inside of it, as they finish.
+
+    Which dates a map answers to is tried out: in two more passes, noise takes the place of one date.
+
+    Args:
+        model: The network.
+        batch: One prepared pair.
+    """
+    inputs = batch['inputs']
+    t1, t2 = inputs.chunk(2, dim=1)
+    noise = torch.randn(t1.shape, generator=torch.Generator().manual_seed(0)).to(t1)
+    found, *others = (
+        _fingerprints(model, {**batch, 'inputs': one})
+        for one in (inputs, torch.cat([noise, t2], dim=1), torch.cat([t1, noise], dim=1))
+    )
+    return {name: _layer(name, calls, *(other[name] for other in others)) for name, calls in found.items()}
+
+
+def _layer(name: str, calls: Calls, without_t1: Calls, without_t2: Calls) -> Layer:
+    """A layer by what it gave for the pair, and for noise in place of the first and of the second date."""
+    sums, *others = ([one for _, call in run for one in call] for run in (calls, without_t1, without_t2))
+    answers = [ANSWERS[one != first, one != second] for one, first, second in zip(sums, *others, strict=True)]
+    return Layer(name, len(calls), _numbered(answers), calls[0][0])
+
+
+def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
+    """The layer of that name; by default the last one that keeps the dates apart.
+
+    That is the decoder of HSONet. A network that mixes the dates from the start has none: of it the last layer before
+    the classifier is taken.
+
+    Args:
+        found: From :func:`layers`.
+        name: Name of a layer.
+
+    Raises:
+        UserError: if there is no layer of that name, or it gives no maps.
+    """
+    if name is not None and name not in found:
+        outermost = [one for one in found if one.rpartition('.')[0] not in found]
+        more = f' and {len(outermost) - SHOWN} more' if len(outermost) > SHOWN else ''
+        raise UserError(
+            f'--layer {name} is not a layer that gives maps: choose one of {", ".join(outermost[:SHOWN])}{more}, or '
+            'a layer inside of these'
+        )
+    if name is not None:
+        return found[name]
+    last = list(found.values())[::-1]
+    apart = (one for one in last if one.maps == APART)
+    wide = (one for one in last if one.channels > 2)
+    return next(apart, None) or next(wide, last[0])
+
+
+def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Relation maps r_i of each level of the pyramid, as the head computes them.
+
+    Args:
+        model: The network.
+        batch: One prepared pair.
+
+    Returns:
+        By level, finest first, named by stride: ``p2`` has 4 pixels of the image a side, ``p3`` 8, and so on. Empty
+        for a network without foreground-scene association.
+
+    Shapes:
+        (2, H_i, W_i) each, first date first, of the padded image.
+    """
+    found: list[list[Tensor]] = []
+
+    def compute(_: str, module: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+        assert isinstance(module, SceneAssociation)
+        found.append([relation[:, 0] for relation in module.relations(*inputs)])
+
+    with torch.no_grad(), _hooked(model, compute, SceneAssociation):
+        model.log_odds(batch)
+    levels = [torch.cat(dates) for dates in zip(*found, strict=True)]
+    height = batch['inputs'].shape[2]
+    return {f'p{round(math.log2(height / level.shape[1]))}': level.cpu() for level in levels}
+
+
+def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
+    """The features that the classifier sees, the input of the last convolution.
+
+    Args:
+        model: The network.
+        batch: One prepared pair.
+
+    Returns:
+        (C, h, w), of the padded image; where the classifier runs several times, one after the other in C.
+    """
+    seen: dict[str, list[Tensor]] = {}
+
+    def note(name: str, _: nn.Module, inputs: tuple[Any, ...], __: Any) -> None:
+        seen[name] = [*seen.pop(name, []), inputs[0]]
+
+    with torch.no_grad(), _hooked(model, note, _ConvNd):
+        model.log_odds(batch)
+    *_, last = seen.values()
+    return torch.cat([one.flatten(0, 1) for one in last])
+
+
+def _fingerprints(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Calls]:
+    """What the layers that give maps gave, in the order in which they finish."""
+    found: dict[str, Calls] = {}
+
+    def note(name: str, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output[0, 0].numel() > 1:
+            prints = output.float().square().sum(dim=(1, 2, 3)).tolist()
+            found[name] = [*found.pop(name, []), (output.shape[1], prints)]
+
+    with torch.no_grad(), _hooked(model, note, nn.Module):
+        model.log_odds(batch)
+    return found
+
+
+@contextmanager
+def _hooked(model: TorchModel, hook: Hook, kind: type[nn.Module]) -> Iterator[None]:
+    """Call a hook after each layer of one kind, with its name."""
+
+    def named(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: hook(name, module, inputs, output)
+
+    handles = [
+        module.register_forward_hook(named(name))
+        for name, module in model.network.named_modules()
+        if name and isinstance(module, kind)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _numbered(names: list[str]) -> tuple[str, ...]:
+    """Names made different by numbers where they are not."""
+    counts, seen = Counter(names), Counter[str]()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(f'{name} {seen[name]}' if counts[name] > 1 else name)
+    return tuple(numbered)

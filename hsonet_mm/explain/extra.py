@@ -1,0 +1,28 @@
+"""The packages of the extra ``explain``."""
+
+from importlib import import_module
+
+from hsonet_mm.errors import UserError
+
+__all__ = ['require']
+
+PACKAGES = {'captum': 'captum', 'sklearn': 'scikit-learn', 'matplotlib': 'matplotlib', 'jinja2': 'jinja2'}
+"""Names to install them by, by names to import."""
+
+
+def require(*modules: str) -> None:
+    """See that packages are there before the work begins.
+
+    Args:
+        modules: Keys of :data:`PACKAGES`.
+
+    Raises:
+        UserError: for the first one that is not.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError:
+            raise UserError(
+                f'hsonet explain needs {PACKAGES[module]}, which is not installed: pip install "hsonet_mm[explain]"'
+            ) from None

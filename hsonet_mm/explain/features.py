@@ -1,0 +1,208 @@
+"""Features of foreground, hard and easy background pixels: t-SNE, and how well they are apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
+from hsonet_mm.errors import UserError
+from hsonet_mm.explain.activations import classifier_input, relation_maps
+from hsonet_mm.explain.extra import require
+from hsonet_mm.explain.networks import Network
+from hsonet_mm.models.losses.eo_loss import EDGE, HARD
+
+__all__ = ['KINDS', 'Cloud', 'Pixels', 'choose_pixels', 'embed', 'features_of']
+
+KINDS = ('foreground', 'hard background', 'easy background')
+FEWEST = 10
+"""Pixels of a kind below which there is nothing to show [choice]."""
+PERPLEXITY = 30.0
+"""Of t-SNE, where there are enough pixels: scikit-learn's default."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of a data set.
+
+    Attributes:
+        pair: Number of the pair of each, (n,), ascending.
+        row: Its row.
+        column: Its column.
+        kind: Index of its kind in :data:`KINDS`.
+    """
+
+    pair: NDArray[np.int64]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    kind: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What t-SNE makes of the features of some pixels.
+
+    Attributes:
+        points: (n, 2).
+        kind: (n,) indices of :data:`KINDS`.
+        silhouette: Mean silhouette score of the features, in [-1, 1]: 1 where the kinds are far apart, 0 where they
+            overlap.
+        by_kind: The same of each kind.
+    """
+
+    points: NDArray[np.float64]
+    kind: NDArray[np.int64]
+    silhouette: float
+    by_kind: dict[str, float]
+
+
+def choose_pixels(
+    networks: Sequence[Network], pairs: LabelledPairs, count: int = 300, seed: int = 0
+) -> Pixels:
+    """Choose pixels of each kind from a whole data set, the same for all networks that are compared.
+
+    What counts is the mean probability of change over the networks. Hard background would be called changed: pixels
+    labelled unchanged with a probability above 0.5, as in the log of EO-loss; where there are too few, those with the
+    next highest. Easy background are others at or below 0.5. Foreground is what is labelled changed. Of more than
+    enough, a random choice is taken. Pixels within 2 pixels of the outline of a label are left out, for there labels
+    are wrong as often as networks [choice].
+
+    Memory is that of one pair and of the pixels chosen.
+
+    Args:
+        networks: The networks.
+        pairs: The data set.
+        count: Pixels of each kind, at most.
+        seed: Of the choice.
+
+    Raises:
+        UserError: if there are too few pixels of a kind.
+    """
+    random = np.random.default_rng(seed)
+    best = [np.empty((0, 4)) for _ in KINDS]  # key, pair, row, column
+    for index, pair in enumerate(pairs):
+        for number, keys in enumerate(_keys(_mean_probs(networks, pair), pair.target, random)):
+            amount = 2 * count if number == KINDS.index('easy background') else count
+            best[number] = _highest(np.concatenate([best[number], _rows(keys, index, amount)]), amount)
+    hard = {tuple(row) for row in best[1][:, 1:]}
+    best[2] = np.array([row for row in best[2] if tuple(row[1:]) not in hard]).reshape(-1, 4)[:count]
+    for name, rows in zip(KINDS, best, strict=True):
+        if len(rows) < FEWEST:
+            raise UserError(
+                f'the data have {len(rows)} pixels of {name} apart from the outlines of labels: give a split with at '
+                f'least {FEWEST}'
+            )
+    kind = np.repeat(np.arange(len(KINDS)), [len(rows) for rows in best])
+    chosen = np.concatenate(best)[:, 1:].astype(np.int64)
+    order = np.argsort(chosen[:, 0], kind='stable')
+    pair, row, column = chosen[order].T
+    return Pixels(pair, row, column, kind[order])
+
+
+def features_of(
+    network: Network, pairs: LabelledPairs, pixels: Pixels
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    """What a network has at the chosen pixels.
+
+    Args:
+        network: The network.
+        pairs: The data set that they were chosen from.
+        pixels: The pixels.
+
+    Returns:
+        The features that its classifier sees, (n, C); and its relations by level, (n, 2) of the two dates, empty for a
+        network without association.
+    """
+    features: list[NDArray[np.float32]] = []
+    relations: dict[str, list[NDArray[np.float32]]] = {}
+    for index in np.unique(pixels.pair):
+        here = pixels.pair == index
+        pair = pairs[int(index)]
+        batch = network.model.prepare(pair.t1[None], pair.t2[None])
+        padded = batch['inputs'].shape[2:]
+        spots = pixels.row[here], pixels.column[here]
+        features.append(_at(classifier_input(network.model, batch), spots, padded))
+        for level, values in relation_maps(network.model, batch).items():
+            relations.setdefault(level, []).append(_at(values, spots, padded))
+    return np.concatenate(features), {level: np.concatenate(parts) for level, parts in relations.items()}
+
+
+def embed(features: NDArray[np.float32], kind: NDArray[np.int64], seed: int = 0) -> Cloud:
+    """Bring features into the plane by t-SNE, and measure how far the kinds are apart.
+
+    Every channel is brought to mean 0 and standard deviation 1 first. The silhouette score is that of these features
+    and of Euclidean distances, not of the plane, whose distances mean little.
+
+    Args:
+        features: (n, C).
+        kind: Indices of :data:`KINDS`, (n,).
+        seed: Of t-SNE.
+
+    Raises:
+        UserError: if scikit-learn is not installed.
+    """
+    require('sklearn')
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import silhouette_samples
+    from sklearn.preprocessing import StandardScaler
+
+    scaled = StandardScaler().fit_transform(features.astype(np.float64))
+    perplexity = min(PERPLEXITY, (len(scaled) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init='pca', random_state=seed).fit_transform(scaled)
+    scores = silhouette_samples(scaled, kind)
+    by_kind = {name: float(scores[kind == number].mean()) for number, name in enumerate(KINDS)}
+    return Cloud(points, kind, float(scores.mean()), by_kind)
+
+
+def _mean_probs(networks: Sequence[Network], pair: LabelledPair) -> NDArray[np.float32]:
+    probs = [
+        network.detector.probs(pair.t1[None], pair.t2[None], channel_order='bgr')[0] for network in networks
+    ]
+    return np.mean(probs, axis=0)
+
+
+def _keys(
+    probs: NDArray[np.float32], target: NDArray[np.uint8], random: np.random.Generator
+) -> list[NDArray[np.float64]]:
+    """How much each pixel is wanted for each kind, -inf where it is of another."""
+    changed = (target == 1).astype(np.uint8)
+    window = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
+    inner = cv2.dilate(changed, window) == cv2.erode(changed, window)
+    chance = random.random(target.shape)
+    foreground, background = inner & (target == 1), inner & (target == 0)
+    hard = np.where(probs > HARD, 1 + chance, probs)
+    return [
+        np.where(where, keys, -np.inf)
+        for where, keys in (
+            (foreground, chance),
+            (background, hard),
+            (background & (probs <= HARD), chance),
+        )
+    ]
+
+
+def _rows(keys: NDArray[np.float64], pair: int, count: int) -> NDArray[np.float64]:
+    """Key, pair, row and column of the pixels that are wanted most."""
+    flat = keys.ravel()
+    best = np.argpartition(-flat, min(count, flat.size - 1))[:count]
+    best = best[np.isfinite(flat[best])]
+    return np.stack([flat[best], np.full(len(best), pair), *np.unravel_index(best, keys.shape)], axis=1)
+
+
+def _highest(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    return rows[np.argsort(-rows[:, 0], kind='stable')[:count]]
+
+
+def _at(
+    maps: Tensor, spots: tuple[NDArray[np.int64], NDArray[np.int64]], padded: Sequence[int]
+) -> NDArray[np.float32]:
+    """Values of maps (C, h, w) at pixels of the image that they cover, (n, C)."""
+    row, column = (
+        spot * size // whole for spot, size, whole in zip(spots, maps.shape[1:], padded, strict=True)
+    )
+    values: Any = maps.cpu().numpy()
+    return values[:, row, column].T

@@ -1,0 +1,134 @@
+"""The page of ``hsonet explain``: one HTML file with everything in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.demo.page import STYLE
+from hsonet_mm.explain.extra import require
+from hsonet_mm.explain.features import Cloud
+from hsonet_mm.explain.figures import cloud_figure, pair_figure, relation_figure, shares_figure, view_figure
+from hsonet_mm.explain.networks import Network
+from hsonet_mm.explain.views import View
+from hsonet_mm.files import write_text
+from hsonet_mm.svg import to_svg
+from hsonet_mm.training_log import SHARES
+from hsonet_mm.version import __version__
+
+__all__ = ['Content', 'Features', 'draw', 'write_page']
+
+TEMPLATE = Path(__file__).with_name('page.html.j2')
+STAGES = 5
+"""Parts of a training of which the first and the last are compared in words."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the networks have at pixels of a data set.
+
+    Attributes:
+        source: The data set, in words.
+        clouds: By t-SNE, one for each network.
+        relations: Relations at the same pixels by level, (n, 2), one for each network.
+    """
+
+    source: str
+    clouds: list[Cloud]
+    relations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page shows.
+
+    Attributes:
+        networks: The networks, in the order of the page.
+        images: Files of the pair; None without one.
+        views: What each network makes of it.
+        work_dir: Work dir of the training that snapshots are of; None without.
+        log: Its log.
+        features: Features at pixels of a data set; None without.
+    """
+
+    networks: Sequence[Network]
+    images: tuple[Path, Path] | None = None
+    views: Sequence[View] = ()
+    work_dir: Path | None = None
+    log: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    features: Features | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the networks."""
+        return [network.name for network in self.networks]
+
+
+def draw(content: Content) -> dict[str, Any]:
+    """The figures of a page by name: ``pair``, ``network_1`` ..., ``gradient_shares``, ``relations``, ``features``.
+
+    Args:
+        content: What to draw.
+
+    Raises:
+        UserError: if matplotlib is not installed.
+    """
+    require('matplotlib')
+    figures: dict[str, Any] = {}
+    if content.views:
+        figures['pair'] = pair_figure(content.views[0].pair)
+        figures |= {f'network_{number}': view_figure(view) for number, view in enumerate(content.views, 1)}
+    if content.work_dir is not None:
+        steps = [one.iteration for one in content.networks if one.iteration is not None]
+        figures['gradient_shares'] = shares_figure(content.log, steps)
+    if content.features is not None:
+        clouds = content.features.clouds
+        figures['relations'] = relation_figure(content.names, content.features.relations, clouds[0].kind)
+        figures['features'] = cloud_figure(content.names, clouds)
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+        path: The HTML file; one that is there is replaced.
+        content: What to show.
+        figures: From :func:`draw`.
+
+    Raises:
+        UserError: if jinja2 is not installed, or the file cannot be written.
+    """
+    require('jinja2')
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
+        style=STYLE,
+        content=content,
+        figures={name: to_svg(figure, name.replace('_', ' ')) for name, figure in figures.items()},
+        movement=movement(content.log),
+        version=__version__,
+    )
+    write_text(path, text)
+
+
+def movement(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    """How the shares of the gradient moved: their means in the first and in the last fifth of the log.
+
+    Args:
+        log: From :func:`~hsonet_mm.training_log.read_log`.
+
+    Returns:
+        Name, first and last mean in percent; empty where the log holds no shares.
+    """
+    logged = [one for one in log if SHARES.keys() <= one.keys()]
+    if not logged:
+        return []
+    part = max(1, len(logged) // STAGES)
+    return [
+        (name, *(100 * sum(one[key] for one in stage) / part for stage in (logged[:part], logged[-part:])))
+        for key, (name, _) in SHARES.items()
+    ]

@@ -1,0 +1,80 @@
+"""What one network makes of one pair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.explain.activations import Layer, find_layer, layers, relation_maps
+from hsonet_mm.explain.cam import grad_cam
+from hsonet_mm.explain.networks import Network, prepare_pair
+from hsonet_mm.images import ImagePair
+from hsonet_mm.inference.detector import WHOLE_PIXELS, Prediction
+
+__all__ = ['View', 'look']
+
+
+@dataclass(frozen=True)
+class View:
+    """What one network makes of one pair.
+
+    Attributes:
+        network: The network.
+        pair: The pair.
+        prediction: Probabilities and mask.
+        relations: Relation maps by level, (2, H_i, W_i) of both dates; empty without association.
+        padded: Height and width that they cover: those of the image, padded.
+        layer: The layer of Grad-CAM.
+        cam: Grad-CAM by map of the layer, (H, W).
+        scored: Pixels whose log-odds Grad-CAM is of, in words.
+    """
+
+    network: Network
+    pair: ImagePair
+    prediction: Prediction
+    relations: dict[str, Tensor]
+    padded: tuple[int, int]
+    layer: Layer
+    cam: dict[str, NDArray[np.float32]]
+    scored: str
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing in the layer speaks for a change."""
+        return not any(values.any() for values in self.cam.values())
+
+
+def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
+    """Predict a pair and look inside.
+
+    Args:
+        network: The network.
+        pair: The pair, as its detector reads it.
+        layer: Name of the layer of Grad-CAM, see :func:`~hsonet_mm.explain.activations.find_layer`.
+
+    Raises:
+        UserError: if the pair is too large to look at as a whole, or there is no such layer.
+    """
+    height, width = pair.t1.shape[:2]
+    if height * width > WHOLE_PIXELS:
+        raise UserError(
+            f'the images are {width} x {height} pixels, and hsonet explain takes {WHOLE_PIXELS:,} at most: cut out the '
+            'part to look at'
+        )
+    prediction = network.detector.predict_pair(pair)
+    batch = prepare_pair(network, pair)
+    chosen = find_layer(layers(network.model, batch), layer)
+    changed = prediction.mask.any()
+    where = prediction.mask if changed else prediction.valid
+    return View(
+        network,
+        pair,
+        prediction,
+        relation_maps(network.model, batch),
+        tuple(batch['inputs'].shape[2:]),
+        chosen,
+        grad_cam(network.model, batch, chosen, where),
+        'the pixels that it calls changed' if changed else 'all pixels, for it calls none changed',
+    )
