@@ -18,6 +18,7 @@ setup(
     package_data={
         'hsonet_mm': ['py.typed'],
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
+        'hsonet_mm.explain': ['*.j2'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.pages': ['*.css', '*.j2'],
         'hsonet_mm.viewer': ['*.html', '*.css', '*.js'],

@@ -109,6 +109,7 @@ def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None
         style=STYLE,
         content=content,
         figures={name: to_svg(figure, name.replace('_', ' ')) for name, figure in figures.items()},
+        widths={name: figure.get_figwidth() for name, figure in figures.items()},
         movement=movement(content.log),
         version=__version__,
     )
