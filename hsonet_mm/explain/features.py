@@ -14,7 +14,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.explain.activations import classifier_input, relation_maps
 from hsonet_mm.explain.extra import require
 from hsonet_mm.explain.networks import Network
-from hsonet_mm.models.losses.eo_loss import EDGE, HARD
+from hsonet_mm.models.losses.eo_terms import EDGE, HARD
 
 __all__ = ['FEWEST', 'KINDS', 'Cloud', 'Pixels', 'choose_pixels', 'embed', 'features_of']
 

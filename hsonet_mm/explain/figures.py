@@ -15,7 +15,7 @@ from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import ImagePair, first_three
 from hsonet_mm.inference.pairs import draw_overlay, to_bgr
-from hsonet_mm.svg import INK, draw_in_ink
+from hsonet_mm.pages.svg import INK, draw_in_ink
 from hsonet_mm.training_log import SHARES
 
 __all__ = [

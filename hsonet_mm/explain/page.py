@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.demo.page import STYLE
 from hsonet_mm.explain.extra import require
 from hsonet_mm.explain.features import Cloud
 from hsonet_mm.explain.figures import cloud_figure, pair_figure, relation_figure, shares_figure, view_figure
 from hsonet_mm.explain.networks import Network
 from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_text
-from hsonet_mm.svg import to_svg
+from hsonet_mm.pages import STYLE
+from hsonet_mm.pages.svg import to_svg
 from hsonet_mm.training_log import SHARES
 from hsonet_mm.version import __version__
 
