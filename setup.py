@@ -19,6 +19,7 @@ setup(
         'hsonet_mm': ['py.typed'],
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
         'hsonet_mm.demo': ['*.j2'],
+        'hsonet_mm.explain': ['*.j2'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.pages': ['*.css', '*.j2'],
         'hsonet_mm.viewer': ['*.css', '*.j2', '*.js'],

@@ -8,6 +8,7 @@ import pytest
 pytestmark = pytest.mark.any_host
 
 EXTRAS = {
+    'captum': 'explain',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',

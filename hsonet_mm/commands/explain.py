@@ -11,7 +11,7 @@ from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.explain.extra import require
-from hsonet_mm.explain.features import choose_pixels, embed, features_of
+from hsonet_mm.explain.features import FEWEST, choose_pixels, embed, features_of
 from hsonet_mm.explain.figures import write_picture
 from hsonet_mm.explain.networks import Network, open_network, snapshots_of, unique_names
 from hsonet_mm.explain.page import Content, Features, draw, write_page
@@ -90,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
         raise UserError(f'nothing to explain: {USAGE}')
+    if args.samples < FEWEST:
+        raise UserError(f'--samples {args.samples} shows nothing: give {FEWEST} or more')
     require('matplotlib', 'jinja2', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
     keep_memory()
     networks = _open(models, args)

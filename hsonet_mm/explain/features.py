@@ -16,7 +16,7 @@ from hsonet_mm.explain.extra import require
 from hsonet_mm.explain.networks import Network
 from hsonet_mm.models.losses.eo_terms import EDGE, HARD
 
-__all__ = ['KINDS', 'Cloud', 'Pixels', 'choose_pixels', 'embed', 'features_of']
+__all__ = ['FEWEST', 'KINDS', 'Cloud', 'Pixels', 'choose_pixels', 'embed', 'features_of']
 
 KINDS = ('foreground', 'hard background', 'easy background')
 FEWEST = 10

@@ -15,7 +15,7 @@ from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import ImagePair, first_three
 from hsonet_mm.inference.pairs import draw_overlay, to_bgr
-from hsonet_mm.svg import INK, draw_in_ink
+from hsonet_mm.pages.svg import INK, draw_in_ink
 from hsonet_mm.training_log import SHARES
 
 __all__ = [
@@ -145,10 +145,11 @@ def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArr
         for index, name in enumerate(KINDS):
             means = [float(relations[number][level][kind == index].mean()) for number in having]
             axes.plot(having, means, color=COLOURS[name], marker=MARKERS[name], markersize=4, label=name)
-        axes.set(ylim=(-0.03, 1.03), xlim=(-0.3, len(names) - 0.7), title=level)
+        axes.set(ylim=(-0.03, 1.03), xlim=(-0.3, len(names) - 0.7))
+        axes.set_title(level, fontsize=9)
         axes.set_xticks(range(len(names)), names, rotation=45, ha='right', fontsize=7)
         draw_in_ink(axes)
-    plots[0].set_ylabel('mean relation', color=INK)
+    plots[0].set_ylabel('mean relation', color=INK, fontsize=9)
     _legend(plots[-1])
     return figure
 

@@ -12,7 +12,7 @@ from hsonet_mm.explain.networks import Network
 from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_text
 from hsonet_mm.pages import STYLE
-from hsonet_mm.svg import to_svg
+from hsonet_mm.pages.svg import to_svg
 from hsonet_mm.training_log import SHARES
 from hsonet_mm.version import __version__
 
@@ -109,6 +109,7 @@ def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None
         style=STYLE,
         content=content,
         figures={name: to_svg(figure, name.replace('_', ' ')) for name, figure in figures.items()},
+        widths={name: figure.get_figwidth() for name, figure in figures.items()},
         movement=movement(content.log),
         version=__version__,
     )
