@@ -20,6 +20,7 @@ setup(
         'hsonet_mm.configs.leaderboard': ['*.yaml'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.pages': ['*.css', '*.j2'],
+        'hsonet_mm.pretrained': ['*.onnx', '*.md', '*.json', '*.txt'],
         'hsonet_mm.viewer': ['*.html', '*.css', '*.js'],
     },
 )

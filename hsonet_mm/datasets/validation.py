@@ -1,4 +1,4 @@
-"""The labelled pairs of a config's validation split, as they are predicted."""
+"""The labelled pairs of a config's validation split, or of its test split, as they are predicted."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -29,22 +29,27 @@ class LabelledPair(NamedTuple):
 
 
 class ValidationPairs:
-    """The validation split of a config; each pass over it reads the files again.
+    """The validation split of a config, or another one; each pass over it reads the files again.
 
     Args:
-        config: Config with ``val_dataloader``.
+        config: Config with a loader of the split.
         data_root: Folder of the data set, in place of the one in the config.
+        split: ``'val'`` or ``'test'``.
 
     Raises:
-        UserError: without a validation split, for a pair without a label or a pipeline that changes the size of images,
+        UserError: without such a split, for a pair without a label or a pipeline that changes the size of images,
             and as the data set.
     """
 
-    def __init__(self, config: Config, data_root: str | None = None) -> None:
-        if not config.get('val_dataloader'):
-            raise UserError(f'{config.filename} has no val_dataloader: give a config with a validation split')
-        self._name = config.filename
-        options = dict(config.val_dataloader.dataset)
+    def __init__(self, config: Config, data_root: str | None = None, split: str = 'val') -> None:
+        loader = config.get(f'{split}_dataloader')
+        if not loader:
+            words = 'validation' if split == 'val' else split
+            raise UserError(
+                f'{config.filename} has no {split}_dataloader: give a config with a {words} split'
+            )
+        self._name, self._split = config.filename, split
+        options = dict(loader.dataset)
         if data_root is not None:
             options['data_root'] = data_root
         with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
@@ -65,7 +70,7 @@ class ValidationPairs:
         target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
         if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
             raise UserError(
-                f'the val pipeline of {self._name} changes the size of its images, which predict does not: '
+                f'the {self._split} pipeline of {self._name} changes the size of its images, which predict does not: '
                 'take MultiImgResize and the like out of it'
             )
         t1, t2 = np.split(pair, 2, axis=2)
