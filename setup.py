@@ -22,6 +22,7 @@ setup(
         'hsonet_mm.explain': ['*.j2'],
         'hsonet_mm.leaderboard': ['*.csv', '*.j2'],
         'hsonet_mm.pages': ['*.css', '*.j2'],
+        'hsonet_mm.pretrained': ['*.onnx', '*.md', '*.json', '*.txt'],
         'hsonet_mm.viewer': ['*.css', '*.j2', '*.js'],
     },
 )

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.exported.metadata import STATE, Metadata
+from hsonet_mm.exported.onnx_file import read_props, read_weights
 from hsonet_mm.images import Reading
+from hsonet_mm.logits import times_logit
+from hsonet_mm.pretrained import model_names, model_path
 
 __all__ = ['Checkpoint', 'Fit', 'load_fitting', 'load_weights', 'read_checkpoint']
 
@@ -32,22 +36,31 @@ class Checkpoint:
         state: Its weights.
         meta: What MMEngine notes of the training: ``iter``, ``epoch``, ``seed`` ..., and our ``val_threshold``.
         content: Everything in the file.
+        exported: What an exported model says about itself; None for files of a training.
     """
 
     path: Path
     state: Mapping[str, Tensor]
     meta: Mapping[str, Any]
     content: Mapping[str, Any]
+    exported: Metadata | None = None
 
     @property
     def reading(self) -> Reading:
         """How the files of its data set were read, as :class:`hsonet_mm.ChangeDataset` noted."""
+        if self.exported is not None:
+            return Reading.from_dict(self.exported.reading)
         data_set = self.meta.get('dataset_meta')
         return Reading.from_dict(data_set.get('reading') if isinstance(data_set, Mapping) else None)
 
     @property
     def threshold(self) -> tuple[float, str] | None:
-        """The threshold of validation that the training noted and where it is from, in words; None without one."""
+        """The threshold of validation that the training noted and where it is from, in words; None without one.
+
+        It counts on the network's own probabilities, before calibration.
+        """
+        if (exported := self.exported) is not None:
+            return times_logit(exported.threshold, exported.temperature), exported.threshold_source
         noted = self.meta.get('val_threshold')
         if not isinstance(noted, Mapping):
             return None
@@ -155,14 +168,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint file as plain tensors; code in it is never run.
 
     Args:
-        path: A file written by a training, or a bare ``state_dict``.
+        path: A file written by a training, a bare ``state_dict``, a model that was exported with ``--fp16``, or the
+            name of one that comes with the package.
 
     Raises:
         UserError: if the file is missing, truncated, holds code or no weights.
     """
-    path = Path(path)
+    path = model_path(str(path)) if str(path) in model_names() else Path(path)
     if not path.is_file():
         raise UserError(f'the checkpoint {path} does not exist: give a .pth file that a training wrote')
+    if path.suffix == '.onnx':
+        return _read_exported(path)
     try:
         content: Any = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -186,6 +202,29 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(f'{path} holds no weights: give a .pth file that a training wrote')
     meta = content.get('meta')
     return Checkpoint(path, dict(state), meta if isinstance(meta, Mapping) else {}, content)
+
+
+def _read_exported(path: Path) -> Checkpoint:
+    """Read the weights and the metadata of a model that was exported with ``--fp16``."""
+    content = path.read_bytes()
+    try:
+        props, weights = read_props(content), read_weights(content)
+    except ValueError:  # what the bytes of another file lead to
+        raise UserError(f'{path} is no ONNX model, or truncated or damaged: copy it again') from None
+    metadata = Metadata.from_props(props, str(path))
+    if metadata.network is None:
+        raise UserError(
+            f'{path} was exported for ONNX Runtime and OpenVINO alone: export it with --fp16 to load it into PyTorch '
+            'as well, or give its checkpoint'
+        )
+    state = {
+        name.removeprefix(STATE): torch.from_numpy(values)
+        for name, values in weights.items()
+        if name.startswith(STATE)
+    }
+    norms = [name.removesuffix('running_mean') for name in state if name.endswith('running_mean')]
+    state |= {f'{norm}num_batches_tracked': torch.tensor(0) for norm in norms}
+    return Checkpoint(path, state, {}, {}, metadata)
 
 
 def _unwrapped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['LOGIT_LIMIT', 'logits_of']
+__all__ = ['LOGIT_LIMIT', 'logits_of', 'times_logit']
 
 LOGIT_LIMIT = 11.5
 """Logits are cut to this size: beyond, probabilities in single precision know nothing."""
@@ -16,3 +16,14 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(divide='ignore'):
         logits = np.log(probs) - np.log1p(-probs)
     return logits.clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+def times_logit(prob: float, factor: float) -> float:
+    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration.
+
+    Args:
+        prob: In (0, 1).
+        factor: By which its logit is multiplied.
+    """
+    odds: float = (prob / (1 - prob)) ** factor
+    return odds / (1 + odds)

@@ -17,10 +17,10 @@ from mmengine.registry import MODELS, DefaultScope
 from hsonet_mm import ChangeDetector
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
+from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.inference import detector as detector_module
 from hsonet_mm.inference.calibration import apply_temperature, sidecar_of
 from hsonet_mm.inference.detector import open_detector
-from hsonet_mm.inference.metadata import Metadata
 from hsonet_mm.windows import Window
 
 onnx = pytest.importorskip('onnx')
@@ -338,7 +338,7 @@ def test_open_detector(model, trained):
     detector = open_detector(list(trained), cfg_options={'model.decode_head.threshold': 0.75})
     assert (detector.threshold, detector.threshold_source) == (0.75, "the model's own")
     for files in ([], [trained[0]], [*trained, model]):
-        with pytest.raises(UserError, match=r'give a config and a checkpoint, or one \.onnx file'):
+        with pytest.raises(UserError, match=r'give a config and a checkpoint, one \.onnx file, or a name'):
             open_detector(files)
     for options, cure in (
         ({'device': 'cuda'}, 'use --device cpu'),

@@ -363,7 +363,7 @@ def test_no_torch_in_what_runs_exported_models(repo):
         'inference/detector.py',
         'inference/onnx_model.py',
         'inference/calibration.py',
-        'inference/metadata.py',
+        'exported/metadata.py',
         'images/files.py',
         'images/pixels.py',
         'windows.py',

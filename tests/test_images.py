@@ -33,6 +33,7 @@ class Difference:
 
     name, threshold, threshold_source, versions, reading = 'difference', 0.1, 'own', {}, Reading()
     tile_size, crop_size, slides, device = None, None, False, 'cpu'
+    ground_resolution = None
 
     def probs(self, t1, t2):
         return np.abs(t1.astype(np.float32) - t2).mean(axis=3) / 255

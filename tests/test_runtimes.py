@@ -58,7 +58,7 @@ def test_openvino_that_is_not_installed(tiny_onnx, monkeypatch):
 
 def test_a_runtime_for_checkpoints(tiny_onnx):
     with pytest.raises(
-        UserError, match=r'which pytorch does not run: give --runtime onnxruntime or openvino'
+        UserError, match=r'was exported for ONNX Runtime and OpenVINO alone: export it with --fp16'
     ):
         ChangeDetector.from_onnx(tiny_onnx, runtime='pytorch')
 

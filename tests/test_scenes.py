@@ -39,7 +39,7 @@ from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stre
 from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
-from hsonet_mm.scenes.model import ModelSpec, split_model
+from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, result_files
@@ -64,6 +64,7 @@ class FakeDetector:
     threshold, threshold_source, name, versions = 0.5, 'given', 'fake', {'fake': '1'}
     reading = Reading()
     window = default_window(None, None)
+    ground_resolution = None
     calls = 0
 
     def probs(self, t1, t2, channel_order):
@@ -1150,7 +1151,3 @@ class TestManyScenes:
         (tmp_path / 'a' / 'one.tiff').touch()
         with pytest.raises(UserError, match='have one name'):
             listing.find_scenes(*two_folders, tmp_path / 'out')
-
-    def test_split_model(self):
-        assert split_model(['m.onnx', 'a', 'b']) == (('m.onnx',), ['a', 'b'])
-        assert split_model(['c.py', 'c.pth', 'a', 'b']) == (('c.py', 'c.pth'), ['a', 'b'])

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.commands.options import add_compute_options, add_model_options
+from hsonet_mm.commands.options import add_compute_options, add_override_options
 from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'
     )
-    add_model_options(parser)
+    add_override_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

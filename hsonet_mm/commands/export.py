@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from hsonet_mm import components  # noqa: F401
-from hsonet_mm.commands.options import add_model_options, add_threshold_option
+from hsonet_mm.commands.options import add_override_options, add_threshold_option
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.pipeline import export
@@ -15,8 +15,15 @@ __all__ = ['add_arguments', 'run']
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet export``."""
-    parser.add_argument('config', type=Path, help='config file that the model was trained with')
-    parser.add_argument('checkpoint', type=Path, help='checkpoint (.pth); a calibration beside it goes along')
+    parser.add_argument(
+        'config',
+        type=Path,
+        help='config file that the model was trained with; alone: a model that comes with hsonet_mm, by name, or one '
+        'that was exported with --fp16',
+    )
+    parser.add_argument(
+        'checkpoint', type=Path, nargs='?', help='checkpoint (.pth); a calibration beside it goes along'
+    )
     parser.add_argument(
         '-o',
         '--out',
@@ -29,6 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar='N',
         help='take images of N x N pixels only, as QGIS Deepness needs it',
+    )
+    parser.add_argument(
+        '--fp16',
+        action='store_true',
+        help='store the weights in half precision, under their names: half the size, the same speed, and PyTorch '
+        'can load the file as well',
+    )
+    parser.add_argument(
+        '--ground-resolution',
+        type=float,
+        nargs=2,
+        metavar='METRES',
+        help='smallest and largest size of a pixel on the ground that the model is for; predict and scene warn of '
+        'others, and bring images there with --resample [not known]',
     )
     parser.add_argument(
         '--int8',
@@ -47,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'operators of ONNX, {OLDEST} to {NEWEST}; TensorRT 8 and OpenCV want older ones [{NEWEST}]',
     )
     add_threshold_option(parser)
-    add_model_options(parser)
+    add_override_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         int8=args.int8,
         calibration_data=args.calibration_data,
         reading=reading_of(args),
+        fp16=args.fp16,
+        ground_resolution=args.ground_resolution and tuple(args.ground_resolution),
     )
     before = 'before quantisation ' if metadata.int8 else ''
     print(

@@ -2,11 +2,111 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments
+from hsonet_mm.pretrained import DEFAULT
 
-__all__ = ['add_compute_options', 'add_device_option', 'add_model_options', 'add_threshold_option']
+__all__ = [
+    'add_compute_options',
+    'add_device_option',
+    'add_model_option',
+    'add_override_options',
+    'add_resample_option',
+    'add_threshold_option',
+    'resample_of',
+    'split_model',
+]
+
+_MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
+"""Suffixes of files that are no images."""
+
+
+def add_model_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--model``.
+
+    Args:
+        parser: A parser or a group of its arguments.
+    """
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help=f'a model that comes with hsonet_mm (`hsonet models` lists them), or an .onnx file [{DEFAULT}]',
+    )
+
+
+def add_resample_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--resample``.
+
+    Args:
+        parser: A parser or a group of its arguments.
+    """
+    parser.add_argument(
+        '--resample',
+        nargs='?',
+        const='model',
+        metavar='METRES',
+        help='bring georeferenced images to pixels of that size on the ground, and the result back to theirs; without '
+        'METRES: to the nearest size that the model is for [as they are]',
+    )
+
+
+def split_model(
+    arguments: Sequence[str], model: str | None, dates: Sequence[str]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Tell the model from what it is for.
+
+    Args:
+        arguments: What stands on the command line: a config and a checkpoint, one ``.onnx`` file or no model; and then
+            as many names as there are dates.
+        model: What ``--model`` names.
+        dates: What each date is called in messages.
+
+    Returns:
+        What :func:`hsonet_mm.inference.detector.open_detector` takes, and the dates.
+
+    Raises:
+        UserError: for other arguments.
+    """
+    count = len(arguments) - len(dates)
+    files, given = tuple(arguments[: max(0, count)]), list(arguments[max(0, count) :])
+    wanted = ' and '.join(dates) or 'nothing else'
+    what = f'give {wanted}, with --model NAME or without, or config and checkpoint, or one .onnx file, before them'
+    if misplaced := next((one for one in given if Path(one).suffix.lower() in _MODEL_FILES), None):
+        raise UserError(f'{misplaced} stands where {wanted} should: {what}')
+    if model is not None:
+        if count:
+            extra = f'{" ".join(files)} is one model too many' if count > 0 else 'too few files'
+            raise UserError(f'--model {model}: {extra}: give {wanted} alone, or leave out --model')
+        return (model,), given
+    if count == 0:
+        return (DEFAULT,), given
+    if count == 2 or (count == 1 and files[0].lower().endswith('.onnx')):
+        return files, given
+    few = 'too few files' if count < 0 else f'{" ".join(files)} is no model'
+    raise UserError(f'{few}: {what}')
+
+
+def resample_of(args: argparse.Namespace) -> float | str | None:
+    """What ``--resample`` asks for: metres, ``'model'`` or nothing.
+
+    Raises:
+        UserError: for something else, such as an image that it swallowed.
+    """
+    if args.resample is None or args.resample == 'model':
+        return args.resample
+    try:
+        metres = float(args.resample)
+    except ValueError:
+        metres = 0.0
+    if not 0 < metres < float('inf'):
+        raise UserError(
+            f"invalid --resample '{args.resample}': expected a size in metres, as 0.5, or nothing for the model's own; "
+            'put it behind the images'
+        )
+    return metres
 
 
 class _DictAction(argparse.Action):
@@ -39,7 +139,7 @@ def add_threshold_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_override_options(parser: argparse.ArgumentParser) -> None:
     """Add what changes a trained model on its way in: values of its config, and how files are read.
 
     Args:

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.commands.options import add_compute_options, add_model_options, add_threshold_option
+from hsonet_mm.commands.options import (
+    add_compute_options,
+    add_model_option,
+    add_override_options,
+    add_resample_option,
+    add_threshold_option,
+    resample_of,
+    split_model,
+)
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import first_three, join, notes_of, reading_of
 from hsonet_mm.inference.detector import ChangeDetector, WindowChoice, open_detector
@@ -81,7 +89,7 @@ def predict_paths(
     with progress_bar('pairs', len(pairs), shown=progress) as advance:
         for stem, path1, path2 in pairs:
             try:
-                results = _predict_pair(detector, path1, path2, notes)
+                results, slides = _predict_pair(detector, path1, path2, notes)
             except UserError as error:
                 if first.is_file():
                     raise
@@ -96,7 +104,7 @@ def predict_paths(
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known
                 without += results['mask'].size - known
-                slid += detector.slides(*results['mask'].shape)
+                slid += slides
             advance()
     counts = (changed, pixels, without, slid)
     return Summary(len(pairs) - len(failures), *counts, tuple(notes), tuple(failures))
@@ -104,15 +112,19 @@ def predict_paths(
 
 def _predict_pair(
     detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
-) -> dict[str, NDArray[np.uint8]]:
-    """Predict one pair: mask, probability, overlay, and where there is data; add what is suspicious to the notes."""
+) -> tuple[dict[str, NDArray[np.uint8]], bool]:
+    """Predict one pair: mask, probability, overlay, and where there is data; and whether a window slid over it.
+
+    What is suspicious is added to the notes.
+    """
     t1, t2 = detector.read(path1, path2)
-    pair = join(t1, t2, detector.reading.stretch)
+    pair, resampling = join(t1, t2, detector.reading.stretch), detector.resampling(t1, t2)
     for date in (t1, t2):
         if (date.values == date.values[0, 0]).all():
             notes.append(f'{date.path} is all one colour: check that it is the right file')
     notes += [note.text for note in notes_of(t1, t2, detector.reading.nodata is not None)]
-    prediction = detector.predict_pair(pair)
+    notes += detector.resolution_notes(t1, t2)
+    prediction = detector.predict_pair(pair, resampling)
     if not prediction.valid.any():
         raise UserError(
             f'no pixel has data in both {path1} and {path2}: check their nodata values and alpha bands'
@@ -122,9 +134,10 @@ def _predict_pair(
         'prob': (prediction.probs * 255).round().astype(np.uint8),
         'overlay': draw_overlay(to_bgr(first_three(pair.t2)), prediction.mask),
     }
-    return (
-        results if pair.valid is None else {**results, 'valid': pair.valid.astype(np.uint8) * np.uint8(255)}
-    )
+    if pair.valid is not None:
+        results['valid'] = pair.valid.astype(np.uint8) * np.uint8(255)
+    shape = prediction.mask.shape
+    return results, detector.slides(*(shape if resampling is None else resampling.shape(*shape)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,9 +151,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'files',
         nargs='+',
         metavar='FILE',
-        help='config and checkpoint (.pth), or an exported model (.onnx); then the image of the first date, or '
-        'a folder; then that of the second date, or a folder with files of the same names',
+        help='image of the first date, or a folder; then that of the second date, or a folder with files of the same '
+        'names. Before them, another model than the one of --model: config and checkpoint (.pth), or an exported model '
+        '(.onnx)',
     )
+    add_model_option(parser)
+    add_resample_option(parser)
     parser.add_argument(
         '-o', '--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png'
     )
@@ -160,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--stride', type=int, help='step of the window in pixels, implies --mode slide [3/4 of the window]'
     )
-    add_model_options(parser)
+    add_override_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -172,9 +188,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code: 0, or 2 if a pair could not be predicted.
     """
-    if len(args.files) < 3:
-        raise UserError('too few files: give config, checkpoint and two images, or model.onnx and two images')
-    *model, t1, t2 = args.files
+    resample = resample_of(args)
+    model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
     window: WindowChoice = args.mode
     if (args.crop, args.stride) != (None, None):
         if args.mode == 'whole':
@@ -189,6 +204,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         runtime=args.runtime,
         reading=reading_of(args),
+        resample=resample,
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
     for sentence in (*detector.notes, *summary.warnings):

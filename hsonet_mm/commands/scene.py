@@ -8,12 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hsonet_mm.commands.options import add_compute_options, add_threshold_option
+from hsonet_mm.commands.options import (
+    add_compute_options,
+    add_model_option,
+    add_resample_option,
+    add_threshold_option,
+    resample_of,
+    split_model,
+)
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
-from hsonet_mm.scenes.model import ModelSpec, split_model
+from hsonet_mm.scenes.model import ModelSpec
 
 __all__ = ['add_arguments', 'require_geo', 'run']
 
@@ -30,16 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         'arguments',
-        nargs='+',
-        metavar='MODEL BEFORE AFTER',
-        help='config and checkpoint, or an .onnx model; then rasters of both dates (files, or names that GDAL '
-        'opens, as https://..., /vsizip/...), or folders of them',
+        nargs='*',
+        metavar='BEFORE AFTER',
+        help='rasters of both dates (files, or names that GDAL opens, as https://..., /vsizip/...), or folders of '
+        'them. Before them, another model than the one of --model: config and checkpoint, or an .onnx file',
     )
     parser.add_argument(
         '-o', '--out', type=Path, help='GeoTIFF to write, change.tif; a folder for many scenes'
     )
     parser.add_argument('--list', type=Path, metavar='CSV', help='many scenes: columns before,after,output')
     model = parser.add_argument_group('model')
+    add_model_option(model)
     add_threshold_option(model)
     add_compute_options(model)
     model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
@@ -57,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument('--float32', action='store_true', help='probabilities as they are [8 bits, 250 is 1]')
     data.add_argument('--polygons', choices=['gpkg', 'geojson', 'none'], default='gpkg', help='[gpkg]')
     data.add_argument('--min-area', type=float, default=10, help='no polygons below these square metres [10]')
+    add_resample_option(data)
     add_reading_arguments(parser, 'as in training')
     parser.add_argument('--view', action='store_true', help='write a page to look at it, as hsonet view does')
     many = parser.add_argument_group('many scenes')
@@ -79,13 +88,8 @@ def run(args: argparse.Namespace) -> int:
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions
 
-    files, dates = split_model(args.arguments)
-    if len(dates) != (0 if args.list else 2):
-        wanted = 'the model alone' if args.list else 'model, before and after'
-        raise UserError(
-            f'{len(args.arguments)} arguments are not what is needed: give {wanted}, where the model is config and '
-            'checkpoint, or one .onnx file'
-        )
+    wanted = () if args.list else ('the raster before', 'the raster after')
+    files, dates = split_model(args.arguments, args.model, wanted)
     if args.out is None and not args.list:
         raise UserError('the output is missing: name it with -o change.tif')
     options = SceneOptions(
@@ -98,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         polygons=args.polygons,
         min_area=args.min_area,
         dates=tuple(args.dates) if args.dates else None,
+        resample=resample_of(args),
     )
     gpus = _numbers('--gpus', args.gpus)
     device = 'cuda' if gpus else args.device
@@ -157,7 +162,7 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     for date in dates:
         check_place(raster_path(date))  # before the model is loaded
     start = time.monotonic()
-    result = detect_scene(model.load(), dates[0], dates[1], out, options, model.files, progress=True)
+    result = detect_scene(model.load(), dates[0], dates[1], out, options, model.paths, progress=True)
     seconds = time.monotonic() - start
     summary = result.summary
     state = f'done in {seconds:.0f} s' if result.fresh else 'is up to date'
@@ -166,6 +171,11 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     )
     for warning in summary['warnings']:
         print(f'warning: {warning}', file=sys.stderr)
+    if summary['resampled_to_m'] is not None:
+        print(
+            f'predicted at {summary["resampled_to_m"]:.3g} m on the ground, the pixels of the result are those of '
+            f'{dates[0]} ({summary["ground_resolution_m"]:.3g} m)'
+        )
     for date, stretch in zip(('before', 'after'), summary['stretch'], strict=True):
         if stretch != 'none':
             print(f'{summary[date]["file"]}: values {stretch} became 0 to 255')

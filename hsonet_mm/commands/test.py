@@ -28,7 +28,12 @@ __all__ = ['add_arguments', 'evaluate', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet test``."""
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', type=Path, help='checkpoint file')
+    parser.add_argument(
+        'checkpoint',
+        type=Path,
+        help="checkpoint file; or, with their own network in place of the config's, a model that was exported with "
+        '--fp16, or one that comes with hsonet_mm, by name',
+    )
     parser.add_argument(
         '--protocol',
         help='test protocol of the config, whole or tiles_256, in place of its model.test_cfg (which is whole in the '
@@ -48,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     """Test as the command line says; returns the exit code."""
     keep_memory()
     cfg = load_config(args)
-    reading, notes = config_reading(cfg).over(read_checkpoint(args.checkpoint).reading)
+    checkpoint = read_checkpoint(args.checkpoint)
+    if checkpoint.exported is not None and checkpoint.exported.network is not None:
+        cfg.model = checkpoint.exported.network['model']
+    reading, notes = config_reading(cfg).over(checkpoint.reading)
     set_reading(cfg, reading)
     for note in notes:
         print(f'warning: {note}', file=sys.stderr)
@@ -60,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     if args.out is not None and ours:
         ours[0].out_file = str(args.out)
-    scores, threshold = evaluate(cfg, args.checkpoint, args.threshold, args.show_dir)
+    scores, threshold = evaluate(cfg, checkpoint.path, args.threshold, args.show_dir)
     if args.out is not None and not ours:
         write_json(args.out, {name: float(score) for name, score in scores.items()})  # some are NumPy's
     if 'changed/f1' in scores:

@@ -4,17 +4,19 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.export.half import store_weights
 from hsonet_mm.export.opset import NEWEST, lower
-from hsonet_mm.inference.metadata import INPUT, OUTPUT, Metadata
+from hsonet_mm.exported.metadata import INPUT, OUTPUT, Metadata
 
 __all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program', 'with_metadata']
 
@@ -23,13 +25,19 @@ EXTRA_FILE = 'hsonet_mm.json'
 """Where the metadata lie in a ``.pt2`` file."""
 
 
-def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata, opset: int = NEWEST) -> bytes:
+def to_onnx(
+    program: torch.export.ExportedProgram,
+    metadata: Metadata,
+    opset: int = NEWEST,
+    weights: Mapping[str, Tensor] | None = None,
+) -> bytes:
     """Translate a traced model to ONNX, with weights and metadata inside.
 
     Args:
         program: The traced model.
         metadata: What the file says about itself.
         opset: Version of the operators, 13 to 18; an older one is for older runtimes.
+        weights: Inputs of the program after the first, which become constants, see :mod:`hsonet_mm.export.half`.
 
     Raises:
         UserError: if a package for it is missing, or the older opset lacks an operator.
@@ -44,7 +52,7 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata, opset: in
     with _quiet():
         translated = torch.onnx.export(
             program,
-            input_names=[INPUT],
+            input_names=[INPUT, *(weights or ())],
             output_names=[OUTPUT],
             opset_version=NEWEST,
             dynamo=True,
@@ -55,6 +63,8 @@ def to_onnx(program: torch.export.ExportedProgram, metadata: Metadata, opset: in
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = 'hsonet_mm', metadata.versions['hsonet_mm']
     _forget_sources(model)
+    if weights is not None:
+        store_weights(model, weights)
     for value, channels in ((model.graph.input[0], 2 * metadata.channels), (model.graph.output[0], 1)):
         names = ('batch', channels, metadata.tile_size or 'height', metadata.tile_size or 'width')
         shaped = onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, names)

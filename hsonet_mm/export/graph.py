@@ -48,7 +48,7 @@ class PairToProbs(nn.Module):
             )
         self.divisor = int(padding.get('size_divisor') or 1)
         self.pad_val = float(preprocessor.pad_val)
-        self.channels = 2 * network.backbone_inchannels
+        self.channels: int = 2 * network.backbone_inchannels
         # The preprocessor would make BGR of three bands to RGB, and RGB comes in.
         self.reverse = self.channels == 6 and not preprocessor.channel_conversion
         mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
@@ -75,12 +75,16 @@ class PairToProbs(nn.Module):
         return logits.sigmoid()
 
 
-def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.ExportedProgram:
+def trace(
+    module: Any, tile_size: int | None = None, weights: dict[str, Tensor] | None = None
+) -> torch.export.ExportedProgram:
     """Trace the module for any batch, and for any size or a fixed one.
 
     Args:
-        module: What to trace; its weights are brought into PyTorch's default order in memory.
+        module: What to trace, with the number of its ``channels``; its weights are brought into PyTorch's default order
+            in memory.
         tile_size: Height and width, None for any.
+        weights: A second input, whose sizes do not vary.
 
     Raises:
         UserError: for a PyTorch that is too old.
@@ -95,7 +99,10 @@ def trace(module: PairToProbs, tile_size: int | None = None) -> torch.export.Exp
     else:
         height = width = tile_size
     # torch.export.save warns of weights in another order.
-    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    example = torch.full((batch, module.channels, height, width), 100.0)
+    module.to(memory_format=torch.contiguous_format)
+    example: tuple[Any, ...] = (torch.full((batch, module.channels, height, width), 100.0),)
+    shapes: tuple[Any, ...] = (dims,)
+    if weights is not None:
+        example, shapes = (*example, weights), (*shapes, dict.fromkeys(weights))
     with torch.no_grad():
-        return torch.export.export(module, (example,), dynamic_shapes=(dims,), strict=False)
+        return torch.export.export(module, example, dynamic_shapes=shapes, strict=False)

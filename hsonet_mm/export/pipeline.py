@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from numpy.typing import NDArray
 
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.formats import ProgramModel, to_onnx, to_program, with_metadata
 from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.export.half import PairAndWeights, round_weights, weights_of
 from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.quantize import cut, quantize, score
+from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Reading
 from hsonet_mm.inference.calibration import check_threshold
-from hsonet_mm.inference.detector import ChangeDetector
-from hsonet_mm.inference.metadata import Metadata
+from hsonet_mm.inference.detector import open_detector
 from hsonet_mm.inference.onnx_model import OnnxModel
 
 __all__ = ['SIZES', 'TOLERANCE', 'export']
@@ -42,7 +44,7 @@ Probs = Callable[[Images, Images], NDArray[np.float32]]
 
 def export(
     config: str | Path,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None,
     target: Path,
     *,
     tile_size: int | None = None,
@@ -52,12 +54,17 @@ def export(
     int8: bool = False,
     calibration_data: str | None = None,
     reading: Reading | None = None,
+    fp16: bool = False,
+    ground_resolution: tuple[float, float] | None = None,
+    licence: str | None = None,
+    most_bytes: int | None = None,
 ) -> tuple[Metadata, float]:
     """Write a trained model with all that belongs to it, once it agrees with PyTorch.
 
     Args:
         config: Config that the model was trained with. Its test mode does not count: the exported model sees the
-            tiles it is given as a whole.
+            tiles it is given as a whole. Without a checkpoint: the name of a model that comes with the package, or one
+            that was exported with ``fp16``.
         checkpoint: Its checkpoint; temperature and threshold of a calibration beside it go into the file.
         target: File to write, in one step; one that is there is replaced. Its suffix, ``.onnx`` or ``.pt2``, decides
             the format.
@@ -68,9 +75,14 @@ def export(
         int8: Whether to quantise the model to 8 bits.
         calibration_data: Folder of the data set whose validation split calibrates it; by default the config's.
         reading: How the exported model is to read files; what it does not declare is as in training.
+        fp16: Whether to store kernels in half precision, see :mod:`hsonet_mm.export.half`.
+        ground_resolution: Smallest and largest size of a pixel on the ground that the model is for, in metres.
+        licence: Terms of the weights, in words.
+        most_bytes: Largest file that may be written.
 
     Returns:
-        What the file says about itself, and the largest difference of a probability from PyTorch.
+        What the file says about itself, and the largest difference of a probability from PyTorch, which with ``fp16``
+        has rounded weights too.
 
     Raises:
         UserError: for wrong arguments, a model that cannot be traced, comes out differently or loses more than
@@ -81,6 +93,15 @@ def export(
     as_onnx = target.suffix == '.onnx'
     if int8 and not as_onnx:
         raise UserError(f'--int8 is for ONNX: give {target} a name that ends in .onnx')
+    if fp16 and (int8 or not as_onnx):
+        raise UserError(
+            f'--fp16 is for ONNX and without --int8: leave one out, and let {target} end in .onnx'
+        )
+    if ground_resolution is not None and not 0 < ground_resolution[0] <= ground_resolution[1]:
+        low, high = ground_resolution
+        raise UserError(
+            f'--ground-resolution {low:g} {high:g}: expected two sizes in metres, the smaller first'
+        )
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
         raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
@@ -90,31 +111,41 @@ def export(
         raise UserError(
             f'--opset {opset} cannot be written: give {OLDEST} to {NEWEST}, which newer runtimes know as well'
         )
-    detector = ChangeDetector.from_checkpoint(
-        config,
-        checkpoint,
+    files = [config] if checkpoint is None else [config, checkpoint]
+    detector = open_detector(
+        files,
         threshold=threshold,
         cfg_options=cfg_options,
         window='whole',
         precision='fp32',
+        runtime='pytorch',
         reading=reading,
     )
     model: Any = detector.model
+    if fp16:
+        round_weights(model.network)
+    temperature = detector.temperature * model.temperature
     pairs = LabelledPairs(model.config, calibration_data) if int8 else None  # before the work
     metadata = Metadata(
         name=detector.name,
         threshold=detector.threshold,
         threshold_source='given on export' if threshold is not None else detector.threshold_source,
-        temperature=detector.temperature,
+        temperature=temperature,
         tile_size=tile_size,
         crop_size=model.crop_size,
         versions={name: text for name, text in detector.versions.items() if name != 'precision'},
         reading=detector.reading.to_dict(),
+        ground_resolution=ground_resolution or model.ground_resolution,
+        network=_network(model.config) if fp16 else None,
+        licence=licence,
     )
-    module = PairToProbs(model.network, detector.temperature).eval()
+    module = PairToProbs(model.network, temperature).eval()
+    weights = weights_of(model.network) if fp16 else None
     try:
-        program = trace(module, tile_size)
-        content = to_onnx(program, metadata, opset or NEWEST) if as_onnx else to_program(program, metadata)
+        program = trace(module if weights is None else PairAndWeights(module), tile_size, weights)
+        content = (
+            to_onnx(program, metadata, opset or NEWEST, weights) if as_onnx else to_program(program, metadata)
+        )
     except UserError:
         raise
     except Exception as error:  # the tracer and the translator raise many things, over many lines
@@ -140,8 +171,18 @@ def export(
         )
     if pairs is not None:
         content, metadata = _in_int8(content, metadata, pairs, target)
+    if most_bytes is not None and len(content) > most_bytes:
+        raise UserError(
+            f'the model of {config} takes {len(content):,} bytes, and {most_bytes:,} are allowed: take a smaller '
+            'network'
+        )
     write_bytes(target, content)
     return metadata, difference
+
+
+def _network(config: Config) -> dict[str, Any]:
+    """What it takes to build the network of a config again."""
+    return {'default_scope': config.get('default_scope', 'opencd'), 'model': config.model.to_dict()}
 
 
 def _in_int8(

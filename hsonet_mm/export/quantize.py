@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import Confusion, confusion
-from hsonet_mm.inference.metadata import INPUT
+from hsonet_mm.exported.metadata import INPUT
 
 __all__ = ['cut', 'quantize', 'score']
 

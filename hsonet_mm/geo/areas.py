@@ -4,12 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
-from rasterio.warp import transform as transform_points
 
 from hsonet_mm.geo.headers import coordinates
-from hsonet_mm.images.gdal import GDAL_ERRORS
+from hsonet_mm.images.ground import ground_points
 
-__all__ = ['PixelAreas', 'pixel_steps']
+__all__ = ['PixelAreas']
 
 _NODES = 33
 
@@ -38,7 +37,7 @@ class PixelAreas:
         xs, ys = coordinates(
             transform, columns - 0.5 + corners[:, :1], rows - 0.5 + corners[:, 1:]
         )  # (4, nodes)
-        points = _ground(crs, xs.ravel(), ys.ravel()).reshape(3, *xs.shape)
+        points = ground_points(crs, xs.ravel(), ys.ravel()).reshape(3, *xs.shape)
         across = np.cross(points[:, 2] - points[:, 0], points[:, 3] - points[:, 1], axis=0)
         self._areas = np.linalg.norm(across, axis=0).reshape(_NODES, _NODES) / 2
         self.step = float(np.linalg.norm(points[:, 1] - points[:, 0], axis=0)[xs.shape[1] // 2])
@@ -51,35 +50,3 @@ class PixelAreas:
         upper = (1 - x) * self._areas[top, left] + x * self._areas[top, left + 1]
         lower = (1 - x) * self._areas[top + 1, left] + x * self._areas[top + 1, left + 1]
         return (1 - y) * upper + y * lower
-
-
-def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.float64]:
-    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2).
-
-    Args:
-        crs: Reference system of a raster.
-        transform: From its columns and rows to coordinates.
-        x: First coordinate of the place.
-        y: Second coordinate of the place.
-    """
-    a, b, _, d, e, _ = transform[:6]
-    points = _ground(crs, np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
-    return points[:, 1:] - points[:, :1]
-
-
-def _ground(crs: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where places lie in space, in metres from the centre of the earth, (3, N).
-
-    Those of a system that is nowhere on the globe, or of a map that reaches beyond it, lie in a plane. Latitudes
-    beyond a pole, where the corners of a raster may lie, are taken for the pole.
-    """
-    geocentric = CRS.from_epsg(4978)
-    limit = np.pi / 2 / crs.units_factor[1] if crs.is_geographic else np.inf
-    try:
-        ys = ys.clip(-limit, limit)
-        points = transform_points(crs, geocentric, xs.tolist(), ys.tolist(), [0.0] * len(xs))
-    except GDAL_ERRORS:
-        if crs.is_geographic:
-            raise
-        points = xs * crs.units_factor[1], ys * crs.units_factor[1], np.zeros(len(xs))
-    return np.array(points)

@@ -14,10 +14,10 @@ from rasterio.warp import transform as transform_points
 from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.geo.areas import pixel_steps
 from hsonet_mm.geo.headers import RasterInfo, file_states, open_raster
 from hsonet_mm.images import Stretch
 from hsonet_mm.images.gdal import GDAL_ERRORS, bands_last, read_mask, reason, without_alpha
+from hsonet_mm.images.ground import PixelSize, pixel_size, pixel_steps
 from hsonet_mm.images.options import apply_stretch
 from hsonet_mm.images.pairs import refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
@@ -74,6 +74,11 @@ class ScenePair:
     def width(self) -> int:
         """Columns of the scene."""
         return self.t1.width
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """The pixels of the scene on the ground, in its middle; None where it cannot be told."""
+        return pixel_size(self.t1.crs, self.t1.transform, self.height, self.width)
 
     def _check_overlap(self) -> None:
         t1, t2 = self.t1, self.t2

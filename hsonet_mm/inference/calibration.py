@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
-from hsonet_mm.logits import logits_of
+from hsonet_mm.logits import logits_of, times_logit
 
 __all__ = [
     'Calibration',
@@ -46,8 +46,7 @@ class Calibration:
     @property
     def uncalibrated_threshold(self) -> float:
         """The probability before calibration that becomes the threshold."""
-        odds = (self.threshold / (1 - self.threshold)) ** self.temperature
-        return odds / (1 + odds)
+        return times_logit(self.threshold, self.temperature)
 
 
 def sidecar_of(model: str | Path) -> Path:

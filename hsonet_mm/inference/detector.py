@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,12 @@ from hsonet_mm.inference.calibration import (
 )
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.pretrained import DEFAULT, default_runtime, model_path
 from hsonet_mm.windows import Window, default_window, slide, with_overlap
+
+if TYPE_CHECKING:
+    from hsonet_mm.images.ground import PixelSize
+    from hsonet_mm.inference.resolution import Resampling
 
 __all__ = ['ChangeDetector', 'Prediction', 'WindowChoice', 'check_runtime', 'open_detector', 'refuse_options']
 
@@ -67,6 +72,8 @@ class ChangeModel(Protocol):
         device: Where it computes.
         tile_size: The only height and width that it takes, None for any.
         crop_size: Height and width of its training crops, None where they are unknown.
+        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
+            nobody said.
         slides: Whether it slides a window over images itself.
         reading: How its training images were read.
     """
@@ -79,6 +86,7 @@ class ChangeModel(Protocol):
     device: str
     tile_size: int | None
     crop_size: int | None
+    ground_resolution: tuple[float, float] | None
     slides: bool
 
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,9 +96,10 @@ class ChangeModel(Protocol):
 class ChangeDetector:
     """Detects changes between two images.
 
-    Images go in at their own resolution: their ground sampling distance should be that of the training. A
-    detector keeps nothing between calls and shares nothing with another one::
+    Images go in at their own resolution, which should be that of the training, unless ``resample`` brings georeferenced
+    files there. A detector keeps nothing between calls and shares nothing with another one::
 
+        detector = ChangeDetector.pretrained()  # the model that comes with the package
         detector = ChangeDetector.from_checkpoint('configs/hsonet_lite_levir.py', 'best.pth')
         detector = ChangeDetector.from_onnx('model.onnx')  # the same without PyTorch
         prediction = detector.predict('before.png', 'after.png')
@@ -98,13 +107,16 @@ class ChangeDetector:
         detector.predict(before, after, channel_order='rgb')  # arrays, as Pillow and rasterio give them
 
     Args:
-        model: What computes; use :meth:`from_checkpoint` or :meth:`from_onnx`.
+        model: What computes; use :meth:`pretrained`, :meth:`from_checkpoint` or :meth:`from_onnx`.
         threshold: Calibrated probability in (0, 1) above which a pixel is changed; by default that of the calibration,
             else the model's own.
         calibration: Temperature and threshold learnt on validation.
         calibration_name: What to call the calibration.
         reading: How to read files; what it does not declare is as in training.
         window: Whole images or a sliding window, see :meth:`from_checkpoint`.
+        resample: Size of a pixel on the ground, in metres, that georeferenced files are brought to, and their
+            probabilities back; ``'model'`` for the nearest that the model is for. None leaves them as they are. Arrays
+            say nothing of the ground and stay as they are.
 
     Attributes:
         window: The window, where one slides: by default of the size of the training crops, or of the only size that an
@@ -115,6 +127,8 @@ class ChangeDetector:
         versions: Versions of what computes.
         reading: How files are read.
         notes: A sentence for each way in which that is not the training's.
+        ground_resolution: Smallest and largest size of a pixel on the ground that the model is for, in metres; None
+            where nobody said.
 
     Raises:
         UserError: for a threshold outside (0, 1), bands that the model does not take, or a window that cannot be.
@@ -128,9 +142,12 @@ class ChangeDetector:
         calibration_name: str = 'calibration',
         reading: Reading | None = None,
         window: WindowChoice = None,
+        resample: float | str | None = None,
     ) -> None:
         check_threshold(threshold)
         self.model = model
+        self.resample = resample
+        self.ground_resolution = model.ground_resolution
         self.window = _window(model, window)
         self._choice = window
         self.name = model.name
@@ -149,6 +166,49 @@ class ChangeDetector:
             )
 
     @classmethod
+    def pretrained(
+        cls,
+        name: str = DEFAULT,
+        *,
+        threshold: float | None = None,
+        threads: int | None = None,
+        runtime: str | None = None,
+        device: str = 'cpu',
+        window: WindowChoice = None,
+        precision: str = 'auto',
+        reading: Reading | None = None,
+        resample: float | str | None = None,
+    ) -> 'ChangeDetector':
+        """Load a model that comes with the package; ``hsonet models`` lists them and prints their cards.
+
+        Args:
+            name: Its name.
+            threshold: As in :meth:`from_onnx`; the following too.
+            threads: Threads of one prediction on a CPU.
+            runtime: What runs it: ``'pytorch'``, ``'onnxruntime'`` or ``'openvino'``; by default PyTorch where it is
+                installed with the OpenMMLab packages, else ONNX Runtime.
+            device: Where to compute.
+            window: Whole images or a sliding window.
+            precision: In PyTorch.
+            reading: How to read files.
+            resample: Size of a pixel on the ground that georeferenced files are brought to and back, see the class.
+
+        Raises:
+            UserError: if there is no such model, and as :meth:`from_onnx`.
+        """
+        return cls.from_onnx(
+            model_path(name),
+            threshold=threshold,
+            threads=threads,
+            runtime=runtime or default_runtime(),
+            device=device,
+            window=window,
+            precision=precision,
+            reading=reading,
+            resample=resample,
+        )
+
+    @classmethod
     def from_checkpoint(
         cls,
         config: str | Path,
@@ -160,6 +220,7 @@ class ChangeDetector:
         window: WindowChoice = None,
         precision: str = 'auto',
         reading: Reading | None = None,
+        resample: float | str | None = None,
     ) -> 'ChangeDetector':
         """Load a trained model, and the calibration that lies beside its checkpoint.
 
@@ -177,22 +238,19 @@ class ChangeDetector:
                 elsewhere.
             reading: How to read files, as ``Reading.make(bands='3,2,1', stretch='0,3000', nodata=0)``; what it does not
                 declare is as in training.
+            resample: Size of a pixel on the ground that georeferenced files are brought to and back, see the class.
 
         Raises:
             UserError: if one of these or the calibration is wrong, or PyTorch is missing.
         """
         check_threshold(threshold)
-        if find_spec('torch') is None:
-            raise UserError(
-                f'the checkpoint {checkpoint} needs PyTorch and the OpenMMLab packages: install them with '
-                '`pip install "hsonet_mm[standalone]"`, or give an .onnx file'
-            )
+        _require_torch(f'the checkpoint {checkpoint}', 'give an .onnx file')
         from hsonet_mm import components  # noqa: F401
         from hsonet_mm.inference.torch_model import TorchModel
 
         model = TorchModel(config, checkpoint, device, cfg_options, window is not None, precision)
         name = sidecar_of(checkpoint).name
-        return cls(model, threshold, read_calibration(checkpoint), name, reading, window)
+        return cls(model, threshold, read_calibration(checkpoint), name, reading, window, resample)
 
     @classmethod
     def from_onnx(
@@ -204,28 +262,43 @@ class ChangeDetector:
         runtime: str = 'onnxruntime',
         device: str = 'cpu',
         window: WindowChoice = None,
+        precision: str = 'auto',
         reading: Reading | None = None,
+        resample: float | str | None = None,
     ) -> 'ChangeDetector':
         """Load a model that ``hsonet export`` wrote, and the calibration that lies beside it; needs no PyTorch.
 
         Args:
             path: The ``.onnx`` file. A calibration of its checkpoint is in it already.
             threshold: Probability in (0, 1) above which a pixel is changed.
-            threads: Threads of one prediction on a CPU; by default one for each core.
-            runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
-            device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
+            threads: Threads of one prediction on a CPU; by default one for each core. PyTorch has its own.
+            runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``; of one that was exported with ``--fp16`` also
+                ``'pytorch'``.
+            device: ``'cpu'``; in PyTorch and ONNX Runtime also ``'cuda'`` and, by number, ``'cuda:1'`` ..., in ONNX
+                Runtime ``'tensorrt'``.
             window: As in :meth:`from_checkpoint`. A model that was exported for one size slides wherever an image has
                 another, a smaller one too.
+            precision: In PyTorch, as in :meth:`from_checkpoint`.
             reading: As in :meth:`from_checkpoint`.
+            resample: Size of a pixel on the ground that georeferenced files are brought to and back.
 
         Raises:
             UserError: if one of these or the calibration is wrong, or the runtime or the device is missing.
         """
-        from hsonet_mm.inference.onnx_model import OnnxModel
-
         check_threshold(threshold)
-        model = OnnxModel(path, threads, runtime=runtime, device=device)
-        return cls(model, threshold, read_calibration(path), sidecar_of(path).name, reading, window)
+        model: ChangeModel
+        if runtime == 'pytorch':
+            _require_torch(f'{path} in PyTorch', 'leave out the runtime')
+            from hsonet_mm import components  # noqa: F401
+            from hsonet_mm.inference.torch_model import TorchModel
+
+            model = TorchModel(None, path, device, None, window is not None, precision)
+        else:
+            from hsonet_mm.inference.onnx_model import OnnxModel
+
+            refuse_options(path, {'--precision': precision})
+            model = OnnxModel(path, threads, runtime=runtime, device=device)
+        return cls(model, threshold, read_calibration(path), sidecar_of(path).name, reading, window, resample)
 
     def slides(self, height: int, width: int) -> bool:
         """Whether the window slides over an image of that size, which else is predicted at once."""
@@ -327,7 +400,8 @@ class ChangeDetector:
                 raise UserError('the two dates are not lists of the same length: give each image its partner')
             return [self.predict(t1, t2, channel_order=channel_order) for t1, t2 in zip(a, b, strict=True)]
         if isinstance(a, (str, Path)) and isinstance(b, (str, Path)):
-            return self.predict_pair(join(*self.read(a, b), self.reading.stretch))
+            dates = self.read(a, b)
+            return self.predict_pair(join(*dates, self.reading.stretch), self.resampling(*dates))
         t1, t2 = (self._array(image, date, channel_order) for date, image in enumerate((a, b)))
         return self._prediction(self.probs(t1[None], t2[None], channel_order=channel_order)[0], None)
 
@@ -352,9 +426,46 @@ class ChangeDetector:
             )
         return t1, t2
 
-    def predict_pair(self, pair: ImagePair) -> Prediction:
-        """Predict a pair that is read; what has no data in either date is not changed."""
-        return self._prediction(self.probs(pair.t1[None], pair.t2[None], channel_order='rgb')[0], pair.valid)
+    def predict_pair(self, pair: ImagePair, resampling: 'Resampling | None' = None) -> Prediction:
+        """Predict a pair that is read; what has no data in either date is not changed.
+
+        Args:
+            pair: The pair.
+            resampling: How to bring it to another size of a pixel, and the probabilities back.
+        """
+        images = pair.t1[None], pair.t2[None]
+        if resampling is None:
+            probs = self.probs(*images, channel_order='rgb')
+        else:
+            t1, t2 = map(resampling.there, images)
+            probs = resampling.back(self.probs(t1, t2, channel_order='rgb'), *pair.t1.shape[:2])
+        return self._prediction(probs[0], pair.valid)
+
+    def resampling(self, t1: Pixels, t2: Pixels) -> 'Resampling | None':
+        """How a pair is brought to the wanted size of a pixel on the ground; None where it stays as it is.
+
+        Raises:
+            UserError: where :attr:`resample` is set, if neither file is georeferenced, or the model names no size.
+        """
+        if self.resample is None:
+            return None
+        from hsonet_mm.inference.resolution import resampling
+
+        return resampling(
+            t1.path, _pixel_size(t1, t2), self.resample, self.name, self.ground_resolution, None
+        )
+
+    def resolution_notes(self, t1: Pixels, t2: Pixels) -> list[str]:
+        """A sentence where the pixels of a pair are far from those that the model is for."""
+        if self.resample is not None or self.ground_resolution is None:
+            return []
+        size = _pixel_size(t1, t2)
+        if size is None:
+            return []
+        from hsonet_mm.inference.resolution import resolution_note
+
+        note = resolution_note(t1.path, size, self.name, self.ground_resolution)
+        return [] if note is None else [note]
 
     def _prediction(self, probs: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> Prediction:
         if valid is None:
@@ -375,37 +486,46 @@ def open_detector(
     precision: str | None = None,
     runtime: str | None = None,
     reading: Reading | None = None,
+    resample: float | str | None = None,
 ) -> ChangeDetector:
-    """Open what a command line names: a config and a checkpoint, or one exported model.
+    """Open what a command line names: config and checkpoint, an exported model, or one that comes with the package.
 
     Args:
-        files: ``[config, checkpoint]`` or ``[model.onnx]``.
+        files: ``[config, checkpoint]``, ``[model.onnx]`` or ``[name]``.
         device: As in :meth:`ChangeDetector.from_checkpoint`; the following too.
         threshold: Probability above which a pixel is changed.
         cfg_options: Values that replace those of the config.
         window: Whole images or a sliding window.
         threads: Threads of an exported model.
         precision: Of a checkpoint in PyTorch.
-        runtime: ``'pytorch'`` for a checkpoint, ``'onnxruntime'`` or ``'openvino'`` for an exported model.
+        runtime: ``'pytorch'`` for a checkpoint, ``'onnxruntime'`` or ``'openvino'`` for an exported model, any of them
+            for one that comes with the package.
         reading: How to read files.
+        resample: Size of a pixel on the ground that georeferenced files are brought to and back.
 
     Raises:
         UserError: if the files are something else, or an exported model is given what only a checkpoint takes.
     """
-    if len(files) == 1 and Path(files[0]).suffix == '.onnx':
-        refuse_options(files[0], {'--cfg-options': cfg_options, '--precision': precision})
+    if len(files) == 1 and Path(files[0]).suffix in ('', '.onnx'):
+        file = Path(files[0])
+        shipped = not file.suffix
+        refuse_options(file, {'--cfg-options': cfg_options})
         return ChangeDetector.from_onnx(
-            files[0],
+            model_path(str(file)) if shipped else file,
             threshold=threshold,
             threads=threads,
-            runtime=runtime or 'onnxruntime',
+            runtime=runtime or (default_runtime() if shipped else 'onnxruntime'),
             device=device or 'cpu',
             window=window,
+            precision=precision or 'auto',
             reading=reading,
+            resample=resample,
         )
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'nothing'
-        raise UserError(f'{given} is no model: give a config and a checkpoint, or one .onnx file')
+        raise UserError(
+            f'{given} is no model: give a config and a checkpoint, one .onnx file, or a name that `hsonet models` lists'
+        )
     check_runtime(runtime, files[1])
     keep_memory()
     return ChangeDetector.from_checkpoint(
@@ -416,7 +536,16 @@ def open_detector(
         window=window,
         precision=precision or 'auto',
         reading=reading,
+        resample=resample,
     )
+
+
+def _require_torch(what: str, otherwise: str) -> None:
+    if find_spec('torch') is None:
+        raise UserError(
+            f'{what} needs PyTorch and the OpenMMLab packages: install them with '
+            f'`pip install "hsonet_mm[standalone]"`, or {otherwise}'
+        )
 
 
 def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
@@ -445,6 +574,17 @@ def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
     for option, value in options.items():
         if value not in (None, 'auto'):
             raise UserError(f'{path} runs as it was exported: leave out {option}')
+
+
+def _pixel_size(t1: Pixels, t2: Pixels) -> 'PixelSize | None':
+    """The pixels of a pair on the ground, by the first date that says where it lies."""
+    for date in (t1, t2):
+        if date.raster.place is not None:
+            from hsonet_mm.images.ground import pixel_size
+
+            place = date.raster.place
+            return pixel_size(place.crs, place.transform, *date.values.shape[:2])
+    return None
 
 
 def _window(model: ChangeModel, choice: WindowChoice) -> Window:

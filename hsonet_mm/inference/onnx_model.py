@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.images import Reading
-from hsonet_mm.inference.metadata import Metadata
 from hsonet_mm.inference.runtimes import load
 from hsonet_mm.version import __version__
 
@@ -34,6 +34,8 @@ class OnnxModel:
         device: Where it computes.
         tile_size: The only height and width that it takes, None for any.
         crop_size: Height and width of the crops that it was trained on, None where they are unknown.
+        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
+            nobody said.
         slides: False, it sees what it is given as a whole.
 
     Raises:
@@ -57,6 +59,7 @@ class OnnxModel:
         self.reading = Reading.from_dict(self.metadata.reading)
         self.device = device
         self.tile_size, self.crop_size = self.metadata.tile_size, self.metadata.crop_size
+        self.ground_resolution = self.metadata.ground_resolution
         self.name = Path(path).name
         self.threshold = self.metadata.threshold
         self.threshold_source = self.metadata.threshold_source

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.inference.metadata import INPUT
+from hsonet_mm.exported.metadata import INPUT
+from hsonet_mm.exported.onnx_file import read_props
 
 __all__ = ['RUNTIMES', 'Program', 'load']
 
@@ -136,45 +137,3 @@ RUNTIMES: dict[str, Callable[[str | Path, bytes | None, str, int | None], Progra
     'openvino': _openvino,
 }
 """Loaders by name."""
-
-
-def read_props(content: bytes) -> dict[str, str]:
-    """Read the ``metadata_props`` of an ONNX file, for runtimes that do not hand them on, without ONNX.
-
-    The file is a protocol buffer; they are field 14 of its outermost message, pairs of fields 1 and 2.
-    """
-    texts = (
-        {number: bytes(value).decode() for number, value in _fields(prop)} for prop in _field(content, 14)
-    )
-    return {text[1]: text.get(2, '') for text in texts}
-
-
-def _field(message: bytes | memoryview, wanted: int) -> list[memoryview]:
-    return [value for number, value in _fields(message) if number == wanted]
-
-
-def _fields(message: bytes | memoryview) -> list[tuple[int, memoryview]]:
-    """Number and content of the fields of a message that are of variable length."""
-    view, position, fields = memoryview(message), 0, list[tuple[int, memoryview]]()
-    while position < len(view):
-        tag, position = _varint(view, position)
-        kind = tag & 7
-        if kind == 0:
-            _, position = _varint(view, position)
-            continue
-        length, position = _varint(view, position) if kind == 2 else ({1: 8, 5: 4}[kind], position)
-        if kind == 2:
-            fields.append((tag >> 3, view[position : position + length]))
-        position += length
-    return fields
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """A number, seven bits a byte from the lowest on, and the position after it."""
-    value = shift = 0
-    while True:
-        byte = view[position]
-        value |= (byte & 0x7F) << shift
-        shift, position = shift + 7, position + 1
-        if byte < 0x80:
-            return value, position

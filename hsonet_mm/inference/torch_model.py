@@ -1,7 +1,8 @@
-"""A trained model in PyTorch, from its config and checkpoint."""
+"""A trained model in PyTorch, from its config and checkpoint, or from an exported model that holds both."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hsonet_mm.bands import config_reading, set_bands
-from hsonet_mm.checkpoints import load_weights, read_checkpoint
+from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
+from hsonet_mm.inference.calibration import apply_temperature
 from hsonet_mm.inference.precision import autocast
 from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__
@@ -34,8 +36,8 @@ class TorchModel:
     weights.
 
     Args:
-        config: Path of the config file that the model was trained with.
-        checkpoint: Path of the checkpoint.
+        config: Path of the config file that the model was trained with; None where the checkpoint is an exported model.
+        checkpoint: Path of the checkpoint, or of a model that was exported with ``--fp16``.
         device: Where to compute, ``'cpu'``, ``'cuda'``, ``'cuda:1'``.
         cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
         whole: Predict images at once, also where ``model.test_cfg`` of the config slides a window over them.
@@ -44,7 +46,8 @@ class TorchModel:
     Attributes:
         network: The model of MMSegmentation, in evaluation mode.
         config: The config, with the options in it.
-        name: Names of config and checkpoint.
+        name: Names of config and checkpoint, or of the exported model.
+        temperature: Of the calibration that an exported model carries, already in its probabilities; else 1.
         threshold: The threshold of validation that the checkpoint carries; else, or where the options set one, that of
             the head.
         threshold_source: Where that comes from, in words.
@@ -53,6 +56,8 @@ class TorchModel:
         device: Where it computes.
         tile_size: None, for it takes images of any size.
         crop_size: Height and width of the crops that it was trained on, None where the config does not say.
+        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
+            nobody said.
         slides: Whether it slides a window of the config's over images itself.
 
     Raises:
@@ -63,7 +68,7 @@ class TorchModel:
 
     def __init__(
         self,
-        config: str | Path,
+        config: str | Path | None,
         checkpoint: str | Path,
         device: str = 'cpu',
         cfg_options: Mapping[str, Any] | None = None,
@@ -73,17 +78,25 @@ class TorchModel:
         self._device = _device(device)
         self.device = str(self._device)
         self._autocast = autocast(precision, self._device)
-        self.config = read_config(config, cfg_options)
+        if config is None:
+            loaded = read_checkpoint(checkpoint)
+            self.config = _exported_config(loaded)
+        else:
+            loaded = None
+            self.config = read_config(config, cfg_options)
         if 'model' not in self.config:
             raise UserError(f'{config} describes no model: give the config that the model was trained with')
         if whole:
             self.config.model.test_cfg = {'mode': 'whole'}
         self.slides = (self.config.model.get('test_cfg') or {}).get('mode') == 'slide'
-        self.crop_size = training_crop(self.config)
-        loaded = read_checkpoint(checkpoint)
+        loaded = loaded or read_checkpoint(checkpoint)
+        exported = loaded.exported
+        self.crop_size = training_crop(self.config) if exported is None else exported.crop_size
+        self.temperature = 1.0 if exported is None else exported.temperature
+        self.ground_resolution = None if exported is None else exported.ground_resolution
         self.reading, _ = loaded.reading.over(config_reading(self.config))
         set_bands(self.config.model, self.reading.channels)
-        self.network: Any = _build(self.config, config)
+        self.network: Any = _build(self.config, config or checkpoint)
         load_weights(self.network, loaded)
         self.network.to(self._device).eval()
         head = self.network.decode_head
@@ -92,9 +105,11 @@ class TorchModel:
             0.5 if threshold is None else float(threshold),
             "the model's own",
         )
-        if loaded.threshold is not None and 'model.decode_head.threshold' not in (cfg_options or {}):
+        if exported is not None:
+            self.threshold, self.threshold_source = exported.threshold, exported.threshold_source
+        elif loaded.threshold is not None and 'model.decode_head.threshold' not in (cfg_options or {}):
             self.threshold, self.threshold_source = loaded.threshold
-        self.name = f'{Path(config).name} {Path(checkpoint).name}'
+        self.name = ' '.join(Path(file).name for file in (config, checkpoint) if file is not None)
         self.versions = {
             'hsonet_mm': __version__,
             'torch': torch.__version__,
@@ -108,7 +123,8 @@ class TorchModel:
         """Probability of change of a batch, see :meth:`hsonet_mm.ChangeDetector.probs`."""
         pairs = _stacked(t1, t2)
         chunks = pairs.split(1) if compat.OPENCD_AVAILABLE else [pairs]  # Open-CD tests one pair a batch
-        return torch.stack([one for chunk in chunks for one in self._step(chunk)]).cpu().numpy()
+        probs = torch.stack([one for chunk in chunks for one in self._step(chunk)]).cpu().numpy()
+        return apply_temperature(probs, self.temperature)
 
     def _step(self, pairs: torch.Tensor) -> list[torch.Tensor]:
         """Probabilities, (H, W) each, of pairs (N, 6, H, W)."""
@@ -153,6 +169,13 @@ def _batch(pairs: torch.Tensor) -> dict[str, Any]:
     shape = tuple(pairs.shape[2:])
     meta = {'ori_shape': shape, 'img_shape': shape, 'pad_shape': shape}
     return {'inputs': list(pairs), 'data_samples': [SegDataSample(metainfo=meta) for _ in pairs]}
+
+
+def _exported_config(loaded: Checkpoint) -> Config:
+    """The config that an exported model holds."""
+    if loaded.exported is None or loaded.exported.network is None:
+        raise UserError(f'{loaded.path} needs the config that it was trained with: give both')
+    return Config(deepcopy(loaded.exported.network))
 
 
 def _device(name: str) -> torch.device:

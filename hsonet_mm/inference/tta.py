@@ -26,6 +26,8 @@ class Detector(Protocol):
         versions: Versions of what computes.
         reading: How files are read, as in training.
         window: The tile that suits it.
+        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
+            nobody said.
     """
 
     threshold: float
@@ -34,6 +36,7 @@ class Detector(Protocol):
     versions: dict[str, str]
     reading: Reading
     window: Window
+    ground_resolution: tuple[float, float] | None
 
     def probs(
         self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None

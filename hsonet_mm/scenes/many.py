@@ -133,7 +133,7 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
     for scene in scenes:
         try:
             Path(scene.output).parent.mkdir(parents=True, exist_ok=True)
-            result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.files)
+            result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.paths)
             yield Outcome(scene, result.summary, fresh=result.fresh)
         except Exception as error:  # whatever it is, the other scenes go on
             yield Outcome(scene, error=explain(error) or f'{scene.output}: {type(error).__name__}: {error}')

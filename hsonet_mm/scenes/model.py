@@ -1,13 +1,15 @@
 """A model in a form that other processes can load."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast
 
 from hsonet_mm.inference.tta import Detector
+from hsonet_mm.pretrained import model_path
 
-__all__ = ['ModelSpec', 'load_detector', 'split_model']
+__all__ = ['ModelSpec', 'load_detector']
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class ModelSpec:
     """A model and where it computes.
 
     Attributes:
-        files: Config and checkpoint, or one ``.onnx`` file.
+        files: Config and checkpoint, one ``.onnx`` file, or the name of a model that comes with the package.
         device: ``'cpu'``, ``'cuda'``, ``'cuda:1'`` ...
         threshold: Probability above which a pixel is changed; by default the model's own.
         cfg_options: Values that replace those of the config.
@@ -33,6 +35,13 @@ class ModelSpec:
     precision: str | None = None
     runtime: str | None = None
     factory: str = 'hsonet_mm.scenes.model:load_detector'
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its files on this machine."""
+        if len(self.files) == 1 and not Path(self.files[0]).suffix:
+            return (model_path(self.files[0]),)
+        return tuple(map(Path, self.files))
 
     def load(self) -> Detector:
         """Make the detector."""
@@ -59,9 +68,3 @@ def load_detector(spec: ModelSpec) -> Detector:
         runtime=spec.runtime,
     )
     return cast('Detector', detector)
-
-
-def split_model(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Tell the files of the model, the first two or one ``.onnx``, from what follows."""
-    count = 1 if arguments[0].lower().endswith('.onnx') else 2
-    return tuple(arguments[:count]), list(arguments[count:])

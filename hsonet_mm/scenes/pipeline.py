@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.rasters import ScenePair
+from hsonet_mm.inference.resolution import Resampling
 from hsonet_mm.inference.tta import Detector, augmented_probs
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.windows import WindowGrid, pad
@@ -43,6 +44,7 @@ def detect_tiles(
     tta: Sequence[str] = (),
     readers: int = 2,
     advance: Callable[[], None] = lambda: None,
+    resampling: Resampling | None = None,
 ) -> None:
     """Predict all remaining tiles and pass them to the writer in order.
 
@@ -58,6 +60,7 @@ def detect_tiles(
         tta: Kinds of test-time augmentation.
         readers: Threads that read.
         advance: Called after every tile.
+        resampling: How tiles are brought to another size of a pixel, and their probabilities back.
 
     Raises:
         UserError: if a date cannot be read or the model predicts values that are not probabilities.
@@ -80,7 +83,7 @@ def detect_tiles(
             tiles = coming.popleft().result()
             for following in groups[index + AHEAD * readers :][:1]:
                 coming.append(reading.submit(read, following))
-            going.append(writing.submit(write, group, tiles, _predict(detector, tiles, tta)))
+            going.append(writing.submit(write, group, tiles, _predict(detector, tiles, tta, resampling)))
             if len(going) > BEHIND:
                 going.popleft().result()
         while going:
@@ -88,7 +91,7 @@ def detect_tiles(
 
 
 def _predict(
-    detector: Detector, tiles: Sequence[Tile], tta: Sequence[str]
+    detector: Detector, tiles: Sequence[Tile], tta: Sequence[str], resampling: Resampling | None
 ) -> list[NDArray[np.float32] | None]:
     """Probabilities of each tile, or None for those without a valid pixel."""
     wanted = [index for index, (_, _, valid) in enumerate(tiles) if valid.any()]
@@ -96,7 +99,11 @@ def _predict(
     if wanted:
         t1 = np.stack([tiles[index][0] for index in wanted])
         t2 = np.stack([tiles[index][1] for index in wanted])
-        probs = augmented_probs(detector, t1, t2, tta)
+        if resampling is None:
+            probs = augmented_probs(detector, t1, t2, tta)
+        else:
+            probs = augmented_probs(detector, resampling.there(t1), resampling.there(t2), tta)
+            probs = resampling.back(probs, *t1.shape[1:3])
         if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
             raise UserError(
                 'the model predicts values that are not probabilities; its training diverged or its export is broken: '

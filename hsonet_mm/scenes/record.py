@@ -35,6 +35,8 @@ class SceneOptions:
         min_area: Square metres; smaller regions get no polygon. The mask keeps them.
         dates: Names of the two dates; by default those of the files.
         readers: Threads that read.
+        resample: Size of a pixel on the ground, in metres, that tiles are brought to, and their probabilities back;
+            ``'model'`` for the nearest that the model is for. None leaves them as they are.
     """
 
     tile: int | None = None
@@ -47,6 +49,7 @@ class SceneOptions:
     min_area: float = 10.0
     dates: tuple[str, str] | None = None
     readers: int = 2
+    resample: float | str | None = None
 
     def window(self, default: Window) -> Window:
         """The tile, what is left open as the model has it.
@@ -102,6 +105,7 @@ def describe(
     detector: Detector, pair: ScenePair, options: SceneOptions, files: Mapping[str, Path]
 ) -> dict[str, Any]:
     """The part of the summary that is known from the start."""
+    size = pair.pixel_size
     names = options.dates or (pair.t1.path.stem, pair.t2.path.stem)
     return {
         'before': {'name': names[0], 'file': str(pair.t1.path)},
@@ -118,6 +122,8 @@ def describe(
         'reading': options.reading.to_dict(),
         'bands': {'before': list(pair.t1.bands), 'after': list(pair.t2.bands)},
         'stretch': [str(stretch) if stretch else 'none' for stretch in pair.stretches],
+        'ground_resolution_m': None if size is None else round(size.mean, 4),
+        'resampled_to_m': options.resample,
         'tile': options.tile,
         'overlap': options.overlap,
         'tta': list(options.tta),

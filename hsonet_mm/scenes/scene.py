@@ -16,6 +16,7 @@ from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair, border_notes
+from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
 from hsonet_mm.inference.tta import Detector
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.blending import CellWriter
@@ -25,7 +26,7 @@ from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
-from hsonet_mm.windows import WindowGrid
+from hsonet_mm.windows import Window, WindowGrid
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
 
@@ -97,8 +98,18 @@ def detect_scene(
         for info in (t1, t2):
             notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
         window = options.window(detector.window)
-        options = replace(options, tile=window.size, overlap=window.overlap)
-        grid = window.grid(pair.height, pair.width)
+        there = _resampling(detector, pair, options, window)
+        shape = pair.height, pair.width
+        grid = window.grid(*shape) if there is None else there.grid(window, *shape)
+        if options.resample is None and (size := pair.pixel_size) is not None:
+            note = resolution_note(t1.path, size, detector.name, detector.ground_resolution)
+            notes += [] if note is None else [note]
+        options = replace(
+            options,
+            tile=window.size,
+            overlap=window.overlap,
+            resample=None if there is None else there.metres,
+        )
         summary = {**describe(detector, pair, options, files), 'warnings': notes}
         key = job_key(detector, pair, options, model_files)
         if (found := up_to_date(files, key)) is not None:
@@ -106,7 +117,7 @@ def detect_scene(
         folder = output.with_name(f'.{output.name}.part')
         with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
             try:
-                _detect(detector, pair, grid, job, options, progress)
+                _detect(detector, pair, grid, job, options, there, progress)
                 pair.check_unchanged()
                 summary = {**summary, **_write(job, pair, options, detector, files, summary), 'key': key}
                 partial = folder / 'summary.json'
@@ -174,18 +185,32 @@ def _check_polygons(polygons: str, info: RasterInfo) -> None:
         )
 
 
+def _resampling(
+    detector: Detector, pair: ScenePair, options: SceneOptions, window: Window
+) -> Resampling | None:
+    """How the tiles of a scene are brought to the wanted size of a pixel; None where they stay as they are."""
+    if options.resample is None:
+        return None
+    tile = window.size if window.fixed else None
+    wanted = detector.ground_resolution
+    return resampling(pair.t1.path, pair.pixel_size, options.resample, detector.name, wanted, tile)
+
+
 def _detect(
     detector: Detector,
     pair: ScenePair,
     grid: WindowGrid,
     job: SceneJob,
     options: SceneOptions,
+    there: Resampling | None,
     progress: bool,
 ) -> None:
     writer = CellWriter(job, detector.threshold)
     megapixels = pair.height * pair.width / len(grid) / 1e6
     with progress_bar('tiles', len(grid), job.done, megapixels, progress) as advance:
-        detect_tiles(detector, pair, grid, writer, options.batch, options.tta, options.readers, advance)
+        detect_tiles(
+            detector, pair, grid, writer, options.batch, options.tta, options.readers, advance, there
+        )
 
 
 def _write(

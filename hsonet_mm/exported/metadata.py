@@ -3,14 +3,17 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 
-__all__ = ['CLASSES', 'INPUT', 'OUTPUT', 'Metadata']
+__all__ = ['CLASSES', 'INPUT', 'OUTPUT', 'STATE', 'Metadata']
 
 INPUT, OUTPUT = 'pair', 'probs'
 """Names of the only input and output of an exported model."""
+STATE = 'state_dict/'
+"""What stands before the names of a network's weights in a model that PyTorch can load as well."""
 CLASSES = ('unchanged', 'changed')
 _KEY = 'hsonet_mm'
 _FORMAT = 1
@@ -33,6 +36,10 @@ class Metadata:
         int8: Of a model in 8 bits: pairs of the validation split that were compared, and F1 there of the model before
             it was quantised (``f1_float``) and after (``f1``).
         reading: How the files that it was trained on were read, see :meth:`hsonet_mm.images.Reading.to_dict`.
+        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
+            nobody said.
+        network: Of a model that PyTorch can load as well: ``model`` and ``default_scope`` of its config.
+        licence: Terms of its weights, in words.
     """
 
     name: str
@@ -44,6 +51,9 @@ class Metadata:
     versions: dict[str, str]
     int8: dict[str, float] | None = None
     reading: dict[str, str | None] = field(default_factory=dict)
+    ground_resolution: tuple[float, float] | None = None
+    network: dict[str, Any] | None = None
+    licence: str | None = None
 
     @property
     def channels(self) -> int:
@@ -95,6 +105,8 @@ class Metadata:
             ours = json.loads(props[_KEY])
             if ours.pop('format') != _FORMAT:
                 raise ValueError
+            if ours.get('ground_resolution') is not None:
+                ours['ground_resolution'] = tuple(map(float, ours['ground_resolution']))
             return cls(**{key: ours[key] for key in cls.__dataclass_fields__ if key in ours})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(

@@ -1,0 +1,129 @@
+"""``hsonet robustness``: what exchanged dates, misregistration, other light and another season cost a model."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import DictAction
+
+from hsonet_mm import components  # noqa: F401
+from hsonet_mm.bands import config_reading, set_reading
+from hsonet_mm.commands.options import add_compute_options
+from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
+from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.confusion import Confusion, confusion
+from hsonet_mm.evaluation.perturbations import PERTURBATIONS
+from hsonet_mm.files import write_json
+from hsonet_mm.images import add_reading_arguments, reading_of
+from hsonet_mm.inference.detector import ChangeDetector, open_detector
+from hsonet_mm.labels import add_label_arguments
+from hsonet_mm.pretrained import model_names
+
+__all__ = ['add_arguments', 'run', 'score_perturbed']
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``hsonet robustness``."""
+    parser.add_argument('config', type=Path, help='config file; its test split is used')
+    parser.add_argument(
+        'checkpoint',
+        type=Path,
+        help='checkpoint (.pth), an exported model (.onnx), or a model that comes with hsonet_mm, by name',
+    )
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    parser.add_argument('--split', choices=['test', 'val'], default='test', help='[test]')
+    parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        help="probability above which a pixel is changed [calibrated, or the model's own]",
+    )
+    add_label_arguments(parser)
+    add_compute_options(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace the config',
+    )
+    add_reading_arguments(parser, 'as in training')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score as the command line says; returns the exit code."""
+    config = read_config(args.config, args.cfg_options)
+    declare_labels(config, args)
+    alone = args.checkpoint.suffix == '.onnx' or str(args.checkpoint) in model_names()
+    declared, _ = reading_of(args).over(config_reading(config))
+    detector = open_detector(
+        [args.checkpoint] if alone else [args.config, args.checkpoint],
+        device=args.device,
+        threshold=args.threshold,
+        cfg_options=None if alone else args.cfg_options,
+        precision=args.precision,
+        runtime=args.runtime,
+        reading=declared,
+    )
+    for note in detector.notes:
+        print(f'warning: {note}', file=sys.stderr)
+    set_reading(config, detector.reading)
+    rows = score_perturbed(detector, LabelledPairs(config, args.data_root, args.split))
+    print(f'{detector.name} at threshold {detector.threshold:.4g} ({detector.threshold_source})')
+    print(f'{"":34} {"precision":>9} {"recall":>9} {"F1":>9} {"points":>9}')
+    for row in rows:
+        figures = ' '.join(f'{100 * row[name]:>9.2f}' for name in ('precision', 'recall', 'f1'))
+        print(f'{row["name"]:34} {figures} {100 * row["f1_difference"]:>+9.2f}')
+    if args.out is not None:
+        content = {
+            'model': detector.name,
+            'versions': detector.versions,
+            'threshold': detector.threshold,
+            'split': args.split,
+            'rows': rows,
+        }
+        write_json(args.out, content)
+        print(f'Scores: {args.out}')
+    return 0
+
+
+def score_perturbed(
+    detector: ChangeDetector, pairs: Sequence[LabelledPair] | LabelledPairs
+) -> list[dict[str, Any]]:
+    """Score a detector on pairs as they are and perturbed.
+
+    Args:
+        detector: The detector, whose threshold counts.
+        pairs: Labelled pairs of three bands.
+
+    Returns:
+        For each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS` its name, precision, recall, F1, IoU,
+        overall accuracy and kappa over all pixels, and how much F1 differs from that of the pairs as they are.
+
+    Raises:
+        UserError: for no pairs, or a model of other than three bands.
+    """
+    if detector.reading.channels != 3:
+        raise UserError(
+            f'{detector.name} takes {detector.reading.channels} bands a date, and light and season are perturbed in '
+            'red, green and blue: give a model of three bands'
+        )
+    totals = dict.fromkeys(PERTURBATIONS, Confusion())
+    for number in range(len(pairs)):
+        pair = pairs[number]
+        for name, perturb in PERTURBATIONS.items():
+            t1, t2, target = perturb(*pair, number)
+            probs = detector.probs(t1[None], t2[None], channel_order='bgr')[0]
+            changed = torch.from_numpy(probs > detector.threshold)
+            totals[name] += confusion(changed, torch.from_numpy(target))
+        print(f'\r{number + 1}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    original = next(iter(totals.values())).f1
+    return [
+        {'name': name, **total.figures(), 'f1_difference': total.f1 - original}
+        for name, total in totals.items()
+    ]

@@ -1,0 +1,80 @@
+"""The true size of pixels on the ground, by rasterio; imported where it is needed, for it takes half a second."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+from rasterio.warp import transform as transform_points
+
+from hsonet_mm.images.gdal import GDAL_ERRORS
+
+__all__ = ['PixelSize', 'ground_points', 'pixel_size', 'pixel_steps']
+
+
+class PixelSize(NamedTuple):
+    """Metres on the ground from one pixel to the next.
+
+    Attributes:
+        down: From a row to the next one.
+        across: From a column to the next one.
+    """
+
+    down: float
+    across: float
+
+    @property
+    def mean(self) -> float:
+        """The side of a square of the same area."""
+        return float(np.sqrt(self.down * self.across))
+
+
+def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSize | None:
+    """The size of the pixels in the middle of a raster; None where it cannot be told.
+
+    Args:
+        crs: Its reference system; degrees and web maps are measured where they are.
+        transform: From its columns and rows to coordinates.
+        height: Rows.
+        width: Columns.
+    """
+    a, b, c, d, e, f = transform[:6]
+    x, y = a * width / 2 + b * height / 2 + c, d * width / 2 + e * height / 2 + f
+    try:
+        across, down = np.linalg.norm(pixel_steps(crs, transform, x, y), axis=0).tolist()
+    except GDAL_ERRORS:
+        return None
+    return PixelSize(down, across) if np.isfinite([down, across]).all() and min(down, across) > 0 else None
+
+
+def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.float64]:
+    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2).
+
+    Args:
+        crs: Reference system of a raster.
+        transform: From its columns and rows to coordinates.
+        x: First coordinate of the place.
+        y: Second coordinate of the place.
+    """
+    a, b, _, d, e, _ = transform[:6]
+    points = ground_points(crs, np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
+    return points[:, 1:] - points[:, :1]
+
+
+def ground_points(crs: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where places lie in space, in metres from the centre of the earth, (3, N).
+
+    Those of a system that is nowhere on the globe, or of a map that reaches beyond it, lie in a plane. Latitudes
+    beyond a pole, where the corners of a raster may lie, are taken for the pole.
+    """
+    geocentric = CRS.from_epsg(4978)
+    limit = np.pi / 2 / crs.units_factor[1] if crs.is_geographic else np.inf
+    try:
+        ys = ys.clip(-limit, limit)
+        points = transform_points(crs, geocentric, xs.tolist(), ys.tolist(), [0.0] * len(xs))
+    except GDAL_ERRORS:
+        if crs.is_geographic:
+            raise
+        points = xs * crs.units_factor[1], ys * crs.units_factor[1], np.zeros(len(xs))
+    return np.array(points)

@@ -1,0 +1,158 @@
+"""The models that come with the package: their names, their files, their cards, and what runs them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.exported.metadata import Metadata
+from hsonet_mm.exported.onnx_file import read_props
+
+__all__ = [
+    'DEFAULT',
+    'default_runtime',
+    'model_card',
+    'model_metadata',
+    'model_names',
+    'model_path',
+    'model_title',
+]
+
+DEFAULT = 'buildings'
+"""The model where nobody names one."""
+FOLDER = Path(__file__).parent
+"""Where they lie: ``NAME.onnx``, the model; ``NAME.md``, its card; ``NAME.json``, the figures measured with it."""
+_NOT_MEASURED = 'Not measured yet.'
+
+
+def model_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob('*.onnx'))
+
+
+def model_path(name: str) -> Path:
+    """The file of a model that comes with the package.
+
+    Args:
+        name: Its name, such as ``'buildings'``.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    names = model_names()
+    if name in names:
+        return FOLDER / f'{name}.onnx'
+    there = ' or '.join(names) or 'none in this installation'
+    raise UserError(
+        f"'{name}' is no model that comes with hsonet_mm (there is {there}): give one of these, a config and its "
+        'checkpoint, or an .onnx file'
+    )
+
+
+def default_runtime() -> str:
+    """What runs a model that PyTorch and ONNX Runtime can both run: PyTorch with its packages, where all are there."""
+    needed = ('torch', 'mmengine', 'mmcv', 'mmseg')
+    return 'pytorch' if all(find_spec(name) for name in needed) else 'onnxruntime'
+
+
+def model_metadata(name: str) -> Metadata:
+    """What a model that comes with the package says about itself.
+
+    Raises:
+        UserError: if there is none of that name, or its file is damaged.
+    """
+    path = model_path(name)
+    try:
+        return Metadata.from_props(read_props(path.read_bytes()), str(path))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f'{path} is truncated or damaged: install hsonet_mm again') from None
+
+
+def model_title(name: str) -> str:
+    """What a model finds, in one line: the heading of its card."""
+    return _text(name).splitlines()[0].lstrip('# ')
+
+
+def model_card(name: str) -> str:
+    """The card of a model, in Markdown.
+
+    The text is that of ``NAME.md``; in the place of ``{facts}`` stands what the model says about itself, of
+    ``{scores}`` and ``{perturbed}`` the figures of ``NAME.json``, and of ``{licence}`` the terms of the weights.
+
+    Raises:
+        UserError: if there is none of that name, or its file is damaged.
+    """
+    metadata = model_metadata(name)
+    figures = json.loads((FOLDER / f'{name}.json').read_text(encoding='utf-8'))
+    parts = {
+        'facts': _facts(metadata, model_path(name)),
+        'scores': _scores(figures['scores']),
+        'perturbed': _perturbed(figures['perturbed']),
+        'licence': metadata.licence or 'None are stated.',
+    }
+    text = _text(name)
+    for key, value in parts.items():
+        text = text.replace(f'{{{key}}}', value)
+    return text
+
+
+def _text(name: str) -> str:
+    return (FOLDER / f'{name}.md').read_text(encoding='utf-8')
+
+
+def _facts(metadata: Metadata, path: Path) -> str:
+    low, high = metadata.ground_resolution or (None, None)
+    rows = {
+        'File': f'`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, weights in half precision',
+        'Exported from': metadata.name,
+        'Input': f'{metadata.channels} bands a date, read {_reading(metadata)}',
+        'Ground resolution': 'not stated' if low is None else f'{low:g} to {high:g} m',
+        'Training crops': f'{metadata.crop_size} x {metadata.crop_size} pixels, which is the default window',
+        'Threshold': f'{metadata.threshold:.4g} ({metadata.threshold_source})',
+        'Calibration': 'none' if metadata.temperature == 1 else f'temperature {metadata.temperature:.4g}',
+        'Versions': ', '.join(f'{package} {version}' for package, version in metadata.versions.items()),
+    }
+    return _table(('', ''), list(rows.items()))
+
+
+def _reading(metadata: Metadata) -> str:
+    declared = [f'{key} {value}' for key, value in metadata.reading.items() if value is not None]
+    return ', '.join(declared) or 'as the files say'
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return _NOT_MEASURED
+    names = ('precision', 'recall', 'f1', 'iou')
+    return _table(
+        ('test data', 'pairs', 'threshold', 'precision', 'recall', 'F1', 'IoU'),
+        [
+            (
+                row['data'],
+                row['pairs'],
+                f'{row["threshold"]:.3f}',
+                *(f'{100 * row[name]:.2f}' for name in names),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _perturbed(tables: Sequence[Mapping[str, Any]]) -> str:
+    if not tables:
+        return _NOT_MEASURED
+    names = list(dict.fromkeys(row['name'] for table in tables for row in table['rows']))
+    found = [{row['name']: row['f1'] for row in table['rows']} for table in tables]
+    return _table(
+        ('F1 of "changed" on', *(table['data'] for table in tables)),
+        [(name, *(f'{100 * one[name]:.2f}' if name in one else '' for one in found)) for name in names],
+    )
+
+
+def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
