@@ -30,7 +30,7 @@ from hsonet_mm.evaluation.object_report import object_groups, object_metrics
 from hsonet_mm.evaluation.objects import join, match_objects
 from hsonet_mm.leaderboard import gallery as pictures
 from hsonet_mm.leaderboard import wording
-from hsonet_mm.leaderboard.board import Cell, read_records
+from hsonet_mm.leaderboard.board import Cell, read_records, rows_of
 from hsonet_mm.leaderboard.bootstrap import (
     OBJECT_AP,
     OBJECT_F1,
@@ -1098,8 +1098,8 @@ def test_worst_and_disputed_images_are_the_right_ones(board):
     masks = {}
     for row in rows:
         seed = row.seeds[0]
-        where = {'block': 'from scratch', 'method': row.method, 'seed': str(seed), **TABLE}
-        (line,) = (one for one in records.results if all(one[name] == value for name, value in where.items()))
+        where = {'block': 'from scratch', 'method': row.method, 'seed': seed, **TABLE}
+        (line,) = rows_of(records.results, **where).to_dict('records')
         folder = board.out / f'runs/demo/from-scratch/{row.method}/seed{seed}/probs/demo'
         for name in board.labels:
             masks[row.method, name] = cv2.imread(str(folder / f'{name}.png'), 0) > 255 * float(
@@ -1360,7 +1360,7 @@ def test_a_run_that_recovered_has_not_failed_and_a_later_failure_hides_no_figure
     records = records_of(fake)
     assert records.failures == ()
     rows = records.results
-    assert rows
+    assert len(rows)
     fake.fail('from scratch', 'hsonet_lite', 0, '', scored_at=T2)
     fake.write()
     records = records_of(fake)
@@ -1430,8 +1430,8 @@ def test_only_runs_of_the_spec_are_ranked(tmp_path):
     for rows in tables.values():
         assert {row.method: row.seeds for row in rows} == {'hsonet_lite': (1,), 'tinycd': (1,)}
     records = records_of(fake)
-    for rows in (records.results, records.images, records.curves, records.breakdown, records.training):
-        assert {(row['method'], row['seed']) for row in rows} == {('hsonet_lite', '1'), ('tinycd', '1')}
+    for table in (records.results, records.images, records.curves, records.breakdown, records.training):
+        assert set(zip(table['method'], table['seed'], strict=True)) == {('hsonet_lite', 1), ('tinycd', 1)}
     assert records.failures == ()
     assert left(tmp_path) == '7 scorings not in the spec'  # 2 of seed 0, 3 of ussfc_net, 2 of the other split
     assert '- left out: 7 scorings not in the spec\n' in (tmp_path / 'report.md').read_text()
@@ -1480,7 +1480,7 @@ def test_board_in_the_documents_is_whole(name, tmp_path):
     records = read_records(tmp_path, spec)
     report = (folder / 'report.md').read_text()
     assert report.startswith(f'# {spec.title}\n\n- runs: {wording.progress(spec, records)}\n')
-    tested = [row for row in records.results if row['split'] == 'test']
+    tested = rows_of(records.results, split='test').to_dict('records')
     assert tested
     for row in tested:
         images = records.counts[Cell(*(row[name] for name in Cell._fields))][row['method']][
@@ -1662,7 +1662,7 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
 
 
 # -- words and plots
-def rows_of(gap, over_images, over_seeds=None, images=40, first='tinycd', **kwargs):
+def two_rows(gap, over_images, over_seeds=None, images=40, first='tinycd', **kwargs):
     """Two rows, the reference and a method, best first."""
     known = {'planned': 2, 'seeds': (0, 1)}
     reference = Standing(CELL, 'hsonet_lite', **known, figures={'f1': Spread(0.8, 0.001)}, is_reference=True)
@@ -1680,8 +1680,8 @@ UP, DOWN, WIDE = (0.01, 0.03), (-0.03, -0.01), (-0.05, 0.09)
 @pytest.mark.parametrize(
     'rows',
     [
-        rows_of(0.02, UP, (0.005, 0.04)), rows_of(0.02, UP, WIDE), rows_of(0.02, UP), rows_of(0.02, WIDE, UP),
-        rows_of(-0.02, DOWN, DOWN, first='hsonet_lite'),
+        two_rows(0.02, UP, (0.005, 0.04)), two_rows(0.02, UP, WIDE), two_rows(0.02, UP), two_rows(0.02, WIDE, UP),
+        two_rows(-0.02, DOWN, DOWN, first='hsonet_lite'),
     ],
 )  # fmt: skip
 def test_a_table_is_summed_up_by_what_stands_in_it(rows):
@@ -1698,7 +1698,7 @@ def test_a_table_is_summed_up_by_what_stands_in_it(rows):
 
 
 def test_what_cannot_be_compared_is_told():
-    text = wording.said(rows_of(math.nan, None, images=0), 'hsonet_lite', None)
+    text = wording.said(two_rows(math.nan, None, images=0), 'hsonet_lite', None)
     assert text.endswith('have no image in common.')
 
 
@@ -1707,14 +1707,14 @@ def test_numbers_in_words():
     assert wording.percent(Spread(0.8421, None)) == '84.21 ± \N{EN DASH}'
     assert wording.percent(Spread(-1e-9, None)) == '0.00 ± \N{EN DASH}'
     assert wording.percent(None) == wording.NONE
-    assert wording.difference(rows_of(-0.000001, (0, 0), (0, 0))[0]) == '0.00'
-    assert wording.difference(rows_of(-0.01, DOWN)[0]) == '\N{MINUS SIGN}1.00 (seed 1)'
+    assert wording.difference(two_rows(-0.000001, (0, 0), (0, 0))[0]) == '0.00'
+    assert wording.difference(two_rows(-0.01, DOWN)[0]) == '\N{MINUS SIGN}1.00 (seed 1)'
 
 
 def test_verdicts_are_counted_where_several_methods_are_compared():
-    rows = rows_of(0.02, UP, UP)
+    rows = two_rows(0.02, UP, UP)
     assert 'Against hsonet_lite' not in wording.said(rows, 'hsonet_lite', None)
-    three = [*rows, rows_of(0.02, WIDE, UP)[0], rows_of(0.02, UP)[0]]
+    three = [*rows, two_rows(0.02, WIDE, UP)[0], two_rows(0.02, UP)[0]]
     text = wording.said(three, 'hsonet_lite', None)
     assert '1 better, 1 better over images, not over seeds, 1 not decided (' in text
 
@@ -1733,7 +1733,7 @@ def test_seeds_in_words(planned, done, failed, said):
 
 def test_a_guess_is_told_and_who_is_no_better():
     """Calling everything changed has recall 1 and a precision of the share of changed pixels."""
-    rows = rows_of(-0.6, (-0.7, -0.5), first='hsonet_lite')  # F1 0.8 and 0.2
+    rows = two_rows(-0.6, (-0.7, -0.5), first='hsonet_lite')  # F1 0.8 and 0.2
     for share, below in ((0.1, ''), (0.125, '; not above it: tinycd')):
         guess = 100 * 2 * share / (share + 1)
         assert wording.said(rows, 'hsonet_lite', share).endswith(f'F1 {guess:.2f}{below}.')

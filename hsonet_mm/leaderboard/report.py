@@ -9,13 +9,13 @@ from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.comparison import DECIDED
-from hsonet_mm.leaderboard.exports import markdown, table_csv
 from hsonet_mm.leaderboard.gallery import gallery
 from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
 from hsonet_mm.leaderboard.published import published_table
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.leaderboard.summary import Standing, summarise
+from hsonet_mm.leaderboard.summary_csv import summary_csv
 from hsonet_mm.pages import render
 
 __all__ = ['write_report']
@@ -27,6 +27,7 @@ FILTERS = {
     'interval': wording.interval,
     'seeds': wording.seeds,
     'test_scored': wording.test_scored,
+    'plain': wording.plain,
     'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
 }
 Tables = Mapping[Cell, list[Standing]]
@@ -54,21 +55,21 @@ def write_report(out: Path, pictures: bool = True) -> Path:
     tables = summarise(spec, records)
     sections = [_section(out, spec, records, cells, pictures) for cells in _sections(tables)]
     blocks, facts = _blocks(spec, sections), _facts(spec, records, tables)
-    text = render(
-        'leaderboard/page.html.j2',
-        filters=FILTERS,
-        spec=spec,
-        spec_text=spec.path.read_text(encoding='utf-8'),
-        wording=wording,
-        object_note=object_table.NOTE,
-        facts=facts,
-        blocks=blocks,
-        failures=records.failures,
-        published=published_table(spec, sections),
-    )
-    write_text(out / 'report.md', markdown(spec, facts, blocks, records.failures))
-    write_text(out / 'summary.csv', table_csv(tables))
-    write_text(out / 'index.html', text)
+    shown = {
+        'filters': FILTERS,
+        'spec': spec,
+        'spec_text': spec.path.read_text(encoding='utf-8'),
+        'wording': wording,
+        'object_note': object_table.NOTE,
+        'facts': facts,
+        'blocks': blocks,
+        'failures': records.failures,
+        'published': published_table(spec, sections),
+    }
+    page, text = (render(f'leaderboard/{name}.j2', **shown) for name in ('page.html', 'report.md'))
+    write_text(out / 'report.md', text)
+    write_text(out / 'summary.csv', summary_csv(tables))
+    write_text(out / 'index.html', page)
     return out / 'index.html'
 
 

@@ -24,6 +24,7 @@ __all__ = [
     'interval',
     'left_out',
     'percent',
+    'plain',
     'progress',
     'quantity',
     'said',
@@ -144,6 +145,13 @@ def which_seeds(seeds: Collection[int]) -> str:
 def test_scored(row: Standing) -> str:
     """How often a run of a row was scored on the test split."""
     return f'{row.scorings} \N{MULTIPLICATION SIGN}' if row.scorings else NONE
+
+
+def plain(text: str) -> str:
+    """Text that Markdown takes as it is, on one line."""
+    for mark in ('\\', '|', '`', '*', '_', '<', '['):
+        text = text.replace(mark, f'\\{mark}')
+    return ' '.join(text.split())
 
 
 def progress(spec: Spec, records: Records) -> str:

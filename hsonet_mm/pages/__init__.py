@@ -55,7 +55,7 @@ def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template; text is escaped, and ``style`` and ``colours`` are there.
+    """Fill a template; text is escaped in HTML, and ``style`` and ``colours`` are there.
 
     Args:
         template: Its path in this package, such as ``demo/page.html.j2``.
@@ -63,7 +63,7 @@ def render(template: str, **values: Any) -> str:
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parents[1]),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(('html.j2',)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
