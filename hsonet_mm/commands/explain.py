@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'nothing to explain: {USAGE}')
     if args.samples < FEWEST:
         raise UserError(f'--samples {args.samples} shows nothing: give {FEWEST} or more')
-    require('matplotlib', 'jinja2', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
+    require('matplotlib', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
     keep_memory()
     networks = _open(models, args)
     for note in networks[0].detector.notes:

@@ -6,7 +6,7 @@ from hsonet_mm.errors import UserError
 
 __all__ = ['require']
 
-PACKAGES = {'captum': 'captum', 'sklearn': 'scikit-learn', 'matplotlib': 'matplotlib', 'jinja2': 'jinja2'}
+PACKAGES = {'captum': 'captum', 'sklearn': 'scikit-learn', 'matplotlib': 'matplotlib'}
 """Names to install them by, by names to import."""
 
 

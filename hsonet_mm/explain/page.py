@@ -11,14 +11,13 @@ from hsonet_mm.explain.figures import cloud_figure, pair_figure, relation_figure
 from hsonet_mm.explain.networks import Network
 from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_text
-from hsonet_mm.pages import STYLE
+from hsonet_mm.pages import render
 from hsonet_mm.pages.svg import to_svg
 from hsonet_mm.training_log import SHARES
 from hsonet_mm.version import __version__
 
 __all__ = ['Content', 'Features', 'draw', 'write_page']
 
-TEMPLATE = Path(__file__).with_name('page.html.j2')
 STAGES = 5
 """Parts of a training of which the first and the last are compared in words."""
 
@@ -97,16 +96,10 @@ def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None
         figures: From :func:`draw`.
 
     Raises:
-        UserError: if jinja2 is not installed, or the file cannot be written.
+        UserError: if the file cannot be written.
     """
-    require('jinja2')
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = environment.from_string(TEMPLATE.read_text(encoding='utf-8')).render(
-        style=STYLE,
+    text = render(
+        'explain/page.html.j2',
         content=content,
         figures={name: to_svg(figure, name.replace('_', ' ')) for name, figure in figures.items()},
         widths={name: figure.get_figwidth() for name, figure in figures.items()},

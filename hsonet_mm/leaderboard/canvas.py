@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from hsonet_mm import svg
 from hsonet_mm.errors import UserError
-from hsonet_mm.svg import INK, draw_in_ink
+from hsonet_mm.pages import svg
+from hsonet_mm.pages.svg import INK, draw_in_ink
 
 __all__ = ['INK', 'log_axis', 'new_axes', 'to_svg']
 
