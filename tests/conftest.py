@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import ManagerMixin
 
 import hsonet_mm.components  # noqa: F401
@@ -114,6 +114,24 @@ def _untraced_export():
 def repo():
     """The folder of the project."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def write_random(write_config):
+    """A function (folder, gain) that writes a config and a checkpoint of random weights; gain spreads the logits."""
+
+    def write(folder, gain=1):
+        config = write_config(folder / 'tiny.py')
+        cfg = Config.fromfile(config)
+        torch.manual_seed(0)
+        with DefaultScope.overwrite_default_scope('opencd'):
+            network = MODELS.build(cfg.model)
+        network.decode_head.conv_seg.bias.data.zero_()
+        network.decode_head.conv_seg.weight.data.mul_(gain)
+        torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
+        return config, folder / 'tiny.pth'
+
+    return write
 
 
 @pytest.fixture

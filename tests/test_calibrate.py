@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.commands import calibrate as command
@@ -110,18 +108,9 @@ def test_calibration_of_an_overconfident_model():
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, write_config):
+def trained(tmp_path_factory, write_random):
     """Config and checkpoint of random weights, whose probabilities spread around one half."""
-    folder = tmp_path_factory.mktemp('trained')
-    config = write_config(folder / 'tiny.py')
-    cfg = Config.fromfile(config)
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('opencd'):
-        network = MODELS.build(cfg.model)
-    network.decode_head.conv_seg.bias.data.zero_()
-    network.decode_head.conv_seg.weight.data.mul_(100)
-    torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
-    return config, folder / 'tiny.pth'
+    return write_random(tmp_path_factory.mktemp('trained'), gain=100)
 
 
 @pytest.fixture

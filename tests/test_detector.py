@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.cli import main
@@ -83,17 +82,9 @@ def model(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, write_config):
+def trained(tmp_path_factory, write_random):
     """Config and checkpoint of random weights."""
-    folder = tmp_path_factory.mktemp('trained')
-    config = write_config(folder / 'tiny.py')
-    cfg = Config.fromfile(config)
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('opencd'):
-        network = MODELS.build(cfg.model)
-    network.decode_head.conv_seg.bias.data.zero_()
-    torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
-    return config, folder / 'tiny.pth'
+    return write_random(tmp_path_factory.mktemp('trained'))
 
 
 def image(seed, height=21, width=34):

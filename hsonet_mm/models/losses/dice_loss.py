@@ -1,10 +1,9 @@
 """Dice loss of the changed class, for heads of one channel."""
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsonet_mm.models.losses.functional import check_reduction, one_logit, pixel_weights
+from hsonet_mm.models.losses.one_logit_loss import OneLogitLoss
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryDiceLoss', 'binary_dice_loss']
@@ -57,7 +56,7 @@ def binary_dice_loss(
 
 
 @MODELS.register_module()
-class BinaryDiceLoss(nn.Module):
+class BinaryDiceLoss(OneLogitLoss):
     """Dice loss of class "changed", see :func:`binary_dice_loss`, for MMSegmentation's heads of one logit.
 
     MMSegmentation's ``DiceLoss`` cannot serve there: it takes the only channel for class 0, which is "unchanged" here,
@@ -72,19 +71,10 @@ class BinaryDiceLoss(nn.Module):
     """
 
     def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_dice') -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
+        super().__init__(loss_weight, loss_name)
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
-        reduction_override: str | None = None,
-        **_: Any,
+    def loss(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
     ) -> Tensor:
-        """The loss of a batch; with ``reduction_override='none'`` the share of every pixel, for OHEM."""
-        reduction = reduction_override or 'mean'
-        return self.loss_weight * binary_dice_loss(pred, target, weight, ignore_index, reduction)
+        """See :func:`binary_dice_loss`."""
+        return binary_dice_loss(pred, target, weight, ignore_index, reduction)

@@ -1,13 +1,12 @@
 """Focal loss of the changed class, for heads of one channel."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses.functional import check_reduction, one_logit, pixel_weights
+from hsonet_mm.models.losses.one_logit_loss import OneLogitLoss
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryFocalLoss', 'binary_focal_loss']
@@ -66,7 +65,7 @@ def binary_focal_loss(
 
 
 @MODELS.register_module()
-class BinaryFocalLoss(nn.Module):
+class BinaryFocalLoss(OneLogitLoss):
     """Focal loss of class "changed", see :func:`binary_focal_loss`, for MMSegmentation's heads of one logit.
 
     MMSegmentation's ``FocalLoss`` cannot serve there on CPUs: it sets (P, 1) predictions against (P,) labels, which
@@ -89,27 +88,16 @@ class BinaryFocalLoss(nn.Module):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_focal',
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight, loss_name)
         if not gamma >= 0 or not 0 < alpha < 1:
             raise UserError(
                 f'BinaryFocalLoss has gamma={gamma} and alpha={alpha}: give gamma 0 or more, alpha between 0 and 1'
             )
         self.gamma = gamma
         self.alpha = alpha
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
-        reduction_override: str | None = None,
-        **_: Any,
+    def loss(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
     ) -> Tensor:
-        """The loss of a batch; with ``reduction_override='none'`` that of every pixel, for OHEM."""
-        loss = binary_focal_loss(
-            pred, target, self.gamma, self.alpha, weight, ignore_index, reduction_override or 'mean'
-        )
-        return self.loss_weight * loss
+        """See :func:`binary_focal_loss`."""
+        return binary_focal_loss(pred, target, self.gamma, self.alpha, weight, ignore_index, reduction)
