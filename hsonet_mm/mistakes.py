@@ -17,8 +17,8 @@ OPENCV = 'opencv-python-headless'
 """What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
 NO_MEMORY = (
     'there is not enough memory for this: take less at a time (train: a smaller train_dataloader.batch_size or crop; '
-    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; scene: a smaller --tile or --batch), or a '
-    'machine with more of it'
+    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; explain: a part of the images; scene: a '
+    'smaller --tile or --batch), or a machine with more of it'
 )
 
 WITHOUT_SHARED_MEMORY = (

@@ -206,7 +206,6 @@ def test_silhouette_tells_groups_from_chance():
     shuffled = embed(features, np.random.default_rng(1).permutation(kind))
     assert abs(shuffled.silhouette) < 0.1
     np.testing.assert_array_equal(embed(features, kind).points, apart.points)
-    assert (embed(features, kind, seed=1).points != apart.points).any()
 
 
 def test_units_of_channels_do_not_matter():

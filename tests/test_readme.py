@@ -31,6 +31,7 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('matplotlib')
 pytest.importorskip('pandas')
 pytest.importorskip('pydantic')
+pytest.importorskip('captum')
 
 import rasterio
 from rasterio.transform import from_origin
@@ -63,6 +64,7 @@ NOT_RUN = [
     (r'^python (-m hsonet_mm\.opencd )?open-cd/', "Open-CD's own tools; test_opencd.py runs them"),
     (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
     (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
+    (r'^hsonet explain .*unet', 'needs a trained baseline; test_explain.py shows several networks'),
     (r'^hsonet export .*--int8', 'a network of two iterations is not fit for 8 bits; test_quantize.py'),
     (
         r'^python tools/benchmark\.py (training|losses|inference|scene|startup)',
@@ -90,6 +92,7 @@ REPLACED = [
     (r'--init-from best_changed_f1_iter_\d+', '--init-from best', 'the checkpoint of the sandbox'),
     (r'elsewhere/iter_800', 'made/iter_2', 'the checkpoint of the training of the sandbox'),
     (r'best_changed_f1_iter_\d+', 'best_changed_f1_iter_2', 'two iterations instead of thousands'),
+    (r'--iters 300 --snapshots 5', '--iters 2 --snapshots 2', 'two iterations instead of hundreds'),
     (r'--iters 1000\b', '--iters 2', 'two iterations instead of a thousand'),
     (
         r'^--cfg-options ',

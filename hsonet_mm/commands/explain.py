@@ -15,8 +15,8 @@ from hsonet_mm.explain.features import FEWEST, choose_pixels, embed, features_of
 from hsonet_mm.explain.figures import write_picture
 from hsonet_mm.explain.networks import Network, open_network, snapshots_of, unique_names
 from hsonet_mm.explain.page import Content, Features, draw, write_page
-from hsonet_mm.explain.views import look
-from hsonet_mm.images import add_reading_arguments, join, reading_of
+from hsonet_mm.explain.views import View, look
+from hsonet_mm.images import add_reading_arguments, join, notes_of, reading_of
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.training_log import read_log
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--samples', type=int, default=300, help='pixels of each kind for --features, at most [300]'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the choice of pixels and of t-SNE [0]')
+    parser.add_argument('--seed', type=int, default=0, help='of the choice of pixels for --features [0]')
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--pictures', type=Path, metavar='DIR', help='also write the figures as files')
     parser.add_argument(
@@ -97,12 +97,7 @@ def run(args: argparse.Namespace) -> int:
     networks = _open(models, args)
     for note in networks[0].detector.notes:
         print(f'warning: {note}', file=sys.stderr)
-    views = []
-    for network in networks if images else []:
-        _say(f'looking into {network.name}')
-        detector = network.detector
-        pair = join(*detector.read(*images), detector.reading.stretch)
-        views.append(look(network, pair, args.layer))
+    views = [_view(network, images, args.layer) for network in networks] if images else []
     content = Content(
         networks,
         (images[0], images[1]) if images else None,
@@ -159,6 +154,21 @@ def _open(models: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list
     ]
 
 
+def _view(network: Network, images: Sequence[Path], layer: str | None) -> View:
+    """What a network makes of two images."""
+    _say(f'looking into {network.name}')
+    reading = network.detector.reading
+    t1, t2 = network.detector.read(*images)
+    for note in notes_of(t1, t2, reading.nodata is not None):
+        print(f'warning: {note.text}', file=sys.stderr)
+    pair = join(t1, t2, reading.stretch)
+    if pair.valid is not None and not pair.valid.any():
+        raise UserError(
+            f'no pixel has data in both {images[0]} and {images[1]}: check their nodata values and alpha bands'
+        )
+    return look(network, pair, layer)
+
+
 def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features:
     """Features of the split that the command line names."""
     first = networks[0]
@@ -176,9 +186,11 @@ def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features
     for network in networks:
         _say(f'features of {network.name}')
         values, found = features_of(network, pairs, pixels)
-        clouds.append(embed(values, pixels.kind, args.seed))
+        clouds.append(embed(values, pixels.kind))
         relations.append(found)
-    source = f'{len(pixels.kind):,} pixels of the {len(pairs)} pairs of split {args.features} of {first.config.name}'
+    source = (
+        f'{len(pixels.kind):,} pixels of the {len(pairs)} pairs of split {args.features} of {first.config}'
+    )
     return Features(source, clouds, relations)
 
 

@@ -122,8 +122,8 @@ def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tens
         batch: One prepared pair.
 
     Returns:
-        By level, finest first, named by stride: ``p2`` has 4 pixels of the image a side, ``p3`` 8, and so on. Empty
-        for a network without foreground-scene association.
+        By level, finest first: ``p2``, ``p3`` and so on where the finest has a stride of 4 pixels. Empty for a network
+        without foreground-scene association.
 
     Shapes:
         (2, H_i, W_i) each, first date first, of the padded image.
@@ -137,8 +137,8 @@ def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tens
     with torch.no_grad(), _hooked(model, compute, SceneAssociation):
         model.log_odds(batch)
     levels = [torch.cat(dates) for dates in zip(*found, strict=True)]
-    height = batch['inputs'].shape[2]
-    return {f'p{round(math.log2(height / level.shape[1]))}': level.cpu() for level in levels}
+    finest = round(math.log2(batch['inputs'].shape[2] / levels[0].shape[1])) if levels else 0
+    return {f'p{number}': level.cpu() for number, level in enumerate(levels, finest)}
 
 
 def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
@@ -149,7 +149,7 @@ def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
         batch: One prepared pair.
 
     Returns:
-        (C, h, w), of the padded image; where the classifier runs several times, one after the other in C.
+        (C, h, w), of the padded image; where the classifier runs several times at one size, one after the other in C.
     """
     seen: dict[str, list[Tensor]] = {}
 
@@ -159,7 +159,7 @@ def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
     with torch.no_grad(), _hooked(model, note, _ConvNd):
         model.log_odds(batch)
     *_, last = seen.values()
-    return torch.cat([one.flatten(0, 1) for one in last])
+    return torch.cat([one.flatten(0, 1) for one in last if one.shape[2:] == last[-1].shape[2:]])
 
 
 def _fingerprints(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Calls]:

@@ -131,16 +131,16 @@ def features_of(
     return np.concatenate(features), {level: np.concatenate(parts) for level, parts in relations.items()}
 
 
-def embed(features: NDArray[np.float32], kind: NDArray[np.int64], seed: int = 0) -> Cloud:
+def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
     """Bring features into the plane by t-SNE, and measure how far the kinds are apart.
 
-    Every channel is brought to mean 0 and standard deviation 1 first. The silhouette score is that of these features
-    and of Euclidean distances, not of the plane, whose distances mean little.
+    Every channel is brought to mean 0 and standard deviation 1 first. t-SNE begins with their principal components, so
+    the same features always give the same points. The silhouette score is that of these features and of Euclidean
+    distances, not of the plane, whose distances mean little.
 
     Args:
         features: (n, C).
         kind: Indices of :data:`KINDS`, (n,).
-        seed: Of t-SNE.
 
     Raises:
         UserError: if scikit-learn is not installed.
@@ -152,7 +152,7 @@ def embed(features: NDArray[np.float32], kind: NDArray[np.int64], seed: int = 0)
 
     scaled = StandardScaler().fit_transform(features.astype(np.float64))
     perplexity = min(PERPLEXITY, (len(scaled) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init='pca', random_state=seed).fit_transform(scaled)
+    points = TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(scaled)
     scores = silhouette_samples(scaled, kind)
     by_kind = {name: float(scores[kind == number].mean()) for number, name in enumerate(KINDS)}
     return Cloud(points, kind, float(scores.mean()), by_kind)
