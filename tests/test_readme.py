@@ -37,9 +37,9 @@ import rasterio
 from rasterio.transform import from_origin
 
 from hsonet_mm import cli
-from hsonet_mm.commands import export as command
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.engine.trackers import TRACKERS
+from hsonet_mm.export import pipeline
 from hsonet_mm.export.graph import trace
 from hsonet_mm.images import read_pixels
 
@@ -241,14 +241,16 @@ def _traced_once():
     """A model is traced for the first file that it is exported to; to ONNX and to a program it is the same."""
     traced = {}
 
-    def once(module, tile_size=None):
+    def once(module, tile_size=None, weights=None):
+        if weights is not None:
+            return trace(module, tile_size, weights)
         key = tile_size, module.temperature, *(weight.sum().item() for weight in module.parameters())
         if key not in traced:
             traced[key] = trace(module, tile_size)
         return traced[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, 'trace', once)
+        patch.setattr(pipeline, 'trace', once)
         yield
 
 

@@ -502,8 +502,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ('spoil', 'sentence'),
         [
-            (lose_summary, r'no result of hsonet scene'),
-            (other_summary, r'no result of hsonet scene'),
+            (lose_summary, r'not a result of hsonet scene'),
+            (other_summary, r'not a result of hsonet scene'),
             (
                 lose_before,
                 r'before\.tif, from which .* was made, no longer exists: name it by --before FILE',
@@ -533,13 +533,13 @@ class TestBadInput:
         del summary[key]
         small.with_suffix('.json').write_text(json.dumps(summary))
         assert run(small) == 2
-        assert 'no result of hsonet scene' in capsys.readouterr().err
+        assert 'not a result of hsonet scene' in capsys.readouterr().err
 
     def test_wrong_files(self, small, tmp_path, capsys):
         for path, sentence in (
             (small.with_name('none.tif'), 'none.tif does not exist'),
             (small.with_suffix('.gpkg'), 'is not a GeoTIFF'),
-            (small.with_name('change_mask.tif'), 'no result of hsonet scene'),
+            (small.with_name('change_mask.tif'), 'not a result of hsonet scene'),
             (tmp_path, ''),
         ):
             code = run(path)
