@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -42,6 +43,11 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
     except KeyboardInterrupt:
         print('Interrupted', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads the output, such as `head`, has enough
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nor is anything written when Python ends
+        return 0
     except Exception as error:
         sentence = explain(error, getattr(args, 'config', None))
         if sentence is None:

@@ -1,5 +1,12 @@
 """Models that come with the package: one file for PyTorch and ONNX Runtime, by name, without config and checkpoint."""
 
+import argparse
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -8,10 +15,14 @@ import pytest
 import torch
 
 from hsonet_mm import ChangeDetector, pretrained
-from hsonet_mm.checkpoints import read_checkpoint
-from hsonet_mm.cli import main
+from hsonet_mm.checkpoints import load_fitting, read_checkpoint
+from hsonet_mm.commands import pack as pack_command
+from hsonet_mm.commands import score as score_command
 from hsonet_mm.commands.options import split_model
+from hsonet_mm.config import read_config
+from hsonet_mm.datasets.validation import ValidationPairs
 from hsonet_mm.errors import UserError
+from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.exported.onnx_file import read_props, read_weights
 from hsonet_mm.inference.calibration import Calibration, write_calibration
 
@@ -20,6 +31,20 @@ pytest.importorskip('onnxscript')
 onnxruntime = pytest.importorskip('onnxruntime')
 
 GROUND = ('--ground-resolution', '0.5', '1')
+PLACE = Path(pretrained.__file__).parent
+
+
+def pack(folder, model):
+    """Put a model into a folder that stands in for that of the package, with the card of the one that ships."""
+    for name in ('buildings.md', 'LICENSE.txt'):
+        shutil.copy(PLACE / name, folder)
+    (folder / 'buildings.json').write_text('{"scores": [], "perturbed": []}')
+    parser = argparse.ArgumentParser()
+    pack_command.add_arguments(parser)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, 'FOLDER', folder)
+        assert pack_command.run(parser.parse_args(['buildings', *map(str, model), *GROUND])) == 0
+    return folder / 'buildings.onnx'
 
 
 @pytest.fixture(scope='module')
@@ -35,9 +60,7 @@ def calibrated(tmp_path_factory, tiny_checkpoint):
 @pytest.fixture(scope='module')
 def packed(tmp_path_factory, calibrated):
     """The same as one file with weights in half precision."""
-    path = tmp_path_factory.mktemp('packed') / 'buildings.onnx'
-    assert main(['export', *map(str, calibrated), '-o', str(path), '--fp16', *GROUND]) == 0
-    return path
+    return pack(tmp_path_factory.mktemp('packed'), calibrated)
 
 
 @pytest.fixture
@@ -104,9 +127,7 @@ class TestFile:
                 ChangeDetector.from_onnx(path, runtime=runtime)
 
     def test_same_bytes_again(self, packed, calibrated, tmp_path):
-        path = tmp_path / 'again.onnx'
-        assert main(['export', *map(str, calibrated), '-o', str(path), '--fp16', *GROUND]) == 0
-        assert path.read_bytes() == packed.read_bytes()
+        assert pack(tmp_path, calibrated).read_bytes() == packed.read_bytes()
 
     def test_only_onnx_and_not_with_int8(self, calibrated, tmp_path, hsonet):
         for options in (['-o', tmp_path / 'm.pt2'], ['-o', tmp_path / 'm.onnx', '--int8']):
@@ -146,6 +167,25 @@ class TestRuntimes:
             assert detector.threshold_source == 'calibrated (tiny.pth.calibration.json)'
             assert detector.window.size == 64
             assert detector.model.ground_resolution == (0.5, 1.0)
+
+    def test_without_pytorch(self, shipped, images, tmp_path, tool_env):
+        """Where neither PyTorch, nor OpenMMLab, nor ONNX can be imported, the command predicts the same."""
+        absent = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmseg', 'onnx', 'onnxscript')
+        code = (
+            f'import sys; sys.modules.update(dict.fromkeys({absent}))\n'
+            'from pathlib import Path\n'
+            'from hsonet_mm import pretrained\n'
+            f'pretrained.FOLDER = Path({str(shipped.parent)!r})\n'
+            'from hsonet_mm.cli import main\n'
+            f'sys.exit(main(["models"]) or main({["predict", *map(str, images), "-o", str(tmp_path / "out")]!r}))'
+        )
+        done = subprocess.run(
+            [sys.executable, '-c', code], env=tool_env, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        probs = cv2.imread(str(tmp_path / 'out' / 'after_prob.png'), cv2.IMREAD_UNCHANGED)
+        expected = ChangeDetector.pretrained(runtime='pytorch').predict(*images).probs
+        np.testing.assert_allclose(probs / 255, expected, atol=0.5 / 255 + 1e-4)
 
     @pytest.mark.usefixtures('shipped')
     def test_pytorch_where_all_of_it_is_there(self, monkeypatch):
@@ -193,6 +233,150 @@ class TestCommands:
         code, _, stderr = hsonet('predict', *images, '-o', tmp_path / 'out')
         assert code == 2
         assert '(there is none in this installation)' in stderr
+
+
+class TestCards:
+    @pytest.mark.usefixtures('shipped')
+    def test_list(self, hsonet):
+        code, stdout, _ = hsonet('models')
+        assert code == 0
+        assert stdout.startswith('buildings: Buildings that were built or torn down')
+        assert 'for pixels of 0.5 to 1 m, the default)' in stdout
+
+    def test_no_model(self, tmp_path, hsonet, monkeypatch):
+        monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
+        assert hsonet('models')[:2] == (0, 'No model comes with this installation.\n')
+        code, _, stderr = hsonet('models', 'buildings')
+        assert code == 2
+        assert "'buildings' is no model that comes with hsonet_mm" in stderr
+
+    @pytest.mark.usefixtures('shipped')
+    def test_card(self, hsonet, repo):
+        _, card, _ = hsonet('models', 'buildings')
+        for fact in (
+            '| Ground resolution | 0.5 to 1 m |',
+            '| Training crops | 64 x 64 pixels, which is the default window |',
+            '| Threshold | 0.42 (calibrated (tiny.pth.calibration.json)) |',
+            '| Calibration | temperature 1.7 |',
+            'Not measured yet.',
+        ):
+            assert fact in card
+        terms = card.partition('## Licence of the weights')[2]
+        assert terms.strip() == (PLACE / 'LICENSE.txt').read_text().strip()
+        assert '{' not in card
+        spec = importlib.util.spec_from_file_location('model_cards', repo / 'docs/model_cards.py')
+        hook = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(hook)
+        page = hook.on_page_markdown('# Models\n\n<!-- models -->\n')
+        assert page.startswith('# Models\n\n## Buildings')
+        assert '\n### Licence of the weights\n' in page
+        assert hook.on_page_markdown('another page') == 'another page'
+
+    def test_a_model_that_is_too_large(self, packed, calibrated, tmp_path, monkeypatch):
+        monkeypatch.setattr(pack_command, 'MOST_BYTES', packed.stat().st_size - 1)
+        with pytest.raises(UserError, match=r'takes [\d,]+ bytes, and [\d,]+ are allowed'):
+            pack(tmp_path, calibrated)
+        assert not (tmp_path / 'buildings.onnx').exists()
+
+    def test_a_model_without_a_card(self, calibrated, tmp_path, monkeypatch):
+        monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
+        parser = argparse.ArgumentParser()
+        pack_command.add_arguments(parser)
+        with pytest.raises(UserError, match=r'roads\.md does not exist: write the card'):
+            pack_command.run(parser.parse_args(['roads', *map(str, calibrated), *GROUND]))
+
+
+class TestScores:
+    """Figures of the model by its name: of the command, of the detector, and in the card."""
+
+    @pytest.fixture
+    def expected(self, packed, calibrated):
+        """Precision, recall and F1 over all pixels of the test split, by the detector in ONNX Runtime."""
+        detector = ChangeDetector.from_onnx(packed)
+        hit = called = changed = 0
+        for t1, t2, target in ValidationPairs(read_config(calibrated[0]), split='test'):
+            mask = detector.predict(t1, t2, channel_order='bgr').mask
+            hit += (mask & (target == 1)).sum()
+            called += (mask & (target != 255)).sum()
+            changed += (target == 1).sum()
+        assert 0 < hit < called
+        return hit / called, hit / changed, 2 * hit / (called + changed)
+
+    def score(self, *args):
+        parser = argparse.ArgumentParser()
+        score_command.add_arguments(parser)
+        return score_command.run(parser.parse_args([str(arg) for arg in args]))
+
+    def test_by_name(self, shipped, calibrated, expected, hsonet, tmp_path, capsys):
+        out, robust = tmp_path / 'test.json', tmp_path / 'robustness.json'
+        code, _, stderr = hsonet('test', calibrated[0], 'buildings', '-o', out)
+        assert code == 0, stderr
+        scores = json.loads(out.read_text())
+        for name, value in zip(('precision', 'recall', 'f1'), expected, strict=True):
+            assert scores[name] == pytest.approx(value, abs=1e-3), name
+        code, stdout, stderr = hsonet('robustness', calibrated[0], 'buildings', '-o', robust)
+        assert code == 0, stderr
+        rows = {row['name']: row for row in json.loads(robust.read_text())['rows']}
+        assert list(rows) == list(PERTURBATIONS)
+        assert rows['as they are']['f1'] == pytest.approx(expected[2], abs=1e-3)
+        assert rows['as they are']['f1_difference'] == 0
+        printed = stdout.partition('date 2 in autumn')[2].split()
+        assert float(printed[2]) == pytest.approx(100 * rows['date 2 in autumn']['f1'], abs=0.005)
+        assert self.score('buildings', 'tiny pairs', '--test', out, '--robustness', robust) == 0
+        assert (
+            self.score('buildings', 'tiny pairs', '--test', out) == 0
+        )  # in the place of the row that is there
+        figures = json.loads(shipped.with_suffix('.json').read_text())
+        assert [row['data'] for row in figures['scores']] == ['tiny pairs']
+        card = capsys.readouterr().out
+        precision, recall, f1 = (f'{100 * scores[name]:.2f}' for name in ('precision', 'recall', 'f1'))
+        assert f'| tiny pairs | 2 | {scores["threshold"]:.3f} | {precision} | {recall} | {f1} |' in card
+        assert f'| as they are | {100 * rows["as they are"]["f1"]:.2f} |' in card
+        assert 'Not measured yet.' not in card
+        shipped.with_suffix('.json').write_text('{"scores": [], "perturbed": []}')
+
+    @pytest.mark.usefixtures('shipped')
+    def test_what_are_no_scores(self, tmp_path):
+        (tmp_path / 'other.json').write_text('{"a": 1}')
+        with pytest.raises(UserError, match=r"other\.json cannot be read as scores \('images'\)"):
+            self.score('buildings', 'data', '--test', tmp_path / 'other.json')
+
+    @pytest.mark.usefixtures('shipped')
+    def test_training_starts_from_it(self, calibrated, packed):
+        network = ChangeDetector.from_checkpoint(*calibrated).model.network
+        for weight in network.parameters():
+            torch.nn.init.zeros_(weight)
+        fit = load_fitting(network, 'buildings')
+        assert (fit.kept, fit.unused) == ([], [])
+        state, weights = network.state_dict(), read_checkpoint(packed).state
+        assert all((state[name] == weight).all() for name, weight in weights.items())
+
+
+@pytest.mark.skipif(not pretrained.model_names(), reason='the weights are not in this checkout')
+class TestShipped:
+    @pytest.fixture(params=pretrained.model_names() or [None])
+    def name(self, request):
+        return request.param
+
+    def test_equal_probabilities(self, name):
+        rng = np.random.default_rng(0)
+        pair = [
+            cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (130, 96))[None] for _ in range(2)
+        ]
+        in_torch, in_onnx = (
+            ChangeDetector.pretrained(name, runtime=runtime).probs(*pair, channel_order='rgb')
+            for runtime in ('pytorch', 'onnxruntime')
+        )
+        assert in_torch.std() > 0
+        np.testing.assert_allclose(in_onnx, in_torch, atol=1e-3)
+
+    def test_what_it_says(self, name):
+        assert pretrained.model_path(name).stat().st_size <= pack_command.MOST_BYTES
+        metadata = pretrained.model_metadata(name)
+        assert metadata.ground_resolution is not None
+        assert metadata.licence == (PLACE / 'LICENSE.txt').read_text().strip()
+        assert metadata.threshold_source != "the model's own"  # somebody chose it
+        assert 'Not measured yet.' not in pretrained.model_card(name)
 
 
 class TestArguments:
