@@ -229,6 +229,7 @@ class TestSeams:
             versions={},
             reading=Reading(),
             window=default_window(None, None),
+            ground_resolution=None,
         )
         before, after = make_pair(tmp_path, 320, 416, boxes=[(30, 40, 60, 50), (200, 250, 40, 90)])
         options = replaced(overlap=overlap, float32=True)
@@ -256,6 +257,7 @@ class TestSeams:
             versions={},
             reading=Reading(),
             window=default_window(None, None),
+            ground_resolution=None,
         )
         before, after = make_pair(tmp_path, 128, 420)
         options = replaced(float32=True)
