@@ -215,8 +215,8 @@ def said(rows: Sequence[Standing], reference: str, changed_share: float | None) 
     compared = [row.comparison for row in others if row.comparison]
     if len(others) == len(scored):
         sentences.append(f'The reference {reference} has no result.')
-    elif others and (comparison := others[0].comparison):
-        sentences.append(_against(others[0], comparison, reference))
+    elif others:
+        sentences.append(_against(others[0], reference))
     if len(compared) > 1:
         verdicts = [one.verdict for one in compared]
         counts = ', '.join(f'{count} {word}' for word in VERDICTS if (count := verdicts.count(word)))
@@ -231,11 +231,14 @@ def said(rows: Sequence[Standing], reference: str, changed_share: float | None) 
     return ' '.join(sentences)
 
 
-def _against(row: Standing, comparison: Comparison, reference: str) -> str:
+def _against(row: Standing, reference: str) -> str:
     """How a method does against the reference, with both intervals."""
+    comparison = row.comparison
+    if comparison is None:
+        return f'{row.method} and {reference} cannot be compared: there are no counts by image.'
     if not comparison.seeds or not comparison.images:
         return f'{row.method} and {reference} have no {"image" if comparison.seeds else "seed"} in common.'
-    over = ', '.join(f'over {kind} {interval(comparison, kind)}' for kind in ('images', 'seeds'))
+    over = ', '.join(f'over {kind}: {interval(comparison, kind)}' for kind in ('images', 'seeds'))
     return f'{row.method} against {reference}: {difference(row)} points (95 % {over}): {comparison.verdict}.'
 
 
