@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hsonet_mm.datasets.validation import ValidationPairs
 
 from hsonet_mm import ChangeDetector, pretrained
 from hsonet_mm.checkpoints import load_fitting, read_checkpoint
@@ -20,7 +21,6 @@ from hsonet_mm.commands import pack as pack_command
 from hsonet_mm.commands import score as score_command
 from hsonet_mm.commands.options import split_model
 from hsonet_mm.config import read_config
-from hsonet_mm.datasets.validation import ValidationPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.exported.onnx_file import read_props, read_weights
