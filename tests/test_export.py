@@ -16,7 +16,7 @@ from hsonet_mm import ChangeDetector
 from hsonet_mm.baselines.bit import BITHead
 from hsonet_mm.commands import export as command
 from hsonet_mm.errors import UserError
-from hsonet_mm.export import formats
+from hsonet_mm.export import formats, pipeline
 from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.opset import NEWEST
 from hsonet_mm.inference.calibration import Calibration, write_calibration
@@ -87,7 +87,7 @@ def exported(trained, tmp_path_factory):
     path = calibrated.with_name('model.onnx')
     programs = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, 'trace', lambda *args: programs.append(trace(*args)) or programs[0])
+        patch.setattr(pipeline, 'trace', lambda *args: programs.append(trace(*args)) or programs[0])
         assert run(config, calibrated, '-o', path) == 0
     return config, calibrated, path, programs[0]
 
@@ -186,7 +186,7 @@ def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
 
 def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
     config, checkpoint, _, program = exported
-    monkeypatch.setattr(command, 'trace', lambda *_: program)  # tracing takes long
+    monkeypatch.setattr(pipeline, 'trace', lambda *_: program)  # tracing takes long
     path = tmp_path / 'model.pt2'
     assert run(config, checkpoint, '-o', path) == 0
     says = 'from PyTorch; threshold 0.42 (calibrated (calibrated.pth.calibration.json)), temperature 1.7'
@@ -217,7 +217,7 @@ def test_same_padding_of_the_exported_kernel(monkeypatch, kernel, height, width)
 @pytest.fixture
 def no_trace(monkeypatch):
     """Bad arguments are found before the slow part."""
-    monkeypatch.setattr(command, 'trace', lambda *_: pytest.fail('traced'))
+    monkeypatch.setattr(pipeline, 'trace', lambda *_: pytest.fail('traced'))
 
 
 @pytest.mark.usefixtures('no_trace')
@@ -249,8 +249,8 @@ def test_padding_to_a_fixed_size(trained, tmp_path):
 @pytest.fixture
 def fake_trace(monkeypatch):
     """Exports bytes without tracing, and compares them with what the test says."""
-    monkeypatch.setattr(command, 'trace', lambda *_: None)
-    monkeypatch.setattr(command, 'to_program', lambda *_: b'program')
+    monkeypatch.setattr(pipeline, 'trace', lambda *_: None)
+    monkeypatch.setattr(pipeline, 'to_program', lambda *_: b'program')
 
 
 @pytest.mark.usefixtures('fake_trace')
@@ -263,7 +263,7 @@ def test_a_difference_is_refused(trained, tmp_path, monkeypatch, offset):
         def probs(self, t1, t2):
             return self.detector.probs(t1, t2, channel_order='bgr') + np.float32(offset)
 
-    monkeypatch.setattr(command, 'ProgramModel', Off)
+    monkeypatch.setattr(pipeline, 'ProgramModel', Off)
     target = tmp_path / 'model.pt2'
     target.write_bytes(b'old')
     with pytest.raises(UserError, match=r'differs from PyTorch by .*model\.pt2 is not written'):
@@ -274,7 +274,7 @@ def test_a_difference_is_refused(trained, tmp_path, monkeypatch, offset):
 
 @pytest.mark.usefixtures('fake_trace')
 def test_a_target_that_cannot_be_written(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, 'ProgramModel', lambda _: ChangeDetector.from_checkpoint(*trained).model)
+    monkeypatch.setattr(pipeline, 'ProgramModel', lambda _: ChangeDetector.from_checkpoint(*trained).model)
     (tmp_path / 'file').write_text('')
     for target in (tmp_path / 'file' / 'model.pt2', tmp_path / 'folder.pt2'):
         if target.parent == tmp_path:
@@ -287,7 +287,7 @@ def test_a_model_that_cannot_be_traced(trained, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError('data-dependent branch\nand many lines')
 
-    monkeypatch.setattr(command, 'trace', fail)
+    monkeypatch.setattr(pipeline, 'trace', fail)
     with pytest.raises(UserError, match=r'cannot be exported \(data-dependent branch\)'):
         run(*trained, '-o', tmp_path / 'm.onnx')
 
@@ -298,7 +298,7 @@ def test_the_reason_is_what_lies_at_the_bottom(trained, tmp_path, monkeypatch):
         error.__cause__ = ValueError(f'no size for {object()!r} in Split')
         raise error
 
-    monkeypatch.setattr(command, 'trace', fail)
+    monkeypatch.setattr(pipeline, 'trace', fail)
     with pytest.raises(UserError, match=r'cannot be exported \(no size for object in Split\): try --tile'):
         run(*trained, '-o', tmp_path / 'm.onnx')
 
@@ -312,7 +312,7 @@ def test_an_exported_model_that_does_not_run(trained, tmp_path, monkeypatch):
         def probs(self, *_):
             raise RuntimeError('[ONNXRuntimeError] : 6 : Where node\nmore lines')
 
-    monkeypatch.setattr(command, 'ProgramModel', Broken)
+    monkeypatch.setattr(pipeline, 'ProgramModel', Broken)
     with pytest.raises(
         UserError, match=r'does not run \(\[ONNXRuntimeError\] : 6 : Where node\), so .* not written'
     ):

@@ -43,6 +43,7 @@ FAKE = SimpleNamespace(
     versions={},
     reading=Reading(),
     window=Window(64, 32),
+    ground_resolution=None,
 )
 OPTIONS = SceneOptions(polygons='geojson', min_area=0, float32=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.commands import export as command
+from hsonet_mm.export import pipeline
 from hsonet_mm.export.formats import with_metadata
 from hsonet_mm.export.quantize import cut, quantize, score
 
@@ -112,8 +112,8 @@ class TestCommand:
     def run(self, tiny_checkpoint, tiny_onnx, tmp_path, hsonet, monkeypatch):
         """Run the command up to its exit code and streams; the model is not traced again for each test."""
         content = tiny_onnx.read_bytes()
-        monkeypatch.setattr(command, 'trace', lambda *_: None)
-        monkeypatch.setattr(command, 'to_onnx', lambda _, metadata, *__: with_metadata(content, metadata))
+        monkeypatch.setattr(pipeline, 'trace', lambda *_: None)
+        monkeypatch.setattr(pipeline, 'to_onnx', lambda _, metadata, *__: with_metadata(content, metadata))
         target = tmp_path / 'int8.onnx'
 
         def run(*options):
@@ -122,7 +122,7 @@ class TestCommand:
         return run
 
     def test_writes_what_is_near_enough(self, run, monkeypatch, tiny_onnx, tiny_data):
-        monkeypatch.setattr(command, 'MOST_LOST', 1.0)  # two iterations make no network that stands 8 bits
+        monkeypatch.setattr(pipeline, 'MOST_LOST', 1.0)  # two iterations make no network that stands 8 bits
         target, code, stdout, stderr = run('--int8', '--calibration-data', tiny_data)
         assert code == 0, stderr
         assert 'before quantisation at most' in stdout
@@ -136,7 +136,7 @@ class TestCommand:
         assert json.loads(props['hsonet_mm'])['int8'] == said
 
     def test_equal_models_lose_nothing(self, run, monkeypatch):
-        monkeypatch.setattr(command, 'quantize', lambda content, _: content)
+        monkeypatch.setattr(pipeline, 'quantize', lambda content, _: content)
         target, code, stdout, _ = run('--int8')
         assert code == 0
         assert '(+0.00 points)' in stdout
@@ -151,7 +151,7 @@ class TestCommand:
             model.graph.node.append(onnx.helper.make_node('Sub', ['kept', 'kept'], [output]))
             return model.SerializeToString()
 
-        monkeypatch.setattr(command, 'quantize', broken)
+        monkeypatch.setattr(pipeline, 'quantize', broken)
         target, code, _, stderr = run('--int8')
         assert code == 2
         assert 'changed F1 on 2 validation pairs falls from 0.' in stderr

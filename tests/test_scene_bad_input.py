@@ -57,6 +57,7 @@ def fake(probs=None):
         versions={},
         reading=Reading(),
         window=Window(512, 128),
+        ground_resolution=None,
     )
 
 

@@ -62,6 +62,7 @@ FAKE = SimpleNamespace(
     versions={},
     reading=Reading(),
     window=Window(512, 128),
+    ground_resolution=None,
 )
 
 
