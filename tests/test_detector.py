@@ -334,6 +334,7 @@ def test_open_detector(model, trained):
     for options, cure in (
         ({'device': 'cuda'}, 'use --device cpu'),
         ({'cfg_options': {'a': 1}}, 'leave out --cfg-options'),
+        ({'precision': 'bf16'}, 'leave out --precision'),
     ):
         with pytest.raises(UserError, match=cure):
             open_detector([model], **options)

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hsonet_mm.datasets.validation import ValidationPairs
 
 from hsonet_mm import ChangeDetector, pretrained
 from hsonet_mm.checkpoints import load_fitting, read_checkpoint
@@ -21,6 +20,7 @@ from hsonet_mm.commands import pack as pack_command
 from hsonet_mm.commands import score as score_command
 from hsonet_mm.commands.options import split_model
 from hsonet_mm.config import read_config
+from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.exported.onnx_file import read_props, read_weights
@@ -294,7 +294,7 @@ class TestScores:
         """Precision, recall and F1 over all pixels of the test split, by the detector in ONNX Runtime."""
         detector = ChangeDetector.from_onnx(packed)
         hit = called = changed = 0
-        for t1, t2, target in ValidationPairs(read_config(calibrated[0]), split='test'):
+        for t1, t2, target in LabelledPairs(read_config(calibrated[0]), split='test'):
             mask = detector.predict(t1, t2, channel_order='bgr').mask
             hit += (mask & (target == 1)).sum()
             called += (mask & (target != 255)).sum()
@@ -398,13 +398,18 @@ class TestArguments:
     @pytest.mark.parametrize(
         ('arguments', 'model', 'sentence'),
         [
-            (['a.png'], None, 'too few files: give the image before and the image after, with --model'),
-            (['c.py', 'c.pth'], None, 'c.py stands where the image before and the image after should'),
-            (['m.onnx', 'a.png'], None, 'm.onnx stands where'),
-            (['c.py', 'a.png', 'b.png'], None, 'c.py is no model'),
-            (['c.py', 'c.pth', 'c.pth', 'a', 'b'], None, 'c.py c.pth c.pth is no model'),
-            (['m.onnx', 'a.png', 'b.png'], 'buildings', '--model buildings: m.onnx is one model too many'),
-            (['a.png'], 'buildings', '--model buildings: too few files'),
+            (['a.png'], None, 'too few files: give the image before and the image after; before them config'),
+            (
+                ['c.py', 'c.pth'],
+                None,
+                'c.py stands in the place of the image before and the image after: give',
+            ),
+            (['m.onnx', 'a.png'], None, 'm.onnx stands in the place of'),
+            (['c.py', 'a.png', 'b.png'], None, 'c.py cannot be the model'),
+            (['m.onnx', 'a.png', 'b.png', 'c.png'], None, 'm.onnx a.png cannot be the model'),
+            (['c.py', 'c.pth', 'c.pth', 'a', 'b'], None, 'c.py c.pth c.pth cannot be the model'),
+            (['m.onnx', 'a.png', 'b.png'], 'buildings', '--model buildings and m.onnx name two models'),
+            (['a.png'], 'buildings', 'too few files'),
         ],
     )
     def test_what_is_not(self, arguments, model, sentence):
@@ -414,5 +419,5 @@ class TestArguments:
     def test_a_list_of_scenes_needs_a_model_alone(self):
         assert split_model([], None, ()) == (('buildings',), [])
         assert split_model(['m.onnx'], None, ()) == (('m.onnx',), [])
-        with pytest.raises(UserError, match=r'^a\.tif is no model'):
+        with pytest.raises(UserError, match=r'^a\.tif cannot be the model: give the model alone'):
             split_model(['a.tif'], None, ())

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -461,7 +462,7 @@ class TestCommand:
         )
         code, streams = scene('model.onnx', *pair, '-o', 'out/change.tif', *options)
         assert code == 0
-        assert scene.made == [('onnx', 'model.onnx', 0.5, 2)]
+        assert scene.made == [('onnx', Path('model.onnx'), 0.5, 2)]
         assert 'out/change.tif done in' in streams.out
         assert '0.00% of the pixels changed, 0 m2 in 0 polygons at threshold 0.5 (given)' in streams.out
         summary = json.loads((tmp_path / 'out' / 'change.json').read_text())
@@ -527,9 +528,12 @@ class TestCommand:
     @pytest.mark.parametrize(
         ('arguments', 'sentence'),
         [
-            (('model.onnx', 'a.tif', '-o', 'c.tif'), 'give model, before and after'),
-            (('model.onnx', 'a.tif', 'b.tif', 'c.tif', '-o', 'c.tif'), 'give model, before and after'),
-            (('config.py', 'model.pth', '-o', 'c.tif'), 'give model, before and after'),
+            (('model.onnx', 'a.tif', '-o', 'c.tif'), 'give the raster before and the raster after'),
+            (
+                ('model.onnx', 'a.tif', 'b.tif', 'c.tif', '-o', 'c.tif'),
+                'give the raster before and the raster after',
+            ),
+            (('config.py', 'model.pth', '-o', 'c.tif'), 'give the raster before and the raster after'),
             (('model.onnx', 'a', 'b', '--list', 'l.csv'), 'give the model alone'),
             (('model.onnx', 'a.tif', 'b.tif'), 'name it with -o'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif'), r'a\.tif does not exist'),
@@ -572,10 +576,6 @@ class TestCommand:
         (pair[0].parent / 'list.csv').write_text('before,after,output\na,b,c.tif\n')
         with pytest.raises(UserError, match=sentence):
             scene('config.py', 'model.pth', '--list', pair[0].parent / 'list.csv', *options)
-
-    def test_precision_of_an_exported_model(self, scene, pair):
-        with pytest.raises(UserError, match='runs as it was exported: leave out --precision'):
-            scene('model.onnx', *pair, '-o', 'c.tif', '--precision', 'bf16')
 
     @pytest.mark.parametrize('package', ['rasterio', 'shapely', 'pyogrio'])
     def test_missing_package(self, scene, pair, monkeypatch, package):

@@ -72,21 +72,26 @@ def split_model(
     """
     count = len(arguments) - len(dates)
     files, given = tuple(arguments[: max(0, count)]), list(arguments[max(0, count) :])
-    wanted = ' and '.join(dates) or 'nothing else'
-    what = f'give {wanted}, with --model NAME or without, or config and checkpoint, or one .onnx file, before them'
+    wanted = ' and '.join(dates)
+    what = (
+        f'give {wanted}; before them config and checkpoint, or one .onnx file, or nothing but --model NAME'
+        if dates
+        else 'give the model alone: config and checkpoint, or one .onnx file, or --model NAME'
+    )
     if misplaced := next((one for one in given if Path(one).suffix.lower() in _MODEL_FILES), None):
-        raise UserError(f'{misplaced} stands where {wanted} should: {what}')
+        raise UserError(f'{misplaced} stands in the place of {wanted}: {what}')
+    if count < 0:
+        raise UserError(f'too few files: {what}')
     if model is not None:
         if count:
-            extra = f'{" ".join(files)} is one model too many' if count > 0 else 'too few files'
-            raise UserError(f'--model {model}: {extra}: give {wanted} alone, or leave out --model')
+            raise UserError(f'--model {model} and {" ".join(files)} name two models: {what}')
         return (model,), given
     if count == 0:
         return (DEFAULT,), given
-    if count == 2 or (count == 1 and files[0].lower().endswith('.onnx')):
+    exported = [Path(one).suffix.lower() == '.onnx' for one in files]
+    if exported == [True] or exported == [False, False]:
         return files, given
-    few = 'too few files' if count < 0 else f'{" ".join(files)} is no model'
-    raise UserError(f'{few}: {what}')
+    raise UserError(f'{" ".join(files)} cannot be the model: {what}')
 
 
 def resample_of(args: argparse.Namespace) -> float | str | None:
