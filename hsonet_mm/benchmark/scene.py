@@ -118,6 +118,7 @@ def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
         versions={},
         reading=Reading(),
         window=with_overlap(512, 128),
+        ground_resolution=None,
     )
 
 
