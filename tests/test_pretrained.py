@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hsonet_mm.datasets.validation import ValidationPairs
 
 from hsonet_mm import ChangeDetector, pretrained
 from hsonet_mm.checkpoints import load_fitting, read_checkpoint
@@ -21,6 +20,7 @@ from hsonet_mm.commands import pack as pack_command
 from hsonet_mm.commands import score as score_command
 from hsonet_mm.commands.options import split_model
 from hsonet_mm.config import read_config
+from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.exported.onnx_file import read_props, read_weights
@@ -294,7 +294,7 @@ class TestScores:
         """Precision, recall and F1 over all pixels of the test split, by the detector in ONNX Runtime."""
         detector = ChangeDetector.from_onnx(packed)
         hit = called = changed = 0
-        for t1, t2, target in ValidationPairs(read_config(calibrated[0]), split='test'):
+        for t1, t2, target in LabelledPairs(read_config(calibrated[0]), split='test'):
             mask = detector.predict(t1, t2, channel_order='bgr').mask
             hit += (mask & (target == 1)).sum()
             called += (mask & (target != 255)).sum()
