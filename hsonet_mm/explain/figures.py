@@ -193,6 +193,7 @@ def write_picture(figure: Any, path: Path) -> None:
         path: Where to; its ending says how: .png, .webp, .svg, .pdf.
     """
     buffer = io.BytesIO()
+    figure.patch.set_alpha(1)
     figure.savefig(buffer, format=path.suffix[1:], dpi=110, facecolor='white', bbox_inches='tight')
     write_bytes(path, buffer.getvalue())
 
