@@ -46,7 +46,9 @@ def test_memory_of_scenes(capsys):
     rows = rows_of(capsys.readouterr().out)
     small, large = ([float(figure) for figure in rows[f'{size} x {size}'][:3]] for size in (128, 256))
     for peak, before, ratio in (small, large):
-        assert peak > before > 0  # a scene takes memory
+        assert (
+            peak >= before > 0
+        )  # as much as Python with all packages, which has room for scenes as small as these
         assert ratio == pytest.approx(peak / small[0], abs=0.01)
     assert large[2] < 1.1  # and not with its size
 

@@ -1540,7 +1540,7 @@ def test_runs_of_different_test_sets_are_told(tmp_path, alter):
     text = write_report(fake.write()).read_text()
     assert f'<p class="bad">{warning}' in text
     assert f'**{warning}' in (tmp_path / 'report.md').read_text()
-    assert ('would score F1' in text) == (alter == 'hash')  # else there is no one share of changed pixels
+    assert ('changed scores F1' in text) == (alter == 'hash')  # else there is no one share of changed pixels
     (row,) = (row for row in tables_of(fake)[CELL] if row.method == 'tinycd')
     assert row.comparison.images == (3 if alter == 'image' else 4)
 
