@@ -342,7 +342,8 @@ def test_page_of_a_pair(tiny_checkpoint, images, hsonet, tmp_path):
     assert len(re.findall('Grad-CAM, (before|after)', page)) == 2
     assert not re.findall(r'(?:src|href)="(?!data:|#)|url\((?!#)', page.replace('xlink:', ''))
     assert sorted(path.name for path in (tmp_path / 'figures').iterdir()) == ['network_1.png', 'pair.png']
-    assert cv2.imread(str(tmp_path / 'figures/pair.png')).shape[2] == 3
+    corner = cv2.imread(str(tmp_path / 'figures/pair.png'), cv2.IMREAD_UNCHANGED)[0, 0]
+    assert (corner == 255).all()  # on white, not transparent
     assert hsonet(*command, tmp_path / 'b.html')[0] == 0
     assert (tmp_path / 'b.html').read_bytes() == (tmp_path / 'a.html').read_bytes()
 
