@@ -1,0 +1,34 @@
+"""HSONet-lite of the model "buildings" that ships: pairs of several building sets at 0.5 to 1 m, 192 x 192 crops.
+
+The folder (BUILDINGS_CD_ROOT, or --data-root) holds the sets side by side in the LEVIR layout, as docs/models.md says.
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .hsonet_lite_levir import *
+
+data_root = '${BUILDINGS_CD_ROOT:-data/buildings}'
+for _loader in (train_dataloader, val_dataloader, test_dataloader):
+    _loader.dataset.data_root = data_root
+del _loader
+
+train_pipeline[2].scale_range = (0.75, 1.33)  # MultiImgRandomScale: no set has the resolutions between 0.5 and 1 m
+train_pipeline[7].update(  # MultiImgPhotoMetricDistortion: light and season differ between the dates
+    brightness_delta=25, contrast_range=(0.75, 1.3), saturation_range=(0.6, 1.4), hue_delta=10)
+train_dataloader.dataset.pipeline = train_pipeline
+train_dataloader.num_workers = 1
+
+# Mined late, never below half of plain cross entropy, without what looks mislabelled; Dice for the rare class.
+model.decode_head.loss_decode = [
+    dict(type='hsonet_mm.EOLoss', form='all', gamma=2.0, schedule='cosine', trim=0.8, floor=0.5, begin=0.3),
+    dict(type='hsonet_mm.BinaryDiceLoss', loss_weight=0.5),
+]
+
+# A constant rate, then a short linear decay: a run can be lengthened from the checkpoint before its decay.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
+    dict(type='PolyLR', power=1.0, begin=1000, end=1300, eta_min=0.0, by_epoch=False),
+]
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=1300, val_interval=650)
+default_hooks.checkpoint.update(interval=200, max_keep_ckpts=-1)
