@@ -31,4 +31,4 @@ param_scheduler = [
     dict(type='PolyLR', power=1.0, begin=1000, end=1300, eta_min=0.0, by_epoch=False),
 ]
 train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=1300, val_interval=650)
-default_hooks.checkpoint.update(interval=200, max_keep_ckpts=-1)
+default_hooks.checkpoint.interval = 650

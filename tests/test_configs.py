@@ -212,7 +212,8 @@ def build():
         if key not in built:
             built.clear()
             built[key] = MODELS.build(model_cfg)
-        built[key].decode_head.loss_decode = MODELS.build(loss)
+        losses = [MODELS.build(one) for one in (loss if isinstance(loss, list) else [loss])]
+        built[key].decode_head.loss_decode = torch.nn.ModuleList(losses)
         return built[key]
 
     return of
