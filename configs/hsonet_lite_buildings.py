@@ -28,6 +28,7 @@ model.decode_head.loss_decode = [
 # A constant rate, then a short linear decay: a run can be lengthened from the checkpoint before its decay.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
+    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=1000),
     dict(type='PolyLR', power=1.0, begin=1000, end=1300, eta_min=0.0, by_epoch=False),
 ]
 train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=1300, val_interval=650)
