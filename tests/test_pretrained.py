@@ -352,9 +352,8 @@ class TestScores:
         assert all((state[name] == weight).all() for name, weight in weights.items())
 
 
-@pytest.mark.skipif(not pretrained.model_names(), reason='the weights are not in this checkout')
 class TestShipped:
-    @pytest.fixture(params=pretrained.model_names() or [None])
+    @pytest.fixture(params=pretrained.model_names())
     def name(self, request):
         return request.param
 

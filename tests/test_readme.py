@@ -41,7 +41,6 @@ from hsonet_mm.engine.trackers import TRACKERS
 from hsonet_mm.export import pipeline
 from hsonet_mm.export.graph import trace
 from hsonet_mm.images import read_pixels
-from hsonet_mm.pretrained import model_names
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / 'docs/leaderboards/README.md']
@@ -49,13 +48,6 @@ DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / '
 TWO_ITERATIONS = (
     'train_cfg.max_iters=2 train_cfg.val_interval=2 train_dataloader.batch_size=2 train_dataloader.num_workers=1 '
     'default_hooks.checkpoint.interval=2 default_hooks.logger.interval=1'
-)
-
-# Until the weights of the model that ships are in the checkout, what needs them is not run.
-SHIPPED = (
-    [(r'^hsonet (predict|scene) before\.|ChangeDetector\.pretrained', 'the weights are not in this checkout')]
-    if not model_names()
-    else []
 )
 
 # (what a command is found by, why it is not run)
@@ -82,7 +74,6 @@ NOT_RUN = [
     (r'^python tools/(pack|score)_model\.py', 'writes into the package; test_pretrained.py'),
     (r'^for set in levir_512', 'the building sets may not be passed on'),
     (r'^hsonet train configs/hsonet_lite_buildings', 'needs these sets; test_configs.py trains the network'),
-    *SHIPPED,
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
     (r'^_base_ = ', 'inherits a config of Open-CD; test_opencd.py does so'),
     (
