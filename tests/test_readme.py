@@ -72,8 +72,14 @@ NOT_RUN = [
     (r'^hsonet prepare .* changes\.gpkg', 'needs polygons; test_polygons.py writes and burns them'),
     (r'^dataset=dict\(', 'a part of a config; test_prepare_dataset.py builds such data sets'),
     (r'^python tools/(pack|score)_model\.py', 'writes into the package; test_pretrained.py'),
-    (r'^hsonet explain configs/hsonet_lite_demo', 'names the best of 300 iterations; test_explain.py explains pairs'),
-    (r'^hsonet explain configs/hsonet_levir\.py', 'needs two trained networks; test_explain.py compares such'),
+    (
+        r'^hsonet explain configs/hsonet_lite_demo',
+        'names the best of 300 iterations; test_explain.py explains pairs',
+    ),
+    (
+        r'^hsonet explain configs/hsonet_levir\.py',
+        'needs two trained networks; test_explain.py compares such',
+    ),
     (r'^for set in levir_512', 'the building sets may not be passed on'),
     (r'^hsonet train configs/hsonet_lite_buildings', 'needs these sets; test_configs.py trains the network'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
