@@ -5,6 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip('shapely')
+pytest.importorskip('pyogrio')
+
 import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
