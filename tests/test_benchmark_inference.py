@@ -21,12 +21,17 @@ def rows_of(text):
     return {row[0]: row[1:] for row in rows if not set(row[0]) <= {'-'}}
 
 
-def test_inference(tiny_checkpoint, tiny_onnx, capsys):
+def in_own_process(repo, *args):
+    """The output of a benchmark that shares no process with other tests."""
+    command = [sys.executable, repo / 'tools/benchmark.py', *map(str, args)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=repo).stdout
+
+
+def test_inference(tiny_checkpoint, tiny_onnx, repo):
     config, checkpoint = tiny_checkpoint
     args = ['inference', config, '--checkpoint', checkpoint, '--onnx', tiny_onnx]
     args += ['--tile', 64, '--batch', 1, '--rounds', 1, '--threads', 1]
-    assert main(list(map(str, args))) == 0
-    out = capsys.readouterr().out
+    out = in_own_process(repo, *args)
     rows = rows_of(out)
     reference = f'{config.stem}, PyTorch fp32'
     assert rows[reference][1] == '1.00 (1.00-1.00)'
@@ -37,9 +42,7 @@ def test_inference(tiny_checkpoint, tiny_onnx, capsys):
 
 
 def test_startup(tiny_onnx, repo):
-    """In a process of its own, as its children are measured."""
-    command = [sys.executable, repo / 'tools/benchmark.py', 'startup', '--onnx', tiny_onnx, '--rounds', '1']
-    rows = rows_of(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    rows = rows_of(in_own_process(repo, 'startup', '--onnx', tiny_onnx, '--rounds', 1))
     python = float(rows['python -c pass'][0].split()[0])
     assert 0 < python < float(next(cells[0] for name, cells in rows.items() if 'predict' in name).split()[0])
 
@@ -49,9 +52,8 @@ def test_memory_of_scenes(capsys):
     rows = rows_of(capsys.readouterr().out)
     small, large = ([float(figure) for figure in rows[f'{size} x {size}'][:3]] for size in (128, 256))
     for peak, before, ratio in (small, large):
-        assert (
-            peak >= before > 0
-        )  # as much as Python with all packages, which has room for scenes as small as these
+        # as much as Python with all packages, which has room for scenes as small as these
+        assert peak >= before > 0
         assert ratio == pytest.approx(peak / small[0], abs=0.01)
     assert large[2] < 1.1  # and not with its size
 
