@@ -1,6 +1,7 @@
 """Benchmarks of inference, scenes and start-up, small; their figures are those of a busy machine and not tested."""
 
 import re
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,12 @@ from hsonet_mm.benchmark.main import main
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('rasterio')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _without_handler_of_children():
+    """After a data loader PyTorch is called when any child ends; late in a whole run the process dies of that call."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def rows_of(text):
