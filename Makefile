@@ -57,7 +57,7 @@ test-opencd: $(VENV)/.installed
 
 # Exported models where nothing else is installed.
 test-torchless: $(VENV)/.installed $(TORCHLESS)/.installed
-	HSONET_TORCHLESS_PYTHON=$(TORCHLESS)/bin/python $(VENV)/bin/python -m pytest tests/test_torchless.py
+	HSONET_TORCHLESS_PYTHON=$(TORCHLESS)/bin/python $(VENV)/bin/python -m pytest tests/inference/test_torchless.py
 
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)

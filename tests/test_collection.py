@@ -37,7 +37,11 @@ def imports(path):
     return found, skipped
 
 
-@pytest.mark.parametrize('path', sorted(Path(__file__).parent.glob('test_*.py')), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path',
+    sorted(Path(__file__).parent.rglob('test_*.py')),
+    ids=lambda path: f'{path.parent.name}/{path.stem}',
+)
 def test_extras_are_asked_for_before_they_are_imported(path):
     found, skipped = imports(path)
     late = [name for line, name in found if name in EXTRAS and not skipped.get(EXTRAS[name], line) < line]

@@ -42,7 +42,7 @@ from hsonet_mm.export import pipeline
 from hsonet_mm.export.graph import trace
 from hsonet_mm.images import read_pixels
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / 'docs/leaderboards/README.md']
 
 TWO_ITERATIONS = (
@@ -53,42 +53,60 @@ TWO_ITERATIONS = (
 # (what a command is found by, why it is not run)
 NOT_RUN = [
     (r'^pip install ', 'installs packages; `make test` does so before every test'),
-    (r'^make ', 'installs packages, and runs these tests; test_demo_run.py runs the demo'),
+    (r'^make ', 'installs packages, and runs these tests; demo/test_run.py runs the demo'),
     (r'^(rm -rf dist && python -m build|/tmp/fresh/bin/pip|\(cd /tmp) ', 'builds and installs the packages'),
-    (r'^torchrun ', 'test_training.py trains in two processes'),
+    (r'^torchrun ', 'engine/test_training.py trains in two processes'),
     (r'^git clone ', 'downloads Open-CD'),
     (r'^python3 -m venv ', 'an environment of its own; that of `make test-opencd` is made so'),
-    (r'^python -c "import hsonet_mm; import opencd', 'needs Open-CD; test_opencd.py imports both'),
-    (r'^import hsonet_mm.*\nfrom opencd', 'needs Open-CD; test_opencd.py predicts with its inferencer'),
-    (r'^python (-m hsonet_mm\.opencd )?open-cd/', "Open-CD's own tools; test_opencd.py runs them"),
-    (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of test_opencd.py'),
-    (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; test_opencd_configs.py trains them'),
-    (r'^hsonet export .*--int8', 'a network of two iterations is not fit for 8 bits; test_quantize.py'),
+    (
+        r'^python -c "import hsonet_mm; import opencd',
+        'needs Open-CD; opencd/test_real_opencd.py imports both',
+    ),
+    (
+        r'^import hsonet_mm.*\nfrom opencd',
+        'needs Open-CD; opencd/test_real_opencd.py predicts with its inferencer',
+    ),
+    (
+        r'^python (-m hsonet_mm\.opencd )?open-cd/',
+        "Open-CD's own tools; opencd/test_real_opencd.py runs them",
+    ),
+    (r'^PYTHONPATH=/path/to/open-cd ', 'needs Open-CD; these are the tests of opencd/test_real_opencd.py'),
+    (r'^OPENCD_ROOT=/path/to/open-cd ', 'needs the configs of Open-CD; opencd/test_configs.py trains them'),
+    (
+        r'^hsonet export .*--int8',
+        'a network of two iterations is not fit for 8 bits; export/test_quantize.py',
+    ),
     (
         r'^python tools/benchmark\.py (training|losses|inference|scene|startup)',
         'minutes; test_benchmark*.py run small ones',
     ),
     (r'^hsonet prepare xview2/', 'needs files named as those of xView2; test_index.py reads such'),
-    (r'^hsonet prepare .* changes\.gpkg', 'needs polygons; test_polygons.py writes and burns them'),
-    (r'^dataset=dict\(', 'a part of a config; test_prepare_dataset.py builds such data sets'),
-    (r'^python tools/(pack|score)_model\.py', 'writes into the package; test_pretrained.py'),
+    (
+        r'^hsonet prepare .* changes\.gpkg',
+        'needs polygons; preparation/test_polygons.py writes and burns them',
+    ),
+    (r'^dataset=dict\(', 'a part of a config; preparation/test_prepare.py builds such data sets'),
+    (r'^python tools/(pack|score)_model\.py', 'writes into the package; inference/test_pretrained.py'),
     (
         r'^hsonet explain configs/hsonet_lite_demo',
-        'names the best of 300 iterations; test_explain.py explains pairs',
+        'names the best of 300 iterations; explain/test_explain.py explains pairs',
     ),
     (
         r'^hsonet explain configs/hsonet_levir\.py',
-        'needs two trained networks; test_explain.py compares such',
+        'needs two trained networks; explain/test_explain.py compares such',
     ),
     (r'^for set in levir_512', 'the building sets may not be passed on'),
     (r'^hsonet train configs/hsonet_lite_buildings', 'needs these sets; test_configs.py trains the network'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
-    (r'^_base_ = ', 'inherits a config of Open-CD; test_opencd.py does so'),
+    (r'^_base_ = ', 'inherits a config of Open-CD; opencd/test_real_opencd.py does so'),
     (
         r'^model = dict\(decode_head=',
-        'a line for a config of Open-CD; test_opencd.py trains with both losses',
+        'a line for a config of Open-CD; opencd/test_real_opencd.py trains with both losses',
     ),
-    (r'^neck=dict\(', 'a part of a config of Open-CD; test_network.py and test_opencd.py build such heads'),
+    (
+        r'^neck=dict\(',
+        'a part of a config of Open-CD; models/test_network.py and opencd/test_real_opencd.py build such heads',
+    ),
     (
         r'^from mmengine.config import read_base',
         'needs an installed package; test_configs.py reads this text',

@@ -556,7 +556,7 @@ def test_whole_images_have_no_window(models, folders, capsys):
 
 def test_tool(models, folders):
     t1, t2, out = folders
-    tool = pathlib.Path(__file__).parents[1] / 'tools' / 'predict.py'
+    tool = pathlib.Path(__file__).parents[2] / 'tools' / 'predict.py'
     arguments = [*models['fcn'], t1 / '0.png', t2 / '0.png', '--out', out]
     done = subprocess.run(
         [sys.executable, tool, *arguments],

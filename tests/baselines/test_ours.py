@@ -16,7 +16,7 @@ from hsonet_mm.baselines import SSFC, CMConv, MSDConvSSFC, UNetHead, USSFCNet
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import build_untrained, macs, parameters
 
-CONFIGS = Path(__file__).parent.parent / 'configs' / 'baselines'
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'baselines'
 SIZES = {
     'ussfc_net': (1_518_977, 3_090_153_472),  # as published: 1,518,977 parameters, 3.090 GMACs
     'ussfc_net_psconv': (1_518_977, 3_090_153_472),

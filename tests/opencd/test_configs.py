@@ -52,7 +52,9 @@ def options(file):
 
 
 @pytest.mark.opencd_configs
-@pytest.mark.skipif(compat.OPENCD_AVAILABLE, reason='Open-CD is here; test_opencd.py trains its configs')
+@pytest.mark.skipif(
+    compat.OPENCD_AVAILABLE, reason='Open-CD is here; opencd/test_real_opencd.py trains its configs'
+)
 @pytest.mark.parametrize('name', BASELINES)
 def test_a_config_of_opencd_trains_without_opencd(name, opencd_configs, hsonet, tiny_data, tmp_path):
     """Data, transforms, network, loss, schedule and validation of the config: finite losses, other weights."""
@@ -79,6 +81,6 @@ def test_a_config_of_opencd_trains_without_opencd(name, opencd_configs, hsonet, 
 
 def test_every_baseline_that_opencd_has_is_trained():
     """The others are USSFC-Net and the plain U-Nets."""
-    folder = Path(__file__).parents[1] / 'configs' / 'baselines'
+    folder = Path(__file__).parents[2] / 'configs' / 'baselines'
     names = {path.stem for path in folder.glob('[!_]*.py')}
     assert {name for name in names if not name.startswith(('ussfc_net', 'unet_'))} == BASELINES.keys()

@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.skipif(not compat.OPENCD_AVAILABLE, reason='Open-CD is not in this environment'),
 ]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EOLOSS = "model = dict(decode_head=dict(loss_decode=dict(_delete_=True, type='hsonet_mm.EOLoss')))"
 
 # Configs of Open-CD (models, settings) with an ordinary loss_decode: channels of the head, losses it takes.

@@ -351,7 +351,7 @@ def tables_of(fake):
 
 TABLE = {'split': 'test', 'protocol': 'whole', 'threshold_rule': 'val'}
 CELL = Cell('from scratch', 'demo', 'demo', 'whole', 'val')
-BOARDS = Path(__file__).parents[1] / 'docs/leaderboards'
+BOARDS = Path(__file__).parents[2] / 'docs/leaderboards'
 
 
 class Page(HTMLParser):

@@ -27,7 +27,7 @@ from hsonet_mm.opencd import (
 )
 from hsonet_mm.opencd.transforms import MultiImgRandomRotFlip
 
-CONFIGS = Path(__file__).parents[1] / 'configs' / 'baselines'
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'baselines'
 SIZES = {'bit_r18': 2_989_638, 'changer_ex_r18': 11_390_946, 'farseg_r18': 16_965_089}
 OPENCD_CONFIGS = {
     'bit/bit_r18_256x256_40k_levircd.py': 2_989_638,

@@ -566,7 +566,7 @@ class TestVisualization:
 
 
 def run_python(script: str, **env: str) -> subprocess.CompletedProcess:
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join(
         [*filter(None, [env.pop('extra_path', '')]), root, os.environ.get('PYTHONPATH', '')]
     )

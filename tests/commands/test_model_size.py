@@ -13,7 +13,7 @@ from torch import nn
 from hsonet_mm.commands.model_size import main
 from hsonet_mm.model_size import build_untrained, macs, parameters
 
-CONFIGS = Path(__file__).parent.parent / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 # Parameters (M) and GMACs of a 256 x 256 pair; ResNets with the plain stem, docs/sizes.md has the deep one.
 # Width of pyramid and association, width of the decoder.

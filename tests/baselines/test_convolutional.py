@@ -25,7 +25,7 @@ from hsonet_mm.opencd import (
 from hsonet_mm.opencd.identity_head import IdentityHead
 from hsonet_mm.opencd.registry import MODELS, SCOPE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Our config: Open-CD's config, parameters of the detector, MACs at 256 x 256 (counted once, to notice a change).
 METHODS = {
     'fc_ef': ('fcsn/fc_ef_256x256_40k_levircd.py', 1_352_642, 3_229_614_080),
