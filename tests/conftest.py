@@ -1,7 +1,10 @@
 """Shared fixtures: a tiny data set, a tiny HSONet, ways to run the command line, and Open-CD's configs."""
 
+import ast
+import gc
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from functools import wraps
@@ -11,9 +14,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import Config
+from mmengine.config import config as config_module
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import ManagerMixin
+from yapf.yapflib import yapf_api
 
 import hsonet_mm.components  # noqa: F401
 from hsonet_mm.cli import main
@@ -81,6 +87,27 @@ def write_split(folder, pairs):
         (folder / name).mkdir(parents=True)
         for index, image in enumerate(images):
             cv2.imwrite(str(folder / name / f'{index}.png'), image)
+
+
+def pytest_collection_finish():
+    """What was imported stays: MMEngine collects garbage for each data set, and would go through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _plain_configs():
+    """Configs are written as valid Python, but not laid out by yapf, which takes most of the time of a short run."""
+
+    def check(text, **_):
+        ast.parse(text)
+        return text, False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', check)
+        # MMEngine 0.10 has the function by its own name.
+        patch.setattr(config_module, 'FormatCode', check, raising=False)
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -256,13 +283,17 @@ def tiny_checkpoint(tmp_path_factory, write_config):
 
 
 @pytest.fixture(scope='session')
-def tiny_onnx(tmp_path_factory, tiny_checkpoint):
-    """The tiny model, exported."""
+def tiny_onnx(request, tmp_path_factory, tiny_checkpoint):
+    """The tiny model, exported once for all workers of the tests: they have the same weights."""
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
-    path = tmp_path_factory.mktemp('exported') / 'tiny.onnx'
-    assert main(['export', *map(str, tiny_checkpoint), '-o', str(path)]) == 0
-    return path
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if hasattr(request.config, 'workerinput') else base
+    exported = common / 'exported_tiny.onnx'
+    with FileLock(f'{exported}.lock'):
+        if not exported.exists():
+            assert main(['export', *map(str, tiny_checkpoint), '-o', str(exported)]) == 0
+    return Path(shutil.copy(exported, tmp_path_factory.mktemp('exported') / 'tiny.onnx'))
 
 
 @pytest.fixture(scope='session')
