@@ -19,21 +19,26 @@ import torch
 import torch.distributed as dist
 from hsonet_mm.models.losses import EOWeighting, eo_loss
 
-rank, folder, form = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-dist.init_process_group('gloo', init_method=f'file://{folder}/meet_{form}', rank=rank, world_size=2)
+rank, folder, *forms = sys.argv[1:]
+rank, found = int(rank), {}
+dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
 batch = torch.load(f'{folder}/batch.pth')
-pred = batch['pred'][rank : rank + 1].requires_grad_()
-loss, terms = eo_loss(pred, batch['target'][rank : rank + 1], 0.3, EOWeighting(form, top_share=0.25))
-loss.backward()
-found = {'loss': loss.item(), 'z': terms.normaliser.item(), 'gradient': pred.grad.flatten().tolist()}
-with open(f'{folder}/{form}_{rank}.json', 'w') as file:
+for form in forms:
+    pred = batch['pred'][rank : rank + 1].clone().requires_grad_()
+    loss, terms = eo_loss(pred, batch['target'][rank : rank + 1], 0.3, EOWeighting(form, top_share=0.25))
+    loss.backward()
+    found[form] = {'loss': loss.item(), 'z': terms.normaliser.item(), 'gradient': pred.grad.flatten().tolist()}
+with open(f'{folder}/{rank}.json', 'w') as file:
     json.dump(found, file)
 dist.destroy_process_group()
 """
 
+FORMS = ('all', 'top_share')
+
 
 @pytest.fixture(scope='module')
 def batch(tmp_path_factory):
+    """Folder, logits and targets of two processes with an image each."""
     folder = tmp_path_factory.mktemp('distributed')
     (folder / 'rank.py').write_text(SCRIPT)
     generator = torch.Generator().manual_seed(0)
@@ -44,26 +49,29 @@ def batch(tmp_path_factory):
     return folder, pred[:, 0].numpy(), target.numpy()
 
 
-def run(folder, form, env):
-    ranks = [
+@pytest.fixture(scope='module')
+def ranks(batch, tool_env):
+    """What each of the two processes found, by form."""
+    folder = batch[0]
+    processes = [
         subprocess.Popen(
-            [sys.executable, folder / 'rank.py', str(rank), str(folder), form],
-            env=env,
+            [sys.executable, folder / 'rank.py', str(rank), str(folder), *FORMS],
+            env=tool_env,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
-    errors = [rank.communicate(timeout=240)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], errors
-    return [json.loads((folder / f'{form}_{rank}.json').read_text()) for rank in range(2)]
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize('form', ['all', 'top_share'])
-def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(form, batch, tool_env):
+@pytest.mark.parametrize('form', FORMS)
+def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(form, batch, ranks):
     """By hand: h from all pixels, or by each process from its own largest losses; one Z over both."""
-    folder, z, y = batch
-    ranks = run(folder, form, tool_env)
+    _, z, y = batch
+    found = [rank[form] for rank in ranks]
 
     known = y != 255
     margin = np.where(y == 1, z, -z)
@@ -82,9 +90,8 @@ def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(form, batch, too
     slope = np.where(y == 1, -1, 1) * errors
     expected = known * weights * slope / known.sum()
 
-    assert [rank['z'] for rank in ranks] == pytest.approx([normaliser] * 2)
-    assert np.mean([rank['loss'] for rank in ranks]) == pytest.approx(losses.sum() / known.sum())
-    found = (
-        np.concatenate([rank['gradient'] for rank in ranks]) / 2
-    )  # as DistributedDataParallel takes the mean
-    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-9, atol=1e-12)
+    assert [rank['z'] for rank in found] == pytest.approx([normaliser] * 2)
+    assert np.mean([rank['loss'] for rank in found]) == pytest.approx(losses.sum() / known.sum())
+    # DistributedDataParallel takes the mean over the processes.
+    gradient = np.concatenate([rank['gradient'] for rank in found]) / 2
+    np.testing.assert_allclose(gradient, expected.ravel(), rtol=1e-9, atol=1e-12)
