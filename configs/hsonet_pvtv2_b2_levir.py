@@ -11,5 +11,4 @@ model.backbone = dict(
     init_cfg=dict(
         type='Pretrained', checkpoint='https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b2.pth'))
 model.neck.in_channels = [64, 128, 320, 512]
-model.decode_head.in_channels = [256, 256, 256, 256, 512]
 optim_wrapper.optimizer.lr = 2e-4

@@ -1,4 +1,4 @@
-"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss."""
+"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss; the high-resolution branch as in hsonet_lite.py."""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -23,11 +23,16 @@ model = dict(
         style='pytorch',
         contract_dilation=True,
         init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnet18_v1c')),
-    neck=dict(type='hsonet_mm.VFPN', in_channels=[64, 128, 256, 512], out_channels=256, policy='concat'),
+    detail=dict(type='hsonet_mm.DetailBranch', channels=[32, 64, 96]),
+    neck=dict(
+        type='hsonet_mm.VFPN',
+        in_channels=[64, 128, 256, 512],
+        out_channels=256,
+        policy='concat',
+        batch_dates=True),
     decode_head=dict(
         type='hsonet_mm.FSAssociationHead',
-        in_channels=[256, 256, 256, 256, 512],
-        in_index=[0, 1, 2, 3, 4],
+        in_channels=[32, 64, 96, 256, 256, 256, 256, 512],
         channels=128,
         association_channels=256,
         fusion='abs_diff',

@@ -6,6 +6,7 @@ with read_base():
     from ..hsonet_levir import *
 
 model.type = 'SiamEncoderDecoder'
+del model['detail']
 model.neck = dict(
     type='FarSegFPN', policy='concat', in_channels=[64, 128, 256, 512], out_channels=256, num_outs=4)
 model.decode_head = dict(

@@ -5,6 +5,7 @@ from mmengine.config import read_base
 with read_base():
     from ..hsonet_levir import *
 
+del model['detail']
 model.neck = dict(type='FeatureFusionNeck', policy='concat')
 model.decode_head = dict(
     type='hsonet_mm.UNetHead',

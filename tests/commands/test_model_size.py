@@ -15,7 +15,8 @@ from hsonet_mm.model_size import build_untrained, macs, parameters
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
-# Parameters (M) and GMACs of a 256 x 256 pair; ResNets with the plain stem, docs/sizes.md has the deep one.
+# Parameters (M) and GMACs of a 256 x 256 pair without the high-resolution branch; ResNets with the plain stem,
+# docs/sizes.md has the deep one.
 # Width of pyramid and association, width of the decoder.
 FULL, NARROW = (256, 128), (128, 64)
 SIZES = {
@@ -42,6 +43,17 @@ DEEP_STEM, PLAIN_STEM = 9 * (3 * 32 + 32 * 32 + 32 * 64), 49 * 3 * 64
 STEM_PARAMETERS = DEEP_STEM - PLAIN_STEM + 2 * (32 + 32)  # and two more batch norms of 32 channels
 STEM_MACS = 2 * 128**2 * (DEEP_STEM - PLAIN_STEM)
 
+# The high-resolution branch, both dates, and how the decoder of full width takes its maps in: channels and stride of
+# every 3x3 convolution, each with a batch norm. The classifier then has 32 channels at stride 2, not 128 at stride 4.
+BRANCH = ((3, 16, 1), (16, 32, 2), (32, 32, 2), (32, 64, 4), (64, 64, 4), (64, 96, 8), (96, 96, 8))
+REFINEMENT = ((96, 128, 8), (64 + 128, 128, 4), (32 + 128 + 128, 32, 2), (32, 32, 2))
+BRANCH_PARAMETERS = sum(9 * i * o + 2 * o for i, o, _ in BRANCH + REFINEMENT) + 32 - 128
+BRANCH_MACS = (
+    sum(9 * i * o * (256 // stride) ** 2 for i, o, stride in 2 * BRANCH + REFINEMENT)
+    + 32 * 128**2
+    - 128 * 64**2
+)
+
 SHIPPED = {
     'hsonet_levir': ('r18', FULL, 16_743_649, STEM_PARAMETERS, STEM_MACS),
     'hsonet_r50_levir': ('r50', FULL, 31_385_313, STEM_PARAMETERS, STEM_MACS),
@@ -50,7 +62,7 @@ SHIPPED = {
 }
 
 
-def build(backbone, width):
+def build(backbone, width, detail=()):
     """HSONet with another backbone or width, from the shipped config."""
     cfg = Config.fromfile(CONFIGS / 'hsonet_levir.py')
     pyramid, decoder = width
@@ -59,8 +71,11 @@ def build(backbone, width):
     else:
         cfg.model.backbone = {'type': 'hsonet_mm.PVTv2', 'variant': backbone}
     cfg.model.neck.update(in_channels=STAGES[backbone], out_channels=pyramid)
+    cfg.model.detail = {'type': 'hsonet_mm.DetailBranch', 'channels': list(detail)} if detail else None
     cfg.model.decode_head.update(
-        in_channels=[pyramid] * 4 + STAGES[backbone][3:], association_channels=pyramid, channels=decoder
+        in_channels=[*detail, *[pyramid] * 4, STAGES[backbone][3]],
+        association_channels=pyramid,
+        channels=decoder,
     )
     init_default_scope('opencd')
     return MODELS.build(cfg.model)
@@ -140,9 +155,9 @@ def test_shipped_config(name):
     backbone, width, exact, stem_parameters, stem_macs = SHIPPED[name]
     millions, gmacs = SIZES[backbone, width]
     model = build_untrained(CONFIGS / f'{name}.py')
-    assert parameters(model) == exact
+    assert parameters(model) == exact + BRANCH_PARAMETERS
     assert (exact - stem_parameters) / 1e6 == pytest.approx(millions, rel=0.03)
-    assert (macs(model) - stem_macs) / 1e9 == pytest.approx(gmacs, rel=0.03)
+    assert (macs(model) - BRANCH_MACS - stem_macs) / 1e9 == pytest.approx(gmacs, rel=0.03)
 
 
 @pytest.mark.usefixtures('weightless')
@@ -151,10 +166,17 @@ def test_shipped_config(name):
     [('hsonet_levir', 'r18', 16_724_417), ('hsonet_r50_levir', 'r50', 31_366_081)],
 )
 def test_deep_stem_is_the_whole_difference(name, backbone, exact):
-    deep, plain = build_untrained(CONFIGS / f'{name}.py'), build(backbone, FULL)
-    assert parameters(plain) == exact
+    deep, plain = build_untrained(CONFIGS / f'{name}.py'), build(backbone, FULL, (32, 64, 96))
+    assert parameters(plain) == exact + BRANCH_PARAMETERS
     assert parameters(deep) - parameters(plain) == STEM_PARAMETERS
     assert macs(deep) - macs(plain) == STEM_MACS
+
+
+@pytest.mark.usefixtures('weightless')
+def test_branch_costs_what_its_convolutions_say():
+    whole, without = build('r18', FULL, (32, 64, 96)), build('r18', FULL)
+    assert parameters(whole) - parameters(without) == BRANCH_PARAMETERS
+    assert macs(whole) - macs(without) == BRANCH_MACS
 
 
 @pytest.mark.usefixtures('weightless')

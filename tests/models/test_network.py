@@ -655,6 +655,50 @@ def detailed(**kwargs):
     }
 
 
+def told_once(*channels):
+    """The same network, with `detail` in one place."""
+    tiny = settings()
+    return {
+        'detail': {'type': 'hsonet_mm.DetailBranch', 'channels': [6, 4]},
+        'decode_head': {**tiny['decode_head'], 'in_channels': [*channels, 8, 8, 8, 8, 64]},
+    }
+
+
+def test_neck_and_head_know_of_detail_that_is_told_once(detector):
+    once, thrice = detector(**told_once(6, 4)), detector(**detailed())
+    assert (once.neck.detail, once.decode_head.detail) == (2, 2)
+    once.load_state_dict(thrice.state_dict())
+    x = torch.randn(2, 6, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(once(x), thrice(x))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({**detailed(), 'detail': None}, 'neck.detail is 2, but model.detail gives 0 maps: leave model.neck'),
+        (told_once(6), r'with \[6\] channels, but model.detail gives \[6, 4\]: let model.decode_head.in_ch'),
+        (told_once(6, 8), r'with \[6, 8\] channels, but model.detail gives \[6, 4\]'),
+        ({'detail': told_once()['detail']}, r'with no channels, but model.detail gives \[6, 4\]'),
+        ({**told_once(6, 4), 'detail': None}, r'with \[6, 4\] channels, but model.detail gives none'),
+    ],
+)
+def test_detail_that_does_not_agree_is_refused_when_it_is_built(detector, changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        detector(**changes)
+
+
+def test_pyramid_takes_norm_and_activation(detector):
+    neck = {**settings()['neck'], 'norm_cfg': BN, 'act_cfg': {'type': 'ReLU'}, 'batch_dates': True}
+    model, x = detector(neck=neck), torch.randn(2, 6, 64, 64)
+    date = model.backbone(x[:, :3])[3]
+    lateral, output = model.neck.lateral_convs[3], model.neck.fpn_convs[3]
+    expected = encode(output, encode(lateral, date))  # the coarsest level has no other above it
+    torch.testing.assert_close(model.extract_feat(x)[3][:, :8], expected)
+    model.train().loss(x, samples())
+    assert {int(m.num_batches_tracked) for m in model.neck.modules() if hasattr(m, 'running_mean')} == {1}
+
+
 @pytest.mark.parametrize('batch_dates', [True, False])
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('n', [1, 3])

@@ -20,8 +20,8 @@ class DetailBranch(BaseModule):
 
     The finest stage of a backbone has stride 4: outlines and small targets are lost there. The convolutions of a small
     backbone, often depthwise, also learn slowly without pre-training. The branch is one convolution at stride 1 and two
-    for each stride that follows, 2, 4 and so on. :class:`SiamEncoderDecoder` runs it; :class:`VFPN` and
-    :class:`FSAssociationHead` take its maps where ``detail`` tells them how many there are.
+    for each stride that follows, 2, 4 and so on. :class:`SiamEncoderDecoder` runs it and tells :class:`VFPN` of its
+    maps; the ``in_channels`` of :class:`FSAssociationHead` begin with its channels.
 
     Args:
         channels: channels of the maps, finest first; half of the first, which is even, is the width at stride 1.
@@ -47,6 +47,7 @@ class DetailBranch(BaseModule):
         if channels[0] % 2:
             raise ValueError(f'channels must begin with an even number, not {channels[0]}')
         norm_cfg = norm_cfg or dict(type='BN')
+        self.channels = list(channels)
         widths = [channels[0] // 2, *channels]
         self.stem = ConvModule(in_channels, widths[0], 3, padding=1, norm_cfg=norm_cfg)
         self.stages = nn.ModuleList(

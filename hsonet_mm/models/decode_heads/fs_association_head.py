@@ -44,7 +44,8 @@ class FSAssociationHead(ChangeHead):
         residual: FarSeg++'s residual form of the association.
         fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
         num_levels: levels of the pyramid.
-        detail: so many maps of :class:`DetailBranch` come first.
+        detail: so many maps of :class:`DetailBranch` come first; unless given, as many as ``in_channels`` names before
+            the levels and the scene, which it then must name.
         **kwargs: of :class:`ChangeHead`; set ``out_channels=1`` and ``threshold`` for the one-logit form of HSONet.
             ``loss_decode`` is EO-loss unless given.
 
@@ -69,9 +70,11 @@ class FSAssociationHead(ChangeHead):
         residual: bool = False,
         fusion: str = 'abs_diff',
         num_levels: int = 4,
-        detail: int = 0,
+        detail: int | None = None,
         **kwargs: Any,
     ) -> None:
+        if detail is None:
+            detail = max(len(in_channels) - num_levels - 1, 0)
         levels = list(in_channels[detail:])
         if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
             raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.detectors.pair_encoder_decoder import PairEncoderDecoder
 from hsonet_mm.models.layers import split_dates
+from hsonet_mm.models.necks import VFPN
 from hsonet_mm.registry import MODELS
 
 __all__ = ['SiamEncoderDecoder']
@@ -30,11 +31,13 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         batch_dates: run the backbone once on 2N images instead of twice on N [choice]. In evaluation the result is
             the same. In training, batch norm then takes its statistics over both dates together: one estimate from
             twice the pixels, but a colour shift between the dates is no longer normalised away date by date.
-        detail: config of a :class:`DetailBranch`, whose maps go to the neck before the levels of the backbone.
+        detail: config of a :class:`DetailBranch`, whose maps go to the neck before the levels of the backbone. A
+            :class:`VFPN` is told how many there are; a head with ``detail`` takes them by its ``in_channels``.
         **kwargs: of :class:`PairEncoderDecoder`.
 
     Raises:
-        UserError: without a neck, for only the neck can join the dates.
+        UserError: without a neck, for only the neck can join the dates; or where neck or head expect other maps of
+            detail than there are.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SiamEncoderDecoder(PairEncoderDecoder):
             )
         self.batch_dates = batch_dates
         self.detail = MODELS.build(detail) if detail else None
+        self._pass_on([] if self.detail is None else self.detail.channels)
         if get_device() == 'cpu':
             self.to(memory_format=torch.channels_last)
 
@@ -63,6 +67,24 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         else:
             feats_t1, feats_t2 = map(self._levels, dates)
         return self.neck(feats_t1, feats_t2)
+
+    def _pass_on(self, channels: list[int]) -> None:
+        """Tell the neck of the maps of detail, and check that neck and head expect these."""
+        if isinstance(self.neck, VFPN):
+            if self.neck.detail is None:
+                self.neck.detail = len(channels)
+            elif self.neck.detail != len(channels):
+                raise UserError(
+                    f'model.neck.detail is {self.neck.detail}, but model.detail gives {len(channels)} maps: leave '
+                    'model.neck.detail out'
+                )
+        number = getattr(self.decode_head, 'detail', None)
+        if number is not None and (expected := list(self.decode_head.in_channels[:number])) != channels:
+            raise UserError(
+                f'model.decode_head expects maps of detail with {expected or "no"} channels, but model.detail gives '
+                f'{channels or "none"}: let model.decode_head.in_channels name them before the pyramid levels and the '
+                'scene embedding'
+            )
 
     def _levels(self, x: Tensor) -> tuple[Tensor, ...]:
         """The detail, if there is a branch for it, then the levels of the backbone."""

@@ -44,8 +44,10 @@ class VFPN(FPN):
             (t2 - t1) or ``abs_diff``.
         batch_dates: send both dates through the pyramid as one batch. Without batch norm in the pyramid (the default)
             the result is the same; with it, statistics are then taken over both dates together.
-        detail: so many maps of :class:`DetailBranch` come first; they pass the pyramid by and are fused alike.
-        **kwargs: of MMSegmentation's FPN, such as ``norm_cfg``.
+        detail: so many maps of :class:`DetailBranch` come first; they pass the pyramid by and are fused alike. Unless
+            given, :class:`SiamEncoderDecoder` sets it to what its branch has.
+        **kwargs: of MMSegmentation's FPN. ``norm_cfg`` and ``act_cfg`` put norm and activation behind every L and O,
+            which ChangeStar's FarSeg has for binary targets [code] and FarSeg's own has not.
 
     Shapes:
         feats_t1, feats_t2: C_k of (N, in_channels[k], H_k, W_k) each. Returns a flat tuple, finest level first:
@@ -66,7 +68,7 @@ class VFPN(FPN):
         scene_embedding: bool = True,
         policy: str = 'concat',
         batch_dates: bool = False,
-        detail: int = 0,
+        detail: int | None = None,
         **kwargs: Any,
     ) -> None:
         join = fusion(policy, self, POLICIES).join
@@ -96,10 +98,11 @@ class VFPN(FPN):
 
     def embed(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Pyramid levels, after the detail and before the scene embedding if there are such, of one date."""
-        if len(feats) != self.detail + len(self.in_channels):
+        detail = self.detail or 0
+        if len(feats) != detail + len(self.in_channels):
             raise UserError(
-                f'VFPN takes {self.detail} maps of detail and {len(self.in_channels)} levels, and got {len(feats)} '
-                "maps: let its `detail` and `in_channels` fit the model's `detail` and the backbone's out_indices"
+                f'VFPN takes {detail} maps of detail and {len(self.in_channels)} levels, and got {len(feats)} maps: '
+                "let its `detail` and `in_channels` fit the model's `detail` and the backbone's out_indices"
             )
-        levels = (*feats[: self.detail], *super().forward(tuple(feats[self.detail :])))
+        levels = (*feats[:detail], *super().forward(tuple(feats[detail:])))
         return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels
