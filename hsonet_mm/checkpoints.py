@@ -176,7 +176,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = model_path(str(path)) if str(path) in model_names() else Path(path)
     if not path.is_file():
-        raise UserError(f'the checkpoint {path} does not exist: give a .pth file that a training wrote')
+        reason = 'is a folder' if path.is_dir() else 'does not exist'
+        raise UserError(f'the checkpoint {path} {reason}: give a .pth file that a training wrote')
     if path.suffix == '.onnx':
         return _read_exported(path)
     try:

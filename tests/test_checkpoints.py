@@ -122,3 +122,8 @@ def test_threshold(save):
     path = save({'state_dict': state(), 'meta': {'val_threshold': {**noted, 'value': 7.0}}})
     with pytest.raises(UserError, match='notes the threshold 7'):
         _ = read_checkpoint(path).threshold
+
+
+def test_a_folder_is_named_as_one(tmp_path):
+    with pytest.raises(UserError, match=r'is a folder: give a \.pth file'):
+        read_checkpoint(tmp_path)

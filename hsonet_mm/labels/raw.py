@@ -9,7 +9,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Raster
 from hsonet_mm.images.pixels import colours
 
-__all__ = ['RawLabel', 'looks_lossy', 'raw_label', 'value_counts']
+__all__ = ['RawLabel', 'few_values', 'looks_lossy', 'raw_label', 'value_counts']
 
 
 class RawLabel(NamedTuple):
@@ -95,3 +95,19 @@ def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
     else:
         classes = exact or shares[2:].sum() > 0.01 or shares[1] > 0.05
     return bool(not classes and shares[64:192].sum() <= 0.05)
+
+
+def few_values(counts: NDArray[np.int64]) -> bool:
+    """Whether the values of a label between 0 and 255 are so few that they rather are classes than noise.
+
+    Compression leaves noise below and above 128 alike, of at least three values where it is strong. A third class, or
+    255 for "not labelled" beside 0 and 1, lies on one side; two more may be 85 and 170. The limits are our choice.
+
+    Args:
+        counts: Labelled pixels by value, (256,).
+    """
+    between = np.flatnonzero(counts[1:255]) + 1
+    strong = ((between >= 16) & (between < 240)).any()
+    return bool(
+        between.max(initial=0) < 128 or between.min(initial=255) >= 128 or (strong and len(between) < 3)
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels.coding import CURE, IGNORED, LabelCoding, classes_of
 from hsonet_mm.labels.figures import Figures, LabelSurvey
-from hsonet_mm.labels.raw import RawLabel, looks_lossy, value_counts
+from hsonet_mm.labels.raw import RawLabel, few_values, looks_lossy, value_counts
 from hsonet_mm.labels.values import Value, values_told
 
 __all__ = ['survey_labels']
@@ -99,7 +99,7 @@ def _unreadable(label: RawLabel, path: str) -> str:
 
 
 def _kind(seen: _Seen) -> str:
-    """How one label is coded: ``'0/1'``, ``'0/255'``, ``'noisy'``, ``'empty'``, ``'faint'`` or ``'other'``."""
+    """One of ``'0/1'``, ``'0/255'``, ``'noisy'``, ``'few'`` (values), ``'empty'``, ``'faint'`` and ``'other'``."""
     assert seen.counts is not None
     present = set(np.flatnonzero(seen.counts).tolist())
     if present <= {0}:
@@ -110,12 +110,19 @@ def _kind(seen: _Seen) -> str:
         return '0/1'
     if not looks_lossy(seen.counts, seen.exact):
         return 'other'
-    return 'noisy' if max(present) >= 128 else 'faint'
+    if max(present) < 128:
+        return 'faint'
+    return 'few' if seen.exact and few_values(seen.counts) else 'noisy'
 
 
 def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
     """The coding that most labels have, and what is wrong with those that have another."""
     kinds = {path: _kind(one) for path, one in seen.items() if one.counts is not None}
+    tally = Counter(kinds.values())
+    few_as = (
+        'noisy' if tally['noisy'] > tally['few'] else 'other'
+    )  # a few pixels of noise are of few values, too
+    kinds = {path: few_as if kind == 'few' else kind for path, kind in kinds.items()}
     votes = Counter(
         '0/1' if kind == '0/1' else '0/255' for kind in kinds.values() if kind in ('0/1', '0/255', 'noisy')
     )

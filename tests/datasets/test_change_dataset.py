@@ -1,5 +1,6 @@
 """Data set, loading and augmentation of image pairs: right results, and one sentence for every mistake."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -405,6 +406,36 @@ class TestLoadLabels:
         survey = survey_labels({f'x.{suffix}': 'train'}, lambda _: RawLabel(array, exact=suffix != 'jpg'))
         with pytest.raises(UserError, match=rf'x.{suffix} holds .*: write 0 for unchanged'):
             survey.require()
+
+    @pytest.mark.parametrize('values', [(1, 255), (128, 255), (85, 170, 255), (254, 255)])
+    def test_rare_values_of_a_png_are_classes(self, values):
+        """So rare that their share alone would let them pass for noise."""
+        array = np.zeros((256, 256), np.uint8)
+        for row, value in enumerate(values):
+            array[8 * row, :99] = value
+        labels = {'x.png': array, 'y.png': np.zeros_like(array)}
+        survey = survey_labels(dict.fromkeys(labels, 'train'), lambda path: RawLabel(labels[path]))
+        held = ', '.join(map(str, (0, *values)))
+        assert list(survey.problems) == ['x.png']
+        assert f'x.png holds the values {held}: write 0 for unchanged' in survey.problems['x.png']
+
+    @pytest.mark.parametrize('quality', [75, 95])
+    def test_few_pixels_of_noise_among_noisy_labels(self, quality):
+        noisy = np.zeros((256, 256), np.uint8)
+        noisy[40:99, 50:120] = 255
+        stream = io.BytesIO()
+        Image.fromarray(noisy).save(stream, 'JPEG', quality=quality)
+        values = np.asarray(Image.open(stream))
+        corner = np.zeros_like(noisy)
+        corner[0, :3], corner[0, 3] = 1, 255
+        labels = {'x.png': values, 'y.png': values, 'z.png': corner}
+        coding = (
+            survey_labels(dict.fromkeys(labels, 'train'), lambda path: RawLabel(labels[path]))
+            .require()
+            .coding
+        )
+        assert coding.changed == (255,)
+        assert classes_of(RawLabel(corner), coding, 'z.png').sum() == 1
 
     @pytest.mark.parametrize('quality', [30, 75, 95])
     @pytest.mark.parametrize('size', [1, 3, 9, 100])

@@ -42,7 +42,8 @@ class Difference:
 def write_tiff(path, image, kinds=None, mask=None, crs='EPSG:32633', transform=GRID, **profile):
     """Write (H, W, bands) as GeoTIFF; kinds are what bands are said to be."""
     count = image.shape[2]
-    profile.setdefault('photometric', 'RGB' if count == 3 and image.dtype == np.uint8 else 'MINISBLACK')
+    colours = count == 3 and image.dtype == np.uint8 and kinds in (None, RGB)
+    profile.setdefault('photometric', 'RGB' if colours else 'MINISBLACK')
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(
