@@ -15,7 +15,7 @@ del _loader
 
 train_pipeline[2].scale_range = (0.75, 1.33)  # MultiImgRandomScale: no set has the resolutions between 0.5 and 1 m
 train_pipeline[7].update(  # MultiImgPhotoMetricDistortion: light and season differ between the dates
-    brightness_delta=25, contrast_range=(0.75, 1.3), saturation_range=(0.6, 1.4), hue_delta=10)
+    brightness_delta=25, contrast_range=(0.65, 1.45), saturation_range=(0.6, 1.4), hue_delta=10)
 train_dataloader.dataset.pipeline = train_pipeline
 train_dataloader.num_workers = 1
 
@@ -28,8 +28,12 @@ model.decode_head.loss_decode = [
 # A constant rate, then a short linear decay: a run can be lengthened from the checkpoint before its decay.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
-    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=1000),
-    dict(type='PolyLR', power=1.0, begin=1000, end=1300, eta_min=0.0, by_epoch=False),
+    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=2500),
+    dict(type='PolyLR', power=1.0, begin=2500, end=2900, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=1300, val_interval=650)
-default_hooks.checkpoint.interval = 650
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=2900, val_interval=1450)
+default_hooks.checkpoint.update(interval=100, max_keep_ckpts=6)  # one before the decay is kept
+custom_hooks = [
+    dict(type='hsonet_mm.FiniteLossHook'),
+    dict(type='EMAHook', momentum=0.004, update_buffers=True),  # the mean of about 250 iterations
+]
