@@ -101,7 +101,7 @@ def _plain_configs():
 
     def check(text, **_):
         ast.parse(text)
-        return text, False
+        return f'{text}\n', False
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, 'FormatCode', check)
