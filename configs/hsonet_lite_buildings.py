@@ -25,14 +25,15 @@ model.decode_head.loss_decode = [
     dict(type='hsonet_mm.BinaryDiceLoss', loss_weight=0.5),
 ]
 
-# A constant rate, then a short linear decay: a run can be lengthened from the checkpoint before its decay.
+# A constant rate, then a short linear decay: a run can be lengthened from a checkpoint before its decay
+# (default_hooks.checkpoint.interval=100 keeps some).
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
     dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=2500),
     dict(type='PolyLR', power=1.0, begin=2500, end=2900, eta_min=0.0, by_epoch=False),
 ]
 train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=2900, val_interval=1450)
-default_hooks.checkpoint.update(interval=100, max_keep_ckpts=6)  # one before the decay is kept
+default_hooks.checkpoint.interval = 1450
 custom_hooks = [
     dict(type='hsonet_mm.FiniteLossHook'),
     dict(type='EMAHook', momentum=0.004, update_buffers=True),  # the mean of about 250 iterations
