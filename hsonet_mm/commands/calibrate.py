@@ -18,7 +18,8 @@ from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temp
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
 from hsonet_mm.images import reading_of
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
-from hsonet_mm.inference.detector import ChangeDetector, ChangeModel, check_runtime, refuse_options
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.models import check_runtime, open_checkpoint, open_exported
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.progress import track
@@ -52,24 +53,13 @@ def run(args: argparse.Namespace) -> int:
         config.val_dataloader.dataset.data_root = args.data_root
     declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.
-    model: ChangeModel
+    device, precision = args.device or 'cpu', args.precision or 'auto'
     if args.checkpoint.suffix == '.onnx':
-        from hsonet_mm.inference.onnx_model import OnnxModel
-
-        refuse_options(args.checkpoint, {'--precision': args.precision})
-        model = OnnxModel(args.checkpoint, runtime=args.runtime or 'onnxruntime', device=args.device or 'cpu')
+        model = open_exported(args.checkpoint, args.runtime or 'onnxruntime', device, precision=precision)
     else:
-        from hsonet_mm.inference.torch_model import TorchModel
-
         check_runtime(args.runtime, args.checkpoint)
         keep_memory()
-        model = TorchModel(
-            args.config,
-            args.checkpoint,
-            args.device or 'cpu',
-            args.cfg_options,
-            precision=args.precision or 'auto',
-        )
+        model = open_checkpoint(args.config, args.checkpoint, device, args.cfg_options, precision)
     declared, _ = reading_of(args).over(config_reading(config))
     detector = ChangeDetector(model, reading=declared)
     for note in detector.notes:

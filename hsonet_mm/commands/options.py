@@ -65,7 +65,7 @@ def split_model(
         dates: What each date is called in messages.
 
     Returns:
-        What :func:`hsonet_mm.inference.detector.open_detector` takes, and the dates.
+        What :func:`hsonet_mm.inference.opening.open_detector` takes, and the dates.
 
     Raises:
         UserError: for other arguments.

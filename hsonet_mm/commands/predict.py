@@ -19,8 +19,11 @@ from hsonet_mm.commands.options import (
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import first_three, join, notes_of, reading_of
-from hsonet_mm.inference.detector import ChangeDetector, WindowChoice, open_detector
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.inference.pairs import draw_overlay, find_pairs, to_bgr, write_png
+from hsonet_mm.inference.resolution import pair_notes, pair_resampling
+from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
@@ -118,12 +121,12 @@ def _predict_pair(
     What is suspicious is added to the notes.
     """
     t1, t2 = detector.read(path1, path2)
-    pair, resampling = join(t1, t2, detector.reading.stretch), detector.resampling(t1, t2)
+    pair, resampling = join(t1, t2, detector.reading.stretch), pair_resampling(detector, t1, t2)
     for date in (t1, t2):
         if (date.values == date.values[0, 0]).all():
             notes.append(f'{date.path} is all one colour: check that it is the right file')
     notes += [note.text for note in notes_of(t1, t2, detector.reading.nodata is not None)]
-    notes += detector.resolution_notes(t1, t2)
+    notes += pair_notes(detector, t1, t2)
     prediction = detector.predict_pair(pair, resampling)
     if not prediction.valid.any():
         raise UserError(

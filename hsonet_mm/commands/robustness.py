@@ -19,7 +19,8 @@ from hsonet_mm.evaluation.confusion import Confusion, confusion
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.files import write_json
 from hsonet_mm.images import add_reading_arguments, reading_of
-from hsonet_mm.inference.detector import ChangeDetector, open_detector
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.pretrained import model_names
 

@@ -11,7 +11,8 @@ from hsonet_mm.explain.activations import Layer, find_layer, layers, relation_ma
 from hsonet_mm.explain.cam import grad_cam
 from hsonet_mm.explain.networks import Network, prepare_pair
 from hsonet_mm.images import ImagePair
-from hsonet_mm.inference.detector import WHOLE_PIXELS, Prediction
+from hsonet_mm.inference.detector import Prediction
+from hsonet_mm.inference.window_choice import WHOLE_PIXELS
 
 __all__ = ['View', 'look']
 

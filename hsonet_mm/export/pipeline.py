@@ -22,8 +22,8 @@ from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Reading
 from hsonet_mm.inference.calibration import check_threshold
-from hsonet_mm.inference.detector import open_detector
 from hsonet_mm.inference.onnx_model import OnnxModel
+from hsonet_mm.inference.opening import open_detector
 
 __all__ = ['SIZES', 'TOLERANCE', 'export']
 

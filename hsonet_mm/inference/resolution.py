@@ -1,46 +1,47 @@
-"""Images whose pixels have another size on the ground than a model knows: a warning, and the way there and back.
+"""Images of another ground resolution than the model's: a warning, and resampling there and back.
 
-A pixel of the wanted size is the mean of those that it covers, or lies between them (bilinear) where it is smaller;
-probabilities come back by interpolation between theirs. [choice]
+Images are resampled by area means where pixels become larger and bilinearly where they become smaller; probabilities
+come back bilinearly. [choice]
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images.ground import PixelSize
+from hsonet_mm.images import Pixels
 from hsonet_mm.windows import Axis, Window, WindowGrid
 
-__all__ = ['MODELS_OWN', 'Resampling', 'resampling', 'resolution_note']
+if TYPE_CHECKING:
+    from hsonet_mm.images.ground import PixelSize
+    from hsonet_mm.inference.detector import ChangeDetector
+
+__all__ = ['MODELS_OWN', 'Resampling', 'pair_notes', 'pair_resampling', 'resampling', 'resolution_note']
 
 MODELS_OWN = 'model'
-"""In the place of a size in metres: the nearest that the model is for."""
+"""In place of metres: the nearest ground resolution that the model is for."""
 FAR = 1.5
-"""A pixel that is so many times as large or as small as the model's is worth a warning. [choice]"""
+"""Ratio of ground resolutions, up or down, from which on there is a warning. [choice]"""
 NEAR = 1.1
-"""One that is not even so many times as large or small stays as it is. [choice]"""
+"""Ratio up to which images are not resampled. [choice]"""
 Range = tuple[float, float]
 
 
-def resolution_note(path: object, size: PixelSize, model: str, wanted: Range | None) -> str | None:
-    """A sentence for an image whose pixels are far from what a model knows; None where they are not.
+def resolution_note(path: object, size: 'PixelSize', model: str, wanted: Range | None) -> str | None:
+    """A sentence if the ground resolution of an image is far from the model's, else None.
 
     Args:
-        path: What to call the image.
-        size: Its pixels on the ground.
-        model: What to call the model.
-        wanted: Smallest and largest size of a pixel that the model is for; None where nobody said.
+        path: Name of the image.
+        size: Size of its pixels on the ground.
+        model: Name of the model.
+        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
     """
     if wanted is None or wanted[0] / FAR <= size.mean <= wanted[1] * FAR:
         return None
-    return (
-        f'{path} has pixels of {size.mean:.3g} m on the ground, and {model} is for {_words(wanted)}: bring it there '
-        'with --resample'
-    )
+    return f'{path} has a ground resolution of {size.mean:.3g} m, but {model} is for {_words(wanted)}: add --resample'
 
 
 def _words(wanted: Range) -> str:
@@ -49,12 +50,12 @@ def _words(wanted: Range) -> str:
 
 @dataclass(frozen=True)
 class Resampling:
-    """From the pixels of an image to those that a model is to see, and back.
+    """Resampling of an image to the ground resolution of a model, and back.
 
     Attributes:
-        down: Rows of the image for one of the model.
-        across: Columns of the image for one of the model.
-        metres: Size of the model's pixels on the ground.
+        down: Rows of the image per row of the model.
+        across: Columns of the image per column of the model.
+        metres: Ground resolution of the model.
         tile: The only height and width that the model takes; None for any.
     """
 
@@ -78,13 +79,13 @@ class Resampling:
         return WindowGrid(*axes)
 
     def shape(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns that the model sees of an image of that size."""
+        """Rows and columns of an image of that size after resampling."""
         if self.tile is not None:
             return self.tile, self.tile
         return max(1, round(height / self.down)), max(1, round(width / self.across))
 
     def there(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Images as the model is to see them, (N, H, W, bands) to (N, h, w, bands)."""
+        """Resample images for the model, (N, H, W, bands) to (N, h, w, bands)."""
         rows, columns = self.shape(*images.shape[1:3])
         made = np.empty((len(images), rows, columns, images.shape[3]), np.uint8)
         for image, target in zip(images, made, strict=True):
@@ -94,12 +95,12 @@ class Resampling:
         return made
 
     def back(self, probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-        """Probabilities (N, h, w) for the pixels of the images, (N, H, W)."""
+        """Resample probabilities (N, h, w) to the pixels of the images, (N, H, W)."""
         return np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in probs])
 
 
 def _resize(values: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """Means where there become fewer, along one axis at a time, else values in between."""
+    """Area means where there become fewer pixels, else bilinear interpolation."""
     fewer = rows < values.shape[0] or columns < values.shape[1]
     mode = cv2.INTER_AREA if fewer else cv2.INTER_LINEAR
     resized: Any = cv2.resize(values, (columns, rows), interpolation=mode)
@@ -108,24 +109,24 @@ def _resize(values: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.ui
 
 def resampling(
     path: object,
-    size: PixelSize | None,
+    size: 'PixelSize | None',
     resample: float | str,
     model: str,
     wanted: Range | None,
     tile: int | None,
 ) -> Resampling | None:
-    """How to bring an image to a size of a pixel; None where it has it already.
+    """Resampling of an image to a ground resolution; None where it needs none.
 
     Args:
-        path: What to call the image.
-        size: Its pixels on the ground; None where it does not say.
+        path: Name of the image.
+        size: Size of its pixels on the ground; None where unknown.
         resample: Metres, or :data:`MODELS_OWN`.
-        model: What to call the model.
-        wanted: Smallest and largest size of a pixel that the model is for; None where nobody said.
+        model: Name of the model.
+        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
         tile: The only height and width that the model takes; None for any.
 
     Raises:
-        UserError: if the image or the model does not say what is needed.
+        UserError: if the ground resolution of the image is unknown, or that of the model where it is asked for.
     """
     if size is None:
         raise UserError(
@@ -143,3 +144,34 @@ def resampling(
     if low / NEAR <= min(size) and max(size) <= high * NEAR:
         return None
     return Resampling(metres / size.down, metres / size.across, metres, tile)
+
+
+def pair_resampling(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> Resampling | None:
+    """Resampling of a pair as its detector asks for it; None where it needs none.
+
+    Raises:
+        UserError: where it is asked for, if neither file is georeferenced, or the model names no ground resolution.
+    """
+    if detector.resample is None:
+        return None
+    size = _pair_pixel_size(t1, t2)
+    return resampling(t1.path, size, detector.resample, detector.name, detector.ground_resolution, None)
+
+
+def pair_notes(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> list[str]:
+    """A sentence if the ground resolution of a pair that is not resampled is far from the model's."""
+    if detector.resample is not None or (size := _pair_pixel_size(t1, t2)) is None:
+        return []
+    note = resolution_note(t1.path, size, detector.name, detector.ground_resolution)
+    return [] if note is None else [note]
+
+
+def _pair_pixel_size(t1: Pixels, t2: Pixels) -> 'PixelSize | None':
+    """The pixels of a pair on the ground, by the first date that is georeferenced."""
+    for date in (t1, t2):
+        if date.raster.place is not None:
+            from hsonet_mm.images.ground import pixel_size
+
+            place = date.raster.place
+            return pixel_size(place.crs, place.transform, *date.values.shape[:2])
+    return None

@@ -55,7 +55,7 @@ def load_detector(spec: ModelSpec) -> Detector:
     Raises:
         UserError: if files or options do not fit.
     """
-    from hsonet_mm.inference.detector import open_detector
+    from hsonet_mm.inference.opening import open_detector
 
     detector = open_detector(
         spec.files,

@@ -243,7 +243,7 @@ def test_any_size_through_a_window(models, window):
 
 
 def test_large_images_slide_by_themselves(models, folders, monkeypatch, capsys):
-    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 50 * 70)
+    monkeypatch.setattr('hsonet_mm.inference.window_choice.WHOLE_PIXELS', 50 * 70)
     detector, sliding = load(*models['hsonet']), load(*models['hsonet'], window='slide')
     largest, larger = (image(1), image(2)), (image(1, 50, 71), image(2, 50, 71))
     whole = load(*models['hsonet'], window='whole')
@@ -264,7 +264,7 @@ def test_large_images_slide_by_themselves(models, folders, monkeypatch, capsys):
 
 def test_a_window_of_the_config_is_its_own(models, monkeypatch):
     """Without a choice the network does what its config says, as in scoring; a choice replaces that."""
-    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 1)
+    monkeypatch.setattr('hsonet_mm.inference.window_choice.WHOLE_PIXELS', 1)
     slide = {'mode': 'slide', 'crop_size': (32, 32), 'stride': (32, 32)}
     slide = {f'model.test_cfg.{key}': value for key, value in slide.items()}
     t1, t2 = image(1, 64, 64), image(2, 64, 64)

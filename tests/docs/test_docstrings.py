@@ -1,4 +1,4 @@
-"""The examples in docstrings of losses run and print what they say."""
+"""The examples in docstrings of public entry points run and print what they say."""
 
 import doctest
 import importlib
@@ -7,8 +7,18 @@ import pytest
 
 
 @pytest.mark.any_host
-@pytest.mark.parametrize('name', ['dice_loss', 'focal_loss', 'eo_loss'])
-def test_examples_of_losses(name):
-    found = doctest.testmod(importlib.import_module(f'hsonet_mm.models.losses.{name}'))
+@pytest.mark.parametrize(
+    'name',
+    [
+        'inference.detector',
+        'models.losses.dice_loss',
+        'models.losses.eo_loss',
+        'models.losses.focal_loss',
+    ],
+)
+def test_examples(name):
+    if name == 'inference.detector':
+        pytest.importorskip('onnxruntime')
+    found = doctest.testmod(importlib.import_module(f'hsonet_mm.{name}'))
     assert found.attempted >= 2
     assert found.failed == 0

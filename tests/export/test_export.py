@@ -360,7 +360,10 @@ def test_missing_package(monkeypatch, package):
 
 def test_no_torch_in_what_runs_exported_models(repo):
     for name in (
+        'inference/batches.py',
         'inference/detector.py',
+        'inference/models.py',
+        'inference/opening.py',
         'inference/onnx_model.py',
         'inference/calibration.py',
         'exported/metadata.py',

@@ -17,9 +17,9 @@ from hsonet_mm import ChangeDetector
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import Metadata
-from hsonet_mm.inference import detector as detector_module
+from hsonet_mm.inference import models
 from hsonet_mm.inference.calibration import apply_temperature, sidecar_of
-from hsonet_mm.inference.detector import open_detector
+from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.windows import Window
 
 onnx = pytest.importorskip('onnx')
@@ -291,7 +291,7 @@ def test_an_exported_model_slides(model, monkeypatch):
         )
     detector = ChangeDetector.from_onnx(model)
     assert not detector.slides(90, 70)
-    monkeypatch.setattr('hsonet_mm.inference.detector.WHOLE_PIXELS', 6299)
+    monkeypatch.setattr('hsonet_mm.inference.window_choice.WHOLE_PIXELS', 6299)
     assert detector.slides(90, 70)
     sizes = []
     probs = detector.model.probs
@@ -385,7 +385,7 @@ def test_two_detectors_share_nothing(trained):
 
 
 def test_checkpoint_without_pytorch(trained, monkeypatch):
-    monkeypatch.setattr(detector_module, 'find_spec', lambda _: None)
+    monkeypatch.setattr(models, 'find_spec', lambda _: None)
     with pytest.raises(UserError, match=r'tiny.pth needs PyTorch.*\[standalone\].*\.onnx'):
         ChangeDetector.from_checkpoint(*trained)
 

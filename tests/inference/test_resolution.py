@@ -18,7 +18,7 @@ from hsonet_mm.commands.options import resample_of
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.images.ground import PixelSize, pixel_size
-from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
+from hsonet_mm.inference.resolution import Resampling, pair_notes, resampling, resolution_note
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
@@ -132,7 +132,7 @@ class TestNote:
     @pytest.mark.parametrize('metres', [0.1, 0.5 / 1.6, 1.6, 10])
     def test_far(self, metres):
         note = resolution_note('a.tif', PixelSize(metres, metres), 'm', OWN)
-        assert note.startswith(f'a.tif has pixels of {metres:.3g} m on the ground, and m is for 0.5 to 1 m')
+        assert note.startswith(f'a.tif has a ground resolution of {metres:.3g} m, but m is for 0.5 to 1 m')
         assert note.endswith('--resample')
 
     def test_nobody_said(self):
@@ -247,16 +247,16 @@ class TestImages:
         with pytest.raises(UserError, match=r'a\.tif is not georeferenced'):
             ChangeDetector(Contrast(), resample='model').predict(*paths)
         detector = ChangeDetector(Contrast())
-        assert detector.resolution_notes(*detector.read(*paths)) == []
+        assert pair_notes(detector, *detector.read(*paths)) == []
 
     def test_warning(self, tmp_path):
         t1, t2 = dates(80, 120)
         paths = [write(tmp_path / f'{name}.tif', image, 3) for name, image in (('a', t1), ('b', t2))]
         detector = ChangeDetector(Contrast())
-        (note,) = detector.resolution_notes(*detector.read(*paths))
-        assert 'a.tif has pixels of 3 m on the ground, and contrast is for 0.5 to 1 m' in note
+        (note,) = pair_notes(detector, *detector.read(*paths))
+        assert 'a.tif has a ground resolution of 3 m, but contrast is for 0.5 to 1 m' in note
         resampled = ChangeDetector(Contrast(), resample=1.0)
-        assert resampled.resolution_notes(*resampled.read(*paths)) == []
+        assert pair_notes(resampled, *resampled.read(*paths)) == []
 
 
 class TestScenes:
@@ -300,7 +300,7 @@ class TestScenes:
         model = Contrast()
         _, summary = self.run(tmp_path, model, 0.25, t1, t2)
         (warning,) = summary['warnings']
-        assert 'a.tif has pixels of 0.25 m on the ground, and contrast is for 0.5 to 1 m' in warning
+        assert 'a.tif has a ground resolution of 0.25 m, but contrast is for 0.5 to 1 m' in warning
         assert summary['resampled_to_m'] is None
         _, summary = self.run(tmp_path, model, 0.7, t1, t2)
         assert summary['warnings'] == []

@@ -31,7 +31,7 @@ def test_label_may_have_a_channel(loss):
 
 
 def test_other_heads_are_refused(loss):
-    with pytest.raises(UserError, match=r'for heads of one channel and gets 2: .*out_channels=1'):
+    with pytest.raises(UserError, match=r'for heads of one channel, not 2: .*out_channels=1'):
         loss(torch.zeros(1, 2, 2, 4), LABEL)
 
 
@@ -100,7 +100,7 @@ def test_double_precision_is_kept_and_the_gradient_is_right(loss):
 
 def test_other_reductions_are_refused(loss):
     pred, label, _ = batch()
-    with pytest.raises(UserError, match="invalid reduction 'total' of a loss: expected none, mean or sum"):
+    with pytest.raises(UserError, match="invalid reduction 'total': expected none, mean or sum"):
         loss(pred, label, reduction_override='total')
 
 

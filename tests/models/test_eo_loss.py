@@ -1,7 +1,6 @@
 """EO-loss against a float64 oracle in NumPy: its identities, numerics, forms, schedules and host."""
 
 import copy
-import doctest
 import itertools
 import math
 import pickle
@@ -852,13 +851,3 @@ def test_hard_examples_are_mined_by_the_plain_loss(loss):
     hard = F.cross_entropy(logits, target, ignore_index=255, reduction='none')
     expected = hard.flatten().topk(10 * len(pred)).indices
     assert set(weight.flatten().nonzero().flatten().tolist()) == set(expected.tolist())
-
-
-def test_examples_of_the_docstrings():
-    import sys
-
-    from hsonet_mm.models.losses import eo_loss as _  # noqa: F401
-
-    results = doctest.testmod(sys.modules['hsonet_mm.models.losses.eo_loss'])
-    assert results.attempted
-    assert not results.failed

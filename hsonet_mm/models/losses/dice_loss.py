@@ -1,9 +1,11 @@
 """Dice loss of the changed class, for heads of one channel."""
 
+from typing import Any
+
 from torch import Tensor
 
 from hsonet_mm.models.losses.functional import check_reduction, one_logit, pixel_weights
-from hsonet_mm.models.losses.one_logit_loss import OneLogitLoss
+from hsonet_mm.models.losses.segmentation_loss import SegmentationLoss
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryDiceLoss', 'binary_dice_loss']
@@ -28,7 +30,7 @@ def binary_dice_loss(
         pred: logits.
         target: labels 0, 1 and `ignore_index`.
         weight: weight >= 0 of every pixel, or None.
-        ignore_index: label of pixels that change nothing.
+        ignore_index: label of pixels that do not count.
         reduction: ``mean`` and ``sum`` for the loss, ``none`` for the share of every pixel, 0 where ignored.
 
     Shapes:
@@ -56,7 +58,7 @@ def binary_dice_loss(
 
 
 @MODELS.register_module()
-class BinaryDiceLoss(OneLogitLoss):
+class BinaryDiceLoss(SegmentationLoss):
     """Dice loss of class "changed", see :func:`binary_dice_loss`, for MMSegmentation's heads of one logit.
 
     MMSegmentation's ``DiceLoss`` cannot serve there: it takes the only channel for class 0, which is "unchanged" here,
@@ -74,7 +76,7 @@ class BinaryDiceLoss(OneLogitLoss):
         super().__init__(loss_weight, loss_name)
 
     def loss(
-        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, **_: Any
     ) -> Tensor:
         """See :func:`binary_dice_loss`."""
         return binary_dice_loss(pred, target, weight, ignore_index, reduction)

@@ -3,6 +3,9 @@ r"""EO-loss, the third part of HSONet: cross entropy that moves from all pixels 
 Notation: logit z, label y, margin :math:`m = (2y - 1) z`, loss :math:`l = \mathrm{softplus}(-m)`, error
 :math:`e = \sigma(-m) = 1 - p_y`, hardness :math:`h = (e / \max e)^\gamma`, annealing value :math:`\zeta`.
 
+To read: the schedule is :data:`ANNEALING` and :meth:`EOLoss.zeta`, hardness :meth:`EOWeighting.hardness`, the weights
+:func:`eo_weights`, and the loss :func:`eo_loss`.
+
 References:
     HSONet, arXiv 2402.16242: the idea [paper]. FarSeg, arXiv 2011.09766: form ``all`` [code]. The other forms, the
     trim, the window and the floor are ours [choice].
@@ -11,23 +14,25 @@ References:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from mmengine.logging import MessageHub
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed import ReduceOp
 
 from hsonet_mm.models.losses.eo_terms import EOTerms
 from hsonet_mm.models.losses.functional import (
-    fitting,
-    ignored_pixels,
+    known_pixels,
     mean_of_class,
     over_processes,
+    pixel_weights,
     processes,
+    require,
 )
-from hsonet_mm.models.losses.running_training import running_training, training_progress
+from hsonet_mm.models.losses.running_training import log_scalars, training_progress
+from hsonet_mm.models.losses.segmentation_loss import SegmentationLoss
 from hsonet_mm.registry import MODELS
 
 __all__ = ['ANNEALING', 'EOLoss', 'EOWeighting', 'eo_loss', 'eo_weights']
@@ -41,13 +46,6 @@ ANNEALING: dict[str, Callable[[float], float]] = {
 """Annealing from 1 at s = 0 to 0 at s = 1 [code]; ``constant`` is plain cross entropy (ablation)."""
 
 Form = Literal['all', 'background', 'top_share']
-LOG_EVERY = 10
-"""Iterations between two records of the log."""
-
-
-def _require(fits: bool, name: str, value: object, expected: str) -> None:
-    if not fits:
-        raise ValueError(f'invalid {name} {value!r}: expected {expected}')
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,19 @@ class EOWeighting:
     """How the error of a pixel becomes its weight.
 
     Args:
-        form: ``all`` weighs all pixels by their hardness [code]; ``background`` the background alone, under a
-            normaliser of its own, and leaves the foreground as it is; ``top_share`` has h = 1 on the largest losses and
-            0 elsewhere, after the paper's "distribution of the loss values".
+        form: ``all`` weighs all pixels by their hardness [code]; ``background`` only the background, with a normaliser
+            of its own, while the foreground keeps weight 1; ``top_share`` has h = 1 on the largest losses and 0
+            elsewhere, after the paper's "distribution of the loss values".
         gamma: focusing exponent of the hardness, >= 0; 0 gives plain weights. Unused by ``top_share``.
-        window: side, in pixels and odd, of the window over which errors are averaged, each with those of its own class
-            alone, before they become hardness: a missed object or a false alarm stays hard, a pixel of an outline does
-            not. 1 averages nothing. Unused by ``top_share``.
-        trim: error in (0, 1] above which a pixel counts as mislabelled and its hardness is 0; 1 trims nothing.
-        top_share: ``top_share`` only: share of the pixels with a loss above 0 that count as hard, in (0, 1]; each
-            process of a distributed training takes its own.
+        window: side in pixels, odd, of the window over which errors of the same class are averaged before they become
+            hardness: a missed object or a false alarm stays hard, a pixel of an outline does not. 1 averages nothing.
+            Unused by ``top_share``.
+        trim: error in (0, 1] above which a pixel counts as mislabelled and has hardness 0; 1 trims nothing.
+        top_share: ``top_share`` only: share of the pixels with a loss above 0 that count as hard, in (0, 1]; in a
+            distributed training each process selects its own.
 
     Raises:
-        ValueError: for a value outside of these.
+        ValueError: for a value out of range.
     """
 
     form: Form = 'all'
@@ -77,14 +75,14 @@ class EOWeighting:
     top_share: float = 0.2
 
     def __post_init__(self) -> None:
-        _require(self.form in get_args(Form), 'form', self.form, f'one of {", ".join(get_args(Form))}')
-        _require(self.gamma >= 0, 'gamma', self.gamma, '0 or more')
-        _require(self.window > 0 and self.window % 2 == 1, 'window', self.window, 'odd and positive')
-        _require(0 < self.trim <= 1, 'trim', self.trim, 'in (0, 1]')
-        _require(0 < self.top_share <= 1, 'top_share', self.top_share, 'in (0, 1]')
+        require(self.form in get_args(Form), 'form', self.form, f'one of {", ".join(get_args(Form))}')
+        require(self.gamma >= 0, 'gamma', self.gamma, '0 or more')
+        require(self.window > 0 and self.window % 2 == 1, 'window', self.window, 'odd and positive')
+        require(0 < self.trim <= 1, 'trim', self.trim, 'in (0, 1]')
+        require(0 < self.top_share <= 1, 'top_share', self.top_share, 'in (0, 1]')
 
     def hardness(self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
-        """H of every pixel, in [0, 1]; arguments and shapes as of :func:`eo_weights`."""
+        """Hardness h of every pixel, in [0, 1]; arguments and shapes as in :func:`eo_weights`."""
         trusted = errors <= self.trim
         if self.form == 'top_share':
             number = max(1, round(self.top_share * int(losses.count_nonzero())))
@@ -92,7 +90,7 @@ class EOWeighting:
             return ((losses >= smallest) & (losses > 0) & trusted).to(losses.dtype)
         if self.window > 1:
             errors = mean_of_class(errors, foreground, valid, self.window)
-        largest = over_processes(errors.max(), dist.ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
+        largest = over_processes(errors.max(), ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
         return (errors / largest) ** self.gamma * trusted
 
 
@@ -103,8 +101,8 @@ def eo_weights(
 
     .. math:: w_i = \zeta + (1 - \zeta) Z h_i, \qquad Z = \sum l \,/ \sum h l
 
-    so that the weighted mean of the losses keeps the value of their plain mean; where no pixel is hard at all, w = 1.
-    Form ``background`` sums over the background, and the foreground keeps w = 1.
+    so that the weighted mean of the losses equals their plain mean; w = 1 everywhere if no pixel is hard. Form
+    ``background`` sums over the background only, and the foreground has w = 1.
 
     Args:
         losses: l >= 0, 0 where ignored; a pixel weight is already multiplied in.
@@ -115,7 +113,15 @@ def eo_weights(
         weighting: form and constants.
 
     Shapes:
-        All (N, H, W), as the weights that are returned with the normaliser Z, a 0-d tensor.
+        All (N, H, W), as the returned weights; the normaliser Z, returned with them, is a 0-d tensor.
+
+    Example:
+        >>> losses, background = torch.tensor([[[0.1, 2.0]]]), torch.tensor([[[False, False]]])
+        >>> weights, normaliser = eo_weights(
+        ...     losses, 1 - torch.exp(-losses), background, ~background, zeta=0.5, weighting=EOWeighting()
+        ... )
+        >>> round(float((weights * losses).mean() / losses.mean()), 4)
+        1.0
     """
     hardness = weighting.hardness(losses, errors, foreground, valid)
     weighed = ~foreground if weighting.form == 'background' else torch.ones_like(foreground)
@@ -149,13 +155,13 @@ def eo_loss(
         zeta: annealing value in [0, 1].
         weighting: form and constants of the weights; None means form ``all`` with gamma 2.
         weight: weight >= 0 of every pixel, or None.
-        ignore_index: label that changes nothing.
+        ignore_index: label of pixels that do not count.
 
     Shapes:
         pred (N, C, H, W), target and weight (N, H, W) or (N, 1, H, W).
 
     Returns:
-        The loss, a 0-d tensor, and what it consists of.
+        The loss, a 0-d tensor, and its terms.
 
     Raises:
         ValueError: for shapes that do not fit.
@@ -168,12 +174,8 @@ def eo_loss(
         >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm holds the gradient
         [0.02, 1.06]
     """
-    target = fitting(target, pred, 'target')
-    valid = ~ignored_pixels(target, ignore_index, classes=max(2, pred.shape[1]))
     with torch.autocast(pred.device.type, enabled=False):
-        logits = pred if pred.dtype == torch.float64 else pred.float()
-        logits = logits.masked_fill(~valid.unsqueeze(1), 0)  # whatever they were, NaN included
-        target = (target * valid).long()
+        logits, target, valid = known_pixels(pred, target, ignore_index)
         if pred.shape[1] > 2:
             losses = F.cross_entropy(logits, target, reduction='none')
             errors = -torch.expm1(-losses.detach())
@@ -181,12 +183,9 @@ def eo_loss(
             z = logits.squeeze(1) if pred.shape[1] == 1 else logits[:, 1] - logits[:, 0]
             neg_margin = torch.where(target == 1, -z, z)
             losses, errors = F.softplus(neg_margin), neg_margin.detach().sigmoid()
-        pixel_weight = valid.to(losses.dtype)
-        errors = errors * pixel_weight
-        if weight is not None:
-            pixel_weight = pixel_weight * fitting(weight, pred, 'weight').to(losses.dtype)
-        losses = losses * pixel_weight
-        foreground, constant = target > 0, losses.detach()
+        pixel_weight = pixel_weights(weight, pred, valid)
+        losses, errors, foreground = losses * pixel_weight, errors * valid, target > 0
+        constant = losses.detach()
         weights, normaliser = eo_weights(
             constant, errors, foreground, valid, zeta, weighting or EOWeighting()
         )
@@ -196,33 +195,38 @@ def eo_loss(
 
 
 @MODELS.register_module()
-class EOLoss(nn.Module):
-    r"""Cross entropy that moves from all pixels to the hard ones as training goes on, see :func:`eo_loss`.
+class EOLoss(SegmentationLoss):
+    r"""Cross entropy that moves from all pixels to the hard ones as training proceeds, see :func:`eo_loss`.
 
-    With :math:`\zeta` annealed from 1, early most hard pixels are foreground; once the foreground is learnt they are
-    hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation this way is the
-    paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
+    :math:`\zeta` is annealed from 1. Early in the training most hard pixels are foreground; once the foreground is
+    learnt, they are hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation
+    this way is the paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
 
     The value equals plain cross entropy at every zeta, so a loss curve cannot show the schedule. ``<name>_zeta``,
     ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are therefore written to the
     training log every 10 iterations (``eo_zeta`` ... for the default name).
 
+    Call it as ``loss(pred, target, weight=None, ignore_index=255, progress=None)``, with the arguments of
+    :func:`eo_loss`. ``progress`` is the finished share of the training in [0, 1]; by default it is read from the
+    running MMEngine training.
+
     Args:
-        form: which pixels are weighed, see :class:`EOWeighting`, as for the next four.
+        form: the pixels that are weighed, see :class:`EOWeighting`, as for the next four.
         gamma: focusing exponent of the hardness.
         window: side of the window over which errors are averaged, in pixels.
         trim: error above which a pixel counts as mislabelled.
-        top_share: of form ``top_share``.
+        top_share: share of hard pixels of form ``top_share``.
         schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (plain cross entropy).
         begin: share of the training before which zeta is 1, in [0, 1).
         end: share of the training after which zeta is `floor`, in (begin, 1]; FarSeg's is 1/6.
-        floor: zeta at the end, in [0, 1]: what easy pixels keep of their weight.
+        floor: zeta at the end, in [0, 1]: the weight that easy pixels keep.
         loss_weight: factor on the loss.
-        loss_name: its name in the log; must begin with ``loss`` to be optimised. Two of one name, as in a main and an
-            auxiliary head, overwrite each other's scalars: name the second one ``loss_aux_eo``.
+        loss_name: its name in the log; must begin with ``loss`` to be optimised. Two losses of one name, as in a main
+            and an auxiliary head, overwrite each other's scalars: name the second one ``loss_aux_eo``.
 
     Raises:
-        ValueError: for a value outside of these.
+        ValueError: for a value out of range.
+        RuntimeError: when called without `progress` outside an MMEngine training (unless the schedule is constant).
 
     Example:
         >>> import torch
@@ -246,15 +250,14 @@ class EOLoss(nn.Module):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_eo',
     ) -> None:
-        super().__init__()
-        _require(schedule in ANNEALING, 'schedule', schedule, f'one of {", ".join(ANNEALING)}')
-        _require(0 <= begin < 1, 'begin', begin, 'in [0, 1)')
-        _require(begin < end <= 1, 'end', end, f'above begin={begin} and at most 1')
-        _require(0 <= floor <= 1, 'floor', floor, 'in [0, 1]')
+        super().__init__(loss_weight, loss_name)
+        require(schedule in ANNEALING, 'schedule', schedule, f'one of {", ".join(ANNEALING)}')
+        require(0 <= begin < 1, 'begin', begin, 'in [0, 1)')
+        require(begin < end <= 1, 'end', end, f'above begin={begin} and at most 1')
+        require(0 <= floor <= 1, 'floor', floor, 'in [0, 1]')
         self.weighting = EOWeighting(form, gamma, window, trim, top_share)
         self.schedule, self.begin, self.end, self.floor = schedule, begin, end, floor
-        self.loss_weight, self.loss_name = loss_weight, loss_name
-        # A runner makes its hub before its model, so the current one is its own.
+        # A runner makes its hub before its model, so the current hub belongs to this runner.
         self._hub_name = MessageHub.get_current_instance().instance_name
 
     def zeta(self, progress: float) -> float:
@@ -262,47 +265,26 @@ class EOLoss(nn.Module):
         s = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
         return self.floor + (1 - self.floor) * ANNEALING[self.schedule](s)
 
-    def forward(
+    def loss(
         self,
         pred: Tensor,
         target: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
+        weight: Tensor | None,
+        ignore_index: int,
+        reduction: str,
         progress: float | None = None,
-        reduction_override: str | None = None,
-        **_: object,
+        **_: Any,
     ) -> Tensor:
-        """EO-loss of a batch, (N, C, H, W) logits; see :func:`eo_loss` for the arguments.
-
-        Args:
-            pred: logits.
-            target: class of every pixel.
-            weight: weight of every pixel, or None.
-            ignore_index: label that changes nothing.
-            progress: training progress in [0, 1]; None reads it from the running MMEngine training.
-            reduction_override: 'none' for the plain loss (N, H, W) of every pixel, by which MMSegmentation's
-                ``OHEMPixelSampler`` chooses; nothing else changes anything.
-
-        Raises:
-            RuntimeError: without `progress` outside a training of MMEngine (unless the schedule is constant).
-        """
+        """EO-loss of a batch without its factor; with ``reduction='none'`` the plain loss (N, H, W) of every pixel."""
         if progress is None:
             progress = 0.0 if self.schedule == 'constant' else training_progress(self._hub_name)
         zeta = self.zeta(progress)
         loss, terms = eo_loss(pred, target, zeta, self.weighting, weight, ignore_index)
-        if reduction_override == 'none':
-            return self.loss_weight * terms.losses
-        if self.training and (hub := running_training(self._hub_name)) is not None:
-            iteration = hub.get_info('iter')
-            if iteration == 0 or (iteration + 1) % LOG_EVERY == 0:
-                name = self.loss_name.removeprefix('loss_')
-                scalars: dict[str, float | Tensor] = {
-                    'zeta': zeta,
-                    'Z': terms.normaliser,
-                    **terms.gradient_shares(),
-                }
-                hub.update_scalars({f'train/{name}_{key}': float(value) for key, value in scalars.items()})
-        return self.loss_weight * loss
+        if reduction == 'none':
+            return terms.losses
+        if self.training:
+            log_scalars(self._hub_name, self.loss_name.removeprefix('loss_'), lambda: terms.scalars(zeta))
+        return loss
 
     def extra_repr(self) -> str:
         """Constants for printing the model."""

@@ -1,4 +1,4 @@
-"""What EO-loss consists of, and who holds its gradient: what the training log shows of it."""
+"""Terms of EO-loss, and the shares of its gradient for the training log."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ EDGE = 2
 
 
 class EOTerms(NamedTuple):
-    """What an EO-loss consists of; every entry is detached.
+    """Terms of an EO-loss; every entry is detached.
 
     Args:
         weights: w of every pixel, times its pixel weight if there are such; shape of the label, 0 where ignored.
@@ -48,3 +48,7 @@ class EOTerms(NamedTuple):
             'edges': edges,
         }
         return {f'grad_{name}': (grad_magnitude * part).sum() / total for name, part in parts.items()}
+
+    def scalars(self, zeta: float) -> dict[str, float | Tensor]:
+        """Scalars of the training log: zeta, Z and the shares of the gradient."""
+        return {'zeta': zeta, 'Z': self.normaliser, **self.gradient_shares()}

@@ -1,12 +1,14 @@
 """Focal loss of the changed class, for heads of one channel."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses.functional import check_reduction, one_logit, pixel_weights
-from hsonet_mm.models.losses.one_logit_loss import OneLogitLoss
+from hsonet_mm.models.losses.segmentation_loss import SegmentationLoss
 from hsonet_mm.registry import MODELS
 
 __all__ = ['BinaryFocalLoss', 'binary_focal_loss']
@@ -34,7 +36,7 @@ def binary_focal_loss(
         gamma: focusing exponent, >= 0.
         alpha: weight of "changed", in (0, 1).
         weight: weight >= 0 of every pixel, or None.
-        ignore_index: label of pixels that change nothing.
+        ignore_index: label of pixels that do not count.
         reduction: ``mean`` over the known pixels, ``sum``, or ``none`` for that of every pixel, 0 where ignored.
 
     Shapes:
@@ -65,7 +67,7 @@ def binary_focal_loss(
 
 
 @MODELS.register_module()
-class BinaryFocalLoss(OneLogitLoss):
+class BinaryFocalLoss(SegmentationLoss):
     """Focal loss of class "changed", see :func:`binary_focal_loss`, for MMSegmentation's heads of one logit.
 
     MMSegmentation's ``FocalLoss`` cannot serve there on CPUs: it sets (P, 1) predictions against (P,) labels, which
@@ -97,7 +99,7 @@ class BinaryFocalLoss(OneLogitLoss):
         self.alpha = alpha
 
     def loss(
-        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
+        self, pred: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, **_: Any
     ) -> Tensor:
         """See :func:`binary_focal_loss`."""
         return binary_focal_loss(pred, target, self.gamma, self.alpha, weight, ignore_index, reduction)

@@ -1,4 +1,4 @@
-"""What the losses share: labels that fit the logits, and pixels that do not count."""
+"""Shared by the losses: checks of labels and constants, ignored pixels, sums over processes."""
 
 import torch
 import torch.distributed as dist
@@ -9,18 +9,56 @@ from hsonet_mm.errors import UserError
 
 __all__ = [
     'check_reduction',
-    'fitting',
-    'ignored_pixels',
+    'known_pixels',
     'mean_of_class',
     'one_logit',
     'over_processes',
     'pixel_weights',
     'processes',
+    'require',
 ]
 
 
+def require(fits: bool, name: str, value: object, expected: str) -> None:
+    """Refuse a constant that is out of range.
+
+    Args:
+        fits: whether it is in range.
+        name: its name.
+        value: its value.
+        expected: the range, in words.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    if not fits:
+        raise ValueError(f'invalid {name} {value!r}: expected {expected}')
+
+
+def known_pixels(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Separate the pixels that count from the ignored ones.
+
+    Args:
+        pred: logits (N, C, *).
+        target: class of every pixel, (N, *) or (N, 1, *); `ignore_index` where unknown.
+        ignore_index: label of pixels that do not count.
+
+    Returns:
+        Logits (N, C, *) in float32 or better, 0 where ignored even if they were NaN; classes (N, *), 0 where ignored;
+        whether each pixel counts, (N, *).
+
+    Raises:
+        ValueError: for a label map whose shape does not fit the logits.
+        UserError: for labels that `pred` has no class for.
+    """
+    target = _fitting(target, pred, 'target')
+    ignored = _ignored_pixels(target, ignore_index, max(2, pred.shape[1]))
+    logits = pred if pred.dtype == torch.float64 else pred.float()
+    return logits.masked_fill(ignored.unsqueeze(1), 0), (target * ~ignored).long(), ~ignored
+
+
 def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What a loss of "changed" for heads of one channel works with.
+    """Known pixels of a head of one channel, see :func:`known_pixels`.
 
     Args:
         pred: logits (N, 1, *).
@@ -28,21 +66,18 @@ def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
         ignore_index: label of pixels that do not count.
 
     Returns:
-        Logits in float32 or better, 0 where ignored, whatever they were; labels, 1 where changed and else 0; which
-        pixels count. All (N, *).
+        Logits; labels in their type, 1 where changed and else 0; whether each pixel counts. All (N, *).
 
     Raises:
         UserError: for more channels, or other labels.
     """
     if pred.shape[1] != 1:
         raise UserError(
-            f'the loss is for heads of one channel and gets {pred.shape[1]}: set decode_head.out_channels=1, '
-            'or take a loss of MMSegmentation'
+            f'the loss is for heads of one channel, not {pred.shape[1]}: set decode_head.out_channels=1, or use a loss '
+            'of MMSegmentation'
         )
-    target = fitting(target, pred, 'target')
-    known = ~ignored_pixels(target, ignore_index, classes=2)
-    logits = (pred if pred.dtype == torch.float64 else pred.float()).squeeze(1).masked_fill(~known, 0)
-    return logits, ((target == 1) & known).to(logits.dtype), known
+    logits, classes, known = known_pixels(pred, target, ignore_index)
+    return logits.squeeze(1), classes.to(logits.dtype), known
 
 
 def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
@@ -57,33 +92,24 @@ def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
         ValueError: for a shape that does not fit the logits.
     """
     dtype = torch.promote_types(pred.dtype, torch.float32)
-    return known.to(dtype) if weight is None else fitting(weight, pred, 'weight').to(dtype) * known
+    return known.to(dtype) if weight is None else _fitting(weight, pred, 'weight').to(dtype) * known
 
 
 def check_reduction(reduction: str) -> None:
-    """Refuse a reduction that is not one.
+    """Refuse an unknown reduction.
 
     Args:
         reduction: ``none``, ``mean`` or ``sum``.
 
     Raises:
-        UserError: for another one.
+        UserError: for another reduction.
     """
     if reduction not in ('none', 'mean', 'sum'):
-        raise UserError(f'invalid reduction {reduction!r} of a loss: expected none, mean or sum')
+        raise UserError(f'invalid reduction {reduction!r}: expected none, mean or sum')
 
 
-def fitting(values: Tensor, pred: Tensor, name: str) -> Tensor:
-    """Bring a label or weight map of shape (N, *) or (N, 1, *) to (N, *).
-
-    Args:
-        values: the map.
-        pred: logits (N, C, *) that it belongs to.
-        name: what messages call it.
-
-    Raises:
-        ValueError: for a shape that does not fit the logits.
-    """
+def _fitting(values: Tensor, pred: Tensor, name: str) -> Tensor:
+    """A label or weight map (N, *) or (N, 1, *) as (N, *), checked against logits (N, C, *)."""
     expected = pred.shape[:1] + pred.shape[2:]
     if values.shape != expected and values.ndim == pred.ndim and values.shape[1] == 1:
         values = values.squeeze(1)
@@ -95,17 +121,8 @@ def fitting(values: Tensor, pred: Tensor, name: str) -> Tensor:
     return values
 
 
-def ignored_pixels(target: Tensor, ignore_index: int, classes: int) -> Tensor:
-    """Where pixels are ignored.
-
-    Args:
-        target: labels of any shape.
-        ignore_index: label of the pixels that do not count.
-        classes: number of classes of the head.
-
-    Raises:
-        UserError: for labels that are neither a class nor ignored.
-    """
+def _ignored_pixels(target: Tensor, ignore_index: int, classes: int) -> Tensor:
+    """Whether each pixel is ignored; an error for labels that are neither a class nor ignored."""
     ignored = target == ignore_index
     known = ignored | ((target >= 0) & (target < classes))
     if not known.all():

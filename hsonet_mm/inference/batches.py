@@ -1,0 +1,82 @@
+"""Batches of image arrays: their checks, and their probabilities at once or through a sliding window."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.inference.models import ChangeModel
+from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.windows import Window, slide
+
+__all__ = ['batch_probs', 'checked_batch']
+
+ORDERS = ('rgb', 'bgr')
+
+
+def checked_batch(
+    t1: NDArray[np.uint8], t2: NDArray[np.uint8], bands: int, channel_order: str | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Check a batch, and bring three bands to BGR.
+
+    Args:
+        t1: Images of the first date, (N, H, W, bands).
+        t2: Images of the second date.
+        bands: Number of bands that the model takes.
+        channel_order: ``'rgb'`` or ``'bgr'``; needed for three bands only.
+
+    Raises:
+        UserError: for another type, shape or order, dates that differ in size, and images without pixels.
+    """
+    for images in (t1, t2):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != bands:
+            raise UserError(
+                f'images are arrays (height, width, {bands}) of uint8, not {images.shape[1:]} of {images.dtype}: '
+                'convert them'
+            )
+    if bands == 3 and channel_order not in ORDERS:
+        raise UserError(
+            f"invalid channel_order {channel_order!r}: expected 'rgb' for arrays of Pillow, rasterio or torchgeo, "
+            "'bgr' for those of OpenCV"
+        )
+    if t1.shape != t2.shape:
+        sizes = [f'{images.shape[2]} x {images.shape[1]}' for images in (t1, t2)]
+        raise UserError(f'the images are {" and ".join(sizes)} pixels: cut them to the same area and size')
+    if not t1.size:
+        raise UserError('the images have no pixels: give images of at least 1 x 1')
+    return (t1[..., ::-1], t2[..., ::-1]) if bands == 3 and channel_order == 'rgb' else (t1, t2)
+
+
+def batch_probs(
+    model: ChangeModel, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window | None
+) -> NDArray[np.float32]:
+    """Uncalibrated probabilities (N, H, W) of a checked batch.
+
+    Args:
+        model: The model.
+        t1: Images of the first date, (N, H, W, bands), three bands in BGR.
+        t2: Images of the second date.
+        window: The window that slides over them, or None to predict them at once.
+
+    Raises:
+        UserError: if the memory of machine or GPU does not suffice, or the model predicts NaN.
+    """
+    try:
+        if window is None:
+            probs = model.probs(t1, t2)
+        else:
+            probs = np.stack([slide(model.probs, one, two, window) for one, two in zip(t1, t2, strict=True)])
+    except Exception as error:  # each library raises its own
+        if not out_of_memory(error):
+            raise
+        n, height, width, _ = t1.shape
+        if window is None:
+            how, cure = '', 'give predict --mode slide, scene a smaller --tile or --batch, or smaller images'
+        else:
+            how = f'in windows of {window.size} x {window.size} '
+            cure = 'give predict a smaller --crop, or use a machine with more memory'
+        raise UserError(
+            f'{n} x {width} x {height} pixels {how}do not fit into the memory of {model.device}: {cure}'
+        ) from None
+    if not np.isfinite(probs).all():
+        raise UserError('the model predicts NaN because its training diverged: use an earlier checkpoint')
+    return probs
