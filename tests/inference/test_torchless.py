@@ -102,7 +102,9 @@ def test_detector(bare, model, pair):
 
 def test_scene(folder, bare, model, pair):
     one_tile = ('--tile', '128')
-    bare('hsonet', 'scene', 'model.onnx', 'before.tif', 'after.tif', '-o', 'change.tif', '--float32', *one_tile)
+    bare(
+        'hsonet', 'scene', 'model.onnx', 'before.tif', 'after.tif', '-o', 'change.tif', '--float32', *one_tile
+    )
     with rasterio.open(folder / 'change.tif') as raster:
         np.testing.assert_allclose(raster.read(1), model.predict(*pair, channel_order='bgr').probs, atol=1e-4)
     summary = json.loads((folder / 'change.json').read_text())
