@@ -160,7 +160,9 @@ def pair_resampling(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> Resam
 
 def pair_notes(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> list[str]:
     """A sentence if the ground resolution of a pair that is not resampled is far from the model's."""
-    if detector.resample is not None or (size := _pair_pixel_size(t1, t2)) is None:
+    if detector.resample is not None or detector.ground_resolution is None:
+        return []
+    if (size := _pair_pixel_size(t1, t2)) is None:
         return []
     note = resolution_note(t1.path, size, detector.name, detector.ground_resolution)
     return [] if note is None else [note]

@@ -119,9 +119,8 @@ def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
     """The coding that most labels have, and what is wrong with those that have another."""
     kinds = {path: _kind(one) for path, one in seen.items() if one.counts is not None}
     tally = Counter(kinds.values())
-    few_as = (
-        'noisy' if tally['noisy'] > tally['few'] else 'other'
-    )  # a few pixels of noise are of few values, too
+    # A few pixels of noise have few values, too: the other labels decide.
+    few_as = 'noisy' if tally['noisy'] > tally['few'] else 'other'
     kinds = {path: few_as if kind == 'few' else kind for path, kind in kinds.items()}
     votes = Counter(
         '0/1' if kind == '0/1' else '0/255' for kind in kinds.values() if kind in ('0/1', '0/255', 'noisy')

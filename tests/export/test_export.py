@@ -364,6 +364,8 @@ def test_no_torch_in_what_runs_exported_models(repo):
         'inference/detector.py',
         'inference/models.py',
         'inference/opening.py',
+        'inference/resolution.py',
+        'inference/window_choice.py',
         'inference/onnx_model.py',
         'inference/calibration.py',
         'exported/metadata.py',
