@@ -67,7 +67,8 @@ class Checkpoint:
         value, iteration = noted.get('value'), noted.get('iter')
         if not isinstance(value, float) or not 0 < value < 1:
             raise UserError(
-                f'the checkpoint {self.path} notes the threshold {value}: give one with --threshold'
+                f'invalid threshold {value} in the checkpoint {self.path}: expected a number between 0 '
+                'and 1; give one with --threshold'
             )
         return value, f'of validation at iteration {iteration}, in {self.path.name}'
 
@@ -177,7 +178,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = model_path(str(path)) if str(path) in model_names() else Path(path)
     if not path.is_file():
         reason = 'is a folder' if path.is_dir() else 'does not exist'
-        raise UserError(f'the checkpoint {path} {reason}: give a .pth file that a training wrote')
+        raise UserError(f'the checkpoint {path} {reason}: give a .pth file that hsonet train wrote')
     if path.suffix == '.onnx':
         return _read_exported(path)
     try:
@@ -185,22 +186,22 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         code = re.search(r'GLOBAL (\S+)', str(error))
         if code is None:
-            raise UserError(f'{path} is no checkpoint: give a .pth file that a training wrote') from None
+            raise UserError(f'{path} is not a checkpoint: give a .pth file that hsonet train wrote') from None
         raise UserError(
-            f'{path} holds code ({code[1]}), which could do anything when it is loaded: '
-            'where you trust it, save its state_dict alone, and give that file'
+            f'{path} contains code ({code[1]}), which would be executed on loading: if you trust the '
+            'file, save its state_dict alone and give that'
         ) from None
     except (RuntimeError, EOFError):
         raise UserError(f'the checkpoint {path} is truncated or damaged: copy it again') from None
     except Exception:  # whatever the bytes of another file lead the unpickler to
         raise UserError(
-            f'{path} is no checkpoint, or damaged: give a .pth file that a training wrote'
+            f'{path} is not a checkpoint, or damaged: give a .pth file that hsonet train wrote'
         ) from None
     content = content if isinstance(content, Mapping) else {}
     inner = (content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping))
     state = next(inner, content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f'{path} holds no weights: give a .pth file that a training wrote')
+        raise UserError(f'{path} contains no weights: give a .pth file that hsonet train wrote')
     meta = content.get('meta')
     return Checkpoint(path, dict(state), meta if isinstance(meta, Mapping) else {}, content)
 
@@ -211,12 +212,12 @@ def _read_exported(path: Path) -> Checkpoint:
     try:
         props, weights = read_props(content), read_weights(content)
     except ValueError:  # what the bytes of another file lead to
-        raise UserError(f'{path} is no ONNX model, or truncated or damaged: copy it again') from None
+        raise UserError(f'{path} is not an ONNX model, or damaged: copy it again') from None
     metadata = Metadata.from_props(props, str(path))
     if metadata.network is None:
         raise UserError(
-            f'{path} was exported for ONNX Runtime and OpenVINO alone: export it with --fp16 to load it into PyTorch '
-            'as well, or give its checkpoint'
+            f'{path} was exported for ONNX Runtime and OpenVINO only: give its checkpoint, or export it '
+            'with --fp16, which PyTorch can load'
         )
     state = {
         name.removeprefix(STATE): torch.from_numpy(values)
@@ -275,6 +276,6 @@ def _shapes(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) 
 
 def _other_model(path: str | Path, reason: str) -> UserError:
     return UserError(
-        f'{path} is a checkpoint of another model than the config describes ({reason}): '
-        'give the config that it was trained with; hsonet train --init-from takes what fits'
+        f'{path} does not fit the model of the config ({reason}): give the config it was trained with, '
+        'or load the weights that fit with hsonet train --init-from'
     )

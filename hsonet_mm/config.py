@@ -123,8 +123,8 @@ def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
     loaders = parts(cfg, 'hsonet_mm.MultiImgLoadAnnotations')
     if not loaders:
         raise UserError(
-            f'--changed-values and --ignore-value need hsonet_mm.MultiImgLoadAnnotations in the pipelines of '
-            f'{cfg.filename}: take it there in place of the other one'
+            '--changed-values and --ignore-value require hsonet_mm.MultiImgLoadAnnotations in the '
+            f'pipelines of {cfg.filename}: replace the transform that loads labels there by it'
         )
     for loader in loaders:
         loader.update(given)
@@ -153,9 +153,7 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
         same = (one for one, test_cfg in protocols.items() if test_cfg == cfg.model.get('test_cfg'))
         name = next(same, 'model.test_cfg')
     elif name not in protocols:
-        raise UserError(
-            f'--protocol {name} is not in the config: choose one of {", ".join(protocols) or "none"}'
-        )
+        raise UserError(f"invalid --protocol '{name}': expected one of {', '.join(protocols) or 'none'}")
     else:
         cfg.model.test_cfg = protocols[name]
     for evaluator in (*evaluators(cfg, 'val'), *evaluators(cfg, 'test')):
@@ -178,18 +176,17 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
     before = (cfg.get('train_cfg') or {}).get('max_iters')
     if before is None:
         raise UserError(
-            f'{cfg.filename} does not train by iterations: change train_cfg.max_epochs by --cfg-options'
+            f'{cfg.filename} trains by epochs: set train_cfg.max_epochs with --cfg-options instead of --iters'
         )
     iterations = before if iterations is None else iterations
     if iterations < 1:
-        raise UserError(f'{iterations} iterations train nothing: give 1 or more')
+        raise UserError(f'invalid --iters {iterations}: expected 1 or more')
     if validations is None:
         most = min(max(before // cfg.train_cfg.get('val_interval', before), 1), iterations)
         validations = next(number for number in range(most, 0, -1) if iterations % number == 0)
     if not 0 < validations <= iterations or iterations % validations:
         raise UserError(
-            f'{iterations} iterations have no {validations} evenly spaced validations: '
-            'give a number of iterations that is a multiple of the validations'
+            f'invalid number of iterations {iterations}: expected a multiple of the {validations} validations'
         )
     schedulers = cfg.get('param_scheduler') or []
     cfg.param_scheduler = [schedulers] if isinstance(schedulers, dict) else schedulers
@@ -247,14 +244,16 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
         return
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError(
-            '--launcher pytorch is for processes that torchrun started: '
-            'leave it out, or type torchrun --nproc_per_node=2 tools/train.py ...'
+            '--launcher pytorch is for processes that torchrun starts: leave it out, or run torchrun '
+            '--nproc_per_node=2 tools/train.py ...'
         )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if torch.cuda.is_available():
         return
     if args.launcher != 'pytorch':
-        raise UserError(f'--launcher {args.launcher} needs a GPU and none is found: use torchrun and pytorch')
+        raise UserError(
+            f'--launcher {args.launcher} needs a GPU and none is found: use torchrun and --launcher pytorch'
+        )
     torch.distributed.init_process_group('gloo')
     cfg.sync_bn = None
     _without_sync_bn(cfg.model)

@@ -63,7 +63,7 @@ def folder_beside(out: Path) -> Iterator[Path]:
         )
     except OSError as error:
         raise UserError(
-            f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+            f'{out} cannot be created ({error.strerror or error}): make room for it, or name another place'
         ) from error
     with beside as name:
         yield Path(name)

@@ -212,7 +212,7 @@ def index_names(
         )
     if len(complete) > 1:
         several = ' and '.join(repr(root or '.') for root in sorted(complete)[:2])
-        raise UserError(f'{where}: holds several data sets ({several}): give one of these folders')
+        raise UserError(f'{where}: contains several data sets ({several}): give one of these folders')
     root, scenes = complete[0], roots[complete[0]]
     if any(scene.split for scene in scenes):
         return Index(layout, root, scenes)

@@ -64,7 +64,7 @@ def build_untrained(config: str | Path) -> nn.Module:
     """
     cfg = read_config(config)
     if 'model' not in cfg:
-        raise UserError(f'the config {config} describes no model: give one that can be trained')
+        raise UserError(f'{config} does not define a model: give a config for training')
     init_default_scope(cfg.get('default_scope', 'opencd'))
     model: nn.Module = MODELS.build(cfg.model)
     return model

@@ -16,7 +16,7 @@ def check_multiple(network: str, image: Tensor, factor: int) -> None:
     height, width = image.shape[-2:]
     if height % factor or width % factor:
         raise UserError(
-            f'{network} halves its input down to 1/{factor} and got {height} x {width} pixels: pad to multiples of '
-            f'{factor}, e.g. by size_divisor=32 in the data preprocessor, also in its test_cfg; a sliding window needs '
-            'such a crop_size (--crop)'
+            f'invalid input of {height} x {width} pixels for {network}, which reduces it to 1/{factor}: '
+            f'pad to multiples of {factor}, such as by size_divisor=32 in the data preprocessor and its '
+            'test_cfg, or set such a crop_size (--crop)'
         )

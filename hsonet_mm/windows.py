@@ -60,8 +60,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.overlap < self.size:
             raise UserError(
-                f'windows of {self.size} pixels cannot move by {self.size - self.overlap} and overlap by '
-                f'{self.overlap}: give a step from 1 to the size of the window, or an overlap below it'
+                f'invalid windows of {self.size} pixels with a step of {self.size - self.overlap}: '
+                'expected a step from 1 to the size'
             )
 
     def grid(self, height: int, width: int) -> 'WindowGrid':

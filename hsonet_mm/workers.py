@@ -251,7 +251,9 @@ class _Ray:
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f'the Ray cluster {address or ""} cannot be used ({reason}): check it') from error
+            raise UserError(
+                f'the Ray cluster {address or ""} cannot be used ({reason}): check its address'
+            ) from error
         resources = ray.cluster_resources()
         gpus = int(resources.get('GPU', 0))
         self.workers = workers or gpus or sum(node['Alive'] for node in ray.nodes())

@@ -120,7 +120,7 @@ def test_threshold(save):
     assert read_checkpoint(path).threshold == (0.25, 'of validation at iteration 40, in w.pth')
     assert read_checkpoint(save(state())).threshold is None
     path = save({'state_dict': state(), 'meta': {'val_threshold': {**noted, 'value': 7.0}}})
-    with pytest.raises(UserError, match='notes the threshold 7'):
+    with pytest.raises(UserError, match=r'^invalid threshold 7 in the checkpoint'):
         _ = read_checkpoint(path).threshold
 
 

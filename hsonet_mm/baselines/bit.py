@@ -166,10 +166,12 @@ class BITHead(BaseDecodeHead):
     ) -> None:
         if embed_dims % num_heads:
             raise UserError(
-                f'num_heads of BITHead must divide embed_dims, and {num_heads} does not divide {embed_dims}'
+                f'invalid num_heads {num_heads} of BITHead: expected a divisor of embed_dims={embed_dims}'
             )
         if pool_mode not in _POOLINGS:
-            raise UserError(f'pool_mode of BITHead must be one of {", ".join(_POOLINGS)}, not {pool_mode!r}')
+            raise UserError(
+                f'invalid pool_mode {pool_mode!r} of BITHead: expected one of {", ".join(_POOLINGS)}'
+            )
         norm_cfg = norm_cfg or dict(type='LN')
         super().__init__(in_channels, channels, norm_cfg=norm_cfg, **kwargs)
         self.pool_size = pool_size

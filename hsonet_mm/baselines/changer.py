@@ -64,7 +64,10 @@ class _Exchange(BaseModule):
     def __init__(self, p: float = 1 / 2) -> None:
         super().__init__()
         if not 0 < p <= 1:
-            raise UserError(f'{type(self).__name__} exchanges a share p in (0, 1] of the features, not {p}')
+            raise UserError(
+                f'invalid p {p} of {type(self).__name__}: expected the share of features to exchange, '
+                'above 0 and at most 1'
+            )
         self.period = int(1 / p)
 
     def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +134,7 @@ class Aggregation_distribution(BaseModule):  # noqa: N801
         super().__init__()
         if num_paths != 2:
             raise UserError(
-                f'Aggregation_distribution takes two dates, so num_paths must be 2, not {num_paths}'
+                f'invalid num_paths {num_paths} of Aggregation_distribution: expected 2, one for each date'
             )
         width = max(attn_channels or channels // 16, 8)
         self.fc_reduce = nn.Conv2d(channels, width, kernel_size=1, bias=False)
@@ -171,8 +174,8 @@ class IA_ResNet(ResNet):  # noqa: N801
         super().__init__(**kwargs)
         if len(interaction_cfg) != self.num_stages:
             raise UserError(
-                f'interaction_cfg needs an entry (or None) for each of the {self.num_stages} stages, '
-                f'and has {len(interaction_cfg)}'
+                f'invalid interaction_cfg of {len(interaction_cfg)} entries: expected one entry (or None) '
+                f'for each of the {self.num_stages} stages'
             )
         self.ccs = nn.ModuleList(MODELS.build(cfg or dict(type='TwoIdentity')) for cfg in interaction_cfg)
 
@@ -272,16 +275,18 @@ class Changer(BaseDecodeHead):
     def __init__(self, interpolate_mode: str = 'bilinear', **kwargs: Any) -> None:
         if interpolate_mode not in _INTERPOLATIONS:
             raise UserError(
-                f'interpolate_mode of Changer must be one of {", ".join(_INTERPOLATIONS)}, not {interpolate_mode!r}'
+                f'invalid interpolate_mode {interpolate_mode!r} of Changer: expected one of '
+                f'{", ".join(_INTERPOLATIONS)}'
             )
         if kwargs['channels'] % 2:
             raise UserError(
-                f'channels of Changer are halves of two dates: give an even number, not {kwargs["channels"]}'
+                f'invalid channels {kwargs["channels"]} of Changer: expected an even number, half for '
+                'each date'
             )
         if len(kwargs['in_channels']) != len(kwargs['in_index']):
             raise UserError(
-                f'in_channels and in_index of Changer must name the same levels, not {kwargs["in_channels"]} '
-                f'and {kwargs["in_index"]}'
+                f'invalid in_channels {kwargs["in_channels"]} and in_index {kwargs["in_index"]} of '
+                'Changer: expected one of each per level'
             )
         super().__init__(input_transform='multiple_select', **kwargs)
         self.interpolate_mode = interpolate_mode

@@ -93,8 +93,8 @@ class FarSegHead(BaseDecodeHead):
     def __init__(self, fsr_channels: int, **kwargs: Any) -> None:
         if len(kwargs['in_channels']) < 2:
             raise UserError(
-                'in_channels of FarSegHead must name pyramid levels and then the scene embedding, not '
-                f'{kwargs["in_channels"]}'
+                f'invalid in_channels {kwargs["in_channels"]} of FarSegHead: expected those of the '
+                'pyramid levels and then of the scene embedding'
             )
         super().__init__(input_transform='multiple_select', **kwargs)
         *levels, scene = self.in_channels
@@ -175,7 +175,8 @@ class ChangeStarHead(BaseDecodeHead):
     ) -> None:
         if inference_mode not in _INFERENCE:
             raise UserError(
-                f'inference_mode of ChangeStarHead must be one of {", ".join(_INFERENCE)}, not {inference_mode!r}'
+                f'invalid inference_mode {inference_mode!r} of ChangeStarHead: expected one of '
+                f'{", ".join(_INFERENCE)}'
             )
         super().__init__(input_transform='multiple_select', **kwargs)
         self.inference_mode = inference_mode
@@ -187,13 +188,13 @@ class ChangeStarHead(BaseDecodeHead):
         mixin = _CHANGE_MIXIN | changemixin_cfg
         if mixin['in_channels'] != 2 * self.seg_head.channels:
             raise UserError(
-                f'in_channels of changemixin_cfg must be {2 * self.seg_head.channels}, twice the channels of '
-                f'seg_head_cfg, not {mixin["in_channels"]}'
+                f'invalid in_channels {mixin["in_channels"]} of changemixin_cfg: expected '
+                f'{2 * self.seg_head.channels}, twice the channels of seg_head_cfg'
             )
         if mixin['inner_channels'] != self.channels:
             raise UserError(
-                f'inner_channels of changemixin_cfg must be the channels of ChangeStarHead, {self.channels}, '
-                f'not {mixin["inner_channels"]}'
+                f'invalid inner_channels {mixin["inner_channels"]} of changemixin_cfg: expected '
+                f'{self.channels}, the channels of ChangeStarHead'
             )
         self.changemixin = _change_mixin(**mixin)
 

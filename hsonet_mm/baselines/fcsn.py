@@ -40,8 +40,8 @@ class _FullyConvolutional(nn.Module):
         super().__init__()
         if in_channels < 1 or base_channel < 1:
             raise UserError(
-                f'{type(self).__name__} cannot have in_channels={in_channels} and base_channel={base_channel}: '
-                'give at least 1'
+                f'invalid in_channels={in_channels}, base_channel={base_channel} of '
+                f'{type(self).__name__}: expected 1 or more of each'
             )
         widths = [base_channel * 2**i for i in range(len(_DEPTHS))]
         stages = list(enumerate(zip(widths, _DEPTHS, strict=True), 1))
@@ -100,8 +100,8 @@ class FC_EF(_FullyConvolutional):  # noqa: N801 (Open-CD's name)
     def __init__(self, in_channels: int, base_channel: int = 16) -> None:
         if in_channels % 2:
             raise UserError(
-                f'FC_EF takes both dates at once and cannot have in_channels={in_channels}: '
-                'give twice the channels of one date, 6 for RGB'
+                f'invalid in_channels {in_channels} of FC_EF: expected the channels of both dates '
+                'together, an even number such as 6 for RGB'
             )
         super().__init__(in_channels, base_channel)
 

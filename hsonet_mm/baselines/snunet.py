@@ -82,8 +82,8 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
         super().__init__()
         if in_channels < 1 or base_channel < 4:
             raise UserError(
-                f'SNUNet_ECAM cannot have in_channels={in_channels} and base_channel={base_channel}: '
-                'give at least 1 and 4'
+                f'invalid in_channels={in_channels}, base_channel={base_channel} of SNUNet_ECAM: expected '
+                'at least 1 and 4'
             )
         widths = [base_channel * 2**i for i in range(_LEVELS)]
         for j in range(_LEVELS):

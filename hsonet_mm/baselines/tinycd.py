@@ -201,7 +201,7 @@ class TinyCD(BaseModule):
         for name, value in given.items():
             if value != _FIXED[name]:
                 raise UserError(
-                    f"TinyCD's decoder does not fit {name}={value!r}: only {_FIXED[name]!r} is possible"
+                    f'invalid {name} {value!r} of TinyCD: expected {_FIXED[name]!r}, which its decoder needs'
                 )
         self.pretrained = pretrained
         self._backbone = first_stages().requires_grad_(not freeze_backbone)

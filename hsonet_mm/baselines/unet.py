@@ -52,8 +52,8 @@ class UNetHead(ChangeHead):
         skips = list(in_channels[-2::-1])
         if not 0 < len(skips) <= len(decoder_channels):
             raise UserError(
-                f'UNetHead needs two levels or more and a block for each but the coarsest, and got '
-                f'in_channels={list(in_channels)} with decoder_channels={list(decoder_channels)}'
+                f'invalid in_channels={list(in_channels)}, decoder_channels={list(decoder_channels)} of '
+                'UNetHead: expected two levels or more, and a decoder block for each but the coarsest'
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('norm_cfg', dict(type='BN', requires_grad=True))

@@ -82,11 +82,9 @@ class CMConv(nn.Module):
     def __init__(self, channels: int, dilation: int = 3, mask: str = 'published') -> None:
         super().__init__()
         if mask not in MASKS:
-            raise UserError(f'USSFCNet has no mask {mask!r}: choose one of {", ".join(MASKS)}')
+            raise UserError(f'invalid mask {mask!r} of USSFCNet: expected one of {", ".join(MASKS)}')
         if channels % _GROUP:
-            raise UserError(
-                f'CMConv works on groups of 4 channels and got {channels}: choose a multiple of 4'
-            )
+            raise UserError(f'invalid channels {channels} of CMConv: expected a multiple of 4')
         self.near = nn.Conv2d(channels, channels, 3, padding=1, groups=channels // _GROUP, bias=False)
         self.middle = _depthwise(channels, dilation)
         self.far = _depthwise(channels, 2 * dilation)
@@ -190,7 +188,7 @@ class USSFCNet(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if base_channels % 8:
-            raise UserError(f'USSFCNet cannot be {base_channels} channels wide: choose a multiple of 8')
+            raise UserError(f'invalid base_channels {base_channels} of USSFCNet: expected a multiple of 8')
         widths = [base_channels * 2**level for level in range(5)]
         layer = partial(MSDConvSSFC, dilation=dilation, mask=mask)
         plain = partial(nn.Conv2d, kernel_size=3, padding=1)

@@ -101,8 +101,8 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
     if not counts.counts.sum(axis=1).all():
         missing = 'changed' if counts.counts[0].sum() else 'unchanged'
         raise UserError(
-            f'the validation split of {config.filename} holds no {missing} pixel: '
-            'calibrate on one that holds both kinds'
+            f'the validation split of {config.filename} contains no {missing} pixel: calibrate on one '
+            'with both changed and unchanged pixels'
         )
     return counts
 

@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; the last line printed is ``changed F1 0.xxxx``, of the test split at threshold 0.5."""
     if args.iters is not None and args.iters < 1:
-        raise UserError(f'--iters {args.iters} trains nothing: give 1 or more')
+        raise UserError(f'invalid --iters {args.iters}: expected 1 or more')
     if min(args.pairs) < 1:
         raise UserError(
-            f'--pairs {" ".join(map(str, args.pairs))} leaves a split empty: give 1 or more of each'
+            f'invalid --pairs {" ".join(map(str, args.pairs))}: expected 1 or more for each split'
         )
     out: Path = args.out
     with _step('Demo data'):

@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
     """
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
-        raise UserError(f'nothing to explain: {USAGE}')
+        raise UserError(f'no input: {USAGE}')
     if args.samples < FEWEST:
-        raise UserError(f'--samples {args.samples} shows nothing: give {FEWEST} or more')
+        raise UserError(f'invalid --samples {args.samples}: expected {FEWEST} or more')
     require('matplotlib', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
     keep_memory()
     networks = _open(models, args)
@@ -123,12 +123,10 @@ def _parse(files: Sequence[str]) -> tuple[list[tuple[Path, Path]], list[Path]]:
         paths = paths[2:]
     if exported := next((path for path in paths if path.suffix == '.onnx'), None):
         raise UserError(
-            f'{exported} is an exported model, which cannot be looked into: give config and checkpoint'
+            f'{exported} is an exported model, whose layers cannot be inspected: give config and checkpoint'
         )
     if len(paths) not in (0, 2):
-        raise UserError(
-            f'{" ".join(map(str, paths))} {"is" if len(paths) == 1 else "are"} left over: {USAGE}'
-        )
+        raise UserError(f'unexpected {" ".join(map(str, paths))}: {USAGE}')
     return models, paths
 
 
@@ -164,7 +162,8 @@ def _view(network: Network, images: Sequence[Path], layer: str | None) -> View:
     pair = join(t1, t2, reading.stretch)
     if pair.valid is not None and not pair.valid.any():
         raise UserError(
-            f'no pixel has data in both {images[0]} and {images[1]}: check their nodata values and alpha bands'
+            f'{images[0]} and {images[1]} have no valid pixel in common: check their nodata values and '
+            'alpha bands'
         )
     return look(network, pair, layer)
 

@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     failed: list[Run] = []
     if args.report_only:
         if not (out / 'results.csv').is_file() and not (out / 'runs').is_dir():
-            raise UserError(f'{out} holds no leaderboard: give the folder of one, or leave --report-only out')
+            raise UserError(
+                f'{out} contains no leaderboard: give the folder of one, or leave --report-only out'
+            )
         _keep_spec(spec, out)
     else:
         ready = contenders(spec, runs)
@@ -85,18 +87,20 @@ def run(args: argparse.Namespace) -> int:
 def _gpus(args: argparse.Namespace) -> list[int]:
     """The GPUs to use, after a look at the other options."""
     if args.workers is not None and args.workers < 1:
-        raise UserError(f'--workers {args.workers} runs nothing: give 1 or more')
+        raise UserError(f'invalid --workers {args.workers}: expected 1 or more')
     if args.ray_address and args.engine != 'ray':
-        raise UserError('--ray-address is for Ray: add --engine ray')
+        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
     if args.gpus is None:
         return []
     if args.engine == 'ray':
-        raise UserError('--gpus is for --engine local: Ray finds the GPUs of its machines, one for each run')
+        raise UserError(
+            '--gpus requires --engine local: leave it out, Ray gives each run a GPU of its machines'
+        )
     there = torch.cuda.device_count()
     gpus = [int(text) if text.isdecimal() else -1 for text in args.gpus.split(',')]
     if not all(0 <= gpu < there for gpu in gpus):
         raise UserError(
-            f'--gpus {args.gpus} does not fit the {there} GPUs found here: give numbers from 0, such as 0,1'
+            f'invalid --gpus {args.gpus} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
         )
     return gpus
 
@@ -138,9 +142,9 @@ def _keep_spec(spec: Spec, out: Path) -> None:
         lost = (there & {one.key for one in read_spec(kept).runs()}) - {one.key for one in spec.runs()}
         if lost:
             raise UserError(
-                f'{out} holds the leaderboard of another spec, with runs that {spec.path} lacks, such as '
-                f'{" / ".join(map(str, min(lost)))}: give another --out, take a part of one spec '
-                f'with --data, --methods and --seeds, or delete {kept} to go on by {spec.path}'
+                f'{out} contains the leaderboard of another spec, with runs that {spec.path} does not '
+                f'list, such as {" / ".join(map(str, min(lost)))}: give another --out, run part of one '
+                f'spec with --data, --methods and --seeds, or delete {kept} to follow {spec.path}'
             )
     text, note = spec.path.read_text(encoding='utf-8'), '# A copy; the paths of configs are relative to'
     write_text(kept, text if text.startswith(note) else f'{note} {spec.path.as_posix()}\n{text}')

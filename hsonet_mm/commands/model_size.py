@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print_table(args: argparse.Namespace) -> int:
     height, width = args.size
     if min(args.size) < SMALLEST:
-        raise UserError(f'--size {height} {width} is too small: give {SMALLEST} pixels or more')
+        raise UserError(f'invalid --size {height} {width}: expected {SMALLEST} pixels or more')
     print(f'| config | parameters (M) | GMACs, {height} x {width} |\n|---|---|---|')
     for config in args.configs:
         args.config = config  # what the guard names if something is wrong with it

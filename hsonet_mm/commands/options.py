@@ -79,19 +79,19 @@ def split_model(
         else 'give the model alone: config and checkpoint, or one .onnx file, or --model NAME'
     )
     if misplaced := next((one for one in given if Path(one).suffix.lower() in _MODEL_FILES), None):
-        raise UserError(f'{misplaced} stands in the place of {wanted}: {what}')
+        raise UserError(f'{misplaced} is given as {wanted}: {what}')
     if count < 0:
         raise UserError(f'too few files: {what}')
     if model is not None:
         if count:
-            raise UserError(f'--model {model} and {" ".join(files)} name two models: {what}')
+            raise UserError(f'both --model {model} and {" ".join(files)} give a model: {what}')
         return (model,), given
     if count == 0:
         return (DEFAULT,), given
     exported = [Path(one).suffix.lower() == '.onnx' for one in files]
     if exported == [True] or exported == [False, False]:
         return files, given
-    raise UserError(f'{" ".join(files)} cannot be the model: {what}')
+    raise UserError(f'invalid model {" ".join(files)}: {what}')
 
 
 def resample_of(args: argparse.Namespace) -> float | str | None:

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     for path in (card, card.with_suffix('.json')):
         if not path.is_file():
             raise UserError(
-                f'{path} does not exist: write the card and its figures first, as those of buildings'
+                f'{path} does not exist: write the model card and its results first, as for the packaged '
+                'models'
             )
     low, high = args.ground_resolution
     metadata, difference = export(

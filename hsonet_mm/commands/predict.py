@@ -81,12 +81,12 @@ def predict_paths(
     first, second, out = Path(t1), Path(t2), Path(out_dir)
     pairs = find_pairs(first, second)
     if out.resolve() in (first.resolve(), second.resolve()):
-        raise UserError(f'{out} holds the images and cannot take the results: give another folder with --out')
+        raise UserError(f'{out} is the folder of the images: give another one for the results with --out')
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f'the folder {out} cannot be made ({error.strerror}): give another one with --out'
+            f'the folder {out} cannot be created ({error.strerror}): give another one with --out'
         ) from None
     changed, pixels, without, slid, notes, failures = 0, 0, 0, 0, list[str](), list[str]()
     with progress_bar('pairs', len(pairs), shown=progress) as advance:
@@ -130,7 +130,7 @@ def _predict_pair(
     prediction = detector.predict_pair(pair, resampling)
     if not prediction.valid.any():
         raise UserError(
-            f'no pixel has data in both {path1} and {path2}: check their nodata values and alpha bands'
+            f'{path1} and {path2} have no valid pixel in common: check their nodata values and alpha bands'
         )
     results = {
         'mask': prediction.mask.astype(np.uint8) * np.uint8(255),
@@ -196,7 +196,7 @@ def run(args: argparse.Namespace) -> int:
     window: WindowChoice = args.mode
     if (args.crop, args.stride) != (None, None):
         if args.mode == 'whole':
-            raise UserError('--crop and --stride are for --mode slide: leave them out for whole images')
+            raise UserError('--crop and --stride require --mode slide: leave them out for whole images')
         window = (args.crop, args.stride)
     detector = open_detector(
         model,

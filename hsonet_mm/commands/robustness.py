@@ -110,8 +110,8 @@ def score_perturbed(
     """
     if detector.reading.channels != 3:
         raise UserError(
-            f'{detector.name} takes {detector.reading.channels} bands a date, and light and season are perturbed in '
-            'red, green and blue: give a model of three bands'
+            f'{detector.name} takes {detector.reading.channels} bands per date, but light and season are '
+            'simulated in red, green and blue: give a model of three bands'
         )
     totals = dict.fromkeys(PERTURBATIONS, Confusion())
     for number in range(len(pairs)):

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = () if args.list else ('the raster before', 'the raster after')
     files, dates = split_model(args.arguments, args.model, wanted)
     if args.out is None and not args.list:
-        raise UserError('the output is missing: name it with -o change.tif')
+        raise UserError('no output: name it, as -o change.tif')
     options = SceneOptions(
         tile=args.tile,
         overlap=args.overlap,
@@ -118,19 +118,21 @@ def run(args: argparse.Namespace) -> int:
     if not args.list and not Path(dates[0]).is_dir():
         if args.workers not in (None, 1) or args.engine != 'local' or args.ray_address or len(gpus) > 1:
             raise UserError(
-                'one scene is computed by one process, on one GPU at most: leave out --workers, --engine and '
-                '--ray-address, and name one of --gpus'
+                '--workers, --engine, --ray-address and several --gpus are for folders and lists: a '
+                'single scene runs in one process, on one GPU; leave them out'
             )
         if gpus:
             model = replace(model, device=f'cuda:{gpus[0]}')
         return _one(model, dates, options, args.out, args.view)
     if args.out is not None and args.out.is_file():
-        raise UserError(f'{args.out} is a file: name a folder for the results of many scenes with -o')
+        raise UserError(f'{args.out} is a file: name a folder for the results of several scenes with -o')
     if args.list:
         scenes = read_list(args.list, args.out)
     else:
         if not Path(dates[1]).is_dir():
-            raise UserError(f'{dates[0]} is a folder and {dates[1]} is none: give two rasters or two folders')
+            raise UserError(
+                f'{dates[0]} is a folder and {dates[1]} is a file: give two rasters or two folders'
+            )
         scenes = find_scenes(Path(dates[0]), Path(dates[1]), args.out)
     return _many(args, model, scenes, options, gpus)
 
@@ -197,10 +199,10 @@ def _many(
         _positive('--workers', args.workers)
     if args.engine == 'ray' and gpus:
         raise UserError(
-            '--gpus is for --engine local: Ray finds the GPUs of its machines, one for each process'
+            '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
         )
     if args.ray_address and args.engine != 'ray':
-        raise UserError('--ray-address is for Ray: add --engine ray')
+        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
     folder = args.out or args.list.parent
     failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
@@ -231,7 +233,7 @@ def _words(summary: dict[str, Any]) -> str:
 
 def _positive(option: str, value: int) -> int:
     if value < 1:
-        raise UserError(f'{option} {value} does nothing: give 1 or more')
+        raise UserError(f'invalid {option} {value}: expected 1 or more')
     return value
 
 
@@ -239,7 +241,7 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(',')) if text else ()
     except ValueError:
-        raise UserError(f'{option} {text} are no whole numbers: separate them by commas, as 1,2,3') from None
+        raise UserError(f"invalid {option} '{text}': expected whole numbers with commas, as 1,2,3") from None
 
 
 def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:
@@ -251,6 +253,6 @@ def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
     if wrong := next((pair for pair in pairs if '=' not in pair), None):
-        raise UserError(f'--cfg-options {wrong} has no value: give KEY=VALUE')
+        raise UserError(f"invalid --cfg-options '{wrong}': expected KEY=VALUE")
     options: dict[str, Any] = parser.parse_args(['--options', *pairs]).options
     return options

@@ -54,7 +54,8 @@ def _read(path: Path, row: Any) -> dict[str, Any]:
         found: dict[str, Any] = row(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f'{path} cannot be read as scores ({error}): give what hsonet test -o or hsonet robustness -o wrote'
+            f'{path} cannot be read as scores ({error}): give a file that hsonet test -o or hsonet '
+            'robustness -o wrote'
         ) from None
     return found
 

@@ -105,9 +105,7 @@ def evaluate(
     chosen = _parse_threshold(threshold)
     for split in ('val', 'test') if chosen == 'val' else ('test',):
         if not cfg.get(f'{split}_dataloader'):
-            raise UserError(
-                f'{cfg.filename} has no {split}_dataloader to score or choose a threshold on: add one'
-            )
+            raise UserError(f'{cfg.filename} has no {split}_dataloader: add one')
     cfg.load_from, cfg.resume = None, False
     cfg.setdefault('default_hooks', {})['checkpoint'] = None  # nothing is trained, so nothing is saved
     if show_dir is not None and cfg.get('visualizer'):
@@ -118,8 +116,8 @@ def evaluate(
     drawing = [hook for hook in runner.hooks if hasattr(hook, 'draw')]
     if show_dir is not None and not (drawing and cfg.get('visualizer')):
         raise UserError(
-            f'--show-dir is for configs with a visualizer and a hook that draws, which {cfg.filename} lacks: '
-            'leave it out'
+            f'--show-dir requires a visualizer and a visualization hook, which {cfg.filename} lacks: add '
+            'them, or leave the option out'
         )
     model = getattr(runner.model, 'module', runner.model)
     loaded = load_weights(model, checkpoint)
@@ -127,8 +125,8 @@ def evaluate(
         value, source = runner.val().get('changed/best_threshold'), 'best on the validation split'
         if value is None:
             raise UserError(
-                f'--threshold val needs hsonet_mm.ChangeMetric as val_evaluator, which {cfg.filename} lacks: '
-                'add it or give a number'
+                f'--threshold val requires hsonet_mm.ChangeMetric as val_evaluator, which {cfg.filename} '
+                'lacks: add it or give a number'
             )
     elif chosen is not None:
         value, source = chosen, 'given'
@@ -138,8 +136,8 @@ def evaluate(
         value, source = _stored_threshold(loaded) if ours else (None, '')
     elif not ours and model.decode_head.out_channels > 1:
         raise UserError(
-            f'--threshold needs hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, or a head of '
-            'one channel: leave it out'
+            f'--threshold requires hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, '
+            'or a head of one channel: leave it out'
         )
     if value is not None:
         runner.logger.info(f'Threshold {value:.3f} ({source})')
@@ -184,7 +182,5 @@ def _parse_threshold(threshold: float | str | None) -> float | str | None:
     except ValueError:
         value = -1.0
     if not 0 < value < 1:
-        raise UserError(
-            f'--threshold {threshold} is not a probability: give a number between 0 and 1, or "val"'
-        )
+        raise UserError(f'invalid --threshold {threshold}: expected a number between 0 and 1, or val')
     return value

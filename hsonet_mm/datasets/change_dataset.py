@@ -52,8 +52,8 @@ def expand_variables(path: str) -> str:
         found = os.environ.get(name) or default
         if not found:
             raise UserError(
-                f'the data root {path!r} needs the environment variable {name}: '
-                f'set it to the folder that holds the data set, or give the folder with --data-root'
+                f'the environment variable {name} of the data root {path!r} is not set: set it to the '
+                'folder of the data set, or give the folder with --data-root'
             )
         return found
 
@@ -184,7 +184,8 @@ class ChangeDataset(BaseSegDataset):
         if self.split is not None:
             if self.split not in SPLITS or self.data_root is None:
                 raise UserError(
-                    f'split={self.split!r}, data_root={self.data_root!r}: give one of {SPLITS} of a data root'
+                    f'invalid split={self.split!r}, data_root={self.data_root!r}: expected one of '
+                    f'{SPLITS} and a folder'
                 )
             return self.split
         folders = [self.data_prefix.get(key) for key in _KEYS.values()]
@@ -216,7 +217,8 @@ class ChangeDataset(BaseSegDataset):
                 )
             if belongs(scene.files['label'], VECTOR_SUFFIXES):
                 raise UserError(
-                    f'{root}: the label {scene.files["label"]} holds polygons: rasterise it with hsonet prepare'
+                    f'{root}: the label {scene.files["label"]} contains polygons: rasterise it with '
+                    'hsonet prepare'
                 )
         first = scenes[0]
         for role, key in _KEYS.items():
@@ -246,8 +248,8 @@ class ChangeDataset(BaseSegDataset):
         if not stems:
             suffix = self.img_suffix or ', '.join(IMAGE_SUFFIXES)
             raise UserError(
-                f'there is no image in {self.data_prefix["img_path_from"]}: put the images of the first date there '
-                f'({suffix}) or correct data_prefix'
+                f'{self.data_prefix["img_path_from"]} contains no image: put the images of the first date '
+                f'there ({suffix}) or correct data_prefix'
             )
         for role, files in found.items():
             self._check_present(stems, files, self.data_prefix[_KEYS[role]], _WHAT[role])
@@ -279,7 +281,7 @@ class ChangeDataset(BaseSegDataset):
             'as data_root',
         ]
         raise UserError(
-            f'the data root {self.data_root} does not exist: give the folder that holds the data set '
+            f'the data root {self.data_root} does not exist: give the folder of the data set '
             f'{", ".join(ways[:-1])} or {ways[-1]} in the config'
         )
 
@@ -287,7 +289,9 @@ class ChangeDataset(BaseSegDataset):
         """The folder under one key of ``data_prefix``."""
         folder = self.data_prefix.get(key)
         if folder is None:
-            raise UserError(f'data_prefix lacks {key}: name the folder, relative to the data root')
+            raise UserError(
+                f'invalid data_prefix without {key}: expected its folder, relative to the data root'
+            )
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise UserError(f'the folder {folder} does not exist: create it or correct {key} in data_prefix')
         return folder

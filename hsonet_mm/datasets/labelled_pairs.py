@@ -68,8 +68,8 @@ class LabelledPairs:
         target = info.gt_sem_seg.data[0].numpy().astype(np.uint8)
         if not pair.shape[:2] == target.shape == tuple(info.ori_shape):
             raise UserError(
-                f'the {self._split} pipeline of {self._name} changes the size of its images, which predict does not: '
-                'take MultiImgResize and the like out of it'
+                f'the {self._split} pipeline of {self._name} changes the size of the images, which hsonet '
+                'predict does not: remove MultiImgResize and similar transforms'
             )
         t1, t2 = np.split(pair, 2, axis=2)
         return LabelledPair(t1, t2, target)

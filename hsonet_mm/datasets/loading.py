@@ -124,7 +124,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
         if not cls._stretch_reported:
             cls._stretch_reported = True
             print_log(
-                f'{date.path} holds {date.raster.values.dtype} values, stretched from the {DEFAULT_STRETCH} '
+                f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} '
                 f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
                 logger='current',
                 level=logging.WARNING,
@@ -206,7 +206,7 @@ class MultiImgLoadAnnotations(BaseTransform):
         if not cls._noise_reported:
             cls._noise_reported = True
             print_log(
-                f'the label {path} holds values between 0 and 255, as JPEG compression leaves them; '
+                f'the label {path} contains values between 0 and 255, as JPEG compression leaves them; '
                 f'such labels are thresholded at 128',
                 logger='current',
                 level=logging.WARNING,

@@ -53,8 +53,8 @@ class MultiImgBalancedCrop(BaseTransform):
         )
         if min(self.crop_size) < 1 or not 0 <= changed_prob <= 1:
             raise UserError(
-                f'MultiImgBalancedCrop needs a positive crop_size and a changed_prob between 0 and 1, '
-                f'not {crop_size} and {changed_prob}'
+                f'invalid crop_size={crop_size}, changed_prob={changed_prob} of MultiImgBalancedCrop: '
+                'expected a positive size and a probability'
             )
         self.changed_prob = changed_prob
 
@@ -110,7 +110,8 @@ class MultiImgRandomRot90(BaseTransform):
     def __init__(self, prob: float = 0.75, transpose_prob: float = 0.0) -> None:
         if not 0 <= prob <= 1 or not 0 <= transpose_prob <= 1:
             raise UserError(
-                f'MultiImgRandomRot90 needs probabilities between 0 and 1, not {prob} and {transpose_prob}'
+                f'invalid prob={prob}, transpose_prob={transpose_prob} of MultiImgRandomRot90: expected '
+                'probabilities between 0 and 1'
             )
         self.prob = prob
         self.transpose_prob = transpose_prob
@@ -143,7 +144,10 @@ class MultiImgRandomScale(BaseTransform):
     def __init__(self, scale_range: tuple[float, float], min_size: int = 1) -> None:
         low, high = scale_range
         if not 0 < low <= high:
-            raise UserError(f'MultiImgRandomScale needs 0 < smallest <= largest factor, not {scale_range}')
+            raise UserError(
+                f'invalid scale_range {scale_range} of MultiImgRandomScale: expected 0 < smallest <= '
+                'largest factor'
+            )
         self.scale_range = (low, high)
         self.min_size = min_size
 

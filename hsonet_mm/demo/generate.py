@@ -58,8 +58,8 @@ def generate(
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     if size < SMALLEST_SIZE or min(counts.values()) < 0 or not any(counts.values()) or seed < 0:
         raise UserError(
-            f'cannot make demo data of {train} + {val} + {test} pairs of size {size} with seed {seed}: '
-            f'give a size of {SMALLEST_SIZE} or more, at least one pair, and no negative number'
+            f'invalid demo data of {train} + {val} + {test} pairs, size {size}, seed {seed}: expected a '
+            f'size of {SMALLEST_SIZE} or more, at least one pair and no negative number'
         )
     parameters = {'format': FORMAT, 'size': size, 'seed': seed, 'pairs': counts}
     existing = _existing(root, parameters)
@@ -135,14 +135,15 @@ def _existing(root: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
         same = {key: manifest[key] for key in parameters} == parameters
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(
-            f'{root} exists and holds no complete demo data: name another folder, or remove it'
+            f'{root} exists and contains no complete demo data: name another folder, or remove it'
         ) from None
     if not same:
-        raise UserError(f'{root} holds demo data of other parameters: name another folder, or remove it')
+        raise UserError(f'{root} contains demo data with other parameters: name another folder, or remove it')
     for split, number in parameters['pairs'].items():
         if any(len(list((root / split / folder).glob('*.png'))) != number for folder in FOLDERS):
             raise UserError(
-                f'{root / split} has changed since it was generated, files were added or removed: remove {root}'
+                f'{root / split} has changed since it was generated (files were added or removed): remove '
+                f'{root}'
             )
     return manifest
 

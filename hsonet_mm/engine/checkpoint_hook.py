@@ -128,7 +128,7 @@ class ChangeCheckpointHook(CheckpointHook):
         if note.is_file() and Path(note.read_text(encoding='utf-8')).name in {path.name for path in later}:
             note.unlink()
         runner.logger.warning(
-            f'{self.out_dir} holds checkpoints of an earlier training ({", ".join(path.name for path in later)}): '
+            f'{self.out_dir} contains checkpoints of an earlier training ({", ".join(path.name for path in later)}): '
             f'they are moved to {aside}'
         )
 

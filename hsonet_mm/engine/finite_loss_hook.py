@@ -43,9 +43,9 @@ class FiniteLossHook(Hook):
                 paths = [sample.get('img_path', '?') for sample in data_batch['data_samples']]
                 images = [path if isinstance(path, str) else path[0] for path in paths]
                 raise UserError(
-                    f'{name} is {value} at iteration {runner.iter + 1}: look at the batch '
+                    f'{name} is {value} at iteration {runner.iter + 1}: check the batch '
                     f'{", ".join(map(str, images))}, lower the learning rate or clip gradients '
-                    '(optim_wrapper.clip_grad), and go on from the last checkpoint with --resume'
+                    '(optim_wrapper.clip_grad), and resume from the last checkpoint with --resume'
                 )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:  # noqa: ARG002
@@ -58,7 +58,7 @@ class FiniteLossHook(Hook):
             if not weight.isfinite().all():
                 iteration = checkpoint['meta']['iter']
                 raise UserError(
-                    f'{name} holds values that are not finite after iteration {iteration}, so no checkpoint is '
-                    'written: lower the learning rate or clip gradients (optim_wrapper.clip_grad), and go on '
-                    'from the last checkpoint with --resume'
+                    f'{name} contains values that are not finite after iteration {iteration}, so no '
+                    'checkpoint is written: lower the learning rate or clip gradients '
+                    '(optim_wrapper.clip_grad), and resume from the last checkpoint with --resume'
                 )

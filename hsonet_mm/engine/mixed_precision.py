@@ -44,8 +44,8 @@ def set_precision(cfg: Config, precision: str) -> None:
     name = kind if isinstance(kind, str) else kind.__name__
     if name.rsplit('.', 1)[-1] not in ('OptimWrapper', 'AmpOptimWrapper', 'MixedPrecisionOptimWrapper'):
         raise UserError(
-            f'--amp {precision} cannot take the place of optim_wrapper.type={name!r}: '
-            'leave --amp out, or set the precision there'
+            f'--amp {precision} cannot replace optim_wrapper.type={name!r}: leave --amp out, or set the '
+            'precision in the config'
         )
     if precision == 'off':
         wrapper.type = 'OptimWrapper'
@@ -86,7 +86,9 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
         **kwargs: Any,
     ) -> None:
         if dtype not in ('auto', 'bfloat16', 'float16'):
-            raise UserError(f"optim_wrapper.dtype is {dtype!r}: give 'auto', 'bfloat16' or 'float16'")
+            raise UserError(
+                f"invalid optim_wrapper.dtype {dtype!r}: expected 'auto', 'bfloat16' or 'float16'"
+            )
         self._device = get_device()
         self._chosen: str | None = None
         self._trial: _Trial | None = None
@@ -98,7 +100,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
             super().__init__(scale, dtype, optimizer=optimizer, **kwargs)
             return
         if self._device != 'cpu':
-            raise UserError(f'mixed precision is for GPUs and CPUs, not for {self._device}: leave --amp out')
+            raise UserError(f'mixed precision works on GPUs and CPUs, not on {self._device}: leave --amp out')
         if dtype == 'float16':
             raise UserError('training in float16 (--amp fp16) needs a GPU and none is found: give --amp bf16')
         OptimWrapper.__init__(

@@ -37,7 +37,7 @@ class SnapshotHook(Hook):
         total = runner.max_iters
         if not 0 < self.count <= total:
             raise UserError(
-                f'a training of {total} iterations cannot keep {self.count} snapshots: give --snapshots 1 to {total}'
+                f'invalid --snapshots {self.count}: expected 1 to {total}, the iterations of the training'
             )
         self.iterations = {round(k * total / self.count) for k in range(1, self.count + 1)}
 

@@ -31,22 +31,22 @@ def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
     if named is None or Path(named).is_dir():
         checkpoint = newest_checkpoint(Path(named or cfg.work_dir))
         if checkpoint is None and named:
-            raise UserError(f'{named} holds no checkpoint to go on from: name one with --resume')
+            raise UserError(f'{named} contains no checkpoint to resume from: name one with --resume')
     else:
         checkpoint = read_checkpoint(named)
     if checkpoint is None:
         return None
     if not {'optimizer', 'message_hub'} <= checkpoint.content.keys() or 'iter' not in checkpoint.meta:
         raise UserError(
-            f'{checkpoint.path} holds weights without the state of their training, so there is nothing to go on from: '
-            'resume from an iter_*.pth, or start a new training from these weights with --init-from'
+            f'{checkpoint.path} contains weights without a training state: resume from an iter_*.pth, or '
+            'start a new training from these weights with --init-from'
         )
     for key, unit in (('max_iters', 'iter'), ('max_epochs', 'epoch')):
         wanted, done = (cfg.get('train_cfg') or {}).get(key), checkpoint.meta[unit]
         if wanted is not None and done > wanted:
             raise UserError(
-                f'{checkpoint.path} has done {done} {unit}s and the training is to do {wanted} in all: '
-                f'ask for more, resume from an earlier checkpoint, or name another --work-dir'
+                f'{checkpoint.path} has already completed {done} of {wanted} {unit}s: raise the number, '
+                'resume from an earlier checkpoint, or name another --work-dir'
             )
     return checkpoint
 
@@ -89,13 +89,14 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         raise first
     if candidates:
         raise UserError(
-            f'{folder} holds {candidates[0].name}, but no checkpoint to go on from (iter_*.pth): name one with '
-            '--resume PATH, start from these weights with --init-from PATH, or name another --work-dir'
+            f'{folder} contains {candidates[0].name}, but no checkpoint to resume from (iter_*.pth): name '
+            'one with --resume PATH, start from these weights with --init-from PATH, or name another '
+            '--work-dir'
         )
     if named:
         raise UserError(
-            f'{note} names {named}, which does not exist, and {folder} holds no other checkpoint: name one with '
-            '--resume PATH, or delete last_checkpoint to start from scratch'
+            f'{note} names {named}, which does not exist, and {folder} contains no other checkpoint: name '
+            'one with --resume PATH, or delete last_checkpoint to start from scratch'
         )
     return None
 

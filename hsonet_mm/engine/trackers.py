@@ -39,8 +39,8 @@ def check_trackers(cfg: Config) -> None:
     backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
     if wrong := [one for one in backends if not isinstance(one, dict)]:
         raise UserError(
-            f'visualizer.vis_backends holds the text {wrong[0]!r} in place of a backend: give it in the config, since '
-            f'--cfg-options cannot write it, or as {", ".join(f"--{package}" for package in TRACKERS)}'
+            f'invalid visualizer.vis_backends entry {wrong[0]!r}: expected a dict in the config '
+            f'(--cfg-options cannot write one), or {", ".join(f"--{package}" for package in TRACKERS)}'
         )
     types = {one.get('type') for one in backends}
     for package, (backend, name) in TRACKERS.items():
@@ -50,6 +50,6 @@ def check_trackers(cfg: Config) -> None:
             import_module(package)
         except ImportError:
             raise UserError(
-                f'the log of the training is to go to {name} ({backend}), which is not installed: '
-                f'pip install "hsonet_mm[{package}]", or leave it out'
+                f'logging to {name} ({backend}) needs its package: pip install "hsonet_mm[{package}]", or '
+                'leave it out'
             ) from None

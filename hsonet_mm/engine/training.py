@@ -42,8 +42,8 @@ def train(cfg: Config) -> Runner:
             raise
         figures = [name[4:] for name in runner.message_hub.log_scalars if name.startswith('val/')]
         raise UserError(
-            f'the config {cfg.filename} keeps the checkpoint with the best {error.args[0]!r}, which validation does '
-            f'not report: set default_hooks.checkpoint.save_best to one of '
+            f'invalid save_best {error.args[0]!r} in {cfg.filename}: expected a value that validation '
+            'reports for default_hooks.checkpoint.save_best, one of '
             f'{", ".join(name for name in figures if not name.endswith("time"))}'
         ) from error
     return runner

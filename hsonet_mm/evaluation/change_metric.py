@@ -90,8 +90,8 @@ class ChangeMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if threshold is not None and not 0 < threshold < 1:
             raise UserError(
-                f'the threshold of ChangeMetric is {threshold}: give a value between 0 and 1, or None for '
-                "the model's own"
+                f'invalid threshold {threshold} of ChangeMetric: expected a value between 0 and 1, or '
+                "None for the model's own"
             )
         self.protocol = protocol
         self.threshold = threshold
@@ -124,8 +124,8 @@ class ChangeMetric(BaseMetric):
         unknown = target[(target != 0) & (target != 1) & (target != self.ignore_index)]
         if unknown.numel():
             raise UserError(
-                f'{_name(sample)}: the label holds the value {int(unknown[0])}, but change labels are 0, 1 '
-                f'and {self.ignore_index}; {CURE}'
+                f'{_name(sample)}: the label contains the value {int(unknown[0])}, but change labels are '
+                f'0, 1 and {self.ignore_index}; {CURE}'
             )
         probs = change_probs(sample['seg_logits']['data']).to(target.device)
         if probs.isnan().any():
@@ -181,7 +181,7 @@ class ChangeMetric(BaseMetric):
             report['objects'] = object_report(objects)
         if counts.total and not counts.tp + counts.fn:
             logger.warning(
-                'no pixel of the labels is changed, so recall, F1 and IoU say nothing; if the labels are '
+                'no pixel of the labels is changed, so recall, F1 and IoU are undefined; if the labels are '
                 f'0/255, {CURE}'
             )
         logger.info('\n' + format_table(report))

@@ -100,8 +100,8 @@ class HardCaseMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if threshold is not None and not 0 < threshold < 1:
             raise UserError(
-                f'the threshold of HardCaseMetric is {threshold}: give a value between 0 and 1, or None for '
-                "the model's own"
+                f'invalid threshold {threshold} of HardCaseMetric: expected a value between 0 and 1, or '
+                "None for the model's own"
             )
         self.threshold = threshold
         self.out_file = out_file

@@ -102,7 +102,8 @@ def read_objects(image: Path, shape: Sequence[int]) -> tuple[NDArray[Any], dict[
         ) from None
     if unknown:
         raise UserError(
-            f'{path.with_suffix(".json")} does not explain {sorted(unknown)}: generate the data again'
+            f'{path.with_suffix(".json")} does not describe the objects {sorted(unknown)}: generate the '
+            'data again'
         )
     if ids.shape != tuple(shape):
         sizes = (' x '.join(map(str, one)) for one in (ids.shape, shape))

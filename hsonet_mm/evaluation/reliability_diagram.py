@@ -20,7 +20,7 @@ def check_diagram(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UserError(
-            f'invalid name of a diagram {path}: expected one that ends in {" or ".join(SUFFIXES)}'
+            f"invalid diagram file '{path}': expected a name that ends in {' or '.join(SUFFIXES)}"
         )
     try:
         import matplotlib as mpl  # noqa: F401

@@ -103,8 +103,8 @@ def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
         outermost = [one for one in found if one.rpartition('.')[0] not in found]
         more = f' and {len(outermost) - SHOWN} more' if len(outermost) > SHOWN else ''
         raise UserError(
-            f'--layer {name} is not a layer that gives maps: choose one of {", ".join(outermost[:SHOWN])}{more}, or '
-            'a layer inside of these'
+            f"invalid --layer '{name}': expected a layer with feature maps, such as "
+            f'{", ".join(outermost[:SHOWN])}{more}, or a layer inside one of these'
         )
     if name is not None:
         return found[name]

@@ -93,8 +93,8 @@ def choose_pixels(
     for name, rows in zip(KINDS, best, strict=True):
         if len(rows) < FEWEST:
             raise UserError(
-                f'the data have {len(rows)} pixels of {name} apart from the outlines of labels: give a split with at '
-                f'least {FEWEST}'
+                f'the data contain {len(rows)} pixels of {name} away from the outlines of labels: give a '
+                f'split with at least {FEWEST}'
             )
     kind = np.repeat(np.arange(len(KINDS)), [len(rows) for rows in best])
     chosen = np.concatenate(best)[:, 1:].astype(np.int64)

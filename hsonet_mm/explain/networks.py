@@ -85,11 +85,11 @@ def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
     """
     config, snapshots = training_config(work_dir), find_snapshots(work_dir)
     if config is None:
-        raise UserError(f'{work_dir} holds no log of a training: give the work dir of hsonet train')
+        raise UserError(f'{work_dir} contains no training log: give the work directory of hsonet train')
     if not snapshots:
         raise UserError(
-            f'{work_dir} holds no snapshots of its training (snapshot_iter_N.pth): train with --snapshots 5, or give '
-            'config and checkpoint'
+            f'{work_dir} contains no snapshots of its training (snapshot_iter_N.pth): train with '
+            '--snapshots 5, or give config and checkpoint'
         )
     return config, snapshots
 

@@ -61,8 +61,8 @@ def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
     height, width = pair.t1.shape[:2]
     if height * width > WHOLE_PIXELS:
         raise UserError(
-            f'the images are {width} x {height} pixels, and hsonet explain takes {WHOLE_PIXELS:,} at most: cut out the '
-            'part to look at'
+            f'the images of {width} x {height} pixels exceed the limit of {WHOLE_PIXELS:,} pixels of '
+            'hsonet explain: crop the area of interest'
         )
     prediction = network.detector.predict_pair(pair)
     batch = prepare_pair(network, pair)

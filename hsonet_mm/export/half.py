@@ -57,7 +57,7 @@ def round_weights(network: nn.Module) -> None:
             rounded = weight.half().float()
             if not torch.isfinite(rounded).all():
                 raise UserError(
-                    f'{name} holds values that half precision cannot express: export without --fp16'
+                    f'{name} contains values that half precision cannot represent: export without --fp16'
                 )
             weight.copy_(rounded)
 

@@ -72,7 +72,7 @@ def lower(model: Any, opset: int) -> None:
 
 
 def _too_old(node: Any, since: int) -> UserError:
-    return UserError(f'the model uses {node.op_type} as opset {since} has it: give --opset {since} or more')
+    return UserError(f'the model needs {node.op_type} of opset {since}: give --opset {since} or more')
 
 
 def _values(node: Any) -> dict[str, Any]:

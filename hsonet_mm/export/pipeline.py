@@ -89,28 +89,29 @@ def export(
             :data:`MOST_LOST` of F1 by quantisation, or a target that cannot be written. The target is then as it was.
     """
     if target.suffix not in SUFFIXES:
-        raise UserError(f'{target} does not end in {" or ".join(SUFFIXES)}: give the file a name that does')
+        raise UserError(f"invalid output '{target}': expected a name that ends in {' or '.join(SUFFIXES)}")
     as_onnx = target.suffix == '.onnx'
     if int8 and not as_onnx:
-        raise UserError(f'--int8 is for ONNX: give {target} a name that ends in .onnx')
+        raise UserError(f'--int8 requires ONNX: give {target} a name that ends in .onnx')
     if fp16 and (int8 or not as_onnx):
         raise UserError(
-            f'--fp16 is for ONNX and without --int8: leave one out, and let {target} end in .onnx'
+            f'--fp16 requires ONNX and excludes --int8: leave one out, and give {target} a name that ends '
+            'in .onnx'
         )
     if ground_resolution is not None and not 0 < ground_resolution[0] <= ground_resolution[1]:
         low, high = ground_resolution
         raise UserError(
-            f'--ground-resolution {low:g} {high:g}: expected two sizes in metres, the smaller first'
+            f'invalid --ground-resolution {low:g} {high:g}: expected two sizes in metres, the smaller first'
         )
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
-        raise UserError(f'--tile {tile_size} leaves no pixels: give 1 or more, such as 512')
+        raise UserError(f'invalid --tile {tile_size}: expected 1 or more, such as 512')
     if opset is not None and not as_onnx:
-        raise UserError(f'--opset {opset} is for .onnx files: leave it out, or give {target} that suffix')
-    if opset is not None and not OLDEST <= opset <= NEWEST:
         raise UserError(
-            f'--opset {opset} cannot be written: give {OLDEST} to {NEWEST}, which newer runtimes know as well'
+            f'--opset {opset} requires ONNX: leave it out, or give {target} a name that ends in .onnx'
         )
+    if opset is not None and not OLDEST <= opset <= NEWEST:
+        raise UserError(f'invalid --opset {opset}: expected {OLDEST} to {NEWEST}')
     files = [config] if checkpoint is None else [config, checkpoint]
     detector = open_detector(
         files,
@@ -150,8 +151,8 @@ def export(
         raise
     except Exception as error:  # the tracer and the translator raise many things, over many lines
         raise UserError(
-            f'the model of {config} cannot be exported ({_reason(error)}): '
-            'try --tile or another --opset, or change the part of it that is named'
+            f'the model of {config} cannot be exported ({_reason(error)}): try --tile or another --opset, '
+            'or change the named part'
         ) from error
     try:
         exported: Probs = (OnnxModel(target, content=content) if as_onnx else ProgramModel(content)).probs
@@ -166,14 +167,14 @@ def export(
         ) from error
     if not difference <= TOLERANCE:
         raise UserError(
-            f'the exported model differs from PyTorch by {difference:.1e} (at most {TOLERANCE:.0e} is accepted), '
-            f'so {target} is not written: please report the config {config}'
+            f'the exported model differs from PyTorch by {difference:.1e} (limit {TOLERANCE:.0e}), so '
+            f'{target} is not written: please report the config {config}'
         )
     if pairs is not None:
         content, metadata = _in_int8(content, metadata, pairs, target)
     if most_bytes is not None and len(content) > most_bytes:
         raise UserError(
-            f'the model of {config} takes {len(content):,} bytes, and {most_bytes:,} are allowed: take a smaller '
+            f'the model of {config} takes {len(content):,} bytes (limit {most_bytes:,}): use a smaller '
             'network'
         )
     write_bytes(target, content)
@@ -201,13 +202,13 @@ def _in_int8(
     )
     if not f1_float:
         raise UserError(
-            'no changed pixel of the validation pairs is found, so that nothing tells what --int8 costs: '
-            'give other pairs with --calibration-data, or a trained checkpoint'
+            'the model detects no changed pixel in the validation pairs, so the loss of accuracy in int8 '
+            'cannot be measured: give other pairs with --calibration-data, or a trained checkpoint'
         )
     if f1_float - f1 > MOST_LOST:
         raise UserError(
-            f'in 8 bits changed F1 on {len(pairs)} validation pairs falls from {f1_float:.4f} to {f1:.4f} '
-            f'(by {MOST_LOST} at most is accepted), so {target} is not written: export without --int8'
+            f'in int8, F1 on {len(pairs)} validation pairs falls from {f1_float:.4f} to {f1:.4f} (limit '
+            f'{MOST_LOST}), so {target} is not written: export without --int8'
         )
     metadata = replace(metadata, int8={'pairs': len(pairs), 'f1_float': f1_float, 'f1': f1})
     return with_metadata(quantised, metadata), metadata

@@ -98,7 +98,7 @@ class Metadata:
         """
         if _KEY not in props:
             raise UserError(
-                f'{path} was not written by `hsonet export`, so what goes in and comes out is unknown: '
+                f'{path} was not written by `hsonet export`, so its inputs and outputs are unknown: '
                 'export the model with it'
             )
         try:
@@ -109,6 +109,4 @@ class Metadata:
                 ours['ground_resolution'] = tuple(map(float, ours['ground_resolution']))
             return cls(**{key: ours[key] for key in cls.__dataclass_fields__ if key in ours})
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(
-                f'{path} was exported by another version of hsonet_mm: export the model anew'
-            ) from None
+            raise UserError(f'{path} was exported by another version of hsonet_mm: export it again') from None

@@ -100,7 +100,7 @@ def check_proj() -> None:
         name = next((name for name in ('PROJ_DATA', 'PROJ_LIB') if os.environ.get(name)), None)
         if name is None:
             raise UserError(
-                f'rasterio does not find the database of PROJ ({reason(error)}): install rasterio again'
+                f'rasterio does not find the PROJ database ({reason(error)}): install rasterio again'
             ) from None
         raise UserError(
             f'{name}={os.environ[name]} is not the PROJ database that rasterio brings, but that of another '
@@ -153,7 +153,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
     with open_raster(path) as dataset:
         if not dataset.count or not dataset.width or not dataset.height:
             raise UserError(
-                f'{path} holds no bands itself: take one of its rasters out (gdalinfo lists their names; '
+                f'{path} is a container of several rasters: extract one (gdalinfo lists their names; '
                 'gdal_translate NAME out.tif)'
             )
         header = header_of(dataset, str(path))
@@ -207,15 +207,16 @@ def read_dates(
     t1, t2 = dates
     if reading.bands is None and t1.colours != t2.colours and t1.bands != t2.bands:
         raise UserError(
-            f'{before} has {t1.colours} bands and {after} {t2.colours}: name those of both dates by --bands, as '
-            '1,2,3/3,2,1'
+            f'{before} has {t1.colours} bands and {after} {t2.colours}: name those of both dates with '
+            '--bands, as 1,2,3/3,2,1'
         )
     for one in dates:
         contradicts = one.said not in (None, one.bands) and len(one.bands) == 3
         if reading.bands_after is None and t1.said != t2.said and contradicts:
             raise UserError(
-                f'{one.path} says that its red, green and blue are {_joined(one.said or ())}, and the other date does '
-                f'not: name those of both by --bands, as {_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
+                f'{one.path} declares its red, green and blue bands, and the other date does not: name '
+                'those of both with --bands, as '
+                f'{_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
             )
     return dates
 
@@ -235,8 +236,8 @@ def open_raster(path: RasterPath) -> Any:
                 'credentials that GDAL needs for it (AWS_NO_SIGN_REQUEST=YES for public buckets)'
             ) from None
         raise UserError(
-            f'{path} cannot be read as a raster, it is damaged or of another kind ({reason(error)}): copy it again '
-            'or convert it to GeoTIFF'
+            f'{path} cannot be read as a raster, it is damaged or of another format ({reason(error)}): '
+            'copy it again or convert it to GeoTIFF'
         ) from None
 
 

@@ -95,9 +95,9 @@ class ScenePair:
             return
         if not np.isfinite(found).all():
             raise UserError(
-                f'the area of {t2.path} ({t2.crs.to_string()[:40]}) cannot be found in the reference system of '
-                f'{t1.path} ({t1.crs.to_string()[:40]}): one of them has the wrong one, assign the right one '
-                '(gdal_edit -a_srs EPSG:...)'
+                f'the area of {t2.path} ({t2.crs.to_string()[:40]}) cannot be transformed to the '
+                f'coordinate reference system of {t1.path} ({t1.crs.to_string()[:40]}): assign the right '
+                'one to both (gdal_edit -a_srs EPSG:...)'
             )
         (west, south, east, north), (left, bottom, right, top) = t1.bounds, found
         raise UserError(
@@ -246,8 +246,9 @@ def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
     pixel = abs(t1.transform.a) + abs(t1.transform.b)
     if any(min(east, found[2] + more) - max(west, found[0] + more) > pixel for more in (-360, 360)):
         raise UserError(
-            f'{t1.path}, at longitudes {west:g} to {east:g}, lies at both ends of {t2.path}, at {t2.bounds[0]:g} to '
-            f'{t2.bounds[2]:g}: warp that to longitudes around it (gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
+            f'{t1.path}, at longitudes {west:g} to {east:g}, overlaps both ends of {t2.path}, at '
+            f'{t2.bounds[0]:g} to {t2.bounds[2]:g}: warp the second one to the longitudes of the first '
+            f'(gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
         )
     return 360 * round((found[0] + found[2] - t2.bounds[0] - t2.bounds[2]) / 720)
 
@@ -306,7 +307,7 @@ def _resolve(info: RasterInfo, declared: Stretch | None) -> Stretch | None:
             ) from None
     known = values if valid is None else values[valid]
     if not known.size:
-        raise UserError(f'{info.path} holds nodata only: give a raster with pixels')
+        raise UserError(f'{info.path} contains only nodata: give a raster with valid pixels')
     return stretch.resolve(known)
 
 

@@ -188,7 +188,7 @@ def _read(dataset: Any, name: str, bands: tuple[int, ...] | None, every: bool, l
     header = header_of(dataset, name)
     if not dataset.count or not dataset.width or not dataset.height:
         raise UserError(
-            f'{name} holds no bands itself: take one of its rasters out (gdalinfo lists their names; '
+            f'{name} is a container of several rasters: extract one (gdalinfo lists their names; '
             'gdal_translate NAME out.tif)'
         )
     if dataset.width * dataset.height > limit:

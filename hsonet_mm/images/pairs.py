@@ -69,8 +69,8 @@ def refuse_depths(path1: str, type1: str, path2: str, type2: str, stretch: Stret
     """The rule of :func:`check_depths` for files and their types."""
     if type1 != type2 and not (stretch and stretch.percent):
         raise UserError(
-            f'{path1} holds {type1} and {path2} {type2} values: stretch each by its own percentiles with --stretch '
-            '2%,98%, or convert one to the type of the other'
+            f'{path1} has {type1} and {path2} {type2} values: scale each date by its own percentiles with '
+            '--stretch 2%,98%, or convert one to the type of the other'
         )
 
 

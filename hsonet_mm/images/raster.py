@@ -141,8 +141,8 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
     types = {header.dtypes[band - 1] for band in chosen}
     if len(types) > 1 or np.dtype(min(types)).kind not in 'uifb':
         raise UserError(
-            f'{path} holds {" and ".join(sorted(types))} values in bands {_joined(chosen)}, where real numbers of one '
-            'type are needed: convert them (gdal_translate -ot Float32)'
+            f'{path} has {" and ".join(sorted(types))} values in bands {_joined(chosen)}: convert them to '
+            'real numbers of one type (gdal_translate -ot Float32)'
         )
     return chosen
 

@@ -30,8 +30,8 @@ def checked_batch(
     for images in (t1, t2):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != bands:
             raise UserError(
-                f'images are arrays (height, width, {bands}) of uint8, not {images.shape[1:]} of {images.dtype}: '
-                'convert them'
+                f'invalid images of shape {images.shape[1:]} and type {images.dtype}: expected arrays '
+                f'(height, width, {bands}) of uint8'
             )
     if bands == 3 and channel_order not in ORDERS:
         raise UserError(
@@ -40,9 +40,11 @@ def checked_batch(
         )
     if t1.shape != t2.shape:
         sizes = [f'{images.shape[2]} x {images.shape[1]}' for images in (t1, t2)]
-        raise UserError(f'the images are {" and ".join(sizes)} pixels: cut them to the same area and size')
+        raise UserError(
+            f'the sizes of a pair differ ({" and ".join(sizes)} pixels): crop both to the same area and size'
+        )
     if not t1.size:
-        raise UserError('the images have no pixels: give images of at least 1 x 1')
+        raise UserError('invalid images without pixels: expected at least 1 x 1')
     return (t1[..., ::-1], t2[..., ::-1]) if bands == 3 and channel_order == 'rgb' else (t1, t2)
 
 

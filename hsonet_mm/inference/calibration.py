@@ -121,4 +121,4 @@ def check_threshold(threshold: float | None) -> None:
         UserError: if it is not None and outside (0, 1).
     """
     if threshold is not None and not 0 < threshold < 1:
-        raise UserError(f'the threshold is {threshold}: give a value between 0 and 1')
+        raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')

@@ -133,8 +133,8 @@ class ChangeDetector:
         self.reading, self.notes = (reading or Reading()).over(model.reading)
         if self.reading.channels != model.reading.channels:
             raise UserError(
-                f'{model.name} takes {model.reading.channels} bands a date, not {self.reading.channels}: give as many '
-                'numbers to --bands'
+                f'{model.name} takes {model.reading.channels} bands per date, not '
+                f'{self.reading.channels}: give as many with --bands'
             )
 
     @classmethod
@@ -283,7 +283,9 @@ class ChangeDetector:
         """
         if isinstance(a, (list, tuple)) or isinstance(b, (list, tuple)):
             if not isinstance(a, (list, tuple)) or not isinstance(b, (list, tuple)) or len(a) != len(b):
-                raise UserError('the two dates are not lists of the same length: give each image its partner')
+                raise UserError(
+                    'the lists of the two dates differ in length: give an image of each date for every pair'
+                )
             return [self.predict(t1, t2, channel_order=channel_order) for t1, t2 in zip(a, b, strict=True)]
         if isinstance(a, (str, Path)) and isinstance(b, (str, Path)):
             dates = self.read(a, b)
@@ -307,8 +309,8 @@ class ChangeDetector:
         t1, t2 = (read_pixels(str(path), self.reading.of_date(date)) for date, path in enumerate((a, b)))
         if t1.values.shape != t2.values.shape:
             raise UserError(
-                f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): '
-                'cut both to the same area and size'
+                f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): crop '
+                'both to the same area and size'
             )
         return t1, t2
 

@@ -106,8 +106,8 @@ def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
     """
     if runtime not in (None, 'pytorch'):
         raise UserError(
-            f'--runtime {runtime} is for exported models: export {checkpoint} with `hsonet export` and give the .onnx '
-            'file'
+            f'--runtime {runtime} requires an exported model: export {checkpoint} with `hsonet export` '
+            'and give the .onnx file'
         )
 
 
@@ -123,4 +123,4 @@ def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
     """
     for option, value in options.items():
         if value not in (None, 'auto'):
-            raise UserError(f'{path} runs as it was exported: leave out {option}')
+            raise UserError(f'{option} does not apply to the exported model {path}: leave it out')

@@ -72,8 +72,8 @@ class OnnxModel:
         size = self.tile_size
         if size is not None and (height, width) != (size, size):
             raise UserError(
-                f'{self.name} takes {size} x {size} pixels and got {width} x {height}: let a window slide over the '
-                'image (leave out --mode whole), or export the model without --tile'
+                f'{self.name} takes {size} x {size} pixels, not {width} x {height}: use a sliding window '
+                '(leave out --mode whole), or export the model without --tile'
             )
         pair = np.empty((n, 2 * bands, height, width), np.float32)
         for half, images in ((pair[:, :bands], t1), (pair[:, bands:], t2)):

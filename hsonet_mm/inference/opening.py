@@ -55,7 +55,7 @@ def open_detector(
     if len(files) != 2:
         given = ' '.join(map(str, files)) or 'no file'
         raise UserError(
-            f'{given} does not name a model: give a config and a checkpoint, one .onnx file, or a name that '
+            f'invalid model {given}: expected a config and a checkpoint, one .onnx file, or a name that '
             '`hsonet models` lists'
         )
     check_runtime(runtime, files[1])

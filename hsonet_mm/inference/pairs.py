@@ -43,7 +43,7 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
     if alone:
         others = f' and {len(alone) - 1} more have' if len(alone) > 1 else ' has'
         raise UserError(
-            f'{alone[0]}{others} no image of the same name at the other date: add it or take the file away'
+            f'{alone[0]}{others} no image of the same name at the other date: add it, or remove the file'
         )
     return [(stem, first[stem], second[stem]) for stem in sorted(first)]
 
@@ -51,7 +51,9 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
 def _images(folder: Path) -> dict[str, Path]:
     images = by_stem((path.name for path in folder.iterdir() if path.is_file()), folder=f'{folder}/')
     if not images:
-        raise UserError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}): give a folder with images')
+        raise UserError(
+            f'{folder} contains no image ({", ".join(IMAGE_SUFFIXES)}): give a folder with images'
+        )
     return {stem: folder / name for stem, name in images.items()}
 
 

@@ -29,5 +29,5 @@ def autocast(precision: str, device: torch.device) -> Callable[[], AbstractConte
     if precision == 'fp32' or (precision == 'auto' and not (device.type == 'cpu' and has_bf16())):
         return nullcontext
     if device.type == 'cuda' and not torch.cuda.is_bf16_supported():
-        raise UserError(f'--precision bf16: {torch.cuda.get_device_name(device)} lacks it, use fp32')
+        raise UserError(f'{torch.cuda.get_device_name(device)} does not support --precision bf16: use fp32')
     return lambda: torch.autocast(device.type, torch.bfloat16)

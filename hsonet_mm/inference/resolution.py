@@ -130,12 +130,12 @@ def resampling(
     """
     if size is None:
         raise UserError(
-            f'{path} is not georeferenced, so the size of its pixels on the ground is unknown: leave out --resample'
+            f'{path} is not georeferenced, so its ground resolution is unknown: leave out --resample'
         )
     if resample == MODELS_OWN:
         if wanted is None:
             raise UserError(
-                f'{model} does not say which ground resolution it is for: give a size in metres, as --resample 0.5'
+                f'{model} does not declare a ground resolution: give one in metres, as --resample 0.5'
             )
         low, high = wanted
         metres = min(max(size.mean, low), high)

@@ -50,12 +50,12 @@ def load(path: str | Path, content: bytes | None, runtime: str, device: str, thr
         UserError: for another runtime or device, one that is not there, and a file that is damaged or no model.
     """
     if threads is not None and threads < 1:
-        raise UserError(f'{threads} threads compute nothing: give 1 or more')
+        raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():
         raise UserError(f'the model {path} does not exist: give an .onnx file that `hsonet export` wrote')
     if runtime not in RUNTIMES:
         raise UserError(
-            f'{path} is an exported model, which {runtime} does not run: give --runtime {" or ".join(RUNTIMES)}'
+            f'{path} is an exported model, which {runtime} cannot run: give --runtime {" or ".join(RUNTIMES)}'
         )
     return RUNTIMES[runtime](path, content, device, threads)
 
@@ -75,7 +75,7 @@ def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: 
         raise _damaged(path, str(error).splitlines()[0].removeprefix('[ONNXRuntimeError] : ')) from None
     if len(providers) > 1 and session.get_providers()[0] != providers[0][0]:
         raise UserError(
-            f'ONNX Runtime finds no GPU, or no libraries that fit, for --device {device}: check its CUDA '
+            f'ONNX Runtime finds no GPU, or no matching libraries, for --device {device}: check its CUDA '
             'version, or use --device cpu'
         )
 
@@ -90,12 +90,14 @@ def _providers(device: str, available: list[str], path: str | Path) -> list[Any]
     """Providers of ONNX Runtime for a device, with their options."""
     found = re.fullmatch(r'(cpu|cuda|tensorrt)(?::(\d+))?', device)
     if not found or (found[1] == 'cpu' and found[2]):
-        raise UserError(f"invalid --device '{device}' for {path}: expected cpu, cuda, tensorrt or cuda:1 ...")
+        raise UserError(
+            f"invalid --device '{device}' for {path}: expected cpu, cuda, cuda:1 (and so on) or tensorrt"
+        )
     names = PROVIDERS[found[1]]
     if missing := [name for name in names if name not in available]:
         raise UserError(
-            f'--device {device} needs the {missing[0]} of ONNX Runtime, which is not installed: put onnxruntime-gpu '
-            'in the place of onnxruntime, or use --device cpu'
+            f'--device {device} needs the {missing[0]} of ONNX Runtime, which is not installed: replace '
+            'onnxruntime by onnxruntime-gpu, or use --device cpu'
         )
     return [*((name, {'device_id': int(found[2] or 0)}) for name in names), 'CPUExecutionProvider']
 
@@ -105,11 +107,11 @@ def _openvino(path: str | Path, content: bytes | None, device: str, threads: int
         import openvino
     except ImportError:
         raise UserError(
-            f'running {path} in OpenVINO needs its package: pip install "hsonet_mm[openvino]"'
+            f'running {path} with OpenVINO needs its package: pip install "hsonet_mm[openvino]"'
         ) from None
     if device != 'cpu':
         raise UserError(
-            f'--device {device} is for ONNX Runtime: leave out --runtime openvino, or use --device cpu'
+            f'--device {device} requires ONNX Runtime: leave out --runtime openvino, or use --device cpu'
         )
     content = Path(path).read_bytes() if content is None else content
     options: dict[str, Any] = {'PERFORMANCE_HINT': 'LATENCY'}
@@ -129,7 +131,7 @@ def _openvino(path: str | Path, content: bytes | None, device: str, threads: int
 
 
 def _damaged(path: str | Path, reason: str) -> UserError:
-    return UserError(f'{path} is no ONNX model, or truncated or damaged ({reason}): export or copy it again')
+    return UserError(f'{path} is not an ONNX model, or damaged ({reason}): export or copy it again')
 
 
 RUNTIMES: dict[str, Callable[[str | Path, bytes | None, str, int | None], Program]] = {

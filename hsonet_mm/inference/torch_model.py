@@ -85,7 +85,9 @@ class TorchModel:
             loaded = None
             self.config = read_config(config, cfg_options)
         if 'model' not in self.config:
-            raise UserError(f'{config} describes no model: give the config that the model was trained with')
+            raise UserError(
+                f'{config} does not define a model: give the config that the model was trained with'
+            )
         if whole:
             self.config.model.test_cfg = {'mode': 'whole'}
         self.slides = (self.config.model.get('test_cfg') or {}).get('mode') == 'slide'

@@ -28,8 +28,8 @@ def chosen_window(model: ChangeModel, choice: WindowChoice) -> Window:
     crop, stride = choice
     if default.fixed and crop not in (None, default.size):
         raise UserError(
-            f'{model.name} takes {default.size} x {default.size} pixels only: leave out --crop {crop}, or export the '
-            'model without --tile'
+            f'{model.name} takes {default.size} x {default.size} pixels only: leave out --crop {crop}, or '
+            'export the model without --tile'
         )
     size = default.size if crop is None else crop
     return with_overlap(size, None if stride is None else size - stride, default.fixed)

@@ -39,6 +39,6 @@ __all__ = [
 def no_label(image: str) -> UserError:
     """The mistake of an image that comes without a label to where one is needed."""
     return UserError(
-        f'{image} comes without a label: give seg_map_path in data_prefix and load it with '
+        f'{image} has no label: give seg_map_path in data_prefix and load it with '
         'hsonet_mm.MultiImgLoadAnnotations, or use hsonet predict'
     )

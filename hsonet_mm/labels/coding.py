@@ -48,9 +48,7 @@ class LabelCoding:
             *self.ignored,
         }
         if twice:
-            raise UserError(
-                f'the label value {value_text(min(twice, key=str))} has two meanings: give it one'
-            )
+            raise UserError(f'the label value {value_text(min(twice, key=str))} has two meanings: keep one')
 
     def __str__(self) -> str:
         unchanged = 'others' if self.unchanged is None else ','.join(map(value_text, self.unchanged))
@@ -86,7 +84,8 @@ def classes_of(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.ui
     if strange.any():
         held = values_told(_distinct(label.values[strange], label.palette, coding))
         raise UserError(
-            f'the label {path} holds {held}, and the labels of this data set are coded {coding}: correct it, or {CURE}'
+            f'the label {path} contains {held}, but the labels of this data set are coded {coding}: '
+            f'correct it, or {CURE}'
         )
     return classes
 
@@ -135,7 +134,9 @@ def _nearest(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.uint
     gaps = np.abs(points[:, None] - points[None]).max(axis=2) + 999 * np.eye(len(points), dtype=np.int32)
     kind = 'has noise between its values' if label.exact else 'is a JPEG, whose values are not exact'
     if points.max() > 255 or gaps.min() < _APART:
-        raise UserError(f'the label {path} {kind}: save it as png or tif, so that {coding} can be told apart')
+        raise UserError(
+            f'the label {path} {kind}: save it as png or tif, so that {coding} can be distinguished'
+        )
     if label.values.ndim == 2:
         if label.values.dtype != np.uint8:
             raise UserError(f'the label {path} {kind}, and has 16 bits: save it with 8')
@@ -157,7 +158,8 @@ def _nearest(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.uint
     if far.mean() > 0.05 or (counts is not None and not empty and not looks_lossy(counts, label.exact)):
         held = values_told(_distinct(label.values.reshape(-1, *label.values.shape[2:])))
         raise UserError(
-            f'the label {path} holds {held}, which is more than noise around {coding}: correct it, or {CURE}'
+            f'the label {path} contains {held}, which is more than noise around {coding}: correct it, or '
+            f'{CURE}'
         )
     return classes
 

@@ -44,7 +44,7 @@ def raw_label(raster: Raster) -> RawLabel:
     path, exact, labelled, palette = raster.header.path, not raster.lossy, raster.valid(), None
     values = colours(raster.values, raster.palette)
     if values.shape[2] not in (1, 3):
-        raise UserError(f'the label {path} has {values.shape[2]} bands: save the one with the classes alone')
+        raise UserError(f'the label {path} has {values.shape[2]} bands: keep only the one with the classes')
     if values.shape[2] == 1:
         values = values[..., 0]
     else:
@@ -58,8 +58,8 @@ def raw_label(raster: Raster) -> RawLabel:
         seen = values if labelled is None else values[labelled]
         if seen.size and not (np.all(seen == np.floor(seen)) and seen.min() >= 0 and seen.max() <= 65535):
             raise UserError(
-                f'the label {path} holds values from {seen.min():g} to {seen.max():g}: write 0 for unchanged and 1 or '
-                f'255 for changed'
+                f'the label {path} contains values from {seen.min():g} to {seen.max():g}: write 0 for '
+                'unchanged and 1 or 255 for changed'
             )
         values = np.where(True if labelled is None else labelled, values, 0).astype(np.uint16)
         values = values.astype(np.uint8) if values.max(initial=0) < 256 else values

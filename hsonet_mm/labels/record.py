@@ -59,5 +59,6 @@ def read_survey(data: bytes, path: str) -> LabelSurvey:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f'{path} does not declare how labels are coded ({error}): remove it and run hsonet check to write it anew'
+            f'{path} does not describe the coding of the labels ({error}): remove it and run hsonet check '
+            'to write it again'
         ) from None

@@ -74,7 +74,7 @@ def survey_labels(
     if total[0] == total[1] > 0 and (path := next((path for path, one in seen.items() if one.hidden), None)):
         survey.problems[path] = (
             f'the label {path} is transparent, or without data, where it is not changed, which means "not '
-            f'labelled", and no label of the data set holds an unchanged pixel: write 0 there'
+            f'labelled", and no label of the data set has an unchanged pixel: write 0 there'
         )
     survey.coding = LabelCoding(coding.changed, coding.unchanged, tuple(ignored), coding.lossy)
     return survey
@@ -84,8 +84,8 @@ def _unreadable(label: RawLabel, path: str) -> str:
     """Why the coding of a label cannot be inferred."""
     if label.values.ndim == 2:
         return (
-            f'the label {path} holds values from {label.values.min()} to {label.values.max()}: write 0 for unchanged '
-            f'and 1 or 255 for changed, or {CURE}'
+            f'the label {path} contains values from {label.values.min()} to {label.values.max()}: write 0 for '
+            f'unchanged and 1 or 255 for changed, or {CURE}'
         )
     colours, counts = np.unique(
         label.values.reshape(-1, 3)[:: max(1, label.values.size // 3_000_000)], axis=0, return_counts=True
@@ -138,7 +138,7 @@ def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
         if kind == 'other' or (kind == 'faint' and not votes):
             present = np.flatnonzero(counts).tolist()
             problems[path] = (
-                f'the label {path} holds the values {values_told(present)}: write 0 for unchanged and 1 or 255 for '
+                f'the label {path} contains the values {values_told(present)}: write 0 for unchanged and 1 or 255 for '
                 f'changed, the only two classes, or {CURE}'
             )
         elif kind in ('0/1', '0/255') and kind != chosen:

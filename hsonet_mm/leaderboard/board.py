@@ -191,7 +191,7 @@ def read_configs(out: Path) -> dict[tuple[str, str], str]:
         content = json.loads(path.read_text(encoding='utf-8'))
         return {(block, name): one for block, methods in content.items() for name, one in methods.items()}
     except (ValueError, AttributeError):
-        raise UserError(f'{path} is damaged: delete it, and start the leaderboard again') from None
+        raise UserError(f'{path} is damaged: delete it, and run the leaderboard again') from None
 
 
 def rows_of(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
@@ -210,9 +210,7 @@ def numbers(column: pd.Series) -> pd.Series:
     values = pd.to_numeric(column, errors='coerce').astype(float)
     wrong = column[values.isna() & ~column.str.lower().isin(['', 'nan'])]
     if len(wrong):
-        raise UserError(
-            f'a table of the leaderboard says {wrong.iloc[0]!r} where a figure belongs: correct it'
-        )
+        raise UserError(f'invalid value {wrong.iloc[0]!r} in a table of the leaderboard: expected a number')
     return values.where(np.isfinite(values))
 
 

@@ -16,9 +16,7 @@ def new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9))
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError(
-            'the report needs matplotlib, which is not installed: pip install "hsonet_mm[leaderboard]" brings it along'
-        ) from None
+        raise UserError('the report needs matplotlib: pip install "hsonet_mm[leaderboard]"') from None
     figure = Figure(figsize=size, layout='constrained')
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0)

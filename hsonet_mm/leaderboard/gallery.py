@@ -202,7 +202,7 @@ class _Painter:
         path = member.probs / f'{image}.png'
         probs, label = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), self.label(image)
         if probs is None:
-            raise UserError(f'{path} is missing or no image: score the run again')
+            raise UserError(f'{path} is missing or not an image: score the run again')
         if probs.shape != label.shape:
             raise UserError(
                 f'{path} and the label of {image} differ in size: score the run again on this data'

@@ -136,7 +136,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f'another process works on {folder}: wait for it, or end it') from None
+            raise UserError(f'another process uses {folder}: wait for it, or end it') from None
         yield
 
 

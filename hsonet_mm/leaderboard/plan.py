@@ -86,8 +86,8 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
                 next(name for name in kinds if kinds[name] == kind) for kind in ('ImageNet', 'none')
             )
             raise UserError(
-                f'block {block.name!r} of {spec.path} mixes methods with ImageNet weights ({one}) and without '
-                f'({other}): give them blocks of their own, or take the weights away with options'
+                f'block {block.name!r} of {spec.path} mixes methods with ImageNet weights ({one}) and '
+                f'without ({other}): give them separate blocks, or turn the weights off with options'
             )
     for block in spec.blocks:
         cfg = made[block.name, block.methods[0].name].config
@@ -101,12 +101,12 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
     where = f'method {method.name!r} of block {block.name!r}'
     cfg = _read(block.recipe, f'the recipe of block {block.name!r}')
     if missing := [key for key in NEEDED if key not in cfg]:
-        raise UserError(f'the recipe {block.recipe} lacks {missing[0]}: add it')
+        raise UserError(f'{block.recipe} lacks {missing[0]}, which a recipe needs: add it')
     if 'whole' not in cfg.get('protocols', {}):
-        raise UserError(f'the recipe {block.recipe} has no test protocol "whole": add protocols.whole')
+        raise UserError(f'{block.recipe} has no test protocol "whole": add protocols.whole')
     other = _read(method.config, f'the config of {where}')
     if 'model' not in other:
-        raise UserError(f'{method.config} describes no model: give the config of {where}')
+        raise UserError(f'{method.config} does not define a model: give the config of {where}')
     cfg.model = other.model
     _add_imports(cfg, other)
     cfg.model.test_cfg = cfg.protocols.whole
@@ -114,9 +114,7 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
         try:
             cfg.merge_from_dict(dict(options))
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
-            raise UserError(
-                f'the options of {place} in {spec.path} do not fit ({error}): correct them'
-            ) from error
+            raise UserError(f'invalid options of {place} in {spec.path} ({error}): correct them') from error
     set_iterations(cfg, spec.iterations, spec.validations)
     cfg.train_cfg.type = 'hsonet_mm.ResumableTrainLoop'
     cfg.default_hooks.checkpoint.update(
@@ -169,7 +167,7 @@ def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
     except UserError:
         raise UserError(
             f'the data root {root!r} of {name} in {spec.path} needs an environment variable that is not set: '
-            'set it to the folder that holds the data set, or write a default behind :-'
+            'set it to the folder of the data set, or write a default behind :-'
         ) from None
     if not folder.is_dir():
         raise UserError(f'the data root {folder} of {name} in {spec.path} does not exist: correct it')

@@ -126,9 +126,11 @@ def read_table(path: Path) -> pd.DataFrame:
         with path.open(encoding='utf-8', newline='') as file:
             heads, *lines = csv.reader(file)
     except (ValueError, csv.Error) as error:  # the first of an empty file or other letters
-        raise UserError(f'{path} is no table of a leaderboard ({error}): {_CURE}') from None
+        raise UserError(f'{path} is not a results table of a leaderboard ({error}): {_CURE}') from None
     if lines and not {*KEYS, 'scored_at'} <= set(heads) <= {*columns, *KEYS, 'scored_at'}:
-        raise UserError(f'{path} is no table of a leaderboard: move it away, or give another folder')
+        raise UserError(
+            f'{path} is not a results table of a leaderboard: move it away, or give another folder'
+        )
     whole = np.array([len(line) == len(heads) for line in lines], bool)
     table = pd.DataFrame(
         [line if fits else [''] * len(heads) for line, fits in zip(lines, whole, strict=True)],

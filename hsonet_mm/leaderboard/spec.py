@@ -134,7 +134,9 @@ class Spec:
         ):
             if unknown := [one for one in wanted or () if one not in there]:
                 names = ', '.join(map(str, sorted(there)))
-                raise UserError(f'{option} {unknown[0]} is no {what} of {self.path}: choose among {names}')
+                raise UserError(
+                    f"invalid {option} '{unknown[0]}' for {self.path}: expected a {what}, one of {names}"
+                )
         for seed in self.seeds:
             for data_set in data or self.data:
                 for block in self.blocks:

@@ -72,8 +72,8 @@ class _Method(_Node):
     def _options_of_the_model(self) -> '_Method':
         if other := [key for key in self.options if not key.startswith('model.')]:
             raise ValueError(
-                f'the option {other[0]!r} is not of the model: let it begin with model., or move it to the options of '
-                'the block, which hold for all methods'
+                f'invalid option {other[0]!r} of a method: expected one that begins with model.; options '
+                'for all methods belong to the block'
             )
         return self
 
@@ -88,7 +88,7 @@ class _Block(_Node):
     def _reference_is_a_method(self) -> '_Block':
         if self.reference not in self.methods:
             raise ValueError(
-                f'the reference {self.reference!r} is none of the methods: choose one of {", ".join(self.methods)}'
+                f'invalid reference {self.reference!r}: expected one of the methods {", ".join(self.methods)}'
             )
         return self
 
@@ -108,17 +108,17 @@ class _Spec(_Node):
         if self.iterations % self.validations:
             better = max(self.iterations // self.validations, 1) * self.validations
             raise ValueError(
-                f'{self.iterations} iterations have no {self.validations} evenly spaced validations: give for instance '
-                f'iterations: {better}'
+                f'invalid iterations {self.iterations} for {self.validations} evenly spaced validations: '
+                f'expected a multiple, for instance iterations: {better}'
             )
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f'seeds are {list(self.seeds)}: give each seed once')
+            raise ValueError(f'invalid seeds {list(self.seeds)}: expected each seed once')
         for name, root in self.also_test.items():
             if self.data.get(name, root) != root:
-                raise ValueError(f'{name} has one root in data and another in also_test: rename one')
+                raise ValueError(f'{name} has different roots in data and also_test: rename one')
         slugs = set(map(slug_of, self.blocks))
         if len(slugs) < len(self.blocks) or '' in slugs:
-            raise ValueError('the names of the blocks differ in nothing but signs: rename one')
+            raise ValueError('the names of two blocks differ only in punctuation: rename one')
         return self
 
 
@@ -129,7 +129,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem='a key is no text', problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem='a key is not a text', problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f'{key.value} is there twice', problem_mark=key.start_mark)
             seen.add(key.value)

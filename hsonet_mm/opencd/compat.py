@@ -45,9 +45,7 @@ def prepare_host() -> None:
         except ImportError as error:
             raise ImportError(f'{_INSTALL_HELP} ({error})') from None
         except AssertionError as error:  # the packages assert each other's versions at import
-            raise ImportError(
-                f'{_INSTALL_HELP}; the installed versions do not fit together ({error})'
-            ) from None
+            raise ImportError(f'{_INSTALL_HELP}; the installed versions are incompatible ({error})') from None
     _warn_about_versions()
     _load_checkpoints_safely()
     _end_workers_without_shared_memory()
@@ -69,7 +67,8 @@ def _warn_about_versions() -> None:
         version = sys.modules[name].__version__
         if not digit_version(lowest) <= digit_version(version) < digit_version(above):
             warnings.warn(
-                f'hsonet_mm was tried with {name} >= {lowest}, < {above} and finds {version}: it may still work',
+                f'hsonet_mm was tested with {name} >= {lowest}, < {above}, and {version} is installed: it may '
+                'still work',
                 stacklevel=3,
             )
 
@@ -134,7 +133,7 @@ def _load_checkpoints_safely() -> None:
         'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', ''
     ):
         warnings.warn(
-            'hsonet_mm loads checkpoints as weights only and pays TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD no heed: set '
+            'hsonet_mm loads checkpoints as weights only and ignores TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD: set '
             'TORCH_FORCE_WEIGHTS_ONLY_LOAD=0 as well if you trust your checkpoints',
             stacklevel=4,
         )

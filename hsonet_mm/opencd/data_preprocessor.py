@@ -52,7 +52,7 @@ class DualInputSegDataPreProcessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__()
         if bgr_to_rgb and rgb_to_bgr:
-            raise UserError('bgr_to_rgb and rgb_to_bgr undo each other: set one of them')
+            raise UserError('bgr_to_rgb and rgb_to_bgr cancel each other out: set one of them')
         if (mean is None) != (std is None):
             raise UserError('the preprocessor needs both mean and std, or neither')
         self.channel_conversion = bgr_to_rgb or rgb_to_bgr

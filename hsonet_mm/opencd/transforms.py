@@ -91,11 +91,13 @@ class MultiImgRandomRotFlip(mmseg_transforms.RandomRotFlip):
     ) -> None:
         for name, prob in (('rotate_prob', rotate_prob), ('flip_prob', flip_prob)):
             if not 0 <= prob <= 1:
-                raise UserError(f'{name} of MultiImgRandomRotFlip must be in [0, 1], not {prob}')
+                raise UserError(
+                    f'invalid {name} {prob} of MultiImgRandomRotFlip: expected a probability between 0 and 1'
+                )
         is_range = len(degree) == 2 if isinstance(degree, Sequence) else degree > 0
         if not is_range:
             raise UserError(
-                f'degree of MultiImgRandomRotFlip must be two angles or a positive number, not {degree}'
+                f'invalid degree {degree} of MultiImgRandomRotFlip: expected two angles or a positive number'
             )
         super().__init__(rotate_prob, flip_prob, degree)
         self.pad_val = pad_val

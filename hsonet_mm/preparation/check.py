@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: when there is nothing to check.
     """
     if args.crop < 0 or args.pairs < 1:
-        raise UserError(f'--crop {args.crop} --pairs {args.pairs}: use positive numbers')
+        raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
     report = check_dataset(
         args.root,
         args.crop,

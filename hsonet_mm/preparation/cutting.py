@@ -67,22 +67,25 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if self.tile < 1 or self.stride < 0 or self.block < 0:
             raise UserError(
-                f'tile {self.tile}, stride {self.stride}, block {self.block}: use positive numbers of pixels'
+                f'invalid tile {self.tile}, stride {self.stride}, block {self.block}: expected positive '
+                'numbers of pixels'
             )
         if 0 < self.block < self.tile:
             raise UserError(
-                f'--block {self.block} is smaller than --tile {self.tile}: use several times the tile size'
+                f'invalid --block {self.block}: expected at least the tile size {self.tile}, better '
+                'several times that'
             )
         if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
             raise UserError(
-                f'--val {self.val} --test {self.test}: use shares from 0 to 1 that leave something for train'
+                f'invalid --val {self.val} --test {self.test}: expected shares from 0 to 1 that leave '
+                'something for train'
             )
         if not 0 <= self.max_empty <= 1:
-            raise UserError(f'--max-empty {self.max_empty}: use a share from 0 to 1')
+            raise UserError(f'invalid --max-empty {self.max_empty}: expected a share from 0 to 1')
         if self.border not in BORDERS:
-            raise UserError(f'--border {self.border}: use one of {", ".join(BORDERS)}')
+            raise UserError(f'invalid --border {self.border}: expected one of {", ".join(BORDERS)}')
         if self.folders and len(self.folders) != len(ROLES):
-            raise UserError('--a, --b and --label belong together: give all three or none')
+            raise UserError('--a, --b and --label require one another: give all three or none')
 
 
 class Cutter:
@@ -294,7 +297,7 @@ class Cutter:
             told.append('--border drop: pixels at the lower and right border are lost')
         if self.noisy:
             told.append(
-                f'{self.noisy} holds values between 0 and 255: such labels were thresholded at 128, check one'
+                f'{self.noisy} contains values between 0 and 255: such labels were thresholded at 128, check one'
             )
         if self.unlisted:
             told.append(

@@ -116,9 +116,7 @@ def inspect_pair(
                     message = f'{files[role]}: is a mask of {label.bands} bands: save one band'
                     record.add('warning', 'label bands', message)
                 if label.noisy:
-                    message = (
-                        f'{files[role]}: holds values between 0 and 255, cut at 128: save it as png, not jpg'
-                    )
+                    message = f'{files[role]}: contains values between 0 and 255, cut at 128: save it as png, not jpg'
                     record.add('warning', 'noisy label', message)
             else:
                 dates[role] = read_date(source, files[role], reading.of_date(ROLES.index(role)))
@@ -149,7 +147,7 @@ def _believe(
             record.add(
                 'warning',
                 'stretch',
-                f'{date.path} holds {date.raster.values.dtype} values, stretched from the {DEFAULT_STRETCH} '
+                f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} '
                 f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
             )
 
@@ -170,7 +168,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
             record.add('error', 'crop', message)
     for role in ('A', 'B'):
         if role in images and (images[role] == images[role][0, 0]).all():
-            message = f'{files[role]}: is all one colour: remove the pair if it holds no data'
+            message = f'{files[role]}: is all one colour: remove the pair if it has no data'
             record.add('warning', 'constant', message)
     if 'label' in images:
         record.changed = int((images['label'] == 1).sum())
@@ -230,7 +228,9 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
             if split not in by_split:
                 level = 'error' if split == 'train' or split in folders else 'warning'
                 findings.append(
-                    Finding(level, 'splits', split, f'{split}: holds no images: fill it or run prepare')
+                    Finding(
+                        level, 'splits', split, f'{split}: contains no images: fill it or run hsonet prepare'
+                    )
                 )
     for split, group in by_split.items():
         sizes = Counter(record.size for record in group if record.size)

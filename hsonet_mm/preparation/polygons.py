@@ -45,7 +45,7 @@ def read_polygons(path: str, name: str) -> Polygons:
         import shapely
     except ImportError:
         raise UserError(
-            f'the label {name} holds polygons: pip install "hsonet_mm[geo]" to read them'
+            f'the label {name} contains polygons: pip install "hsonet_mm[geo]" to read them'
         ) from None
     try:
         layers = [layer for layer, kind in pyogrio.list_layers(path) if kind is not None]
@@ -64,7 +64,7 @@ def read_polygons(path: str, name: str) -> Polygons:
     if strange:
         kind = shapely.GeometryType(min(strange)).name.lower()
         raise UserError(
-            f'the label {name} holds geometries of the kind {kind}: give polygons of what changed'
+            f'the label {name} contains geometries of type {kind}: give polygons of the changed areas'
         )
     if not meta['crs']:
         raise UserError(
@@ -80,8 +80,9 @@ def read_polygons(path: str, name: str) -> Polygons:
         west, south, east, north = shapely.total_bounds(shapes)
         if max(-west, east) > 360 or max(-south, north) > 90:
             raise UserError(
-                f'the label {name} is said to be in degrees ({crs.to_string()}), but its coordinates reach '
-                f'{max(abs(west), abs(south), abs(east), abs(north)):.0f}: assign the reference system it was drawn in'
+                f'the label {name} declares degrees ({crs.to_string()}), but its coordinates reach '
+                f'{max(abs(west), abs(south), abs(east), abs(north)):.0f}: assign the reference system it '
+                'was drawn in'
             )
     return Polygons(shapes, crs)
 

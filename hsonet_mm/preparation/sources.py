@@ -78,7 +78,7 @@ class Source:
             inner = PurePosixPath(info.filename.replace('\\', '/'))
             if inner.is_absolute() or '..' in inner.parts or ':' in info.filename:
                 raise UserError(
-                    f'{path}: holds the unsafe path {info.filename!r}: get the archive from its authors'
+                    f'{path}: contains the unsafe path {info.filename!r}: get the archive from its authors'
                 )
             if info.flag_bits & 1:
                 raise UserError(f'{path}: is encrypted: unpack it and give the folder')

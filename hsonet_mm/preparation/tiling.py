@@ -151,12 +151,12 @@ def _by_table(units: Sequence[Unit], table: Mapping[str, str]) -> dict[str, str]
     unknown = set(table) - {unit.name for unit in units} - {unit.scene.name for unit in units}
     if unknown:
         raise UserError(
-            f'the split file names {min(unknown)!r}, which the source does not hold: correct the name'
+            f'the split file names {min(unknown)!r}, which the source does not contain: correct the name'
         )
     result = {unit.name: table.get(unit.name) or table.get(unit.scene.name) or '' for unit in units}
     without = [name for name, split in result.items() if not split]
     if without:
-        raise UserError(f'the split file says nothing about {without[0]!r}: add it with train, val or test')
+        raise UserError(f'the split file does not assign {without[0]!r}: add it with train, val or test')
     return result
 
 
@@ -190,7 +190,7 @@ def read_split_file(path: Path) -> dict[str, str]:
     table: dict[str, str] = {}
     for name, split in pairs:
         if split not in SPLITS:
-            raise UserError(f'{path}: gives {name!r} the split {split!r}: use train, val or test')
+            raise UserError(f'{path}: invalid split {split!r} of {name!r}: expected train, val or test')
         key = name_key(name)
         if table.setdefault(key, split) != split:
             raise UserError(f'{path}: gives {name!r} two splits, {table[key]} and {split}: keep one')

@@ -46,8 +46,7 @@ def model_path(name: str) -> Path:
         return FOLDER / f'{name}.onnx'
     there = ' or '.join(names) or 'none in this installation'
     raise UserError(
-        f"'{name}' is no model that comes with hsonet_mm (there is {there}): give one of these, a config and its "
-        'checkpoint, or an .onnx file'
+        f"invalid model '{name}': expected {there}, a config and its checkpoint, or an .onnx file"
     )
 
 

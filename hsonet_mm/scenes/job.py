@@ -54,7 +54,7 @@ class SceneJob:
                 self.done, self.left = self._read_state()
             except OSError as error:
                 raise UserError(
-                    f'{folder.parent} cannot be written to ({error.strerror}): give another place with -o'
+                    f'{folder.parent} cannot be written to ({error.strerror}): give another output with -o'
                 ) from None
             self._opened = opened.pop_all()
         self._recorded = time.monotonic()

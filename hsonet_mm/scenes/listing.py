@@ -45,7 +45,7 @@ def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
     stems = [_rasters(folder) for folder in (before, after)]
     if not stems[0] or not stems[1]:
         empty = after if stems[0] else before
-        raise UserError(f'{empty} holds no rasters ({", ".join(SUFFIXES)}): give the folder that does')
+        raise UserError(f'{empty} contains no rasters ({", ".join(SUFFIXES)}): give a folder that does')
     if single := sorted(stems[0].keys() ^ stems[1].keys()):
         folder, other = (before, after) if single[0] in stems[0] else (after, before)
         raise UserError(
@@ -53,9 +53,7 @@ def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
             'the same names'
         )
     if output.resolve() in (before.resolve(), after.resolve()):
-        raise UserError(
-            f'{output} holds the rasters and cannot take the results: give another folder with -o'
-        )
+        raise UserError(f'{output} is the folder of the rasters: give another one for the results with -o')
     return [
         Scene(str(path), str(stems[1][stem]), str(output / f'{stem}.tif')) for stem, path in stems[0].items()
     ]
@@ -93,13 +91,13 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
     rows = [(number, row) for number, row in rows if any(row)]
     columns = [name.lower() for name in rows[0][1]] if rows else []
     if not set(COLUMNS) <= set(columns):
-        raise UserError(f'the list {path} lacks a column: its first line is before,after,output')
+        raise UserError(f'invalid header of the list {path}: expected before,after,output')
     scenes = list[Scene]()
     for number, row in rows[1:]:
         cells = [dict(zip(columns, row, strict=False)).get(name) for name in COLUMNS]
         before, after, result = cells
         if not (before and after and result):
-            raise UserError(f'line {number} of {path} is not complete: give before, after and output')
+            raise UserError(f'line {number} of {path} is incomplete: give before, after and output')
         places = (_beside(path.parent, before), _beside(path.parent, after))
         scenes.append(Scene(*places, _from(output or path.parent, result)))
     if not scenes:

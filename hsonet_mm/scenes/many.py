@@ -119,7 +119,7 @@ def _jobs_folder(folder: Path) -> Iterator[Path]:
         jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(
-            f'{folder} cannot be written to ({error.strerror}): give another place with -o'
+            f'{folder} cannot be written to ({error.strerror}): give another output with -o'
         ) from None
     with jobs as name:
         yield Path(name)

@@ -106,8 +106,8 @@ def _predict(
             probs = resampling.back(probs, *t1.shape[1:3])
         if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
             raise UserError(
-                'the model predicts values that are not probabilities; its training diverged or its export is broken: '
-                'take another checkpoint'
+                'the model predicts values that are not probabilities, because its training diverged or '
+                'its export is broken: use another checkpoint'
             )
         for index, values in zip(wanted, probs, strict=True):
             results[index] = values

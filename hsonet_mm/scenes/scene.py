@@ -85,8 +85,8 @@ def detect_scene(
     reading, notes = options.reading.over(detector.reading)
     if reading.channels != detector.reading.channels:
         raise UserError(
-            f'{detector.name} takes {detector.reading.channels} bands a date, not {reading.channels}: give as many '
-            'numbers to --bands'
+            f'{detector.name} takes {detector.reading.channels} bands per date, not {reading.channels}: '
+            'give as many with --bands'
         )
     options = replace(options, reading=reading)
     files = result_files(output, options.polygons)
@@ -169,12 +169,12 @@ def _leftovers(files: Mapping[str, Path]) -> list[Path]:
 
 def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[RasterPath]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
-        raise UserError(f'invalid output {output}: expected a GeoTIFF, a name that ends in .tif')
+        raise UserError(f"invalid output '{output}': expected a GeoTIFF, a name that ends in .tif")
     for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')
         if path.resolve() in [given.resolve() for given in inputs]:
-            raise UserError(f'{path} would be replaced by the result: give another name with -o')
+            raise UserError(f'{path} is an input that the result would overwrite: give another name with -o')
 
 
 def _check_polygons(polygons: str, info: RasterInfo) -> None:
@@ -240,8 +240,8 @@ def _write(
     if not regions.valid:
         job.discard()  # there is nothing to go on with
         raise UserError(
-            f'no pixel is valid in both {pair.t1.path} and {pair.t2.path}: check their nodata values and that they '
-            'show one place'
+            f'{pair.t1.path} and {pair.t2.path} have no valid pixel in common: check their nodata values, '
+            'and that they show the same place'
         )
     tags = {
         'MODEL': detector.name,

@@ -27,7 +27,7 @@ def check_place(target: Path, mark: str, kind: str) -> None:
     """
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / mark).is_file():
-        raise UserError(f'{target} is there and no earlier {kind}: give another folder with -o')
+        raise UserError(f'{target} exists and is not a {kind}: give another folder with -o')
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
     with progress_bar('tiles', len(pyramid), 0, megapixels, progress) as advance:
         pyramid.build(advance)
     if not pyramid.written[-1].all():
-        raise UserError(f'{source.path} holds nodata only: there is nothing to view')
+        raise UserError(f'{source.path} contains only nodata: give a result with valid pixels')
     change = pyramid.top[..., 6]
     dots = (change != PROBS_NODATA) & (change > source.summary['threshold'] * PROBS_SCALE)
     step = 1 << (len(pyramid.levels) - 1)

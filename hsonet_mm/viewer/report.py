@@ -49,7 +49,7 @@ def find_results(folder: Path) -> list[Path]:
                 continue
             results.append(path)
     if not results:
-        raise UserError(f'{folder} holds no results of hsonet scene: give a folder that it wrote to')
+        raise UserError(f'{folder} contains no results of hsonet scene: give a folder that it wrote to')
     return results
 
 

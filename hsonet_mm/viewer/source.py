@@ -104,8 +104,8 @@ def read_summary(path: Path) -> dict[str, Any]:
         summary = None
     if not isinstance(summary, dict) or KNOWN - summary.keys():
         raise UserError(
-            f'{path} is not a result of hsonet scene, or its summary {beside.name} is no longer beside it: give '
-            'the probabilities (not the mask) that it wrote, and keep its files together'
+            f'{path} is not a result of hsonet scene, or its summary {beside.name} is missing: give the '
+            'probabilities (not the mask), and keep its files together'
         )
     return summary
 
@@ -134,8 +134,8 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
         raise UserError(f'{path} does not match its summary: run hsonet scene again')
     if not on_grid or size != (t1.width, t1.height):
         raise UserError(
-            f'{t1.path} ({_size(t1)} pixels) is not on the grid of {path} ({size[0]} x {size[1]}): name the '
-            'raster that it was made of by --before'
+            f'{t1.path} ({_size(t1)} pixels) does not match the grid of {path} ({size[0]} x {size[1]}): '
+            'give the original raster with --before'
         )
     name = summary['files'].get('polygons')
     polygons = path.with_name(name) if name else None
@@ -159,7 +159,7 @@ def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath |
     was = Path(inputs[date == 'after'][0]) if inputs else file
     found = next((place for place in (was, file, path.with_name(file.name)) if place.is_file()), None)
     if found is None:
-        raise UserError(f'{was}, from which {path} was made, no longer exists: name it by --{date} FILE')
+        raise UserError(f'{was}, an input of {path}, no longer exists: give it with --{date} FILE')
     return found
 
 

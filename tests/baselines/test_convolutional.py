@@ -136,11 +136,11 @@ def test_trains(name):
 @pytest.mark.parametrize(
     ('cls', 'fields', 'told'),
     [
-        (FC_EF, {'in_channels': 3}, 'in_channels=3: give twice the channels of one date'),
+        (FC_EF, {'in_channels': 3}, '^invalid in_channels 3 of FC_EF'),
         (FC_EF, {'in_channels': 0}, 'FC_EF cannot have in_channels=0'),
         (FC_Siam_diff, {'in_channels': 3, 'base_channel': 0}, 'FC_Siam_diff cannot .* base_channel=0'),
         (FC_Siam_conc, {'in_channels': -1}, 'FC_Siam_conc cannot have in_channels=-1'),
-        (SNUNet_ECAM, {'in_channels': 3, 'base_channel': 2}, 'base_channel=2: give at least 1 and 4'),
+        (SNUNet_ECAM, {'in_channels': 3, 'base_channel': 2}, '^invalid .*base_channel=2 of SNUNet_ECAM'),
         (TinyCD, {'in_channels': 4}, 'in_channels=4: only 3'),
         (TinyCD, {'in_channels': 3, 'bkbn_name': 'resnet18'}, "bkbn_name='resnet18': only 'efficientnet_b4'"),
         (TinyCD, {'in_channels': 3, 'output_layer_bkbn': '2'}, "output_layer_bkbn='2': only '3'"),

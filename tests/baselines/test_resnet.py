@@ -337,17 +337,26 @@ def test_changer_learns_from_hard_pixels_alone():
     [
         (lambda: changer.ChannelExchange(p=0), r'share p in \(0, 1\] of the features, not 0'),
         (lambda: changer.SpatialExchange(p=1.5), 'SpatialExchange exchanges a share'),
-        (lambda: changer.Aggregation_distribution(8, num_paths=3), 'num_paths must be 2, not 3'),
-        (lambda: IA_ResNetV1c(interaction_cfg=(None,), **RESNET), 'each of the 4 stages, and has 1'),
-        (lambda: BITHead(num_heads=5, **HEAD), '5 does not divide 64'),
-        (lambda: BITHead(pool_mode='min', **HEAD), "one of max, avg, not 'min'"),
+        (lambda: changer.Aggregation_distribution(8, num_paths=3), '^invalid num_paths 3'),
+        (
+            lambda: IA_ResNetV1c(interaction_cfg=(None,), **RESNET),
+            '^invalid interaction_cfg of 1 entries: expected',
+        ),
+        (lambda: BITHead(num_heads=5, **HEAD), '^invalid num_heads 5 .*64'),
+        (lambda: BITHead(pool_mode='min', **HEAD), "^invalid pool_mode 'min' .*: expected one of max, avg$"),
         (
             lambda: Changer(in_channels=[4], in_index=[0], channels=4, interpolate_mode='nearest', **HEAD),
-            "one of bilinear, bicubic, not 'nearest'",
+            "^invalid interpolate_mode 'nearest' .*: expected one of bilinear, bicubic$",
         ),
-        (lambda: Changer(in_channels=[4], in_index=[0], channels=5, **HEAD), 'even number, not 5'),
-        (lambda: Changer(in_channels=[4, 8], in_index=[0], channels=4, **HEAD), 'same levels'),
-        (lambda: FarSegHead(8, in_channels=[4], in_index=[0], channels=4, **HEAD), 'scene embedding, not'),
+        (lambda: Changer(in_channels=[4], in_index=[0], channels=5, **HEAD), '^invalid channels 5 '),
+        (
+            lambda: Changer(in_channels=[4, 8], in_index=[0], channels=4, **HEAD),
+            r'^invalid in_channels \[4, 8\] and in_index \[0\] ',
+        ),
+        (
+            lambda: FarSegHead(8, in_channels=[4], in_index=[0], channels=4, **HEAD),
+            r'^invalid in_channels \[4\] of FarSegHead',
+        ),
         (
             lambda: FarSegFPN('product', in_channels=[4], out_channels=4),
             "FarSegFPN cannot fuse the dates by 'product'",

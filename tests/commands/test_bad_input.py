@@ -109,7 +109,7 @@ UNLABELLED = [{'type': 'hsonet_mm.MultiImgLoadImageFromFile'}, {'type': 'MultiIm
 )
 def test_split_without_labels(changes, data, config, refuse, checkpoint):
     path = config({f'test_dataloader.dataset.{key}': value for key, value in changes.items()})
-    naming = [data / 'test/A/0.png', 'comes without a label: give seg_map_path', 'hsonet predict']
+    naming = [data / 'test/A/0.png', 'has no label: give seg_map_path', 'hsonet predict']
     refuse('test', path, checkpoint, '--data-root', data, naming=naming)
 
 
@@ -442,8 +442,8 @@ def test_best_of_a_figure_that_is_not_reported(config, hsonet, tmp_path):
     code, _, stderr = hsonet('train', path, '--work-dir', tmp_path / 'work')
     assert code == 2
     (sentence,) = stderr.splitlines()
-    assert sentence.startswith(f"error: the config {path} keeps the checkpoint with the best 'changed/f2'")
-    figures = sentence.rsplit('default_hooks.checkpoint.save_best to one of ')[1].split(', ')
+    assert sentence.startswith(f"error: invalid save_best 'changed/f2' in {path}: expected")
+    figures = sentence.rsplit('one of ')[1].split(', ')
     assert {'changed/f1', 'changed/iou'} < set(figures)
     assert all(figure.startswith('changed/') for figure in figures)
 
@@ -533,11 +533,11 @@ def test_finite_losses_cost_one_look(bad):
     hook.after_train_iter(runner, 4, batch, outputs)
     assert Counted.looks == 1
     outputs |= {'loss_b': torch.tensor(torch.inf), 'loss_d': torch.tensor(bad)}
-    with pytest.raises(UserError, match=r'^loss_b is inf at iteration 5: look at the batch a\.png'):
+    with pytest.raises(UserError, match=r'^loss_b is inf at iteration 5: check the batch a\.png'):
         hook.after_train_iter(runner, 4, batch, outputs)
     batch = {'data_samples': [BaseDataElement(metainfo={'img_path': 'c.png'}), BaseDataElement()]}
     with pytest.raises(
-        UserError, match=r'look at the batch c\.png, \?,'
+        UserError, match=r'check the batch c\.png, \?,'
     ):  # one image a sample, and one in memory
         hook.after_train_iter(runner, 4, batch, outputs)
 

@@ -191,9 +191,9 @@ def test_bad_input(trained, checkpoint, tmp_path):
         run(config, 'none.pth')
     with pytest.raises(UserError, match=r'none\.onnx does not exist'):
         run(config, 'none.onnx')
-    with pytest.raises(UserError, match=r'runs as it was exported: leave out --precision'):
+    with pytest.raises(UserError, match=r'--precision does not apply to the exported model'):
         run(config, 'model.onnx', '--precision', 'bf16')
-    with pytest.raises(UserError, match=r'--runtime openvino is for exported models'):
+    with pytest.raises(UserError, match=r'--runtime openvino requires an exported model'):
         run(config, checkpoint, '--runtime', 'openvino')
     with pytest.raises(UserError, match='nowhere'):
         run(config, checkpoint, '--data-root', tmp_path / 'nowhere')
@@ -212,7 +212,7 @@ def test_a_split_without_changed_pixels(trained, checkpoint, tiny_data, tmp_path
         name = sorted((tiny_data / 'val' / folder).iterdir())[0]
         one = cv2.imread(str(name), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(tmp_path / 'val' / folder / '0.png'), one * (folder != 'label'))
-    with pytest.raises(UserError, match='holds no changed pixel'):
+    with pytest.raises(UserError, match='contains no changed pixel'):
         run(trained[0], checkpoint, '--data-root', tmp_path)
     assert not sidecar_of(checkpoint).exists()
 
@@ -224,8 +224,8 @@ LOAD, LABEL, PACK, RESIZE = (
     {'type': 'MultiImgResize', 'scale': (32, 32)},
 )
 DATES = {'img_path_from': 'val/A', 'img_path_to': 'val/B'}
-RESIZES = r'bad\.py changes the size of its images.*: take MultiImgResize'
-UNLABELLED = r'val/A/0\.png comes without a label: give seg_map_path in data_prefix.*hsonet predict'
+RESIZES = r'bad\.py changes the size of the images.*: remove MultiImgResize'
+UNLABELLED = r'val/A/0\.png has no label: give seg_map_path in data_prefix.*hsonet predict'
 
 
 @pytest.mark.parametrize(

@@ -254,10 +254,10 @@ def test_config_of_mmsegmentation(segmentation, hsonet, tmp_path):
     scores = json.loads(out.read_text())
     assert f'mIoU {scores["mIoU"]:.4f}' in stdout.splitlines()[-1]
     for options, sentence in {
-        ('--protocol', 'tiles_256'): '--protocol tiles_256 is not in the config',
-        ('--threshold', 'val'): '--threshold val needs hsonet_mm.ChangeMetric',
-        ('--threshold', '0.3'): '--threshold needs hsonet_mm.ChangeMetric',
-        ('--show-dir', tmp_path / 'show'): '--show-dir is for configs with a visualizer',
+        ('--protocol', 'tiles_256'): "invalid --protocol 'tiles_256': expected",
+        ('--threshold', 'val'): '--threshold val requires hsonet_mm.ChangeMetric',
+        ('--threshold', '0.3'): '--threshold requires hsonet_mm.ChangeMetric',
+        ('--show-dir', tmp_path / 'show'): '--show-dir requires a visualizer',
     }.items():
         code, _, stderr = hsonet(*tested, *options)
         assert code == 2

@@ -349,9 +349,9 @@ def test_paths_that_do_not_match(detector, folders, tmp_path):
     for first, second, target, sentence in [
         (t1 / 'x.png', t2, out, 'x.png does not exist'),
         (t1 / '0.png', t2, out, 'a folder and a file'),
-        (tmp_path / 'none', t2, out, 'holds no image'),
+        (tmp_path / 'none', t2, out, 'contains no image'),
         (t1, t2, out, '7.png and 1 more have no image'),
-        (t1, t1, t1, 'another folder with --out'),
+        (t1, t1, t1, 'with --out'),
         (t1, t1, tmp_path / 'file', 'another one with --out'),
     ]:
         with pytest.raises(UserError, match=sentence):
@@ -377,7 +377,9 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
     paths['shorter'].write_bytes(good.read_bytes()[:6])
     paths['text'].write_text('<html>')
     texts = []  # each leads the unpickler to another error
-    for number, text in enumerate(('error: no such file', 'access denied', 'this is no checkpoint', 'a3f5')):
+    for number, text in enumerate(
+        ('error: no such file', 'access denied', 'this is not a checkpoint', 'a3f5')
+    ):
         texts.append(tmp_path / f'text{number}.pth')
         texts[-1].write_text(text)
     torch.save({'state_dict': state, 'optimizer': Code()}, paths['code'])
@@ -391,15 +393,15 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
         (paths['short'], 'is truncated or damaged'),
         (paths['shorter'], 'is truncated or damaged|no checkpoint'),
         *((path, 'no checkpoint') for path in (paths['text'], *texts)),
-        (paths['code'], r'holds code \((posix|nt)\.mkdir\)'),
-        (paths['list'], 'holds no weights'),
+        (paths['code'], r'contains code \((posix|nt)\.mkdir\)'),
+        (paths['list'], 'contains no weights'),
         (paths['narrow'], rf'{name} is \[2, 8, 1, 1\] in the file and \[1, 8, 1, 1\] in the model'),
         (paths['more'], '1 weights are unknown to it, first ema.weight'),
         (
             paths['renamed'],
             '16 weights of the model are missing, first neck.*; 16 weights are unknown to it, first fpn',
         ),
-        (models['fcn'][1], 'is a checkpoint of another model than the config describes'),
+        (models['fcn'][1], 'does not fit the model of the config'),
     ]:
         with pytest.raises(UserError, match=sentence) as caught:
             load(config, path)
@@ -434,7 +436,7 @@ def test_other_failures_of_loading_are_not_hidden(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        ({'threshold': 0}, 'the threshold is 0: give a value between 0 and 1'),
+        ({'threshold': 0}, 'invalid threshold 0: expected'),
         ({'threshold': 1.0}, 'between 0 and 1'),
         ({'threshold': float('nan')}, 'between 0 and 1'),
         ({'device': 'cuda:99'}, 'the device cuda:99 is not available'),

@@ -144,13 +144,13 @@ class TestChangeDataset:
             dataset(root, data_prefix={**PREFIX, 'img_path_to': 'val/B'})
 
     def test_missing_prefix(self, root):
-        with pytest.raises(UserError, match='data_prefix lacks img_path_to'):
+        with pytest.raises(UserError, match=r'^invalid data_prefix without img_path_to'):
             dataset(root, data_prefix={'img_path_from': 'train/A'})
 
     def test_empty_split(self, tmp_path):
         for folder in PREFIX.values():
             (tmp_path / folder).mkdir(parents=True)
-        with pytest.raises(UserError, match=r'no image in .*train/A'):
+        with pytest.raises(UserError, match=r'train/A contains no image'):
             dataset(tmp_path)
 
     @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ class TestLoadImages:
             save(np.full(SIZE, 0.5, np.float32), tmp_path / 'float.tif'),
             deep_colours,
         ):
-            with pytest.raises(UserError, match=rf'good\.png holds uint8 and .*{path.name} .* values'):
+            with pytest.raises(UserError, match=rf'good\.png has uint8 and .*{path.name} .* values'):
                 load(good, path)
 
     def test_no_data_is_ignored_in_the_label(self, tmp_path):
@@ -357,7 +357,7 @@ class TestLoadLabels:
         assert np.asarray(Image.open(tmp_path / 'train/label/x.jpg')).max() == 1
         pipeline = [MultiImgLoadImageFromFile(), MultiImgLoadAnnotations()]
         save(np.zeros(SIZE, np.uint8), tmp_path / 'train/label/y.png')
-        with pytest.raises(UserError, match=r'x\.jpg holds the values 0, 1'):
+        with pytest.raises(UserError, match=r'x\.jpg contains the values 0, 1'):
             dataset(tmp_path, pipeline=pipeline)
         save(CHANGED * np.uint8(255), tmp_path / 'train/label/y.png')
         first, second = dataset(tmp_path, pipeline=pipeline)
@@ -381,7 +381,7 @@ class TestLoadLabels:
     def test_zero_one_and_255_need_a_decision(self, tmp_path):
         array = CHANGED.astype(np.uint8)
         array[-1] = 255
-        with pytest.raises(UserError, match=r'x.png holds the values 0, 1, 255: .*ignore_value'):
+        with pytest.raises(UserError, match=r'x.png contains the values 0, 1, 255: .*ignore_value'):
             label(save(array, tmp_path / 'x.png'))
 
     @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ class TestLoadLabels:
         survey = survey_labels(dict.fromkeys(labels, 'train'), lambda path: RawLabel(labels[path]))
         held = ', '.join(map(str, (0, *values)))
         assert list(survey.problems) == ['x.png']
-        assert f'x.png holds the values {held}: write 0 for unchanged' in survey.problems['x.png']
+        assert f'x.png contains the values {held}: write 0 for unchanged' in survey.problems['x.png']
 
     @pytest.mark.parametrize('quality', [75, 95])
     def test_few_pixels_of_noise_among_noisy_labels(self, quality):
@@ -457,15 +457,17 @@ class TestLoadLabels:
     def test_not_a_change_label(self, tmp_path):
         grey, classes = photo()[..., 0], np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE) % 5
         for array in (grey, classes):
-            with pytest.raises(UserError, match=r'x.png holds the values 0, 1, 2, .*: write 0 for unchanged'):
+            with pytest.raises(
+                UserError, match=r'x.png contains the values 0, 1, 2, .*: write 0 for unchanged'
+            ):
                 label(save(array, tmp_path / 'x.png'))
         with pytest.raises(UserError, match=r'x.png is a colour image'):
             label(save(photo(), tmp_path / 'x.png'))
         with pytest.raises(
-            UserError, match=r'x.tif holds values from 0 to 65535: write 0 .*--changed-values'
+            UserError, match=r'x.tif contains values from 0 to 65535: write 0 .*--changed-values'
         ):
             label(save(CHANGED * np.uint16(65535), tmp_path / 'x.tif'))
-        with pytest.raises(UserError, match=r'holds values from 0 to 0\.5'):
+        with pytest.raises(UserError, match=r'contains values from 0 to 0\.5'):
             label(save(CHANGED * np.float32(0.5), tmp_path / 'x.tif'))
 
     def test_size_and_truncation(self, tmp_path):

@@ -99,10 +99,10 @@ def test_other_contents_are_refused(tmp_path):
         generate(tmp_path / 'set', 1, 0, 0, size=64)
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/thesis.txt').write_text('do not overwrite')
-    with pytest.raises(UserError, match='mine exists and holds no complete demo data'):
+    with pytest.raises(UserError, match='mine exists and contains no complete demo data'):
         generate(tmp_path / 'mine', 1, 0, 0, size=64)
     (tmp_path / 'mine/manifest.json').write_text('[]')
-    with pytest.raises(UserError, match='mine exists and holds no complete demo data'):
+    with pytest.raises(UserError, match='mine exists and contains no complete demo data'):
         generate(tmp_path / 'mine', 1, 0, 0, size=64)
     (tmp_path / 'empty').mkdir()
     assert generate(tmp_path / 'empty', 1, 0, 0, size=64)['splits']['train']['pairs'] == 1
@@ -120,7 +120,7 @@ def test_places_where_no_folder_can_be_made(tmp_path):
     'arguments', [{'size': 63}, {'train': -1}, {'train': 0, 'val': 0, 'test': 0}, {'seed': -1}], ids=str
 )
 def test_parameters_out_of_range(tmp_path, arguments):
-    with pytest.raises(UserError, match='give a size'):
+    with pytest.raises(UserError, match=r'^invalid demo data .*: expected a size'):
         generate(tmp_path / 'set', **{'train': 1, 'val': 0, 'test': 0, **arguments})
     assert not (tmp_path / 'set').exists()
 

@@ -152,4 +152,4 @@ def test_data_alone(hsonet, tmp_path):
 def test_no_split_may_be_empty(hsonet, tmp_path):
     code, _, stderr = hsonet('demo', '--data-only', '--pairs', 2, 0, 3, '--out', tmp_path)
     assert code == 2
-    assert stderr == 'error: --pairs 2 0 3 leaves a split empty: give 1 or more of each\n'
+    assert stderr == 'error: invalid --pairs 2 0 3: expected 1 or more for each split\n'

@@ -44,6 +44,6 @@ def test_more_than_iterations_is_one_sentence(write_config, hsonet, tmp_path):
     for count in (0, 5):
         code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work', '--snapshots', count)
         assert code == 2
-        assert stderr.strip().splitlines()[-1] == (
-            f'error: a training of 4 iterations cannot keep {count} snapshots: give --snapshots 1 to 4'
+        assert (
+            stderr.strip().splitlines()[-1].startswith(f'error: invalid --snapshots {count}: expected 1 to 4')
         )

@@ -96,7 +96,7 @@ def test_path(done, named, hsonet, tmp_path):
     ('args', 'naming'),
     [
         (('--resume', 'iter_2.pth', '--iters', 1), ['has done 2 iters', 'to do 1', '--work-dir']),
-        (('--resume', 'best_changed_f1_iter_2.pth'), ['without the state of their training', '--init-from']),
+        (('--resume', 'best_changed_f1_iter_2.pth'), ['without a training state', '--init-from']),
         (('--resume', 'iter_9.pth'), ['iter_9.pth does not exist']),
         (('--init-from', 'iter_9.pth'), ['iter_9.pth does not exist']),
     ],

@@ -79,7 +79,7 @@ def test_last_of_several_trainings_is_drawn(plot, tmp_path):
 def test_no_log_is_one_sentence(plot, tmp_path):
     code, error = plot(tmp_path, '-o', tmp_path / 'curve.svg')
     assert code == 2
-    assert error.startswith(f'error: {tmp_path} holds no log')
+    assert error.startswith(f'error: {tmp_path} contains no log')
     assert not (tmp_path / 'curve.svg').exists()
 
 

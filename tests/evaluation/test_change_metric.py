@@ -315,11 +315,11 @@ def test_mistakes_are_named():
     nan = good | {'seg_logits': {'data': torch.full((1, 4, 4), math.nan)}}
     unlabelled = {key: value for key, value in good.items() if key != 'gt_sem_seg'}
     for bad, sentence in [
-        (values, 'label/a.png: the label holds the value 128'),
+        (values, 'label/a.png: the label contains the value 128'),
         (size, 'A/a.png and B/a.png: the label is 4 x 5 and the prediction 4 x 4'),
         (classes, '3 classes'),
         (nan, 'A/a.png and B/a.png: the prediction is NaN'),
-        (unlabelled, 'A/a.png comes without a label: give seg_map_path in data_prefix'),
+        (unlabelled, 'A/a.png has no label: give seg_map_path in data_prefix'),
     ]:
         with pytest.raises(UserError, match=sentence):
             ChangeMetric().process({}, [bad])

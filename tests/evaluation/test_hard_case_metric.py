@@ -244,10 +244,10 @@ def test_broken_lists(tmp_path):
     ids = np.array([[0, 1, 2]], np.uint16)
     pred = np.zeros((1, 3))
     unknown = write_objects(tmp_path / 'a', ids, {1: 'plain', 2: 'dragon'})
-    with pytest.raises(UserError, match=r"does not explain \['dragon'\]"):
+    with pytest.raises(UserError, match=r"does not describe the objects \['dragon'\]"):
         HardCaseMetric().process(None, [sample(unknown, pred)])
     unlisted = write_objects(tmp_path / 'b', ids, {1: 'plain'})
-    with pytest.raises(UserError, match=r'does not explain \[2\]'):
+    with pytest.raises(UserError, match=r'does not describe the objects \[2\]'):
         HardCaseMetric().process(None, [sample(unlisted, pred)])
     for text in ('{"objects": [{"kind": "plain"}]}', '[]', '{'):
         (tmp_path / 'b/objects/x.json').write_text(text)

@@ -126,5 +126,5 @@ def test_a_model_of_other_bands():
     class Four(Oracle):
         reading = Reading(bands=(1, 2, 3, 4))
 
-    with pytest.raises(UserError, match=r'oracle takes 4 bands a date.*give a model of three bands'):
+    with pytest.raises(UserError, match=r'oracle takes 4 bands per date.*give a model of three bands'):
         score_perturbed(Four(), [])

@@ -127,9 +127,7 @@ def test_layers_know_their_dates():
 def test_unknown_layer_names_those_there_are():
     model = Model(nn.Sequential(nn.Sequential(nn.Conv2d(6, 5, 1), nn.ReLU()), nn.Conv2d(5, 1, 1)))
     found = layers(model, model.prepare(*pair_of()))
-    with pytest.raises(
-        UserError, match=r'--layer 7 is not .* choose one of 0, 1, or a layer inside of these$'
-    ):
+    with pytest.raises(UserError, match=r"^invalid --layer '7': expected .* such as 0, 1, or"):
         find_layer(found, '7')
     assert find_layer(found, '0.1').name == '0.1'
 
@@ -273,7 +271,7 @@ def test_networks_are_compared_on_mean_probabilities():
 
 
 def test_split_without_a_kind_is_refused():
-    with pytest.raises(UserError, match='0 pixels of foreground apart from the outlines of labels'):
+    with pytest.raises(UserError, match='0 pixels of foreground away from the outlines of labels'):
         choose_pixels([PERCENT], [labelled(np.full((9, 9), 0.1), np.zeros((9, 9)))])
 
 
@@ -413,12 +411,12 @@ def test_log_without_shares(trained, images, hsonet, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['{config}', '{checkpoint}'], 'nothing to explain: give CONFIG CHECKPOINT'),
-        (['{a}', '{b}'], 'nothing to explain: give CONFIG CHECKPOINT'),
-        (['{config}', '{checkpoint}', '{a}'], '0.png is left over: give CONFIG CHECKPOINT'),
+        (['{config}', '{checkpoint}'], 'no input: give CONFIG CHECKPOINT'),
+        (['{a}', '{b}'], 'no input: give CONFIG CHECKPOINT'),
+        (['{config}', '{checkpoint}', '{a}'], 'unexpected 0.png: give CONFIG CHECKPOINT'),
         (['m.onnx', '{a}', '{b}'], 'm.onnx is an exported model, which cannot be looked into'),
-        (['--work-dir', '{empty}', '{a}', '{b}'], 'holds no log of a training: give the work dir of hsonet train'),
-        (['{config}', '{checkpoint}', '{a}', '{b}', '--layer', 'neck'], '--layer neck is not a layer that gives maps'),
+        (['--work-dir', '{empty}', '{a}', '{b}'], 'contains no training log: give the work directory of hsonet train'),
+        (['{config}', '{checkpoint}', '{a}', '{b}', '--layer', 'neck'], "invalid --layer 'neck': expected"),
         (['{config}', '{checkpoint}', '{a}', '{empty}'], 'cannot be'),
         (['{config}', '{checkpoint}', '--features', 'val', '--samples', '5'], '--samples 5'),
     ],
@@ -441,7 +439,7 @@ def test_no_snapshots(trained, images, hsonet, tmp_path):
     shutil.copytree(trained, work, ignore=shutil.ignore_patterns('snapshot_*'))
     code, _, stderr = hsonet('explain', '--work-dir', work, *images, '-o', tmp_path / 'x.html')
     assert code == 2
-    assert 'holds no snapshots of its training (snapshot_iter_N.pth): train with --snapshots 5' in stderr
+    assert 'contains no snapshots of its training (snapshot_iter_N.pth): train with --snapshots 5' in stderr
 
 
 @pytest.mark.parametrize(('module', 'package'), [('captum', 'captum'), ('matplotlib', 'matplotlib')])

@@ -82,5 +82,5 @@ SCALE = np.ones(4, np.float32)
     ],
 )
 def test_what_the_older_opset_lacks(model, opset, sentence):
-    with pytest.raises(UserError, match=f'the model uses {sentence}'):
+    with pytest.raises(UserError, match=f'the model needs {sentence}'):
         lower(model, opset)

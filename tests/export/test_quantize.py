@@ -159,11 +159,11 @@ class TestCommand:
         assert not target.exists()
 
     def test_bad_arguments(self, run, tiny_checkpoint, tmp_path, hsonet):
-        assert '--calibration-data is for --int8' in run('--calibration-data', tmp_path)[3]
+        assert '--calibration-data requires --int8' in run('--calibration-data', tmp_path)[3]
         target, code, _, stderr = run('--int8', '--calibration-data', tmp_path / 'nowhere')
         assert code == 2
         assert 'nowhere' in stderr
         assert not target.exists()
         other = hsonet('export', *tiny_checkpoint, '-o', tmp_path / 'm.pt2', '--int8')
         assert other[0] == 2
-        assert '--int8 is for ONNX' in other[2]
+        assert '--int8 requires ONNX' in other[2]

@@ -209,7 +209,7 @@ def test_both_ends_of_a_map(tmp_path):
     before = write(tmp_path / 'a.tif', False, 'EPSG:4326', from_origin(170, 50, 0.2, 0.2))
     after = write(tmp_path / 'b.tif', True, 'EPSG:4326', from_origin(-180, 60, 3.75, 0.5))
     with pytest.raises(
-        UserError, match=r'at longitudes 170 to 189\.2, lies at both ends of .*gdalwarp -te 170'
+        UserError, match=r'at longitudes 170 to 189\.2, overlaps both ends of .*gdalwarp -te 170'
     ):
         detect_scene(FAKE, before, after, tmp_path / 'change.tif', OPTIONS)
 

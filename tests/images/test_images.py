@@ -349,7 +349,7 @@ class TestPairs:
         t1 = self.pixels(tmp_path / 'a.tif', texture())
         t2 = self.pixels(tmp_path / 'b.tif', texture().astype(np.uint16))
         with pytest.raises(
-            UserError, match=r'a\.tif holds uint8 and .*b\.tif uint16 values: .*--stretch 2%,98%'
+            UserError, match=r'a\.tif has uint8 and .*b\.tif uint16 values: .*--stretch 2%,98%'
         ):
             join(t1, t2)
         percent = Reading.make(stretch='2%,98%')

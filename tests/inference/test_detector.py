@@ -196,12 +196,12 @@ def test_sidecar_without_a_key(model):
 
 
 BAD_FILES = {
-    'text': (lambda _: b'hello', 'is no ONNX model, or truncated or damaged'),
-    'empty': (lambda _: b'', 'is no ONNX model'),
-    'truncated': (lambda data: data[: len(data) // 2], 'is no ONNX model, or truncated|was not written by'),
+    'text': (lambda _: b'hello', 'is not an ONNX model, or damaged'),
+    'empty': (lambda _: b'', 'is not an ONNX model'),
+    'truncated': (lambda data: data[: len(data) // 2], 'is not an ONNX model|was not written by'),
     'cut by a byte': (
         lambda data: data[:-1],
-        'is no ONNX model, or truncated|was not written by|other version',
+        'is not an ONNX model|was not written by|other version',
     ),
 }
 
@@ -233,7 +233,7 @@ def test_onnx_of_something_else(tmp_path, props, sentence):
 def test_bad_arguments(model, monkeypatch):
     with pytest.raises(UserError, match=r'none\.onnx does not exist'):
         ChangeDetector.from_onnx('none.onnx')
-    with pytest.raises(UserError, match='0 threads'):
+    with pytest.raises(UserError, match='invalid number of threads 0: expected'):
         ChangeDetector.from_onnx(model, threads=0)
     for threshold in (0, 1, float('nan')):
         with pytest.raises(UserError, match='between 0 and 1'):
@@ -246,14 +246,18 @@ def test_bad_arguments(model, monkeypatch):
 @pytest.mark.parametrize(
     ('t1', 't2', 'sentence'),
     [
-        (image(1).astype(np.float32), image(2), r'not \(21, 34, 3\) of float32'),
-        (image(1), image(2).astype(np.uint16), 'of uint16'),
-        (image(1)[..., 0], image(2)[..., 0], r'not \(21, 34\) of uint8'),
-        (image(1)[..., :2], image(2)[..., :2], r'not \(21, 34, 2\)'),
+        (
+            image(1).astype(np.float32),
+            image(2),
+            r'^invalid images of shape \(21, 34, 3\) and type float32: expected',
+        ),
+        (image(1), image(2).astype(np.uint16), 'type uint16'),
+        (image(1)[..., 0], image(2)[..., 0], r'shape \(21, 34\) and type uint8'),
+        (image(1)[..., :2], image(2)[..., :2], r'shape \(21, 34, 2\)'),
         (image(1), image(2, 20), '34 x 21 and 34 x 20 pixels'),
-        (image(1)[:0], image(2)[:0], 'have no pixels'),
-        ([image(1)], [image(2)] * 2, 'lists of the same length'),
-        ([image(1)], image(2), 'lists of the same length'),
+        (image(1)[:0], image(2)[:0], '^invalid images without pixels: expected'),
+        ([image(1)], [image(2)] * 2, 'differ in length'),
+        ([image(1)], image(2), 'differ in length'),
         ('none.png', 'none.png', 'none.png does not exist'),
     ],
 )
@@ -271,7 +275,7 @@ def test_a_model_of_one_tile_size(tmp_path):
             detector.predict(t1, t2, channel_order='bgr').probs, expected(t1, t2), atol=1e-6
         )
     whole = ChangeDetector.from_onnx(tmp_path / 'tiles.onnx', window='whole')
-    with pytest.raises(UserError, match=r'takes 16 x 16 pixels and got 20 x 16: .* without --tile'):
+    with pytest.raises(UserError, match=r'takes 16 x 16 pixels, not 20 x 16: .* without --tile'):
         whole.predict(image(1, 16, 20), image(2, 16, 20), channel_order='bgr')
     assert detector.window == Window(16, 4, fixed=True)
     assert ChangeDetector.from_onnx(tmp_path / 'tiles.onnx', window=(None, 8)).window == Window(
@@ -329,7 +333,10 @@ def test_open_detector(model, trained):
     detector = open_detector(list(trained), cfg_options={'model.decode_head.threshold': 0.75})
     assert (detector.threshold, detector.threshold_source) == (0.75, "the model's own")
     for files in ([], [trained[0]], [*trained, model]):
-        with pytest.raises(UserError, match=r'give a config and a checkpoint, one \.onnx file, or a name'):
+        with pytest.raises(
+            UserError,
+            match=r'^invalid model .*: expected a config and a checkpoint, one \.onnx file, or a name',
+        ):
             open_detector(files)
     for options, cure in (
         ({'device': 'cuda'}, 'use --device cpu'),

@@ -121,9 +121,7 @@ class TestFile:
         path = tmp_path / 'short.onnx'
         path.write_bytes(packed.read_bytes()[:length])
         for runtime in ('pytorch', 'onnxruntime'):
-            with pytest.raises(
-                UserError, match=r'short\.onnx (is no ONNX model, or truncated|was not written)'
-            ):
+            with pytest.raises(UserError, match=r'short\.onnx (is not an ONNX model|was not written)'):
                 ChangeDetector.from_onnx(path, runtime=runtime)
 
     def test_same_bytes_again(self, packed, calibrated, tmp_path):
@@ -133,13 +131,13 @@ class TestFile:
         for options in (['-o', tmp_path / 'm.pt2'], ['-o', tmp_path / 'm.onnx', '--int8']):
             code, _, stderr = hsonet('export', *calibrated, '--fp16', *options)
             assert code == 2
-            assert '--fp16 is for ONNX and without --int8' in stderr
+            assert '--fp16 requires ONNX and excludes --int8' in stderr
 
     def test_ground_resolution_that_cannot_be(self, calibrated, tmp_path, hsonet):
         options = ('--ground-resolution', '1', '0.5')
         code, _, stderr = hsonet('export', *calibrated, '-o', tmp_path / 'm.onnx', *options)
         assert code == 2
-        assert '--ground-resolution 1 0.5: expected two sizes in metres, the smaller first' in stderr
+        assert '^invalid --ground-resolution 1 0.5: expected' in stderr
 
     def test_a_plain_export_is_not_for_pytorch(self, tiny_onnx):
         with pytest.raises(UserError, match='export it with --fp16'):
@@ -226,7 +224,7 @@ class TestCommands:
         assert shipped.is_file()
         code, _, stderr = hsonet('predict', *images, '-o', tmp_path / 'out', '--model', 'roads')
         assert code == 2
-        assert "'roads' is no model that comes with hsonet_mm (there is buildings): give" in stderr
+        assert "invalid model 'roads': expected buildings, " in stderr
 
     def test_no_model_at_all(self, images, tmp_path, hsonet, monkeypatch):
         monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
@@ -248,7 +246,7 @@ class TestCards:
         assert hsonet('models')[:2] == (0, 'No model comes with this installation.\n')
         code, _, stderr = hsonet('models', 'buildings')
         assert code == 2
-        assert "'buildings' is no model that comes with hsonet_mm" in stderr
+        assert "invalid model 'buildings': expected" in stderr
 
     @pytest.mark.usefixtures('shipped')
     def test_card(self, hsonet, repo):
@@ -274,7 +272,7 @@ class TestCards:
 
     def test_a_model_that_is_too_large(self, packed, calibrated, tmp_path, monkeypatch):
         monkeypatch.setattr(pack_command, 'MOST_BYTES', packed.stat().st_size - 1)
-        with pytest.raises(UserError, match=r'takes [\d,]+ bytes, and [\d,]+ are allowed'):
+        with pytest.raises(UserError, match=r'takes [\d,]+ bytes \(limit [\d,]+\)'):
             pack(tmp_path, calibrated)
         assert not (tmp_path / 'buildings.onnx').exists()
 
@@ -282,7 +280,7 @@ class TestCards:
         monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
         parser = argparse.ArgumentParser()
         pack_command.add_arguments(parser)
-        with pytest.raises(UserError, match=r'roads\.md does not exist: write the card'):
+        with pytest.raises(UserError, match=r'roads\.md does not exist: write the model card'):
             pack_command.run(parser.parse_args(['roads', *map(str, calibrated), *GROUND]))
 
 
@@ -401,7 +399,7 @@ class TestArguments:
             (
                 ['c.py', 'c.pth'],
                 None,
-                'c.py stands in the place of the image before and the image after: give',
+                'c.py is given as the image before and the image after: give',
             ),
             (['m.onnx', 'a.png'], None, 'm.onnx stands in the place of'),
             (['c.py', 'a.png', 'b.png'], None, 'c.py cannot be the model'),
@@ -418,5 +416,5 @@ class TestArguments:
     def test_a_list_of_scenes_needs_a_model_alone(self):
         assert split_model([], None, ()) == (('buildings',), [])
         assert split_model(['m.onnx'], None, ()) == (('m.onnx',), [])
-        with pytest.raises(UserError, match=r'^a\.tif cannot be the model: give the model alone'):
+        with pytest.raises(UserError, match=r'^invalid model a\.tif: give the model alone'):
             split_model(['a.tif'], None, ())

@@ -57,17 +57,13 @@ def test_openvino_that_is_not_installed(tiny_onnx, monkeypatch):
 
 
 def test_a_runtime_for_checkpoints(tiny_onnx):
-    with pytest.raises(
-        UserError, match=r'was exported for ONNX Runtime and OpenVINO alone: export it with --fp16'
-    ):
+    with pytest.raises(UserError, match=r'was exported for ONNX Runtime and OpenVINO only: .*--fp16'):
         ChangeDetector.from_onnx(tiny_onnx, runtime='pytorch')
 
 
 @pytest.mark.parametrize('device', ['gpu', 'cpu:1', 'cuda:', 'cuda:x'])
 def test_unknown_device(tiny_onnx, device):
-    with pytest.raises(
-        UserError, match=f"invalid --device '{device}'.*expected cpu, cuda, tensorrt or cuda:1"
-    ):
+    with pytest.raises(UserError, match=f"invalid --device '{device}'.*expected cpu, cuda"):
         ChangeDetector.from_onnx(tiny_onnx, device=device)
 
 

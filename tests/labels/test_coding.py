@@ -43,13 +43,13 @@ def test_one_pixel_of_another_value_is_named():
     stray[0, 0] = 2
     found = survey(ONES, stray, ONES)
     assert list(found.problems) == ['1.png']
-    with pytest.raises(UserError, match=r'the label 1\.png holds the values 0, 1, 2: .*--changed-values'):
+    with pytest.raises(UserError, match=r'the label 1\.png contains the values 0, 1, 2: .*--changed-values'):
         found.require()
 
 
 def test_several_classes_end_in_a_sentence_that_counts_the_others():
     with pytest.raises(
-        UserError, match=r'1\.png holds the values 0, 2: .*only two classes.*; 1 more labels do not fit'
+        UserError, match=r'1\.png contains the values 0, 2: .*only two classes.*; 1 more labels do not fit'
     ):
         survey(ONES, ONES * np.uint8(2), ONES * np.uint8(3)).require()
     found = survey(ONES, ONES * np.uint8(2), ONES * np.uint8(3), changed=(2, 3)).require()
@@ -76,7 +76,7 @@ def test_colours_are_listed_for_the_one_who_has_to_name_them():
 def test_labels_that_mark_changes_only_stop():
     only = RawLabel(ONES * np.uint8(255), labelled=ONES > 0)
     with pytest.raises(
-        UserError, match=r'0\.png is transparent.*no label of the data set holds an unchanged pixel'
+        UserError, match=r'0\.png is transparent.*no label of the data set has an unchanged pixel'
     ):
         survey(only, only).require()
     assert survey(only, ONES * np.uint8(255)).require().splits == {'train': Figures(2, 96, 48 + 256)}
@@ -132,7 +132,7 @@ def test_training_looks_at_the_labels_of_all_splits(root, told, how):
     np.testing.assert_array_equal(training(root, **how)[0]['gt_seg_map'], ONES)
     assert told == ['6 labels are coded 0/1; hsonet check records this']
     Image.fromarray(ONES * np.uint8(2)).save(root / 'test/label/b.png')
-    with pytest.raises(UserError, match=r'test/label/b\.png holds the values 0, 2'):
+    with pytest.raises(UserError, match=r'test/label/b\.png contains the values 0, 2'):
         training(root, **how)
     data = training(root, changed_values=[1, 2], **how)
     np.testing.assert_array_equal(data[0]['gt_seg_map'], ONES)

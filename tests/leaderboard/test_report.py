@@ -1645,7 +1645,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path):
         write_report(tmp_path)
     for row in fake.tables['results']:
         row['f1'] = 'many'
-    with pytest.raises(UserError, match="'many' where a figure belongs"):
+    with pytest.raises(UserError, match=r"invalid value 'many' .*: expected"):
         write_report(fake.write())
 
 
@@ -1654,9 +1654,7 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split('.')[0] == 'matplotlib']:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    with pytest.raises(
-        UserError, match=r'matplotlib, which is not installed: pip install "hsonet_mm\[leaderboard\]"'
-    ):
+    with pytest.raises(UserError, match=r'matplotlib: pip install "hsonet_mm\[leaderboard\]"'):
         write_report(out)
     assert not (out / 'index.html').exists()
 

@@ -589,7 +589,7 @@ def test_spec_that_would_lose_figures_is_refused(board, write_spec, hsonet, in_p
     for args in ([], ['--report-only']):
         code, _, stderr = leaderboard(hsonet, spec, out, *args)
         assert code == 2
-        assert 'holds the leaderboard of another spec' in stderr
+        assert 'contains the leaderboard of another spec' in stderr
         assert f'delete {out / "spec.yaml"}' in stderr
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert in_process == []
@@ -600,7 +600,7 @@ def test_a_folder_of_something_else_is_left_alone(write_spec, hsonet, tmp_path):
     (tmp_path / 'site').mkdir()
     (tmp_path / 'site/index.html').write_text('mine')
     code, _, stderr = leaderboard(hsonet, spec, tmp_path / 'site', '--report-only')
-    assert (code, 'holds no leaderboard' in stderr) == (2, True)
+    assert (code, 'contains no leaderboard' in stderr) == (2, True)
     assert [path.name for path in (tmp_path / 'site').iterdir()] == ['index.html']
 
 
@@ -1049,14 +1049,14 @@ def test_methods_bring_their_packages(write_spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('args', 'sentence'),
     [
-        (['--workers', 0], '--workers 0 runs nothing'),
-        (['--ray-address', 'auto'], 'add --engine ray'),
-        (['--gpus', 'a'], '--gpus a does not fit'),
-        (['--gpus', '0,99'], '--gpus 0,99 does not fit'),
-        (['--gpus', '0', '--engine', 'ray'], 'Ray finds the GPUs'),
-        (['--seeds', 9], '--seeds 9 is no seed'),
-        (['--data', 'mars'], '--data mars is no data set'),
-        (['--report-only'], 'holds no leaderboard'),
+        (['--workers', 0], 'invalid --workers 0: expected'),
+        (['--ray-address', 'auto'], 'requires --engine ray'),
+        (['--gpus', 'a'], 'invalid --gpus a '),
+        (['--gpus', '0,99'], 'invalid --gpus 0,99 '),
+        (['--gpus', '0', '--engine', 'ray'], 'requires --engine local'),
+        (['--seeds', 9], "invalid --seeds '9' "),
+        (['--data', 'mars'], "invalid --data 'mars' "),
+        (['--report-only'], 'contains no leaderboard'),
     ],
 )
 def test_options_that_do_not_fit(write_spec, hsonet, tmp_path, args, sentence):
@@ -1147,9 +1147,9 @@ def test_every_kind_of_schedule_stretches():
 
 
 def test_iterations_of_a_training_by_epochs():
-    with pytest.raises(UserError, match='does not train by iterations'):
+    with pytest.raises(UserError, match='trains by epochs'):
         set_iterations(Config({'train_cfg': {'max_epochs': 3}}), 10)
-    with pytest.raises(UserError, match='0 iterations train nothing'):
+    with pytest.raises(UserError, match=r'^invalid --iters 0: expected'):
         set_iterations(Config({'train_cfg': {'max_iters': 3}}), 0)
 
 

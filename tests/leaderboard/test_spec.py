@@ -36,11 +36,11 @@ def test_spec_says_what_it_says(tmp_path):
     assert str(listed[1]) == 'd / One, two! / b / seed 0'
     assert listed[1].folder == Path('runs/d/one-two/b/seed0')
     assert [run.seed for run in spec.runs([1], ['b'])] == [1, 1]
-    with pytest.raises(UserError, match=r'--seeds 7 is no seed of .*spec\.yaml: choose among 0, 1'):
+    with pytest.raises(UserError, match=r"^invalid --seeds '7' for .*spec\.yaml: expected .* 0, 1"):
         list(spec.runs([7]))
-    with pytest.raises(UserError, match=r'--methods c is no method of .*: choose among a, b'):
+    with pytest.raises(UserError, match=r"^invalid --methods 'c' .*: expected .* a, b"):
         list(spec.runs(None, ['c']))
-    with pytest.raises(UserError, match=r'--data e is no data set of .*: choose among d'):
+    with pytest.raises(UserError, match=r"^invalid --data 'e' .*: expected .* d"):
         list(spec.runs(data=['e']))
 
 
@@ -54,7 +54,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
     assert list(spec.data) == ['d', 'e']
     assert spec.test_sets('d') == {'d': 'here', **tested}
     assert spec.test_sets('e') == tested
-    with pytest.raises(UserError, match=r'--data f is no data set of .*: choose among d, e'):
+    with pytest.raises(UserError, match=r"^invalid --data 'f' .*: expected .* d, e"):
         list(spec.runs(data=['f']))
 
 
@@ -67,11 +67,11 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'iterations': True}, 'iterations: '),
         (
             {'iterations': 5},
-            'the file: 5 iterations have no 2 evenly spaced validations: give for instance',
+            'the file: invalid iterations 5 for 2 evenly spaced validations: expected',
         ),
         ({'validations': -1}, 'validations: '),
         ({'seeds': []}, 'seeds: '),
-        ({'seeds': [1, 1]}, 'the file: seeds are [1, 1]: give each seed once'),
+        ({'seeds': [1, 1]}, 'the file: invalid seeds [1, 1]: expected'),
         ({'seeds': ['a']}, 'seeds.0: '),
         ({'seeds': [-1]}, 'seeds.0: '),
         ({'data': {}}, 'data: '),
@@ -125,8 +125,8 @@ def test_spec_with_a_mistake(tmp_path, changes, place):
         ('seeds: [0', 'cannot be read'),
         ('title: a\ntitle: b\n', 'title is there twice, line 2'),
         ('', 'the file: '),
-        ('? [a, b]\n: c', 'a key is no text, line 1'),
-        ('title: {{ x }}', 'a key is no text, line 1'),
+        ('? [a, b]\n: c', 'a key is not a text, line 1'),
+        ('title: {{ x }}', 'a key is not a text, line 1'),
         ('title: 2020-13-45', 'cannot be read'),
     ],
 )

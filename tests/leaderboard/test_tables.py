@@ -74,8 +74,8 @@ def test_lines_that_were_cut_off_are_gathered_again(tmp_path):
         (lambda text: text.replace('d,d,0', 'd,d,zero', 1), 'is damaged at line 2'),
         (lambda text: text.replace(',1,2,3,4', ',1,2,much,4'), 'is damaged at line 2'),
         (lambda text: text.replace(',2030', ',5,2030', 1), 'is damaged at line 2'),
-        (lambda text: text.replace('scored_at', 'scored_at,more', 1), 'is no table of a leaderboard'),
-        (lambda text: text.replace('b,a', 'b,\udcff', 1), 'is no table of a leaderboard'),
+        (lambda text: text.replace('scored_at', 'scored_at,more', 1), 'is not a results table'),
+        (lambda text: text.replace('b,a', 'b,\udcff', 1), 'is not a results table'),
     ],
 )
 def test_damaged_table_is_named(tmp_path, damage, sentence):
@@ -104,7 +104,7 @@ def test_table_of_an_older_version_is_read(tmp_path):
 
 def test_other_tables_are_left_alone(tmp_path):
     (tmp_path / 'results.csv').write_text('name,price\nbread,3\n')
-    with pytest.raises(UserError, match=r'results\.csv is no table of a leaderboard'):
+    with pytest.raises(UserError, match=r'results\.csv is not a results table'):
         records.gather(tmp_path)
     assert (tmp_path / 'results.csv').read_text() == 'name,price\nbread,3\n'
 

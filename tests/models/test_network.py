@@ -182,7 +182,7 @@ def test_vfpn_feeds_an_ordinary_head(in_index, scene):
 
 def test_vfpn_refuses_an_unknown_policy():
     with pytest.raises(
-        UserError, match="VFPN cannot fuse the dates by 'product': choose one of concat, sum, diff"
+        UserError, match=r"^invalid fusion 'product' of VFPN: expected one of concat, sum, diff"
     ):
         vfpn(policy='product')
 
@@ -411,11 +411,11 @@ def test_head_batch_norm_sees_both_dates_as_one_batch():
     [
         (
             {'fusion': 'product'},
-            "Head cannot fuse the dates by 'product': choose one of abs_diff, concat, both$",
+            "^invalid fusion 'product' of .*Head: expected one of abs_diff, concat, both$",
         ),
         (
             {'fusion': 'diff'},
-            "cannot fuse the dates by 'diff': choose one of abs_diff",
+            "^invalid fusion 'diff' .*: expected one of abs_diff",
         ),  # without its sign once
         ({'in_channels': [8, 8, 8, 8]}, '4 pyramid levels and the scene embedding'),
         ({'in_channels': [8, 8, 8], 'association': False}, r'not \[8, 8, 8\]'),
@@ -467,7 +467,7 @@ def test_detail_branch_sees_four_pixels_around_at_its_finest():
 
 
 def test_detail_branch_refuses_odd_channels():
-    with pytest.raises(ValueError, match='even number, not 7'):
+    with pytest.raises(ValueError, match=r'^invalid channels .7, .*: expected an even number'):
         DetailBranch(channels=[7, 8])
 
 
@@ -566,13 +566,15 @@ def test_vfpn_needs_both_dates():
 @pytest.mark.parametrize(('number', 'detail'), [(3, 0), (5, 0), (4, 2)])
 def test_vfpn_needs_the_maps_that_it_was_made_for(number, detail):
     feats = [torch.randn(2, 4, 8, 8)] * number
-    with pytest.raises(UserError, match=f'takes {detail} maps of detail and 4 levels, and got {number} maps'):
+    with pytest.raises(
+        UserError, match=f'takes {detail} high-resolution maps and 4 levels, not {number} maps'
+    ):
         vfpn(detail=detail)(feats, feats)
 
 
 @pytest.mark.parametrize('prior', [0.0, 1.0, -0.1])
 def test_prior_is_a_share(prior):
-    with pytest.raises(UserError, match=f'between 0 and 1, not {prior}'):
+    with pytest.raises(UserError, match=f'^invalid prior {prior}: expected'):
         head(prior=prior)
 
 

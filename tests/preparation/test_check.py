@@ -122,14 +122,16 @@ def test_crop_larger_than_an_image(data):
 
 def test_labels(data):
     save(data / 'train/label/1.png', np.full((128, 128), 120, np.uint8))
-    assert only(data, 'error', 'label').startswith('the label train/label/1.png holds the values 120: write')
+    assert only(data, 'error', 'label').startswith(
+        'the label train/label/1.png contains the values 120: write'
+    )
     save(data / 'train/label/1.png', ground(1))
     assert 'is a colour image' in only(data, 'error', 'label')
     save(data / 'train/label/1.png', np.repeat(label_of(1)[..., None], 3, 2))
     assert 'train/label/1.png: is a mask of 3 bands' in only(data, 'warning', 'label bands')
     (data / 'train/label/1.png').unlink()
     assert cv2.imwrite(str(data / 'train/label/1.jpg'), label_of(7), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    assert 'train/label/1.jpg: holds values between 0 and 255' in only(data, 'warning', 'noisy label')
+    assert 'train/label/1.jpg: contains values between 0 and 255' in only(data, 'warning', 'noisy label')
 
 
 @pytest.mark.parametrize(('unlabelled', 'high'), [(255, 1), (128, 255)])
@@ -196,7 +198,7 @@ def test_missing_and_empty_splits(data, split, level, folder_stays):
     if folder_stays:
         (data / split / 'A').mkdir(parents=True)
         level = 'error'
-    assert only(data, level, 'splits') == f'{split}: holds no images: fill it or run prepare'
+    assert only(data, level, 'splits') == f'{split}: contains no images: fill it or run hsonet prepare'
 
 
 def test_set_without_splits(data):
@@ -370,7 +372,7 @@ def test_json(data, tmp_path):
 def test_coding_is_written_down_where_it_is_certain(data, capsys):
     save(data / 'val/label/1.png', np.where(label_of(4) > 0, 2, 0).astype(np.uint8))
     assert run_tool('check', [str(data), '--crop', '64']) == 1
-    assert 'val/label/1.png holds the values 0, 2' in capsys.readouterr().out
+    assert 'val/label/1.png contains the values 0, 2' in capsys.readouterr().out
     assert not (data / 'labels.json').exists()
     assert run_tool('check', [str(data), '--crop', '64', '--changed-values', '2', '255']) == 0
     changed = sum(int((label_of(seed) > 0).sum()) for seed in range(6))

@@ -109,7 +109,7 @@ def test_polygons_in_an_archive(source, tmp_path):
         ),
         (
             lambda path: polygons(path / 'x.gpkg', [shapely.Point(WEST, NORTH)], UTM, 'Point'),
-            r'x\.gpkg holds geometries of the kind point: give polygons',
+            r'x\.gpkg contains geometries of type point: give polygons',
         ),
         (
             lambda path: path.mkdir() or (path / 'x.gpkg').write_bytes(b'nothing'),

@@ -472,7 +472,7 @@ def test_noisy_mask_is_cut_in_the_middle(tmp_path):
 def test_faint_traces_are_never_taken_for_no_change_without_a_word(tmp_path):
     values = np.zeros((64, 64), np.uint8)
     values[0, :20] = 3
-    with pytest.raises(UserError, match=r'x\.png holds the values 0, 3'):
+    with pytest.raises(UserError, match=r'x\.png contains the values 0, 3'):
         prepared_label(tmp_path, lambda folder: save(folder / 'x.png', values))
     prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64, changed_values=(255,)))
     assert not read(tmp_path / 'out/train/label/x.png').any()
@@ -482,7 +482,7 @@ def test_faint_traces_are_never_taken_for_no_change_without_a_word(tmp_path):
     assert np.array_equal(read(tmp_path / 'j/train/label/y.jpg'), values)
     add_scene(tmp_path / 'j/train', 'y', 1)
     (tmp_path / 'j/train/label/y.png').unlink()
-    with pytest.raises(UserError, match=r'y\.jpg holds the values 0, 1'):
+    with pytest.raises(UserError, match=r'y\.jpg contains the values 0, 1'):
         prepare_dataset(tmp_path / 'j', tmp_path / 'out_j', PrepareOptions(64))
 
 
@@ -490,7 +490,7 @@ def test_faint_traces_are_never_taken_for_no_change_without_a_word(tmp_path):
 def test_masks_with_other_values_are_not_erased(tmp_path, value):
     rare = np.zeros((64, 64), np.uint8)
     rare[:12, :12] = value  # 3.5 % of the pixels
-    with pytest.raises(UserError, match=rf'holds the values 0, {value}: .*--changed-values'):
+    with pytest.raises(UserError, match=rf'contains the values 0, {value}: .*--changed-values'):
         prepared_label(tmp_path, lambda folder: save(folder / 'x.png', rare))
     prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64, changed_values=(value,)))
     assert np.array_equal(read(tmp_path / 'out/train/label/x.png') == 255, rare == value)
@@ -505,7 +505,7 @@ def test_noisy_masks_and_splits_without_change_are_told(tmp_path, official):
     save(official / 'test/label/test_4.jpg', mask(4), quality=40)
     warnings = prepare_dataset(official, tmp_path / 'out', PrepareOptions(64))['warnings']
     assert [text.split(':')[0] for text in warnings] == [
-        'test/label/test_4.jpg holds values between 0 and 255',
+        'test/label/test_4.jpg contains values between 0 and 255',
         'val',
     ]
     assert warnings[1] == 'val: no mask has a changed pixel: check the masks'
@@ -631,16 +631,16 @@ def grey_alpha(value):
         (
             'label',
             np.full((64, 64), 120, np.uint8),
-            r'label train/label/x\.png holds the values 120: write .*--changed-values',
+            r'label train/label/x\.png contains the values 120: write .*--changed-values',
         ),
         (
             'label',
             np.arange(4096).reshape(64, 64).astype(np.uint8) % 5,
-            'holds the values 0, 1, 2, 3, 4: write 0',
+            'contains the values 0, 1, 2, 3, 4: write 0',
         ),
-        ('label', np.maximum(mask(3), mask(30, high=1)), 'holds the values 0, 1, 255: .*--changed-values'),
+        ('label', np.maximum(mask(3), mask(30, high=1)), 'contains the values 0, 1, 255: .*--changed-values'),
         ('label', picture(3), r'label/x\.png is a colour image'),
-        ('B', np.zeros((64, 64), np.uint16), r'A/x\.png holds uint8 and train/B/x\.png uint16 values'),
+        ('B', np.zeros((64, 64), np.uint16), r'A/x\.png has uint8 and train/B/x\.png uint16 values'),
         ('B', picture(3, 64, 60), r'sizes of the pair differ \(A 64x64, B 60x64, label 64x64\)'),
         ('label', mask(3, 60, 64), r'sizes of the pair differ \(A 64x64, B 64x64, label 64x60\)'),
     ],
@@ -658,7 +658,7 @@ def test_depths_that_differ_are_noticed(tmp_path):
     add_scene(tmp_path / 's/train', 'x', 3)
     path = tmp_path / 's/train/A/x.png'
     cv2.imwrite(str(path), picture(3).astype(np.uint16) * 257)
-    with pytest.raises(UserError, match=r'A/x\.png holds uint16 and train/B/x\.png uint8 values'):
+    with pytest.raises(UserError, match=r'A/x\.png has uint16 and train/B/x\.png uint8 values'):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(64))
 
 
@@ -762,7 +762,7 @@ def test_unreadable_image_is_also_told_with_blocks(tmp_path, scenes):
     ],
 )
 def test_options_out_of_range(options):
-    with pytest.raises(UserError, match=r': (use|give)'):
+    with pytest.raises(UserError, match=r': (expected|give)'):
         PrepareOptions(**options)
 
 

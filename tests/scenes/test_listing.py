@@ -31,7 +31,7 @@ def test_lists_of_spreadsheets(tmp_path, content):
 
 def test_the_number_of_an_incomplete_line_counts_empty_ones(tmp_path):
     (tmp_path / 'list.csv').write_bytes(b'before;after;output\r\n\r\na.tif;b.tif\r\n')
-    with pytest.raises(UserError, match=r'line 3 of .*list\.csv is not complete'):
+    with pytest.raises(UserError, match=r'line 3 of .*list\.csv is incomplete'):
         read_list(tmp_path / 'list.csv')
 
 

@@ -1091,8 +1091,8 @@ class TestManyScenes:
     @pytest.mark.parametrize(
         ('text', 'sentence'),
         [
-            ('', 'lacks a column'),
-            ('before,after\na,b\n', 'lacks a column'),
+            ('', '^invalid header of the list'),
+            ('before,after\na,b\n', '^invalid header of the list'),
             ('before,after,output\n', 'names no scenes'),
             ('before,after,output\na,b\n', 'line 2'),
             (b'\xff\xfe\x00', 'cannot be read'),
@@ -1146,9 +1146,9 @@ class TestManyScenes:
         with pytest.raises(UserError, match=r'one is in .*a, but not in .*b'):
             listing.find_scenes(*two_folders, tmp_path / 'out')
         (tmp_path / 'empty').mkdir()
-        with pytest.raises(UserError, match='empty holds no rasters'):
+        with pytest.raises(UserError, match='empty contains no rasters'):
             listing.find_scenes(two_folders[0], tmp_path / 'empty', tmp_path / 'out')
-        with pytest.raises(UserError, match='cannot take the results'):
+        with pytest.raises(UserError, match='is the folder of the rasters'):
             listing.find_scenes(two_folders[0], two_folders[0], two_folders[0])
         (tmp_path / 'a' / 'one.tiff').touch()
         with pytest.raises(UserError, match='have one name'):

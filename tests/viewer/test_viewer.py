@@ -509,12 +509,12 @@ class TestBadInput:
                 lose_before,
                 r'before\.tif, from which .* was made, no longer exists: name it by --before FILE',
             ),
-            (other_grid, r'before\.tif \(120 x 50 pixels\) is not on the grid of'),
-            (other_place, r'is not on the grid of'),
+            (other_grid, r'before\.tif \(120 x 50 pixels\) does not match the grid of'),
+            (other_place, r'does not match the grid of'),
             (other_size, r'does not match its summary'),
             (truncated, r'change\.tif cannot be read'),
             (broken_polygons, r'change\.gpkg cannot be read as the polygons'),
-            (all_nodata, r'holds nodata only'),
+            (all_nodata, r'contains only nodata'),
         ],
     )
     def test_one_sentence(self, small, capsys, spoil, sentence):
@@ -548,7 +548,7 @@ class TestBadInput:
             assert sentence in capsys.readouterr().err
         (tmp_path / 'empty').mkdir()
         assert run(tmp_path / 'empty') == 2
-        assert 'holds no results of hsonet scene' in capsys.readouterr().err
+        assert 'contains no results of hsonet scene' in capsys.readouterr().err
         assert run(tmp_path, '--before', small) == 2
         assert 'are for a single scene' in capsys.readouterr().err
         assert run(small, '--before', tmp_path / 'none.tif') == 2
@@ -598,7 +598,7 @@ class TestReport:
         assert [row.view.folder.name for row in rows] == ['change', 'change-2']
         (tmp_path / 'mine').mkdir()
         (tmp_path / 'mine' / 'file').touch()
-        with pytest.raises(UserError, match='no earlier report'):
+        with pytest.raises(UserError, match='is not a report'):
             list(view_scenes([small], tmp_path, tmp_path / 'mine'))
         assert find_results(tmp_path) == sorted([small, other])
 

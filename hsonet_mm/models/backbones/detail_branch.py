@@ -45,7 +45,7 @@ class DetailBranch(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if channels[0] % 2:
-            raise ValueError(f'channels must begin with an even number, not {channels[0]}')
+            raise ValueError(f'invalid channels {channels}: expected an even number first')
         norm_cfg = norm_cfg or dict(type='BN')
         self.channels = list(channels)
         widths = [channels[0] // 2, *channels]

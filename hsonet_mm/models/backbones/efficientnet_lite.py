@@ -146,13 +146,13 @@ class EfficientNetLite(BaseModule):
     ):
         super().__init__(init_cfg)
         if str(variant) not in _SCALES:
-            raise UserError(f'EfficientNetLite has no variant {variant!r}: choose 0, 1 or 2')
+            raise UserError(f'invalid variant {variant!r} of EfficientNetLite: expected 0, 1 or 2')
         if not out_indices or not set(out_indices) <= {0, 1, 2, 3}:
             raise UserError(
-                f'EfficientNetLite has no levels out_indices={out_indices!r}: choose from 0, 1, 2, 3'
+                f'invalid out_indices {out_indices!r} of EfficientNetLite: expected some of 0, 1, 2, 3'
             )
         if frozen_stages not in range(-1, 5):
-            raise UserError(f'EfficientNetLite cannot freeze frozen_stages={frozen_stages!r}: choose -1 to 4')
+            raise UserError(f'invalid frozen_stages {frozen_stages!r} of EfficientNetLite: expected -1 to 4')
         self.variant = int(variant)
         self.out_indices = tuple(out_indices)
         self.norm_eval = norm_eval

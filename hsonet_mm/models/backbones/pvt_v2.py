@@ -156,9 +156,9 @@ class PVTv2(BaseModule):
     ):
         super().__init__(init_cfg)
         if variant not in _VARIANTS:
-            raise UserError(f'PVTv2 has no variant {variant!r}: choose b0, b1 or b2')
+            raise UserError(f'invalid variant {variant!r} of PVTv2: expected b0, b1 or b2')
         if not out_indices or not set(out_indices) <= {0, 1, 2, 3}:
-            raise UserError(f'PVTv2 has no levels out_indices={out_indices!r}: choose from 0, 1, 2, 3')
+            raise UserError(f'invalid out_indices {out_indices!r} of PVTv2: expected some of 0, 1, 2, 3')
         self.variant = variant
         self.out_indices = tuple(out_indices)
         channels, depths = _VARIANTS[variant]
@@ -199,7 +199,8 @@ class PVTv2(BaseModule):
         n, _, *size = x.shape
         if min(size) < _MIN_SIZE:
             raise UserError(
-                f'PVTv2 needs images of at least {_MIN_SIZE} x {_MIN_SIZE} pixels, not {size[0]} x {size[1]}'
+                f'invalid input of {size[0]} x {size[1]} pixels: expected at least {_MIN_SIZE} x '
+                f'{_MIN_SIZE} for PVTv2'
             )
         levels = []
         for i in range(1, self._num_stages + 1):

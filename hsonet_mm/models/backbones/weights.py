@@ -38,8 +38,8 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
     files = [file for folder in spec.submodule_search_locations or () for file in Path(folder).rglob('*.pth')]
     if len(files) != 1:
         raise UserError(
-            f'The package {package} holds {len(files)} .pth files where {filename} needs one: '
-            'pass the path of a file as model.backbone.init_cfg.checkpoint'
+            f'The package {package} contains {len(files)} .pth files, expected one for {filename}: give '
+            'the path of a file as model.backbone.init_cfg.checkpoint'
         )
     try:
         return torch.load(files[0], map_location=map_location, weights_only=True)

@@ -28,7 +28,7 @@ class ChangeHead(BaseDecodeHead):
 
     def __init__(self, *, prior: float = 0.02, **kwargs: Any) -> None:
         if not 0 < prior < 1:
-            raise UserError(f'the prior of a head is a share of pixels between 0 and 1, not {prior}')
+            raise UserError(f'invalid prior {prior}: expected the share of changed pixels, between 0 and 1')
         kwargs.setdefault(
             'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
         )

@@ -78,8 +78,8 @@ class FSAssociationHead(ChangeHead):
         levels = list(in_channels[detail:])
         if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
             raise ValueError(
-                f'in_channels must name {detail} maps of detail, {num_levels} pyramid levels and the scene embedding, '
-                f'not {list(in_channels)}'
+                f'invalid in_channels {list(in_channels)}: expected {detail} high-resolution maps, '
+                f'{num_levels} pyramid levels and the scene embedding'
             )
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('loss_decode', dict(type='hsonet_mm.EOLoss'))
@@ -108,8 +108,9 @@ class FSAssociationHead(ChangeHead):
         """Logits of change from the fused pyramids and scene embeddings of both dates."""
         if len(inputs) <= max(self.in_index):
             raise UserError(
-                f'FSAssociationHead reads inputs 0 to {max(self.in_index)} and got {len(inputs)}: correct its in_index '
-                'and in_channels, or use a neck that gives the scene embedding after the pyramid, such as VFPN'
+                f'FSAssociationHead needs inputs 0 to {max(self.in_index)}, not {len(inputs)} inputs: '
+                'correct its in_index and in_channels, or use a neck that returns the scene embedding '
+                'after the pyramid, such as VFPN'
             )
         levels = [
             self._dates_as_batch(x, c, i)
@@ -129,7 +130,8 @@ class FSAssociationHead(ChangeHead):
         """(N, 2 C, H, W) with the dates side by side to (2 N, C, H, W) with the dates one after the other."""
         if x.shape[1] != 2 * channels:
             raise UserError(
-                f'FSAssociationHead needs both dates, 2 x {channels} channels in input {number}, and got {x.shape[1]}: '
-                "correct its in_channels, or use a neck that keeps the dates apart, such as VFPN(policy='concat')"
+                f'FSAssociationHead needs both dates, 2 x {channels} channels in input {number}, not '
+                f'{x.shape[1]}: correct its in_channels, or use a neck that keeps the dates apart, such '
+                "as VFPN(policy='concat')"
             )
         return torch.cat(x.chunk(2, dim=1))

@@ -47,13 +47,14 @@ class PairEncoderDecoder(EncoderDecoder):
         """
         if missing := sorted({'crop_size', 'stride'} - self.test_cfg.keys()):
             raise UserError(
-                f"model.test_cfg has mode='slide' without {' and '.join(missing)}: add such a pair, as (256, 256)"
+                f"model.test_cfg with mode='slide' lacks {' and '.join(missing)}: add such a pair, as "
+                '(256, 256)'
             )
         (crop_h, crop_w), (stride_h, stride_w) = self.test_cfg['crop_size'], self.test_cfg['stride']
         if stride_h > crop_h or stride_w > crop_w:
             raise UserError(
-                f'windows of {crop_h} x {crop_w} pixels every {stride_h} x {stride_w} leave gaps: '
-                'give model.test_cfg a stride of at most its crop_size'
+                f'invalid stride {stride_h} x {stride_w} for windows of {crop_h} x {crop_w} pixels: '
+                'expected at most the crop_size in model.test_cfg'
             )
         n, _, h, w = inputs.shape
         logits = inputs.new_zeros(n, self.out_channels, h, w)

@@ -46,7 +46,7 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         super().__init__(*args, **kwargs)
         if not self.with_neck:
             raise UserError(
-                'SiamEncoderDecoder needs a neck that joins the two dates, e.g. FeatureFusionNeck'
+                'SiamEncoderDecoder needs a neck that fuses the two dates, such as FeatureFusionNeck'
             )
         self.batch_dates = batch_dates
         self.detail = MODELS.build(detail) if detail else None
@@ -81,9 +81,9 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         number = getattr(self.decode_head, 'detail', None)
         if number is not None and (expected := list(self.decode_head.in_channels[:number])) != channels:
             raise UserError(
-                f'model.decode_head expects maps of detail with {expected or "no"} channels, but model.detail gives '
-                f'{channels or "none"}: let model.decode_head.in_channels name them before the pyramid levels and the '
-                'scene embedding'
+                f'model.decode_head expects high-resolution maps with {expected or "no"} channels, but '
+                f'model.detail gives {channels or "none"}: name them in model.decode_head.in_channels, '
+                'before the pyramid levels and the scene embedding'
             )
 
     def _levels(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -46,6 +46,6 @@ def fusion(name: str, owner: object, choices: Sequence[str]) -> Fusion:
     """
     if name not in choices:
         raise UserError(
-            f'{type(owner).__name__} cannot fuse the dates by {name!r}: choose one of {", ".join(choices)}'
+            f'invalid fusion {name!r} of {type(owner).__name__}: expected one of {", ".join(choices)}'
         )
     return FUSIONS[name]

@@ -93,7 +93,8 @@ class BinaryFocalLoss(SegmentationLoss):
         super().__init__(loss_weight, loss_name)
         if not gamma >= 0 or not 0 < alpha < 1:
             raise UserError(
-                f'BinaryFocalLoss has gamma={gamma} and alpha={alpha}: give gamma 0 or more, alpha between 0 and 1'
+                f'invalid gamma={gamma}, alpha={alpha} of BinaryFocalLoss: expected gamma of 0 or more '
+                'and alpha between 0 and 1'
             )
         self.gamma = gamma
         self.alpha = alpha

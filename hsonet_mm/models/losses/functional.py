@@ -127,8 +127,8 @@ def _ignored_pixels(target: Tensor, ignore_index: int, classes: int) -> Tensor:
     known = ignored | ((target >= 0) & (target < classes))
     if not known.all():
         raise UserError(
-            f'labels must be 0..{classes - 1} for this head, but {int(target[~known][0])} occurs: check num_classes of '
-            'the head and the label files (0/1 or 0/255 for binary change)'
+            f'invalid label {int(target[~known][0])}: expected 0..{classes - 1} for this head; check '
+            'num_classes of the head and the label files (0/1 or 0/255 for binary change)'
         )
     return ignored
 

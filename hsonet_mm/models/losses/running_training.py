@@ -33,8 +33,8 @@ def training_progress(hub_name: str = '') -> float:
     hub = running_training(hub_name)
     if hub is None:
         raise RuntimeError(
-            'EOLoss cannot know the training progress outside an MMEngine training: pass progress=... (0 at the '
-            "start, 1 at the end) or use schedule='constant'"
+            'EOLoss needs progress=... (0 at the start, 1 at the end) outside MMEngine training, or '
+            "schedule='constant'"
         )
     return float(hub.get_info('iter') / hub.get_info('max_iters'))
 

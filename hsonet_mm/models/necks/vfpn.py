@@ -86,8 +86,8 @@ class VFPN(FPN):
         """Fuse the pyramids and scene embeddings of both dates."""
         if feats_t2 is None:
             raise UserError(
-                f'{type(self).__name__} fuses the features of two dates and got one set of features: use it as the '
-                'neck of SiamEncoderDecoder, not of DIEncoderDecoder or SiamEncoderMultiDecoder'
+                f'{type(self).__name__} fuses the features of two dates, not one set of features: use it '
+                'as the neck of SiamEncoderDecoder, not of DIEncoderDecoder or SiamEncoderMultiDecoder'
             )
         if self.batch_dates:
             both = self.embed([torch.cat(pair) for pair in zip(feats_t1, feats_t2, strict=True)])
@@ -101,8 +101,9 @@ class VFPN(FPN):
         detail = self.detail or 0
         if len(feats) != detail + len(self.in_channels):
             raise UserError(
-                f'VFPN takes {detail} maps of detail and {len(self.in_channels)} levels, and got {len(feats)} maps: '
-                "let its `detail` and `in_channels` fit the model's `detail` and the backbone's out_indices"
+                f'VFPN takes {detail} high-resolution maps and {len(self.in_channels)} levels, not '
+                f"{len(feats)} maps: match its `detail` and `in_channels` with the model's `detail` and "
+                "the backbone's out_indices"
             )
         levels = (*feats[:detail], *super().forward(tuple(feats[detail:])))
         return (*levels, F.adaptive_avg_pool2d(feats[-1], 1)) if self.scene_embedding else levels
