@@ -1,11 +1,13 @@
-"""Logits of probabilities that are stored in single precision."""
+"""Probabilities: their logits in single precision, and thresholds."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['LOGIT_LIMIT', 'logits_of', 'times_logit']
+from hsonet_mm.errors import UserError
+
+__all__ = ['LOGIT_LIMIT', 'check_threshold', 'logits_of', 'times_logit']
 
 LOGIT_LIMIT = 11.5
 """Logits are cut to this size: beyond, probabilities in single precision know nothing."""
@@ -27,3 +29,13 @@ def times_logit(prob: float, factor: float) -> float:
     """
     odds: float = (prob / (1 - prob)) ** factor
     return odds / (1 + odds)
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Check that a threshold is a probability, or None.
+
+    Raises:
+        UserError: if it is outside (0, 1).
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')

@@ -269,6 +269,19 @@ def hsonet(capsys):
 
 
 @pytest.fixture(scope='session')
+def trained(write_config):
+    """A function (folder, changes) that trains the tiny config with changes, and gives config and work dir."""
+
+    def run(folder, changes):
+        config = write_config(folder / 'tiny.py', changes)
+        _forget_runs()
+        assert main(['train', str(config), '--work-dir', str(folder / 'work')]) == 0
+        return config, folder / 'work'
+
+    return run
+
+
+@pytest.fixture(scope='session')
 def tiny_checkpoint(tmp_path_factory, write_config):
     """The tiny config, and its weights after two iterations, with a classifier so large that probabilities spread."""
     folder = tmp_path_factory.mktemp('trained')

@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.models.layers.inverted_residual import InvertedResidual
 from hsonet_mm.opencd.registry import MODELS
 
 __all__ = ['TinyCD', 'first_stages']
@@ -76,32 +76,19 @@ class _SqueezeExcitation(nn.Module):
         return x * self.fc2(nn.functional.silu(self.fc1(means))).sigmoid()
 
 
-class _MBConv(nn.Module):
-    """1x1 expansion, depthwise convolution, squeeze and excitation, linear 1x1 projection; a shortcut if it fits."""
+class _MBConv(InvertedResidual):
+    """1x1 expansion, depthwise convolution, squeeze and excitation, linear 1x1 projection."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        expansion: int,
-        kernel: int,
-        stride: int,
-        drop_path_rate: float,
-    ) -> None:
-        super().__init__()
-        channels = expansion * in_channels
+    def build(self, in_channels: int, channels: int, out_channels: int, kernel: int, stride: int) -> None:
         self.block = nn.Sequential(
-            *([_conv(in_channels, channels, 1)] if expansion > 1 else []),
+            *([_conv(in_channels, channels, 1)] if channels != in_channels else []),
             _conv(channels, channels, kernel, stride, groups=channels),
             _SqueezeExcitation(channels, in_channels // 4),
             _conv(channels, out_channels, 1, active=False),
         )
-        self.has_shortcut = stride == 1 and in_channels == out_channels
-        self.drop_path = DropPath(drop_path_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.block(x)
-        return x + self.drop_path(y) if self.has_shortcut else y
+    def branch(self, x: Tensor) -> Tensor:
+        return self.block(x)
 
 
 _IMAGENET = 'https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth'  # torchvision's

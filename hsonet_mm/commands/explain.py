@@ -30,11 +30,7 @@ USAGE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``hsonet explain``.
-
-    Args:
-        parser: Where to add them.
-    """
+    """Add the arguments of ``hsonet explain``."""
     parser.description = (
         'Write a page that shows what networks do: probability, relation maps and Grad-CAM of a pair, the gradient '
         'over a training, and features of foreground, hard and easy background.'

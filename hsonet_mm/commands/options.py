@@ -25,11 +25,7 @@ _MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
 
 
 def add_model_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--model``.
-
-    Args:
-        parser: A parser or a group of its arguments.
-    """
+    """Add ``--model``."""
     parser.add_argument(
         '--model',
         metavar='NAME',
@@ -38,11 +34,7 @@ def add_model_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_resample_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--resample``.
-
-    Args:
-        parser: A parser or a group of its arguments.
-    """
+    """Add ``--resample``."""
     parser.add_argument(
         '--resample',
         nargs='?',
@@ -132,11 +124,7 @@ class _DictAction(argparse.Action):
 
 
 def add_threshold_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--threshold``.
-
-    Args:
-        parser: A parser or a group of its arguments.
-    """
+    """Add ``--threshold``."""
     parser.add_argument(
         '--threshold',
         type=float,
@@ -145,11 +133,7 @@ def add_threshold_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_override_options(parser: argparse.ArgumentParser) -> None:
-    """Add what changes a trained model on its way in: values of its config, and how files are read.
-
-    Args:
-        parser: Of the command.
-    """
+    """Add what changes a trained model on its way in: values of its config, and how files are read."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -171,11 +155,7 @@ def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> Non
 
 
 def add_compute_options(parser: argparse._ActionsContainer) -> None:
-    """Add what a model computes on: device, runtime and precision.
-
-    Args:
-        parser: A parser or a group of its arguments.
-    """
+    """Add what a model computes on: device, runtime and precision."""
     add_device_option(parser, '; of an exported model also tensorrt, tensorrt:1 ...')
     parser.add_argument(
         '--runtime',

@@ -144,11 +144,7 @@ def _predict_pair(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``hsonet predict``.
-
-    Args:
-        parser: Where to add them.
-    """
+    """Add the arguments of ``hsonet predict``."""
     parser.description = 'Predict the changes between two images, or between two folders of images.'
     parser.add_argument(
         'files',

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import DictAction
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.commands.options import add_compute_options
+from hsonet_mm.commands.options import add_compute_options, add_override_options, add_threshold_option
 from hsonet_mm.config import declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, confusion
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.files import write_json
-from hsonet_mm.images import add_reading_arguments, reading_of
+from hsonet_mm.images import reading_of
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.labels import add_label_arguments
@@ -38,21 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--split', choices=['test', 'val'], default='test', help='[test]')
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        help="probability above which a pixel is changed [calibrated, or the model's own]",
-    )
+    add_threshold_option(parser)
     add_label_arguments(parser)
     add_compute_options(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace the config',
-    )
-    add_reading_arguments(parser, 'as in training')
+    add_override_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

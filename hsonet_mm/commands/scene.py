@@ -26,11 +26,7 @@ __all__ = ['add_arguments', 'require_geo', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``hsonet scene``.
-
-    Args:
-        parser: Where to add them.
-    """
+    """Add the arguments of ``hsonet scene``."""
     parser.description = (
         'Find the changes between two georeferenced rasters of any size, or between many. A command that was '
         'interrupted goes on where it stopped when it is given again.'

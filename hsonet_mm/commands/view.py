@@ -10,11 +10,7 @@ __all__ = ['add_arguments', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``hsonet view``.
-
-    Args:
-        parser: Where to add them.
-    """
+    """Add the arguments of ``hsonet view``."""
     parser.description = (
         'Write a page with both dates to compare, changes at any threshold and polygons, for a result of hsonet '
         'scene or for a folder of them. It needs no network and no server: open its index.html from the disk.'

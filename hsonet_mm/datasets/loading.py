@@ -72,6 +72,16 @@ def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(ordered)
 
 
+_warned: set[str] = set()
+"""The kinds of warnings that this process has given."""
+
+
+def _warn_once(kind: str, message: str) -> None:
+    if kind not in _warned:
+        _warned.add(kind)
+        print_log(message, logger='current', level=logging.WARNING)
+
+
 @TRANSFORMS.register_module()
 class MultiImgLoadImageFromFile(BaseTransform):
     """Load the images of both dates.
@@ -88,8 +98,6 @@ class MultiImgLoadImageFromFile(BaseTransform):
     Raises:
         UserError: naming the file, if one cannot be read or the sizes or types differ.
     """
-
-    _stretch_reported = False
 
     def __init__(self, to_float32: bool = False, backend_args: dict[str, Any] | None = None) -> None:
         self.to_float32 = to_float32
@@ -110,25 +118,17 @@ class MultiImgLoadImageFromFile(BaseTransform):
             )
         pair = join(t1, t2, reading.stretch)
         if t1.stretch is not None and reading.stretch is None:
-            self._report_stretch(t1)
+            _warn_once(
+                'stretch',
+                f'{t1.path} has {t1.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} percentiles of each '
+                'file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+            )
         images = [to_bgr(pair.t1), to_bgr(pair.t2)]
         results['img'] = [image.astype(np.float32) for image in images] if self.to_float32 else images
         results['img_shape'] = results['ori_shape'] = shape
         if pair.valid is not None:
             results['valid'] = pair.valid
         return results
-
-    @classmethod
-    def _report_stretch(cls, date: Pixels) -> None:
-        """Warn once per process that every file is stretched separately."""
-        if not cls._stretch_reported:
-            cls._stretch_reported = True
-            print_log(
-                f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} '
-                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
-                logger='current',
-                level=logging.WARNING,
-            )
 
 
 @TRANSFORMS.register_module()
@@ -152,8 +152,6 @@ class MultiImgLoadAnnotations(BaseTransform):
     Raises:
         UserError: naming the file, if it is not a change label of the size of the images, or there is none.
     """
-
-    _noise_reported = False
 
     def __init__(
         self,
@@ -197,17 +195,9 @@ class MultiImgLoadAnnotations(BaseTransform):
             return LabelCoding(self.changed_values, None, self.ignored_values)
         coding = survey_labels({path: ''}, lambda _: label, (), self.ignored_values).require().coding
         if coding.lossy:
-            self._report_noise(path)
-        return coding
-
-    @classmethod
-    def _report_noise(cls, path: str) -> None:
-        """Warn once per process that a label is noisy."""
-        if not cls._noise_reported:
-            cls._noise_reported = True
-            print_log(
-                f'the label {path} contains values between 0 and 255, as JPEG compression leaves them; '
-                f'such labels are thresholded at 128',
-                logger='current',
-                level=logging.WARNING,
+            _warn_once(
+                'noise',
+                f'the label {path} contains values between 0 and 255, as JPEG compression leaves them; such labels are '
+                'thresholded at 128',
             )
+        return coding

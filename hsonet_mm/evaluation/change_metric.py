@@ -17,6 +17,7 @@ from hsonet_mm.evaluation.object_report import object_metrics, object_report, ob
 from hsonet_mm.evaluation.objects import Objects, join, match_objects
 from hsonet_mm.files import write_json
 from hsonet_mm.labels import no_label
+from hsonet_mm.logits import check_threshold
 from hsonet_mm.registry import METRICS
 
 __all__ = ['ChangeMetric', 'change_probs', 'format_table']
@@ -88,11 +89,7 @@ class ChangeMetric(BaseMetric):
         prefix: str | None = 'changed',
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if threshold is not None and not 0 < threshold < 1:
-            raise UserError(
-                f'invalid threshold {threshold} of ChangeMetric: expected a value between 0 and 1, or '
-                "None for the model's own"
-            )
+        check_threshold(threshold)
         self.protocol = protocol
         self.threshold = threshold
         self.sweep = sweep

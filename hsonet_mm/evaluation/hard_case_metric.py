@@ -14,11 +14,11 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import FOUND, Group, sum_groups
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.evaluation.hard_cases import BACKGROUND, CASES, read_objects
 from hsonet_mm.files import write_json
+from hsonet_mm.logits import check_threshold
 from hsonet_mm.registry import METRICS
 
 __all__ = [
@@ -98,11 +98,7 @@ class HardCaseMetric(BaseMetric):
         prefix: str | None = 'hard',
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if threshold is not None and not 0 < threshold < 1:
-            raise UserError(
-                f'invalid threshold {threshold} of HardCaseMetric: expected a value between 0 and 1, or '
-                "None for the model's own"
-            )
+        check_threshold(threshold)
         self.threshold = threshold
         self.out_file = out_file
         self.rows: list[HardCaseRow] = []

@@ -21,9 +21,9 @@ from hsonet_mm.export.quantize import cut, quantize, score
 from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Reading
-from hsonet_mm.inference.calibration import check_threshold
 from hsonet_mm.inference.onnx_model import OnnxModel
 from hsonet_mm.inference.opening import open_detector
+from hsonet_mm.logits import check_threshold
 
 __all__ = ['SIZES', 'TOLERANCE', 'export']
 

@@ -22,7 +22,6 @@ from hsonet_mm.logits import logits_of, times_logit
 __all__ = [
     'Calibration',
     'apply_temperature',
-    'check_threshold',
     'read_calibration',
     'sidecar_of',
     'write_calibration',
@@ -112,13 +111,3 @@ def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray
     if temperature == 1:
         return probs
     return (1 / (1 + np.exp(-logits_of(probs) / np.float32(temperature)))).astype(np.float32)
-
-
-def check_threshold(threshold: float | None) -> None:
-    """Refuse a threshold that is no probability.
-
-    Raises:
-        UserError: if it is not None and outside (0, 1).
-    """
-    if threshold is not None and not 0 < threshold < 1:
-        raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')

@@ -14,13 +14,13 @@ from hsonet_mm.inference.batches import batch_probs, checked_batch
 from hsonet_mm.inference.calibration import (
     Calibration,
     apply_temperature,
-    check_threshold,
     read_calibration,
     sidecar_of,
 )
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
 from hsonet_mm.inference.resolution import Resampling, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice, chosen_window, window_slides
+from hsonet_mm.logits import check_threshold
 from hsonet_mm.pretrained import DEFAULT, default_runtime, model_path
 
 if TYPE_CHECKING:

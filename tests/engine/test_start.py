@@ -12,15 +12,9 @@ TWO = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'default_hooks.che
 
 
 @pytest.fixture(scope='module')
-def done(tmp_path_factory, write_config, forget_runs):
+def done(tmp_path_factory, trained):
     """A training of two iterations: config and work dir."""
-    from hsonet_mm.cli import main
-
-    folder = tmp_path_factory.mktemp('done')
-    config = write_config(folder / 'two.py', TWO)
-    forget_runs()
-    assert main(['train', str(config), '--work-dir', str(folder / 'work')]) == 0
-    return config, folder / 'work'
+    return trained(tmp_path_factory.mktemp('trained'), TWO)
 
 
 def checkpoint(path, iteration=1):

@@ -31,15 +31,9 @@ AUGMENTED = {
 
 
 @pytest.fixture(scope='module')
-def whole(tmp_path_factory, write_config, forget_runs):
+def whole(tmp_path_factory, trained):
     """A training of six iterations with everything random that there is: config and work dir."""
-    from hsonet_mm.cli import main
-
-    folder = tmp_path_factory.mktemp('whole')
-    config = write_config(folder / 'augmented.py', AUGMENTED)
-    forget_runs()
-    assert main(['train', str(config), '--work-dir', str(folder / 'work')]) == 0
-    return config, folder / 'work'
+    return trained(tmp_path_factory.mktemp('trained'), AUGMENTED)
 
 
 def weights(path):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import regions
 
 from hsonet_mm.evaluation.breakdown import RINGS, SIZES, Group, breakdown, sum_groups
 from hsonet_mm.evaluation.confusion import confusion
@@ -131,22 +132,6 @@ def test_one_class_alone(value):
 def test_nothing_counts_where_everything_is_ignored():
     label = np.full((4, 4), 255, np.uint8)
     assert counts(breakdown(np.ones((4, 4), bool), label)) == {}
-
-
-def regions(pixels):
-    """Connected regions of a set of (row, column), by flooding."""
-    pixels = set(pixels)
-    found = []
-    while pixels:
-        region, front = [], [pixels.pop()]
-        while front:
-            y, x = front.pop()
-            region.append((y, x))
-            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & pixels
-            pixels -= near
-            front += near
-        found.append(region)
-    return found
 
 
 def name_of(value, groups):

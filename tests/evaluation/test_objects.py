@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from helpers import regions
 
 from hsonet_mm.evaluation.breakdown import SIZES
 from hsonet_mm.evaluation.hard_cases import CASES, HARD_CASES
@@ -30,28 +31,19 @@ sklearn = pytest.importorskip('sklearn.metrics')
 pytestmark = pytest.mark.any_host
 
 
-def flood(mask):
-    """The connected regions of a mask as sets of pixels, by a search from pixel to pixel."""
-    left = set(zip(*np.nonzero(mask), strict=True))
-    while left:
-        region, edge = set(), [left.pop()]
-        while edge:
-            y, x = edge.pop()
-            region.add((y, x))
-            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
-            left -= near
-            edge += near
-        yield region
+def pixels(mask):
+    """Row and column of what is set."""
+    return zip(*np.nonzero(mask), strict=True)
 
 
 def slow(label, pred, probs, kinds=None):
     """Labelled, score and group of every object, by comparing every region with every other one."""
-    labelled = [region for region in flood(label == 1) if len(region) >= 8]
-    tiny = {pixel for region in flood(label == 1) if len(region) < 8 for pixel in region}
+    labelled = [region for region in regions(pixels(label == 1)) if len(region) >= 8]
+    tiny = {pixel for region in regions(pixels(label == 1)) if len(region) < 8 for pixel in region}
     mask = np.array(pred) & (label != 255)
     for pixel in tiny:
         mask[pixel] = False
-    predicted = [region for region in flood(mask) if len(region) >= 8]
+    predicted = [region for region in regions(pixels(mask)) if len(region) >= 8]
     rows = []
 
     def add(labelled, region, partner):

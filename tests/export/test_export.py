@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import calibrated_copy
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -19,7 +20,6 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.export import formats, pipeline
 from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.opset import NEWEST
-from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
 from hsonet_mm.models.layers import PyramidDecoder
 
@@ -81,9 +81,7 @@ def trained(tmp_path_factory, write_config):
 def exported(trained, tmp_path_factory):
     """The calibrated model, exported, and the program it was traced to."""
     config, checkpoint = trained
-    calibrated = tmp_path_factory.mktemp('exported') / 'calibrated.pth'
-    calibrated.write_bytes(checkpoint.read_bytes())
-    write_calibration(calibrated, Calibration(temperature=1.7, threshold=0.42), {})
+    calibrated = calibrated_copy(checkpoint, tmp_path_factory.mktemp('exported'))
     path = calibrated.with_name('model.onnx')
     programs = []
     with pytest.MonkeyPatch.context() as patch:

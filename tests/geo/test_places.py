@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import fake_detector
 
 pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
@@ -24,27 +25,12 @@ from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo import headers
 from hsonet_mm.geo.places import RemoteRaster, raster_path
-from hsonet_mm.images import Reading
 from hsonet_mm.scenes.listing import read_list
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
 
-
-def probs(t1, t2, **_):
-    return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
-
-
-FAKE = SimpleNamespace(
-    probs=probs,
-    threshold=0.5,
-    threshold_source='given',
-    name='fake',
-    versions={},
-    reading=Reading(),
-    window=Window(64, 32),
-    ground_resolution=None,
-)
+FAKE = fake_detector(window=Window(64, 32))
 OPTIONS = SceneOptions(polygons='geojson', min_area=0, float32=True)
 
 

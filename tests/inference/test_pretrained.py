@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import calibrated_copy
 
 from hsonet_mm import ChangeDetector, pretrained
 from hsonet_mm.checkpoints import load_fitting, read_checkpoint
@@ -24,7 +25,6 @@ from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.exported.onnx_file import read_props, read_weights
-from hsonet_mm.inference.calibration import Calibration, write_calibration
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
@@ -51,10 +51,7 @@ def pack(folder, model):
 def calibrated(tmp_path_factory, tiny_checkpoint):
     """The tiny model with a calibration beside it."""
     config, checkpoint = tiny_checkpoint
-    copy = tmp_path_factory.mktemp('calibrated') / 'tiny.pth'
-    copy.write_bytes(checkpoint.read_bytes())
-    write_calibration(copy, Calibration(temperature=1.7, threshold=0.42), {})
-    return config, copy
+    return config, calibrated_copy(checkpoint, tmp_path_factory.mktemp('calibrated'))
 
 
 @pytest.fixture(scope='module')

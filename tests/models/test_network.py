@@ -43,18 +43,23 @@ def vfpn(**kwargs):
     return VFPN(**{'in_channels': STAGES, 'out_channels': 12, **kwargs}).eval()
 
 
+ONE_LOGIT = {
+    'dropout_ratio': 0.0,
+    'num_classes': 2,
+    'out_channels': 1,
+    'threshold': 0.5,
+    'norm_cfg': BN,
+    'loss_decode': {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True},
+}
+
+
 def head(**kwargs):
     """A one-logit head: four levels of 8 channels and a scene of 12."""
     settings = {
         'in_channels': [8, 8, 8, 8, 12],
         'channels': 4,
         'association_channels': 6,
-        'dropout_ratio': 0.0,
-        'num_classes': 2,
-        'out_channels': 1,
-        'threshold': 0.5,
-        'norm_cfg': BN,
-        'loss_decode': {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True},
+        **ONE_LOGIT,
     }
     return unlike_new(FSAssociationHead(**{**settings, **kwargs}))
 
@@ -627,12 +632,7 @@ def settings(**kwargs):
             'in_channels': [8, 8, 8, 8, 64],
             'channels': 8,
             'association_channels': 24,
-            'dropout_ratio': 0.0,
-            'num_classes': 2,
-            'out_channels': 1,
-            'threshold': 0.5,
-            'norm_cfg': BN,
-            'loss_decode': {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True},
+            **ONE_LOGIT,
         },
         'test_cfg': ConfigDict(mode='whole'),
         **kwargs,
@@ -784,7 +784,7 @@ def test_detector_has_the_weights_of_its_host(detector):
     if compat.OPENCD_AVAILABLE:
         from opencd.models import SiamEncoderDecoder as Host
     else:
-        from hsonet_mm.opencd.stand_in import SiamEncoderDecoder as Host
+        from hsonet_mm.opencd.detectors import SiamEncoderDecoder as Host
     model, host = detector(batch_dates=False), Host(**settings()).eval()
     host.load_state_dict(model.state_dict())
     x = torch.randn(2, 6, 64, 64)

@@ -19,14 +19,13 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from helpers import random_pairs
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_from_http, load_from_local
-from mmengine.structures import PixelData
 from mmseg.models.losses import CrossEntropyLoss
-from mmseg.structures import SegDataSample
 from torch import nn
 
 import hsonet_mm
@@ -95,24 +94,6 @@ def without_downloads(model):
     if 'pretrained' in model.backbone:
         model.backbone.pretrained = False if model.backbone.type == 'TinyCD' else None
     return model
-
-
-def make_batch(size=64, seed=0):
-    """Two pairs with a changed block each, and a strip of unknown labels."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs, samples = [], []
-    for left in (8, 24):
-        pair = torch.randint(0, 256, (6, size, size), generator=generator, dtype=torch.uint8)
-        label = torch.zeros(1, size, size, dtype=torch.long)
-        pair[3:, 16:40, left : left + 24] = 250
-        label[:, 16:40, left : left + 24] = 1
-        label[..., -4:] = 255
-        meta = {'img_shape': (size, size), 'ori_shape': (size, size), 'img_path': ['A/x.png', 'B/x.png']}
-        sample = SegDataSample(metainfo=meta)
-        sample.gt_sem_seg = PixelData(data=label)
-        inputs.append(pair)
-        samples.append(sample)
-    return {'inputs': inputs, 'data_samples': samples}
 
 
 def total_loss(model, batch, heads='decode.'):
@@ -486,7 +467,7 @@ def test_a_config_of_opencd_trains_with_eoloss(name, opencd, tiny_data, tmp_path
     assert head.out_channels == channels
 
     # Half way through the schedule the value is that of cross entropy, the gradient is not.
-    batch = make_batch()
+    batch = random_pairs()
     publish_progress(50, 100)
     (value, names), gradient = total_loss(model, batch), {}
     assert len(names) == losses
@@ -607,7 +588,7 @@ def test_our_parts_in_siam_upernet(changes, opencd):
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     history = []
     for _ in range(4):
-        loss, _ = total_loss(model, make_batch(), heads=('decode.', 'aux.'))
+        loss, _ = total_loss(model, random_pairs(), heads=('decode.', 'aux.'))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -630,7 +611,7 @@ def test_our_parts_in_siam_upernet(changes, opencd):
     for test_cfg in ({'mode': 'whole'}, {'mode': 'slide', 'crop_size': (64, 64), 'stride': (32, 32)}):
         model.test_cfg = Config(test_cfg)
         with torch.no_grad():
-            (sample,) = model.test_step({key: values[:1] for key, values in make_batch(size=80).items()})
+            (sample,) = model.test_step({key: values[:1] for key, values in random_pairs(size=80).items()})
         assert sample.pred_sem_seg.data.shape == (1, 80, 80)
         assert set(sample.pred_sem_seg.data.unique().tolist()) <= {0, 1}
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from hsonet_mm.baselines import opencd as opencd_baselines
 from hsonet_mm.errors import UserError
-from hsonet_mm.opencd import stand_in
+from hsonet_mm.opencd import data_preprocessor, feature_fusion, stand_in, transforms
 from hsonet_mm.opencd.registry import DATASETS, HOOKS, MODELS, SCOPE, TRANSFORMS, VISUALIZERS
 
 SIZE = (24, 32)
@@ -59,7 +59,7 @@ def assert_aligned(results: dict) -> None:
 class TestTransforms:
     def test_flip_exact(self):
         for direction, expected in (('horizontal', np.s_[:, ::-1]), ('vertical', np.s_[::-1])):
-            results = stand_in.MultiImgRandomFlip(prob=1.0, direction=direction).transform(sample())
+            results = transforms.MultiImgRandomFlip(prob=1.0, direction=direction).transform(sample())
             for after, before in zip(results['img'], sample()['img'], strict=True):
                 np.testing.assert_array_equal(after, before[expected])
             np.testing.assert_array_equal(results['gt_seg_map'], sample()['gt_seg_map'][expected])
@@ -67,14 +67,14 @@ class TestTransforms:
             assert results['flip_direction'] == direction
 
     def test_flip_is_shared_and_sometimes_none(self):
-        flip = stand_in.MultiImgRandomFlip(prob=0.5, direction='horizontal')
+        flip = transforms.MultiImgRandomFlip(prob=0.5, direction='horizontal')
         results = [flip.transform(sample()) for _ in range(30)]
         for result in results:
             assert_aligned(result)
         assert {result['flip'] for result in results} == {True, False}
 
     def test_crop_is_shared(self):
-        crop = stand_in.MultiImgRandomCrop(crop_size=(8, 8))
+        crop = transforms.MultiImgRandomCrop(crop_size=(8, 8))
         corners = set()
         for _ in range(20):
             results = crop.transform(sample())
@@ -86,7 +86,7 @@ class TestTransforms:
     def test_crop_avoids_one_category(self):
         shares = []
         for ratio in (1.0, 0.75):
-            crop = stand_in.MultiImgRandomCrop(crop_size=(8, 8), cat_max_ratio=ratio)
+            crop = transforms.MultiImgRandomCrop(crop_size=(8, 8), cat_max_ratio=ratio)
             found = 0
             for _ in range(40):
                 before = sample()
@@ -97,7 +97,7 @@ class TestTransforms:
         assert shares[1] > 2 * shares[0]
 
     def test_rotation_is_shared(self):
-        rotate = stand_in.MultiImgRandomRotate(prob=1.0, degree=180, pad_val=0, seg_pad_val=255)
+        rotate = transforms.MultiImgRandomRotate(prob=1.0, degree=180, pad_val=0, seg_pad_val=255)
         before = sample()
         before['img'] = [np.full((*SIZE, 3), 9, np.uint8)] * 2
         before['gt_seg_map'][:] = 1
@@ -110,14 +110,14 @@ class TestTransforms:
 
     def test_resize(self):
         before = {**sample(), 'gt_seg_map': (sample()['img'][0][..., 0] >= 12).astype(np.uint8)}
-        results = stand_in.MultiImgResize(scale=(64, 48)).transform(before)
+        results = transforms.MultiImgResize(scale=(64, 48)).transform(before)
         assert [image.shape for image in results['img']] == [(48, 64, 3)] * 2
         assert results['scale_factor'] == (2.0, 2.0)
         np.testing.assert_array_equal(results['gt_seg_map'], np.mgrid[:48, :64][0] >= 24)
 
     def test_labels_loaded_after_the_resize_keep_their_size(self):
         before = {key: value for key, value in sample().items() if key != 'gt_seg_map'} | {'seg_fields': []}
-        results = stand_in.MultiImgResize(scale=(64, 64), keep_ratio=True).transform(before)
+        results = transforms.MultiImgResize(scale=(64, 64), keep_ratio=True).transform(before)
         assert results['img'][1].shape == (48, 64, 3)
         assert results['ori_shape'] == SIZE
         assert results['seg_fields'] == []
@@ -125,14 +125,14 @@ class TestTransforms:
     def test_exchange(self):
         before = sample()
         np.testing.assert_array_equal(
-            stand_in.MultiImgExchangeTime(prob=1.0).transform(sample())['img'], before['img'][::-1]
+            transforms.MultiImgExchangeTime(prob=1.0).transform(sample())['img'], before['img'][::-1]
         )
         np.testing.assert_array_equal(
-            stand_in.MultiImgExchangeTime(prob=0.0).transform(sample())['img'], before['img']
+            transforms.MultiImgExchangeTime(prob=0.0).transform(sample())['img'], before['img']
         )
 
     def test_photometric_distortion_is_independent_and_leaves_the_label(self):
-        distort = stand_in.MultiImgPhotoMetricDistortion()
+        distort = transforms.MultiImgPhotoMetricDistortion()
         differ = 0
         for _ in range(10):
             before = sample()
@@ -144,7 +144,7 @@ class TestTransforms:
 
     @pytest.mark.parametrize('consistent', [True, False])
     def test_order_of_contrast(self, monkeypatch, consistent):
-        distort = stand_in.MultiImgPhotoMetricDistortion(consistent_contrast_mode=consistent)
+        distort = transforms.MultiImgPhotoMetricDistortion(consistent_contrast_mode=consistent)
         steps: list[str] = []
         for name in ('brightness', 'contrast', 'saturation', 'hue'):
             monkeypatch.setattr(distort, name, lambda image, name=name: steps.append(name) or image)
@@ -157,7 +157,7 @@ class TestTransforms:
         assert orders == ({(1, 1), (3, 3)} if consistent else {(1, 1), (3, 3), (1, 3), (3, 1)})
 
     def test_pack(self):
-        packed = stand_in.MultiImgPackSegInputs().transform({**sample(), 'flip': True, 'unknown': 1})
+        packed = transforms.MultiImgPackSegInputs().transform({**sample(), 'flip': True, 'unknown': 1})
         assert packed['inputs'].shape == (6, *SIZE)
         assert packed['inputs'].dtype == torch.uint8
         for channel, (date, band) in enumerate((d, b) for d in range(2) for b in range(3)):
@@ -174,13 +174,15 @@ class TestTransforms:
         }
 
     def test_they_pickle_after_use(self):
-        crop = stand_in.MultiImgRandomCrop(crop_size=8)
+        crop = transforms.MultiImgRandomCrop(crop_size=8)
         crop.transform(sample())
         assert_aligned(pickle.loads(pickle.dumps(crop)).transform(sample()))
 
     def test_every_name_is_registered(self):
         ours = {
-            name: getattr(module, name) for module in (stand_in, opencd_baselines) for name in module.__all__
+            name: getattr(module, name)
+            for module in (*stand_in.MODULES, opencd_baselines)
+            for name in module.__all__
         }
         for name, component in ours.items():
             registries = (DATASETS, HOOKS, MODELS, TRANSFORMS, VISUALIZERS)
@@ -199,8 +201,8 @@ def truth(rows: int, columns: int, value: int = 1, **meta) -> SegDataSample:
 class TestPreprocessor:
     mean, std = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 2.0, 4.0, 1.0, 2.0, 4.0]
 
-    def build(self, **kwargs) -> stand_in.DualInputSegDataPreProcessor:
-        return stand_in.DualInputSegDataPreProcessor(
+    def build(self, **kwargs) -> data_preprocessor.DualInputSegDataPreProcessor:
+        return data_preprocessor.DualInputSegDataPreProcessor(
             **{'mean': self.mean, 'std': self.std, 'bgr_to_rgb': True, **kwargs}
         )
 
@@ -211,7 +213,7 @@ class TestPreprocessor:
             self.std
         )
         torch.testing.assert_close(result.flatten(), expected)
-        plain = stand_in.DualInputSegDataPreProcessor()({'inputs': [pair]})['inputs']
+        plain = data_preprocessor.DualInputSegDataPreProcessor()({'inputs': [pair]})['inputs']
         torch.testing.assert_close(plain.flatten(), torch.arange(6.0) * 10)
 
     def test_nothing_of_it_is_in_the_state_dict(self):
@@ -223,7 +225,7 @@ class TestPreprocessor:
     def test_training_pads_right_and_bottom(self, padding, shape):
         pairs = [torch.ones(6, 10, 20, dtype=torch.uint8), torch.ones(6, 12, 18, dtype=torch.uint8)]
         samples = [truth(10, 20), truth(12, 18)]
-        preprocessor = stand_in.DualInputSegDataPreProcessor(pad_val=7, seg_pad_val=255, **padding)
+        preprocessor = data_preprocessor.DualInputSegDataPreProcessor(pad_val=7, seg_pad_val=255, **padding)
         result = preprocessor({'inputs': pairs, 'data_samples': samples}, training=True)
         assert result['inputs'].shape == (2, 6, *shape)
         for image, data_sample, (rows, columns) in zip(
@@ -264,7 +266,7 @@ class TestPreprocessor:
 )
 def test_feature_fusion(policy, expected):
     t1, t2 = ([torch.full((2, 1, size, size), value) for size in (4, 2)] for value in (1.0, 3.0))
-    fused = stand_in.FeatureFusionNeck(policy, out_indices=(1, 0))(t1, t2)
+    fused = feature_fusion.FeatureFusionNeck(policy, out_indices=(1, 0))(t1, t2)
     assert [level.shape[-1] for level in fused] == [2, 4]
     for level in fused:
         assert level[0, :, 0, 0].tolist() == expected
@@ -272,7 +274,7 @@ def test_feature_fusion(policy, expected):
 
 def test_feature_fusion_policy():
     with pytest.raises(UserError, match=r"^invalid fusion 'product' of FeatureFusionNeck: expected"):
-        stand_in.FeatureFusionNeck('product')
+        feature_fusion.FeatureFusionNeck('product')
 
 
 @MODELS.register_module(force=True)

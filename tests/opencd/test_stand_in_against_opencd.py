@@ -13,14 +13,14 @@ from PIL import Image
 
 from hsonet_mm.baselines import opencd as baselines
 from hsonet_mm.datasets import ChangeDataset
-from hsonet_mm.opencd import compat, registry, stand_in
+from hsonet_mm.opencd import compat, data_preprocessor, registry, stand_in, transforms
 
 pytestmark = [
     pytest.mark.opencd,
     pytest.mark.skipif(not compat.OPENCD_AVAILABLE, reason='Open-CD is not in this environment'),
 ]
 
-OURS = {name: getattr(module, name) for module in (stand_in, baselines) for name in module.__all__}
+OURS = {name: getattr(module, name) for module in (*stand_in.MODULES, baselines) for name in module.__all__}
 NAMES = [name for name in OURS if name not in ('GZ_CD_Dataset', 'SYSU_CD_Dataset')]
 SIZE = (40, 56)
 
@@ -101,7 +101,7 @@ def test_transforms(name, kwargs):
 def test_packing():
     theirs, ours = (
         cls().transform({**sample(), 'flip': False, 'scale_factor': (1.0, 1.0)})
-        for cls in (real('MultiImgPackSegInputs'), stand_in.MultiImgPackSegInputs)
+        for cls in (real('MultiImgPackSegInputs'), transforms.MultiImgPackSegInputs)
     )
     assert torch.equal(ours['inputs'], theirs['inputs'])
     assert torch.equal(ours['data_samples'].gt_sem_seg.data, theirs['data_samples'].gt_sem_seg.data)
@@ -129,7 +129,7 @@ def test_preprocessor(training, padding):
     inputs = [torch.randint(0, 256, (6, *SIZE), dtype=torch.uint8)]
     theirs, ours = (
         cls(**kwargs)({'inputs': inputs, 'data_samples': [truth(*SIZE)]}, training)
-        for cls in (real('DualInputSegDataPreProcessor'), stand_in.DualInputSegDataPreProcessor)
+        for cls in (real('DualInputSegDataPreProcessor'), data_preprocessor.DualInputSegDataPreProcessor)
     )
     assert torch.equal(ours['inputs'], theirs['inputs'])
     assert ours['data_samples'][0].metainfo == theirs['data_samples'][0].metainfo

@@ -3,11 +3,11 @@ import json
 import os
 import random
 import zipfile
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers import interrupt_replacing
 from PIL import Image
 
 pytest.importorskip('rasterio')
@@ -912,14 +912,8 @@ def test_overwrite_never_removes_what_the_tool_did_not_make(tmp_path, scenes):
 
 def test_interrupt_while_a_result_is_replaced_loses_none(tmp_path, scenes, monkeypatch):
     prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
-    before, replace = tree(tmp_path / 'out'), Path.replace
-
-    def interrupted(path, target):
-        if path.name == 'new':
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    monkeypatch.setattr(Path, 'replace', interrupted)
+    before = tree(tmp_path / 'out')
+    interrupt_replacing(monkeypatch, 'new')
     with pytest.raises(KeyboardInterrupt):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(32), overwrite=True)
     assert tree(tmp_path / 'out') == before

@@ -6,10 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import difference
+from helpers import fake_detector as fake
 
 pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
@@ -24,7 +25,6 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
-from hsonet_mm.windows import Window
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
@@ -44,22 +44,6 @@ def write(path, image=None, **profile):
             dataset.colorinterp = colours + [ColorInterp.undefined] * (count - 3)
         dataset.write(image)
     return path
-
-
-def fake(probs=None):
-    def same(t1, t2, **_):
-        return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
-
-    return SimpleNamespace(
-        probs=probs or same,
-        threshold=0.5,
-        threshold_source='given',
-        name='fake',
-        versions={},
-        reading=Reading(),
-        window=Window(512, 128),
-        ground_resolution=None,
-    )
 
 
 @pytest.fixture
@@ -386,7 +370,7 @@ class TestBadOutputs:
         assert [path.name for path in output.parent.iterdir()] == ['.change.tif.part']
         seen = []
         detector = fake()
-        detector.probs = lambda a, b, **_: seen.append(len(a)) or fake().probs(a, b)
+        detector.probs = lambda a, b, **_: seen.append(len(a)) or difference(a, b)
         result = detect_scene(detector, *pair, output, OPTIONS)
         assert bool(seen) == (when == 'cells')
         assert sorted(output.parent.iterdir()) == sorted(result.files.values())
@@ -501,7 +485,7 @@ class TestCommand:
             dataset.colorinterp = [ColorInterp.undefined] * 4
         seen = []
         scene.detector.probs = lambda t1, t2, **_: (
-            seen.append((t1[0, 0, 0], t2[0, 0, 0])) or fake().probs(t1, t2)
+            seen.append((t1[0, 0, 0], t2[0, 0, 0])) or difference(t1, t2)
         )
         code, _ = scene('model.onnx', *pair, '-o', 'change.tif', '--bands', '1,2,3/3,2,1')
         assert code == 0

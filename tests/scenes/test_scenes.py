@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from helpers import fake_detector
 
 pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
@@ -221,16 +222,7 @@ class TestSeams:
             images = torch.from_numpy(np.concatenate([t1, t2], 3)).permute(0, 3, 1, 2).float() / 64 - 2
             return torch.sigmoid(net(images)[:, 0]).numpy()
 
-        detector = SimpleNamespace(
-            probs=probs,
-            threshold=0.5,
-            threshold_source='own',
-            name='net',
-            versions={},
-            reading=Reading(),
-            window=default_window(None, None),
-            ground_resolution=None,
-        )
+        detector = fake_detector(probs, window=default_window(None, None))
         before, after = make_pair(tmp_path, 320, 416, boxes=[(30, 40, 60, 50), (200, 250, 40, 90)])
         options = replaced(overlap=overlap, float32=True)
         result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)
@@ -249,16 +241,7 @@ class TestSeams:
         def probs(t1, _, **__):
             return np.stack([np.full(t1.shape[1:3], next(calls) % 2, np.float32) for _ in t1])
 
-        detector = SimpleNamespace(
-            probs=probs,
-            threshold=0.5,
-            threshold_source='',
-            name='',
-            versions={},
-            reading=Reading(),
-            window=default_window(None, None),
-            ground_resolution=None,
-        )
+        detector = fake_detector(probs, window=default_window(None, None))
         before, after = make_pair(tmp_path, 128, 420)
         options = replaced(float32=True)
         result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)

@@ -15,12 +15,12 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 import cv2
 import numpy as np
 import pytest
+from helpers import fake_detector, interrupt_replacing
 
 pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
@@ -39,7 +39,6 @@ from hsonet_mm.viewer.folders import replaced_folder
 from hsonet_mm.viewer.page import ASSETS, asset, view_scene
 from hsonet_mm.viewer.pyramid import Pyramid, halve
 from hsonet_mm.viewer.report import find_results, view_scenes
-from hsonet_mm.windows import Window
 
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
@@ -50,20 +49,7 @@ BOXES = ((60, 70, 80, 60, 200), (300, 400, 40, 100, 255), (600, 300, 20, 20, 160
 """Row, column, height, width and difference of what changes."""
 
 
-def probs(t1, t2, **_):
-    return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
-
-
-FAKE = SimpleNamespace(
-    probs=probs,
-    threshold=0.7,
-    threshold_source='given',
-    name='fake',
-    versions={},
-    reading=Reading(),
-    window=Window(512, 128),
-    ground_resolution=None,
-)
+FAKE = fake_detector(threshold=0.7)
 
 
 def write(path, image, **profile):
@@ -434,14 +420,8 @@ class TestFolders:
     def test_interrupt_while_a_view_is_replaced_loses_none(self, small, monkeypatch, tmp_path):
         view_scene(small, tmp_path / 'v')
         os.utime(small)
-        before, replace = (tmp_path / 'v/index.html').read_text(), Path.replace
-
-        def interrupted(path, target):
-            if path.name == '.v.part':
-                raise KeyboardInterrupt
-            return replace(path, target)
-
-        monkeypatch.setattr(Path, 'replace', interrupted)
+        before = (tmp_path / 'v/index.html').read_text()
+        interrupt_replacing(monkeypatch, '.v.part')
         with pytest.raises(KeyboardInterrupt):
             view_scene(small, tmp_path / 'v')
         assert (tmp_path / 'v/index.html').read_text() == before

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.backbones.weights import check_fit
+from hsonet_mm.models.layers.inverted_residual import InvertedResidual
 from hsonet_mm.registry import MODELS
 
 __all__ = ['EfficientNetLite']
@@ -64,31 +64,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-class _InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, linear 1x1 projection; a shortcut where the shape stays.
+class _Block(InvertedResidual):
+    """1x1 expansion, depthwise convolution, linear 1x1 projection."""
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        expansion: the depthwise convolution works on this many times the input's channels.
-        kernel: size of the depthwise kernel, odd.
-        stride: 1 or 2.
-        drop_path_rate: probability to drop the residual branch of a sample in training.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        expansion: int,
-        kernel: int,
-        stride: int,
-        drop_path_rate: float,
-    ):
-        super().__init__()
-        channels = in_channels * expansion
-        self.expands = expansion != 1
-        self.has_shortcut = stride == 1 and in_channels == out_channels
+    def build(self, in_channels: int, channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        self.expands = channels != in_channels
         if self.expands:
             self.expand_conv = _SameConv2d(in_channels, channels, 1)
             self.bn0 = _norm(channels)
@@ -96,13 +76,11 @@ class _InvertedResidual(nn.Module):
         self.bn1 = _norm(channels)
         self.project_conv = _SameConv2d(channels, out_channels, 1)
         self.bn2 = _norm(out_channels)
-        self.drop_path = DropPath(drop_path_rate) if drop_path_rate and self.has_shortcut else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
         y = F.relu6(self.bn0(self.expand_conv(x)), inplace=True) if self.expands else x
         y = F.relu6(self.bn1(self.depthwise_conv(y)), inplace=True)
-        y = self.bn2(self.project_conv(y))
-        return self.drop_path(y).add_(x) if self.has_shortcut else y
+        return self.bn2(self.project_conv(y))
 
 
 @MODELS.register_module()
@@ -163,7 +141,7 @@ class EfficientNetLite(BaseModule):
         last = sum(repeats) - 1
         self.conv_stem = _SameConv2d(in_channels, 32, 3, stride=2)
         self.bn0 = _norm(32)
-        blocks: list[_InvertedResidual] = []
+        blocks: list[_Block] = []
         ends = []  # the number of blocks up to and with each stage
         width_before = 32
         for (expansion, kernel, stride, channels, _), n in zip(_STAGES, repeats, strict=True):
@@ -171,9 +149,7 @@ class EfficientNetLite(BaseModule):
             for i in range(n):
                 rate = drop_path_rate * len(blocks) / last
                 blocks.append(
-                    _InvertedResidual(
-                        width_before, out_channels, expansion, kernel, stride if i == 0 else 1, rate
-                    )
+                    _Block(width_before, out_channels, expansion, kernel, stride if i == 0 else 1, rate)
                 )
                 width_before = out_channels
             ends.append(len(blocks))

@@ -1,4 +1,4 @@
-"""The light-weight decoder that brings a pyramid to one map, and the one that refines it with detail."""
+"""The light-weight decoder that brings a pyramid to one map, and the one that refines a map by finer ones."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,22 @@ from torch import Tensor, nn
 __all__ = ['DetailDecoder', 'PyramidDecoder']
 
 
-class PyramidDecoder(BaseModule):
+class _Decoder(BaseModule):
+    """3x3 convolutions with norm and ReLU, and bilinear upsampling."""
+
+    def __init__(self, norm_cfg: dict | None, align_corners: bool) -> None:
+        super().__init__()
+        self.norm_cfg = norm_cfg
+        self.align_corners = align_corners
+
+    def block(self, in_channels: int, channels: int) -> ConvModule:
+        return ConvModule(in_channels, channels, 3, padding=1, norm_cfg=self.norm_cfg)
+
+    def resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        return F.interpolate(x, size, mode='bilinear', align_corners=self.align_corners)
+
+
+class PyramidDecoder(_Decoder):
     """Mean of all pyramid levels, each convolved and upsampled step by step to the finest one [code, FarSeg].
 
     FarSeg upsamples with ``align_corners=True`` [code]. The default here is False, which keeps the pixels of all levels
@@ -37,13 +52,9 @@ class PyramidDecoder(BaseModule):
         norm_cfg: dict | None = None,
         align_corners: bool = False,
     ) -> None:
-        super().__init__()
-        self.align_corners = align_corners
+        super().__init__(norm_cfg, align_corners)
         self.levels = nn.ModuleList(
-            nn.ModuleList(
-                ConvModule(width if step == 0 else channels, channels, 3, padding=1, norm_cfg=norm_cfg)
-                for step in range(max(1, k))
-            )
+            nn.ModuleList(self.block(width if step == 0 else channels, channels) for step in range(max(1, k)))
             for k, width in enumerate(in_channels)
         )
 
@@ -55,23 +66,22 @@ class PyramidDecoder(BaseModule):
             for step, block in enumerate(blocks.children()):
                 x = block(x)
                 if k > 0:
-                    size = sizes[k - 1 - step]
-                    x = F.interpolate(x, size=size, mode='bilinear', align_corners=self.align_corners)
+                    x = self.resize(x, sizes[k - 1 - step])
             decoded.append(x)
         return sum(decoded[1:], decoded[0]) / len(decoded)
 
 
-class DetailDecoder(BaseModule):
-    """A map refined by maps of detail, as in the way back of a U-Net [choice].
+class DetailDecoder(_Decoder):
+    """Refines a map by high-resolution maps, as the decoder of a U-Net does [choice].
 
-    From the coarsest detail to the finest: what was decoded so far is upsampled bilinearly, joined to the detail, and
-    goes through a block of 3x3 convolution, batch norm and ReLU. The map to refine is joined at the finest detail,
-    where there are two blocks.
+    From the coarsest high-resolution map to the finest: the result so far is upsampled bilinearly, concatenated with
+    the map, and goes through a block of 3x3 convolution, batch norm and ReLU. The map to refine is concatenated at the
+    finest resolution, where there are two blocks.
 
     Args:
-        in_channels: channels of each map of detail, finest first.
+        in_channels: channels of each high-resolution map, finest first.
         context_channels: channels of the map to refine.
-        channels: channels of the blocks; those at the finest detail have as many as it.
+        channels: channels of the blocks; those at the finest resolution have ``in_channels[0]``.
         norm_cfg: normalisation of the blocks; None for none.
         align_corners: of the bilinear upsampling.
 
@@ -88,22 +98,19 @@ class DetailDecoder(BaseModule):
         norm_cfg: dict | None = None,
         align_corners: bool = False,
     ) -> None:
-        super().__init__()
-        self.align_corners = align_corners
-
-        def block(width: int, out: int) -> ConvModule:
-            return ConvModule(width, out, 3, padding=1, norm_cfg=norm_cfg)
-
+        super().__init__(norm_cfg, align_corners)
         finest, *coarser = in_channels
         blocks, below = [], 0
         for width in reversed(coarser):
-            blocks.append(block(width + below, channels))
+            blocks.append(self.block(width + below, channels))
             below = channels
         self.coarser = nn.ModuleList(blocks)  # coarsest first
-        self.finest = nn.Sequential(block(finest + below + context_channels, finest), block(finest, finest))
+        self.finest = nn.Sequential(
+            self.block(finest + below + context_channels, finest), self.block(finest, finest)
+        )
 
     def forward(self, detail: Sequence[Tensor], context: Tensor) -> Tensor:
-        """Refine the context by the detail, finest first."""
+        """Refine the context by the high-resolution maps, finest first."""
         finest, *coarser = detail
         below: list[Tensor] = []
         for x, block in zip(reversed(coarser), self.coarser, strict=True):
@@ -111,6 +118,4 @@ class DetailDecoder(BaseModule):
         return self.finest(self._joined(finest, [*below, context]))
 
     def _joined(self, x: Tensor, others: Sequence[Tensor]) -> Tensor:
-        size = x.shape[2:]
-        resized = (F.interpolate(y, size, mode='bilinear', align_corners=self.align_corners) for y in others)
-        return torch.cat([x, *resized], dim=1)
+        return torch.cat([x, *(self.resize(y, x.shape[2:]) for y in others)], dim=1)
