@@ -80,9 +80,8 @@ def interrupt_replacing(monkeypatch, name):
     monkeypatch.setattr(Path, 'replace', interrupted)
 
 
-def calibrated_copy(checkpoint, folder):
-    """A copy of a checkpoint in a folder, with a calibration beside it."""
-    copy = folder / checkpoint.name
+def calibrated_copy(checkpoint, copy):
+    """Copy a checkpoint, and write a calibration beside the copy."""
     copy.write_bytes(checkpoint.read_bytes())
     write_calibration(copy, Calibration(temperature=1.7, threshold=0.42), {})
     return copy

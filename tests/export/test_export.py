@@ -81,7 +81,7 @@ def trained(tmp_path_factory, write_config):
 def exported(trained, tmp_path_factory):
     """The calibrated model, exported, and the program it was traced to."""
     config, checkpoint = trained
-    calibrated = calibrated_copy(checkpoint, tmp_path_factory.mktemp('exported'))
+    calibrated = calibrated_copy(checkpoint, tmp_path_factory.mktemp('exported') / 'calibrated.pth')
     path = calibrated.with_name('model.onnx')
     programs = []
     with pytest.MonkeyPatch.context() as patch:

@@ -51,7 +51,7 @@ def pack(folder, model):
 def calibrated(tmp_path_factory, tiny_checkpoint):
     """The tiny model with a calibration beside it."""
     config, checkpoint = tiny_checkpoint
-    return config, calibrated_copy(checkpoint, tmp_path_factory.mktemp('calibrated'))
+    return config, calibrated_copy(checkpoint, tmp_path_factory.mktemp('calibrated') / 'tiny.pth')
 
 
 @pytest.fixture(scope='module')
