@@ -95,6 +95,26 @@ class ChangeDataset(BaseSegDataset):
     Raises:
         UserError: if a folder is missing or empty, a pair lacks a date or its label, or a label is not coded as the
             others.
+
+    Example:
+        >>> import tempfile
+        >>> import cv2
+        >>> import numpy as np
+        >>> root = tempfile.mkdtemp()
+        >>> corner = np.pad(np.ones((8, 8), np.uint8), (0, 24))
+        >>> for folder, value in (('A', 60), ('B', 90), ('label', 255)):
+        ...     os.mkdir(f'{root}/{folder}')
+        ...     assert cv2.imwrite(f'{root}/{folder}/park.png', value * corner)
+        >>> data = ChangeDataset(
+        ...     data_root=root,
+        ...     pipeline=[
+        ...         {'type': 'hsonet_mm.MultiImgLoadImageFromFile'},
+        ...         {'type': 'hsonet_mm.MultiImgLoadAnnotations'},
+        ...     ],
+        ... )
+        >>> sample = data[0]
+        >>> len(data), [image.shape for image in sample['img']], int(sample['gt_seg_map'].sum())
+        (1, [(32, 32, 3), (32, 32, 3)], 64)
     """
 
     METAINFO: dict = {'classes': ('unchanged', 'changed'), 'palette': [[0, 0, 0], [255, 255, 255]]}  # noqa: RUF012

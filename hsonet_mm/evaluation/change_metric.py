@@ -73,6 +73,15 @@ class ChangeMetric(BaseMetric):
         UserError: for a threshold outside (0, 1), and in use for a missing label, labels other than 0, 1 and
             ``ignore_index``, a label whose size is not that of the prediction, a model of more than two classes, and
             NaN.
+
+    Example:
+        >>> metric = ChangeMetric(sweep=False, objects=False)
+        >>> label, pred = torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[1, 0, 0, 0]]])
+        >>> sample = {'gt_sem_seg': label, 'pred_sem_seg': pred, 'seg_logits': 8.0 * pred - 4}  # each (1, H, W)
+        >>> metric.process({}, [{name: {'data': values} for name, values in sample.items()}])
+        >>> scores = metric.evaluate(size=1)
+        >>> scores['changed/precision'], scores['changed/recall'], round(scores['changed/f1'], 3)
+        (1.0, 0.5, 0.667)
     """
 
     default_prefix = 'changed'

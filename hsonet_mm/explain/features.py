@@ -144,6 +144,13 @@ def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
 
     Raises:
         UserError: if scikit-learn is not installed.
+
+    Example:
+        >>> kind = np.repeat(np.arange(len(KINDS)), 10)
+        >>> noise = np.random.default_rng(0).normal(size=(30, 4))
+        >>> cloud = embed((10 * kind[:, None] + noise).astype(np.float32), kind)  # three kinds, far apart
+        >>> cloud.points.shape, cloud.silhouette > 0.5
+        ((30, 2), True)
     """
     require('sklearn')
     from sklearn.manifold import TSNE

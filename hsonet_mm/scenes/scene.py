@@ -80,6 +80,22 @@ def detect_scene(
 
     Raises:
         UserError: if something is wrong with the inputs or the place of the output; there is no output then.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np, rasterio
+        >>> from hsonet_mm import ChangeDetector
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> grid = {'crs': 'EPSG:32633', 'transform': rasterio.transform.from_origin(500_000, 5_000_000, 0.5, 0.5)}
+        >>> for name in ('before.tif', 'after.tif'):
+        ...     with rasterio.open(
+        ...         folder / name, 'w', width=256, height=256, count=3, dtype='uint8', photometric='RGB', **grid
+        ...     ) as file:
+        ...         file.write(np.full((3, 256, 256), 90, np.uint8))
+        >>> detector = ChangeDetector.pretrained(threads=1)
+        >>> result = detect_scene(detector, folder / 'before.tif', folder / 'after.tif', folder / 'change.tif')
+        >>> result.summary['polygons'], sorted(path.name for path in result.files.values())
+        (0, ['change.gpkg', 'change.json', 'change.tif', 'change_mask.tif'])
     """
     options, output = options or SceneOptions(), Path(output)
     reading, notes = options.reading.over(detector.reading)

@@ -5,20 +5,35 @@ import importlib
 
 import pytest
 
+NEEDED = {
+    'explain.features': ['sklearn'],
+    'inference.detector': ['onnxruntime'],
+    'scenes.scene': ['onnxruntime', 'pyogrio', 'rasterio'],
+}
+"""Module: the optional packages that its examples need."""
+
 
 @pytest.mark.any_host
 @pytest.mark.parametrize(
     'name',
     [
+        'datasets.change_dataset',
+        'evaluation.change_metric',
+        'explain.features',
         'inference.detector',
+        'models.decode_heads.fs_association_head',
         'models.losses.dice_loss',
         'models.losses.eo_loss',
         'models.losses.focal_loss',
+        'models.necks.vfpn',
+        'scenes.scene',
     ],
 )
-def test_examples(name):
-    if name == 'inference.detector':
-        pytest.importorskip('onnxruntime')
+def test_examples(name, monkeypatch):
+    # log messages carry the time, so they are no part of what an example prints
+    monkeypatch.setattr('hsonet_mm.datasets.label_coding.print_log', lambda *_, **__: None)
+    for package in NEEDED.get(name, ()):
+        pytest.importorskip(package)
     found = doctest.testmod(importlib.import_module(f'hsonet_mm.{name}'))
     assert found.attempted >= 2
     assert found.failed == 0

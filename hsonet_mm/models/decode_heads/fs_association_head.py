@@ -58,6 +58,16 @@ class FSAssociationHead(ChangeHead):
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766.
+
+    Example:
+        >>> import torch
+        >>> head = FSAssociationHead(
+        ...     in_channels=[8, 8, 8, 8, 64], channels=8, num_classes=2, out_channels=1, threshold=0.5
+        ... )
+        >>> levels = [torch.rand(1, 2 * 8, side, side) for side in (32, 16, 8, 4)]  # both dates, from VFPN
+        >>> scene = torch.rand(1, 2 * 64, 1, 1)
+        >>> head([*levels, scene]).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     def __init__(

@@ -59,6 +59,13 @@ class VFPN(FPN):
 
     References:
         HSONet, arXiv 2402.16242; FarSeg, arXiv 2011.09766; FPN, arXiv 1612.03144.
+
+    Example:
+        >>> import torch
+        >>> neck = VFPN(in_channels=[8, 16, 32, 64], out_channels=8)
+        >>> t1, t2 = ([torch.rand(1, 256 // side, side, side) for side in (32, 16, 8, 4)] for _ in range(2))
+        >>> [list(output.shape) for output in neck(t1, t2)]  # P2 to P5 of both dates, and the scene embedding
+        [[1, 16, 32, 32], [1, 16, 16, 16], [1, 16, 8, 8], [1, 16, 4, 4], [1, 128, 1, 1]]
     """
 
     def __init__(
