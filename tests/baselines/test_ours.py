@@ -161,7 +161,7 @@ def test_every_level_reaches_the_decoder():
 def test_sizes_that_do_not_halve_are_refused(size):
     x = torch.randn(1, 3, *size)
     with pytest.raises(
-        UserError, match=f'got {size[0]} x {size[1]} pixels: pad to multiples of 16, .*--crop'
+        UserError, match=f'^invalid input of {size[0]} x {size[1]} pixels .*multiples of 16, .*--crop'
     ):
         ussfc()(x, x)
 

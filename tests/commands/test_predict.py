@@ -441,8 +441,8 @@ def test_other_failures_of_loading_are_not_hidden(tmp_path, monkeypatch):
         ({'threshold': float('nan')}, 'between 0 and 1'),
         ({'device': 'cuda:99'}, 'the device cuda:99 is not available'),
         ({'device': 'abacus'}, 'the device abacus is not available'),
-        ({'window': (32, 64)}, 'windows of 32 pixels cannot move by 64'),
-        ({'window': (32, 0)}, 'windows of 32 pixels cannot move by 0'),
+        ({'window': (32, 64)}, 'invalid windows of 32 pixels with a step of 64'),
+        ({'window': (32, 0)}, 'invalid windows of 32 pixels with a step of 0'),
         ({'config': 'none.py'}, 'the config none.py does not exist'),
         ({'cfg_options': {'model.neck': {'type': 'NoNeck', '_delete_': True}}}, 'NoNeck is not in the'),
         ({'cfg_options': {'model.neck.colour': 'red'}}, 'cannot be built .*colour'),
@@ -553,7 +553,7 @@ def test_whole_images_have_no_window(models, folders, capsys):
     t1, t2, out = folders
     command = ['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out)]
     assert main([*command, '--mode', 'whole', '--stride', '64']) == 2
-    assert capsys.readouterr().err.startswith('error: --crop and --stride are for --mode slide')
+    assert capsys.readouterr().err.startswith('error: --crop and --stride require --mode slide')
 
 
 def test_tool(models, folders):

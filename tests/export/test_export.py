@@ -222,13 +222,13 @@ def no_trace(monkeypatch):
 def test_bad_arguments(trained, tmp_path):
     config, checkpoint = trained
     for args, sentence in [
-        ((config, checkpoint, '-o', tmp_path / 'model'), r'model does not end in \.onnx or \.pt2'),
-        ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'does not end in \.onnx or \.pt2'),
+        ((config, checkpoint, '-o', tmp_path / 'model'), r'expected a name that ends in \.onnx or \.pt2'),
+        ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'expected a name that ends in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile', 0), '--tile 0'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 12), '--opset 12 .* give 13 to 18'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 21), '--opset 21 .* give 13 to 18'),
-        ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--opset', 17), r'--opset 17 is for \.onnx files'),
+        ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--opset', 17), r'--opset 17 requires ONNX'),
         ((config, 'none.pth', '-o', tmp_path / 'm.onnx'), r'none\.pth does not exist'),
         (('none.py', checkpoint, '-o', tmp_path / 'm.onnx'), r'none\.py does not exist'),
     ]:

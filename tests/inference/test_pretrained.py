@@ -402,7 +402,7 @@ class TestArguments:
             (['c.py', 'a.png', 'b.png'], None, 'c.py cannot be the model'),
             (['m.onnx', 'a.png', 'b.png', 'c.png'], None, 'm.onnx a.png cannot be the model'),
             (['c.py', 'c.pth', 'c.pth', 'a', 'b'], None, 'c.py c.pth c.pth cannot be the model'),
-            (['m.onnx', 'a.png', 'b.png'], 'buildings', '--model buildings and m.onnx name two models'),
+            (['m.onnx', 'a.png', 'b.png'], 'buildings', 'both --model buildings and m.onnx give a model'),
             (['a.png'], 'buildings', 'too few files'),
         ],
     )

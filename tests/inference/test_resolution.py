@@ -168,7 +168,7 @@ class TestResampling:
     def test_what_is_missing(self):
         with pytest.raises(UserError, match=r'a\.png is not georeferenced.*leave out --resample'):
             resampling('a.png', None, 'model', 'm', OWN, None)
-        with pytest.raises(UserError, match=r'm does not say which ground resolution.*--resample 0\.5'):
+        with pytest.raises(UserError, match=r'm does not declare a ground resolution.*--resample 0\.5'):
             resampling('a.tif', PixelSize(1, 1), 'model', 'm', None, None)
 
     def test_means_there_and_interpolation_back(self):
@@ -321,7 +321,7 @@ def test_commands(tmp_path, hsonet, tiny_onnx):
     out = tmp_path / 'change.tif'
     code, _, stderr = hsonet('scene', tiny_onnx, *paths, '-o', out, '--resample')
     assert code == 2
-    assert 'tiny.onnx does not say which ground resolution it is for' in stderr
+    assert 'tiny.onnx does not declare a ground resolution' in stderr
     code, stdout, stderr = hsonet('scene', tiny_onnx, *paths, '-o', out, '--resample', '0.5')
     assert code == 0, stderr
     assert 'predicted at 0.5 m on the ground' in stdout

@@ -40,7 +40,7 @@ class TestOpenVINO:
     def test_damaged(self, tmp_path):
         path = tmp_path / 'bad.onnx'
         path.write_bytes(b'no model')
-        with pytest.raises(UserError, match=r'bad\.onnx is no ONNX model, or truncated or damaged \('):
+        with pytest.raises(UserError, match=r'bad\.onnx is not an ONNX model, or damaged \('):
             ChangeDetector.from_onnx(path, runtime='openvino')
 
     def test_runs_on_the_cpu(self, tiny_onnx):
@@ -104,7 +104,7 @@ def test_a_gpu_that_cannot_be_used(tiny_onnx, monkeypatch):
     with (
         pytest.warns(UserWarning, match='CUDAExecutionProvider'),
         pytest.raises(
-            UserError, match='ONNX Runtime finds no GPU, or no libraries that fit, for --device cuda'
+            UserError, match='ONNX Runtime finds no GPU, or no matching libraries, for --device cuda'
         ),
     ):
         ChangeDetector.from_onnx(tiny_onnx, device='cuda')

@@ -82,7 +82,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'also_test': {'e': ''}}, 'also_test.e: '),
         (
             {'data': {'d': 'x'}, 'also_test': {'d': 'y'}},
-            'the file: d has one root in data and another in also_test',
+            'the file: d has different roots in data and also_test',
         ),
         ({'blocks': {}}, 'blocks: '),
         ({'blocks': {'x': 'y'}}, 'blocks.x: '),
@@ -102,11 +102,11 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
                     'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'options': {'optim_wrapper.lr': 1}}}}
                 }
             },
-            "blocks.x.methods.a: the option 'optim_wrapper.lr' is not of the model: let it begin with model.",
+            "blocks.x.methods.a: invalid option 'optim_wrapper.lr' of a method: expected",
         ),
         (
             {'blocks': {'x.': BLOCK, 'X!': BLOCK}},
-            'the file: the names of the blocks differ in nothing but signs',
+            'the file: the names of two blocks differ only in punctuation',
         ),
     ],
 )

@@ -545,16 +545,14 @@ def test_detail_without_association():
 
 
 def test_head_needs_both_dates():
-    sentence = r'2 x 8 channels in input 0, and got 8: correct its in_channels, or .* VFPN\(policy=.concat.\)'
+    sentence = r'2 x 8 channels in input 0, not 8: correct its in_channels, or .* VFPN\(policy=.concat.\)'
     with pytest.raises(UserError, match=sentence):
         head()(tuple(dates()))
 
 
 def test_head_needs_all_its_inputs():
     """As after a neck without scene embedding, or one that knows nothing of detail."""
-    sentence = (
-        'FSAssociationHead reads inputs 0 to 4 and got 4: correct its in_index and in_channels, or use a neck'
-    )
+    sentence = 'FSAssociationHead needs inputs 0 to 4, not 4 inputs: correct its in_index and in_channels, or use a neck'
     with pytest.raises(UserError, match=sentence):
         head()(together(dates()[:-1], dates()[:-1]))
 
@@ -679,7 +677,10 @@ def test_neck_and_head_know_of_detail_that_is_told_once(detector):
     ('changes', 'sentence'),
     [
         ({**detailed(), 'detail': None}, 'neck.detail is 2, but model.detail gives 0 maps: leave model.neck'),
-        (told_once(6), r'with \[6\] channels, but model.detail gives \[6, 4\]: let model.decode_head.in_ch'),
+        (
+            told_once(6),
+            r'with \[6\] channels, but model.detail gives \[6, 4\]: name them in model.decode_head.in_ch',
+        ),
         (told_once(6, 8), r'with \[6, 8\] channels, but model.detail gives \[6, 4\]'),
         ({'detail': told_once()['detail']}, r'with no channels, but model.detail gives \[6, 4\]'),
         ({**told_once(6, 4), 'detail': None}, r'with \[6, 4\] channels, but model.detail gives none'),

@@ -397,7 +397,7 @@ def test_split_file_overrides(tmp_path, scenes, kind):
         ('place0,trian\n', "'place0' the split 'trian'"),
         ('place0,train\nplace0,val\n', 'two splits, train and val'),
         ('place99,train\n', "names 'place99'"),
-        ('place0,train\n', "says nothing about 'place1'"),
+        ('place0,train\n', "does not assign 'place1'"),
         ('place0\n', 'is not a split file'),
     ],
 )

@@ -487,7 +487,7 @@ class TestBadInput:
             (other_summary, r'not a result of hsonet scene'),
             (
                 lose_before,
-                r'before\.tif, from which .* was made, no longer exists: name it by --before FILE',
+                r'before\.tif, an input of .*, no longer exists: give it with --before FILE',
             ),
             (other_grid, r'before\.tif \(120 x 50 pixels\) does not match the grid of'),
             (other_place, r'does not match the grid of'),
