@@ -552,7 +552,7 @@ def test_head_needs_both_dates():
 
 def test_head_needs_all_its_inputs():
     """As after a neck without scene embedding, or one that knows nothing of detail."""
-    sentence = 'FSAssociationHead needs inputs 0 to 4, not 4 inputs: correct its in_index and in_channels, or use a neck'
+    sentence = 'FSAssociationHead needs inputs 0 to 4, not 4 inputs: correct its in_index and in_channels'
     with pytest.raises(UserError, match=sentence):
         head()(together(dates()[:-1], dates()[:-1]))
 
