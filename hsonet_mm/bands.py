@@ -1,4 +1,4 @@
-"""Letting a config read its images in a declared way, and its network take as many bands."""
+"""How a config reads its images, and the number of bands of its network."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +39,7 @@ def parts(cfg: Any, *types: str) -> list[Any]:
 
 
 def config_reading(cfg: Any) -> Reading:
-    """What the data sets of a config declare, the first one that does."""
+    """The reading options of the first data set of a config that declares some."""
     for data_set in parts(cfg, *_DATA_SET):
         reading = Reading.make(data_set.get('bands'), data_set.get('stretch'), data_set.get('nodata'))
         if reading != Reading():
@@ -48,7 +48,7 @@ def config_reading(cfg: Any) -> Reading:
 
 
 def set_reading(cfg: Any, reading: Reading) -> None:
-    """Let all data sets of a config read their files so, and its network take as many bands.
+    """Set how all data sets of a config read their files, and the number of bands of its network.
 
     Colours of other than three bands have neither hue nor saturation: their distortion keeps brightness and contrast.
 
@@ -110,7 +110,7 @@ def set_bands(model: Any, channels: int) -> None:
 
 
 def adapt_bands(weight: Tensor, channels: int) -> Tensor:
-    """Make the weight of a first convolution for red, green and blue one for another number of bands.
+    """Adapt the weight of a first convolution from red, green and blue to another number of bands.
 
     The three filters are repeated in turn and scaled by 3 / channels, so that the layer answers as strongly as before;
     a single band takes their sum. [choice: timm, ``adapt_input_conv``; it favours no order of the bands]

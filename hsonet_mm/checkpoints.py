@@ -1,4 +1,4 @@
-"""Loading the weights of a checkpoint: safely, and completely unless asked for what fits."""
+"""Safe loading of checkpoints: all weights, or on request those that fit."""
 
 import pickle
 import re
@@ -75,7 +75,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Fit:
-    """What came of loading the weights that fit.
+    """Result of loading the weights that fit.
 
     Attributes:
         loaded: How many weights of the model are from the file.
@@ -91,7 +91,7 @@ class Fit:
 
 
 def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
-    """Load the weights of a checkpoint into the model that it was trained as.
+    """Load the weights of a checkpoint into a model of the same architecture.
 
     The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of
     another model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
@@ -106,7 +106,7 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
         The content of the file.
 
     Raises:
-        UserError: if the file is missing, truncated, holds code or belongs to another model.
+        UserError: if the file is missing, truncated, contains code or belongs to another model.
     """
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     own = model.state_dict()
@@ -173,7 +173,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             name of one that comes with the package.
 
     Raises:
-        UserError: if the file is missing, truncated, holds code or no weights.
+        UserError: if the file is missing, truncated, contains code or no weights.
     """
     path = model_path(str(path)) if str(path) in model_names() else Path(path)
     if not path.is_file():

@@ -87,7 +87,7 @@ def short_hash(content: Any) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and put the command line's options into it.
+    """Read the config and apply the options of the command line.
 
     Raises:
         UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
@@ -108,7 +108,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
-    """Put ``--changed-values`` and ``--ignore-value`` into everything that loads labels in a config, in place.
+    """Apply ``--changed-values`` and ``--ignore-value`` to all label loaders of a config, in place.
 
     Raises:
         UserError: if nothing of ours does.
@@ -137,7 +137,7 @@ def evaluators(cfg: Config, split: str) -> list[Any]:
 
 
 def apply_protocol(cfg: Config, name: str | None) -> None:
-    """Score by one of the config's named protocols, or as its ``model.test_cfg`` says, and name that in the report.
+    """Select one of the config's test protocols, or keep its ``model.test_cfg``, and name it in the report.
 
     Args:
         cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
@@ -162,7 +162,7 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
 
 
 def set_iterations(cfg: Config, iterations: int | None, validations: int | None = None) -> None:
-    """Train for another number of iterations: the schedules stretch with it.
+    """Set the number of iterations; the schedules are scaled to it.
 
     Args:
         cfg: Config of a training by iterations, changed in place.
@@ -219,7 +219,7 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
 
 
 def set_up_loaders(cfg: Config) -> None:
-    """Take from data loaders without workers what PyTorch allows with workers alone.
+    """Remove the options of data loaders without workers that PyTorch allows only with workers.
 
     Args:
         cfg: The config, changed in place.

@@ -1,10 +1,10 @@
-"""The one exception for a user's mistake."""
+"""The exception for user errors."""
 
 __all__ = ['UserError']
 
 
 class UserError(ValueError):
-    """A mistake of the user's, told in one sentence that names the file and the cure.
+    """A user error: one sentence that names the problem, the file and the remedy.
 
     The command line prints the sentence alone, without a stack trace, and exits with
     code 2; in Python it is an ordinary :class:`ValueError`.

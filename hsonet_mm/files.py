@@ -1,4 +1,4 @@
-"""Writing files and folders so that each is there as a whole or not at all."""
+"""Atomic writing of files and folders."""
 
 import json
 import secrets
@@ -14,7 +14,7 @@ __all__ = ['folder_beside', 'replace_folder', 'write_bytes', 'write_json', 'writ
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file in one step, so that no reader ever sees half of it and a failure leaves the old one.
+    """Write a file atomically: readers never see a part of it, and a failure leaves the old one.
 
     Args:
         path: Where to; its folder is made, a file that is there is replaced.

@@ -68,11 +68,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Index:
-    """What a data set holds.
+    """The pairs and splits of a data set.
 
     Args:
         layout: name of its layout.
-        root: folder that holds it, below the place that was indexed: ``''`` or ending in a slash.
+        root: its folder, below the place that was indexed: ``''`` or ending in a slash.
         scenes: complete or not, sorted by name.
         unlisted: names of scenes that none of the data set's lists of splits names; they are left out.
     """
@@ -84,7 +84,7 @@ class Index:
 
 
 class NoPairsError(UserError):
-    """The mistake of a place that holds no data set in any known layout."""
+    """The mistake of a place that contains no data set in any known layout."""
 
 
 def belongs(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
@@ -196,7 +196,7 @@ def index_names(
             without them the layout that explains most files is taken.
 
     Raises:
-        UserError: when no layout fits, the place holds several data sets or the same image twice, or lists and images
+        UserError: when no layout fits, it contains several data sets or the same image twice, or lists and images
             do not fit.
     """
     names = sorted(names)
@@ -251,7 +251,7 @@ def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], byte
 
 
 def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[Scene]]:
-    """The scenes by the folder that holds all of their files."""
+    """The scenes by the folder that contains all of their files."""
     files: dict[tuple[str, str, str], dict[str, str]] = {}
     for role, template in zip(ROLES, templates, strict=True):
         pattern = _pattern(template)

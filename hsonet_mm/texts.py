@@ -31,5 +31,5 @@ def decode_text(data: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """The same text with escapes where a file name holds bytes that are not UTF-8."""
+    """The same text with escapes where a file name contains bytes that are not UTF-8."""
     return text.encode('utf-8', 'backslashreplace').decode()

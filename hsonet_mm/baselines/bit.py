@@ -1,4 +1,4 @@
-"""The head of BIT: the dates are related through a few semantic tokens."""
+"""The head of BIT, which relates the dates through a few semantic tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -65,7 +65,7 @@ class _FullyConvolutional(nn.Module):
         self.dropout = nn.Dropout2d(0.2)
 
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the deepest stage gives, pooled, and what every stage gives before its pooling, finest first."""
+        """The pooled output of the deepest stage, and the outputs of all stages before pooling, finest first."""
         features = []
         for stage, depth in enumerate(_DEPTHS, 1):
             for j in range(1, depth + 1):

@@ -155,7 +155,7 @@ class _UpMask(nn.Module):
 
 @MODELS.register_module()
 class TinyCD(BaseModule):
-    """The whole of TinyCD: it gives logits, which an :class:`IdentityHead` passes on.
+    """TinyCD as a backbone that returns logits, for use with :class:`IdentityHead`.
 
     The classifier is Open-CD's: 32, 16 and 1 channels and a PReLU on the logits, where the authors' code has 32, 16, 8
     and 1 and a sigmoid. Hence 285,000 weights.

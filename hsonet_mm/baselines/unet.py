@@ -1,4 +1,4 @@
-"""The decoder of a plain U-Net, for the "is it just the recipe?" rows of a comparison."""
+"""The decoder of a plain U-Net, the baseline that separates the network from the training recipe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ['UNetHead']
 
 @MODELS.register_module()
 class UNetHead(ChangeHead):
-    """U-Net decoder and classifier over the features that any neck fused.
+    """U-Net decoder and classifier on features fused by any neck.
 
     From the coarsest level on, each block upsamples by nearest neighbours to the next finer level, concatenates that
     level (the skip), and applies [3x3 convolution, batch norm, ReLU] twice. Where there are more blocks than skips, the

@@ -1,1 +1,1 @@
-"""What things cost beside one another, measured in turns in one run; a part a file, run by ``tools/benchmark.py``."""
+"""Benchmarks that compare alternatives in turn within one run; one part per file, run by ``tools/benchmark.py``."""

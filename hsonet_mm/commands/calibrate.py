@@ -1,4 +1,4 @@
-"""``hsonet calibrate``: learn temperature and threshold of a model on its validation split."""
+"""``hsonet calibrate``: fit temperature and threshold of a model on its validation split."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``hsonet demo``: make demo data, train on it, test, predict, and lay everything out on one page."""
+"""``hsonet demo``: generate demo data, train, test, predict, and write a page with the results."""
 
 import argparse
 import importlib.util

@@ -1,4 +1,4 @@
-"""``hsonet explain``: see what a network does to a pair, over a training, and to foreground and background."""
+"""``hsonet explain``: inspect networks on a pair, over a training, and on foreground and background."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``hsonet leaderboard``: train and score what is missing of a spec, then write the report.
+"""``hsonet leaderboard``: train and score the missing runs of a spec, then write the report.
 
 What the models cost is measured first, one at a time, so the machine should be idle then.
 """

@@ -48,7 +48,7 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
 def split_model(
     arguments: Sequence[str], model: str | None, dates: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Tell the model from what it is for.
+    """Separate the model from its inputs.
 
     Args:
         arguments: What stands on the command line: a config and a checkpoint, one ``.onnx`` file or no model; and then
@@ -133,7 +133,7 @@ def add_threshold_option(parser: argparse._ActionsContainer) -> None:
 
 
 def add_override_options(parser: argparse.ArgumentParser) -> None:
-    """Add what changes a trained model on its way in: values of its config, and how files are read."""
+    """Add ``--cfg-options``, and the options of how files are read."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -155,7 +155,7 @@ def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> Non
 
 
 def add_compute_options(parser: argparse._ActionsContainer) -> None:
-    """Add what a model computes on: device, runtime and precision."""
+    """Add ``--device``, ``--runtime`` and ``--precision``."""
     add_device_option(parser, '; of an exported model also tensorrt, tensorrt:1 ...')
     parser.add_argument(
         '--runtime',

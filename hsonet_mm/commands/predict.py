@@ -31,7 +31,7 @@ __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run over one or more pairs came to.
+    """Summary of the predictions of one or more pairs.
 
     Attributes:
         pairs: Pairs written.

@@ -1,4 +1,4 @@
-"""``hsonet robustness``: what exchanged dates, misregistration, other light and another season cost a model."""
+"""``hsonet robustness``: accuracy under swapped dates, misregistration, changed light and changed season."""
 
 import argparse
 import sys
@@ -113,6 +113,6 @@ def score_perturbed(
     print(file=sys.stderr)
     original = next(iter(totals.values())).f1
     return [
-        {'name': name, **total.figures(), 'f1_difference': total.f1 - original}
+        {'name': name, **total.metrics(), 'f1_difference': total.f1 - original}
         for name, total in totals.items()
     ]

@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_geo() -> None:
-    """Make sure that the packages for rasters are there and work.
+    """Check that the packages for rasters are installed and work.
 
     Raises:
         UserError: if one is missing, or finds the files of another installation.

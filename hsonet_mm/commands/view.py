@@ -1,4 +1,4 @@
-"""``hsonet view``: pages to look at change maps of scenes."""
+"""``hsonet view``: HTML pages of change maps of scenes."""
 
 import argparse
 from pathlib import Path

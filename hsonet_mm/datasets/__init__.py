@@ -1,4 +1,4 @@
-"""Data sets, loading and transforms for image pairs; they work with Open-CD and with its stand-in alike."""
+"""Data sets, loading and transforms for image pairs, for Open-CD and its stand-in."""
 
 from hsonet_mm.datasets.change_dataset import ChangeDataset
 from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, MultiImgLoadImageFromFile

@@ -74,7 +74,7 @@ class ChangeDataset(BaseSegDataset):
         seg_map_suffix: The same for the labels.
         format_seg_map: For Open-CD's ``MultiImgLoadAnnotations``, which cuts labels at 128 where it is ``'to_binary'``;
             :class:`hsonet_mm.MultiImgLoadAnnotations` pays it no heed.
-        data_root: The folder that holds the data set. ``${NAME}`` and ``${NAME:-default}`` stand for
+        data_root: The folder of the data set. ``${NAME}`` and ``${NAME:-default}`` stand for
             environment variables.
         data_prefix: The folders of the first date, the second date and the labels, relative to the data root.
             Without ``seg_map_path`` the data set has no labels (prediction). Where the data root has none of these

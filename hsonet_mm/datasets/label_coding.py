@@ -1,4 +1,4 @@
-"""How the labels of a data set in training are coded: declared, recorded beside them, or inferred once."""
+"""The label coding of a data set in training: declared, recorded beside the labels, or inferred."""
 
 import logging
 from collections.abc import Mapping

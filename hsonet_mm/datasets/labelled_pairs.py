@@ -1,4 +1,4 @@
-"""The labelled pairs of a split of a config, as they are predicted."""
+"""The labelled pairs of a split of a config, prepared for prediction."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

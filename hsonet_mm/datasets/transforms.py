@@ -30,7 +30,7 @@ def _apply(
 
 @TRANSFORMS.register_module()
 class MultiImgBalancedCrop(BaseTransform):
-    """Cut a random window that holds change with a chosen probability [choice].
+    """Crop a random window that contains change with a given probability [choice].
 
     Change is rare: a uniform crop of a LEVIR-CD image often shows none. With probability ``changed_prob``
     one changed pixel is drawn and the window placed at random around it; otherwise, and in images without
@@ -133,7 +133,7 @@ class MultiImgRandomRot90(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MultiImgRandomScale(BaseTransform):
-    """Enlarge or shrink by a random factor [choice]; bilinear for images, nearest neighbour for labels.
+    """Scale by a random factor [choice]; bilinear for images, nearest neighbour for labels.
 
     Args:
         scale_range: Smallest and largest factor; the logarithm is drawn uniformly.

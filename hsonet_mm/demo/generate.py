@@ -31,7 +31,7 @@ PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 def generate(
     root: str | Path, train: int = 200, val: int = 30, test: int = 60, size: int = 256, seed: int = 0
 ) -> dict[str, Any]:
-    """Write a demo data set, or keep the one that is already there.
+    """Write a demo data set, or keep an existing one with the same parameters.
 
     The layout is ``root/{train,val,test}/{A,B,label}/<stem>.png`` (labels 0 / 255) and, for every label,
     ``objects/<stem>.png`` (uint16, 0 or the id of an object) with ``objects/<stem>.json`` (the objects by id,
@@ -40,7 +40,7 @@ def generate(
     only when it is complete.
 
     Args:
-        root: Folder to make. One that holds a data set of the same parameters is left as it is.
+        root: Folder to make. One that contains a data set of the same parameters is left as it is.
         train: Number of pairs to train on.
         val: Number of pairs to select a model on.
         test: Number of pairs to test on.
@@ -52,7 +52,7 @@ def generate(
         pixels and the number of objects of every kind.
 
     Raises:
-        UserError: for sizes and counts out of range, and a folder that holds anything else or cannot be made.
+        UserError: for sizes and counts out of range, and a folder that contains anything else or cannot be made.
     """
     root = Path(root)
     counts = dict(zip(SPLITS, (train, val, test), strict=True))

@@ -1,4 +1,4 @@
-"""What goes on around the steps of a training: hooks, its loop, and the wrapper of the optimiser."""
+"""Training: hooks, the training loop and the optimiser wrapper."""
 
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
 from hsonet_mm.engine.finite_loss_hook import FiniteLossHook

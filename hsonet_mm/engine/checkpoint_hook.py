@@ -1,4 +1,4 @@
-"""The hook that saves checkpoints: chosen at the threshold of validation, which they carry."""
+"""The hook that saves checkpoints, selects the best one and stores the validation threshold in them."""
 
 import logging
 import re
@@ -18,9 +18,9 @@ __all__ = ['ChangeCheckpointHook']
 
 @HOOKS.register_module()
 class ChangeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` for one figure, with three differences.
+    """MMEngine's ``CheckpointHook`` for one validation score, with three differences.
 
-    - Every checkpoint holds the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
+    - Every checkpoint contains the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
       class "changed" there, and its ``iter``. The checkpoint of an iteration that is validated is saved before, and
       again afterwards.
     - The best checkpoint is named for the figure without the word "best": ``changed/best_f1``, F1 at the best

@@ -1,4 +1,4 @@
-"""A hook that stops training when a loss is not finite, and says where it happened."""
+"""A hook that stops training when a loss is not finite, and names the iteration."""
 
 import math
 from typing import Any

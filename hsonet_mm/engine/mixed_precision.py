@@ -1,4 +1,4 @@
-"""Mixed precision on GPUs and on CPUs, and the choice between it and full precision by the clock."""
+"""Mixed precision on GPUs and CPUs, and the choice between it and full precision by measured time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ GAIN = 1.05
 
 
 def set_precision(cfg: Config, precision: str) -> None:
-    """Let a config train in another precision than it says.
+    """Set the training precision of a config.
 
     Args:
         cfg: Of a training, changed in place.
@@ -58,7 +58,7 @@ def set_precision(cfg: Config, precision: str) -> None:
 
 @OPTIM_WRAPPERS.register_module()
 class MixedPrecisionOptimWrapper(AmpOptimWrapper):
-    """MMEngine's ``AmpOptimWrapper``, also on CPUs, with losses in float32 and with a choice by the clock.
+    """MMEngine's ``AmpOptimWrapper``, also for CPUs, with losses in float32 and a choice by measured time.
 
     Weights, gradients and checkpoints stay in float32; PyTorch's autocast decides which operations take the other type.
     Three things are added [choice]: losses, the modules ``loss_*`` of a model, get float32 and compute in it; on CPUs

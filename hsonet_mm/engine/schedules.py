@@ -1,4 +1,4 @@
-"""Schedules of a resumed training: what the config says now, not what it said when the training began."""
+"""Schedules of a resumed training: those of the current config, not of the config that it began with."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,7 @@ PROGRESS = {'last_step', '_global_step', '_last_value'}
 
 
 def follow_config(runner: Any) -> None:
-    """Bring a resumed training to where the schedules of its config are at this iteration.
+    """Set a resumed training to the state of its config's schedules at this iteration.
 
     MMEngine restores schedules from the checkpoint whatever the config says, so that a training that was resumed for
     more iterations goes on at the learning rate of its end, mostly 0. Where learning rate, length or kind of schedules

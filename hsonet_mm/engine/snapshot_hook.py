@@ -1,4 +1,4 @@
-"""A hook that keeps weights of all stages of a training, to look back at it."""
+"""A hook that saves weights at evenly spaced iterations of a training."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ class SnapshotHook(Hook):
 
 
 def keep_snapshots(cfg: Config, count: int) -> None:
-    """Let a training keep snapshots.
+    """Make a training save snapshots.
 
     Args:
         cfg: Config of the training, changed in place.

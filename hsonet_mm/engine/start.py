@@ -1,4 +1,4 @@
-"""How a training starts: from a checkpoint of its own, from weights of another, or from scratch."""
+"""The start of a training: from its own checkpoint, from other weights, or from scratch."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ __all__ = ['StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
 
 
 def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
-    """The checkpoint that a training with ``resume=True`` goes on from; None where its work dir holds none.
+    """The checkpoint that a training with ``resume=True`` goes on from; None where its work dir contains none.
 
     That is ``load_from``, a file or a folder, or the newest checkpoint of the work dir.
 
@@ -24,8 +24,8 @@ def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
         cfg: Config of the training, with its work dir.
 
     Raises:
-        UserError: if it is damaged, only holds weights, or has done more iterations than the config asks for; and if
-            the work dir holds checkpoints, but none to go on from.
+        UserError: if it is damaged, contains only weights, or has done more iterations than the config asks for; and if
+            the work dir contains checkpoints, but none to go on from.
     """
     named = cfg.get('load_from')
     if named is None or Path(named).is_dir():
@@ -52,7 +52,7 @@ def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint of a work dir that a training goes on from.
+    """The checkpoint of a work directory to resume from.
 
     MMEngine's ``last_checkpoint`` names it with its whole path, which leads astray once the folder has moved; the file
     of that name in the folder counts. Without it, the one of the most iterations does. One that was cut off by a kill
@@ -62,10 +62,10 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         folder: The work dir.
 
     Returns:
-        The checkpoint; None if the folder holds no checkpoint at all.
+        The checkpoint; None if the folder contains no checkpoint at all.
 
     Raises:
-        UserError: if the folder holds checkpoints and none of them can be gone on from, or if the one that it names is
+        UserError: if the folder contains checkpoints but none to resume from, or if the one that it names is
             gone and there is no other.
     """
     candidates = sorted(folder.glob('*.pth'), key=_number, reverse=True)

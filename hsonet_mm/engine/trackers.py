@@ -1,4 +1,4 @@
-"""Logs of a training beside its files: TensorBoard, Weights & Biases, MLflow."""
+"""Logging to TensorBoard, Weights & Biases and MLflow."""
 
 from importlib import import_module
 
@@ -17,7 +17,7 @@ TRACKERS = {
 
 
 def add_tracker(cfg: Config, package: str) -> None:
-    """Let a training also write its log for a tracker.
+    """Make a training log to a tracker as well.
 
     Args:
         cfg: Config of the training, changed in place.
@@ -31,7 +31,7 @@ def add_tracker(cfg: Config, package: str) -> None:
 
 
 def check_trackers(cfg: Config) -> None:
-    """Look for the packages of the trackers that a config names.
+    """Check that the packages of the trackers of a config are installed.
 
     Raises:
         UserError: if one is not installed, or the config names one in another form.

@@ -1,4 +1,4 @@
-"""The training loop: MMEngine's, resumed to the same end without reading the data again."""
+"""MMEngine's training loop with exact resumption and without reading the data again."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ __all__ = ['ResumableTrainLoop']
 
 @LOOPS.register_module()
 class ResumableTrainLoop(IterBasedTrainLoop):
-    """``IterBasedTrainLoop`` that, resumed, ends where an uninterrupted training does.
+    """``IterBasedTrainLoop`` whose resumed training gives the result of an uninterrupted one.
 
     - Each iteration has a seed of its own, for dropout and the like; augmentation is the matter of
       :class:`~hsonet_mm.datasets.SeededSampler`.

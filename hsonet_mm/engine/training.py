@@ -1,4 +1,4 @@
-"""A training from a config, from its start to its end."""
+"""Training from a config."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def train(cfg: Config) -> Runner:
 
 
 def chosen_by(runner: Runner) -> Sequence[str]:
-    """The figures by which the best checkpoint is chosen, mostly one."""
+    """The validation scores that select the best checkpoint, usually one."""
     hooks = (hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best)
     return next(
         (hook.figures if isinstance(hook, ChangeCheckpointHook) else hook.key_indicators for hook in hooks),

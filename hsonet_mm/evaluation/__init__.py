@@ -1,4 +1,4 @@
-"""Evaluation: how well a model finds changed pixels, and where it fails."""
+"""Evaluation: metrics of changed pixels and objects, and breakdowns of the errors."""
 
 from hsonet_mm.evaluation.change_metric import ChangeMetric
 from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep

@@ -1,4 +1,4 @@
-"""Where a prediction fails on any data set: by the size of objects, and by the distance to their outline.
+"""Errors of a prediction by object size and by distance to the outline, for any data set.
 
 Nothing but the label is needed, unlike for the hard cases of :mod:`hsonet_mm.evaluation.hard_case_metric`,
 whose result comes as the same :class:`Group`. The groups and their limits are our own choice.
@@ -30,7 +30,7 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class Group:
-    """What a prediction makes of one group of objects or pixels.
+    """The result of a prediction on one group of objects or pixels.
 
     Groups of the same kind, name and side add up, over images or over data sets.
 
@@ -89,7 +89,7 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     """Break the result on one image down by object size and by distance to the label's boundary.
 
     By size, an object is a connected region (8 neighbours) of the label's changed pixels, found if at least
-    FOUND of them are called changed. A false alarm is a connected region called changed that holds no changed
+    FOUND of them are called changed. A false alarm is a connected region called changed that contains no changed
     pixel; its group is ``changed=False``, and by definition all its pixels are called changed and all such
     objects are hits. Pixels called changed around an object belong to no group by size.
 

@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: reliability, expected calibration error, temperature scaling.
+"""Calibration of probabilities: reliability, expected calibration error, temperature scaling.
 
 A pixel that a model calls changed with probability 0.7 should be changed in 7 of 10 cases. Everything here is
 computed from counts in narrow bins of the logit, which add up over images and make a fit a matter of milliseconds. The
@@ -79,7 +79,7 @@ class LogitCounts:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What came true of the probabilities, in equal bins of the probability of change.
+    """Observed frequency of change in equal bins of the predicted probability.
 
     Attributes:
         confidence: Mean probability of every bin, 0 where it is empty.
@@ -101,7 +101,7 @@ class Reliability:
 def reliability(
     probs: Floats, unchanged: Counts, changed: Counts, bins: int = RELIABILITY_BINS
 ) -> Reliability:
-    """Compare probabilities with what came true.
+    """Compare probabilities with observed frequencies.
 
     Args:
         probs: Probabilities of change.

@@ -1,4 +1,4 @@
-"""The metric of this package: precision, recall, F1 and IoU of class "changed" over a whole data set."""
+"""The metric of this package: precision, recall, F1 and IoU of class "changed" over a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,19 +167,19 @@ class ChangeMetric(BaseMetric):
             'images': len(results),
             'pixels': counts.total,
             'ignored_pixels': sum(one.ignored for one in results),
-            **counts.figures(),
+            **counts.metrics(),
         }
-        figures = counts.figures()
+        figures = counts.metrics()
         stack = [one.histogram for one in results if one.histogram is not None]
         if stack:
             curve = sweep(*torch.stack(stack).sum(0))
             threshold, best = curve.best
             figures |= {'best_threshold': threshold, 'best_f1': best.f1}
-            report |= {'best': {'threshold': threshold, **best.figures()}, 'curve': _curve(curve)}
+            report |= {'best': {'threshold': threshold, **best.metrics()}, 'curve': _curve(curve)}
             if self.threshold not in (None, 0.5):
                 half = curve.confusions[curve.thresholds.index(0.5)]
                 figures['f1_at_0.5'] = half.f1
-                report['half'] = {'threshold': 0.5, **half.figures()}
+                report['half'] = {'threshold': 0.5, **half.metrics()}
         report['counts'] = counts.counts()
         if matched := [one.objects for one in results if one.objects is not None]:
             objects = join(matched)

@@ -1,4 +1,4 @@
-"""Figures of class "changed" from counts: the functional core of the metrics.
+"""Metrics of class "changed" from pixel counts.
 
 Everything is computed from integer counts over the whole data set, never from means over images, because that
 is what the literature on change detection reports and because counts add up: batches, tiles and processes.
@@ -50,7 +50,7 @@ class Confusion:
 
     @property
     def precision(self) -> float:
-        """Share of the pixels called changed that are changed, in [0, 1]."""
+        """Share of the pixels predicted as changed that are changed, in [0, 1]."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
@@ -70,7 +70,7 @@ class Confusion:
 
     @property
     def oa(self) -> float:
-        """Overall accuracy: share of the pixels that are right, in [0, 1]."""
+        """Overall accuracy: share of the pixels that are correct, in [0, 1]."""
         return _ratio(self.tp + self.tn, self.total)
 
     @property
@@ -80,8 +80,8 @@ class Confusion:
         denominator = (self.tp + self.fp) * (self.fp + self.tn) + (self.tp + self.fn) * (self.fn + self.tn)
         return _ratio(numerator, denominator)
 
-    def figures(self) -> dict[str, float]:
-        """All figures by name, in the order of the tables."""
+    def metrics(self) -> dict[str, float]:
+        """All metrics by name, in the order of the tables."""
         names = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
         return {name: getattr(self, name) for name in names}
 

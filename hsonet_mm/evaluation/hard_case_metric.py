@@ -1,4 +1,4 @@
-"""The test result by hard case: which kinds of changes are missed, and what is mistaken for one.
+"""Results by hard case: recall of kinds of change, and false alarms by kind of pseudo-change.
 
 Needs a data set whose objects are typed, as :func:`hsonet_mm.demo.generate` writes it: beside ``A``, ``B``
 and ``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`` and a list ``<stem>.json``.

@@ -1,4 +1,4 @@
-"""Hard cases: what makes a changed object hard to find or unchanged ground look changed, and typed objects on disk.
+"""Hard cases, which make changes hard to find or unchanged ground look changed, and typed objects on disk.
 
 The paper names shadows, occlusions, small targets, seasonal change and pseudo-changes as hard case samples
 [paper]; this list, its names and its limits are our own [choice]. "Changed" means that a building appeared or

@@ -1,4 +1,4 @@
-"""Pairs made harder in known ways, to measure what that costs a model; NumPy only.
+"""Perturbations of image pairs, to measure the robustness of a model; NumPy only.
 
 Each perturbation takes and gives a pair of images in BGR, (H, W, 3) of 8 bits, and its label, and depends on nothing
 but them and the number of the pair. The second date alone is recoloured, so that the two differ in what is no change.

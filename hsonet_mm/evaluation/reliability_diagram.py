@@ -1,4 +1,4 @@
-"""The picture of a calibration: how often came true what was said with which probability."""
+"""The reliability diagram of a calibration."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ SUFFIXES = ('.png', '.svg')
 
 
 def check_diagram(path: Path) -> None:
-    """Tell whether the picture can be drawn.
+    """Check that the diagram can be drawn.
 
     Raises:
         UserError: for another suffix, or without matplotlib.

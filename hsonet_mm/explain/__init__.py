@@ -1,1 +1,1 @@
-"""See what a network does: relation maps, Grad-CAM, features of hard and easy pixels, and how they came about."""
+"""Inspect networks: relation maps, Grad-CAM, features of hard and easy pixels, and their development in training."""

@@ -1,4 +1,4 @@
-"""What the layers of a network give for a pair: which dates they know, relation maps, and what the classifier sees."""
+"""Outputs of layers for a pair: the dates that they depend on, relation maps, and the input of the classifier."""
 
 import math
 from collections import Counter
@@ -36,7 +36,7 @@ Hook = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that gives maps.
+    """A layer with feature maps.
 
     Attributes:
         name: Its name in the network.
@@ -53,7 +53,7 @@ class Layer:
 
 
 def layers(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Layer]:
-    """All layers that give maps, each after the layers inside of it, as they finish.
+    """All layers with feature maps, in the order in which they finish.
 
     Which dates a map answers to is tried out: in two more passes, noise takes the place of one date.
 
@@ -87,7 +87,7 @@ def _alike(one: float, other: float) -> bool:
 
 
 def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
-    """The layer of that name; by default the last one that keeps the dates apart.
+    """The layer of that name; by default the last one that processes the dates separately.
 
     That is the decoder of HSONet. A network that mixes the dates from the start has none: of it the last layer before
     the classifier is taken.
@@ -142,7 +142,7 @@ def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tens
 
 
 def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
-    """The features that the classifier sees, the input of the last convolution.
+    """The input of the classifier, that is of the last convolution.
 
     Args:
         model: The network.

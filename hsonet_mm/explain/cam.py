@@ -1,4 +1,4 @@
-"""Grad-CAM of "changed": where the maps of a layer speak for a change."""
+"""Grad-CAM of class "changed"."""
 
 from collections.abc import Mapping
 from typing import Any

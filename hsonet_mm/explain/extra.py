@@ -11,7 +11,7 @@ PACKAGES = {'captum': 'captum', 'sklearn': 'scikit-learn', 'matplotlib': 'matplo
 
 
 def require(*modules: str) -> None:
-    """See that packages are there before the work begins.
+    """Check that packages are installed.
 
     Args:
         modules: Keys of :data:`PACKAGES`.

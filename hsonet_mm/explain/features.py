@@ -1,4 +1,4 @@
-"""Features of foreground, hard and easy background pixels: t-SNE, and how well they are apart."""
+"""Features of foreground, hard and easy background pixels: t-SNE and silhouette scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Cloud:
-    """What t-SNE makes of the features of some pixels.
+    """The t-SNE embedding of the features of some pixels.
 
     Attributes:
         points: (n, 2).
@@ -63,7 +63,7 @@ class Cloud:
 def choose_pixels(
     networks: Sequence[Network], pairs: LabelledPairs, count: int = 300, seed: int = 0
 ) -> Pixels:
-    """Choose pixels of each kind from a whole data set, the same for all networks that are compared.
+    """Choose pixels of each kind from a whole data set, the same for all compared networks.
 
     What counts is the mean probability of change over the networks. Hard background would be called changed: pixels
     labelled unchanged with a probability above 0.5, as in the log of EO-loss; where there are too few, those with the
@@ -106,7 +106,7 @@ def choose_pixels(
 def features_of(
     network: Network, pairs: LabelledPairs, pixels: Pixels
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-    """What a network has at the chosen pixels.
+    """Features and relations of a network at the chosen pixels.
 
     Args:
         network: The network.
@@ -132,7 +132,7 @@ def features_of(
 
 
 def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
-    """Bring features into the plane by t-SNE, and measure how far the kinds are apart.
+    """Embed features in the plane by t-SNE, and measure the separation of the kinds.
 
     Every channel is brought to mean 0 and standard deviation 1 first. t-SNE begins with their principal components, so
     the same features always give the same points. The silhouette score is that of these features and of Euclidean

@@ -100,7 +100,7 @@ def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]
         snapshots: Iterations.
 
     Returns:
-        The figure; None where the log holds no shares.
+        The figure; None where the log contains no shares.
     """
     logged = [one for one in records if SHARES.keys() <= one.keys()]
     if not logged:

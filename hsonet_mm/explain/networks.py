@@ -1,4 +1,4 @@
-"""The networks that a page looks into: models by config and checkpoint, and the snapshots of a training."""
+"""The networks of a page: models by config and checkpoint, and the snapshots of a training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ['Network', 'open_network', 'prepare_pair', 'snapshots_of']
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network under the name that the page calls it by.
+    """A trained network and its name on the page.
 
     Attributes:
         name: Unique on the page.
@@ -75,7 +75,7 @@ def open_network(
 
 
 def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
-    """The config of a training and the snapshots that it kept, by iteration.
+    """The config of a training and its snapshots by iteration.
 
     Args:
         work_dir: Work dir of the training.

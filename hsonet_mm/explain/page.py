@@ -1,4 +1,4 @@
-"""The page of ``hsonet explain``: one HTML file with everything in it."""
+"""The page of ``hsonet explain``, one self-contained HTML file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,7 +116,7 @@ def movement(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]
         log: From :func:`~hsonet_mm.training_log.read_log`.
 
     Returns:
-        Name, first and last mean in percent; empty where the log holds no shares.
+        Name, first and last mean in percent; empty where the log contains no shares.
     """
     logged = [one for one in log if SHARES.keys() <= one.keys()]
     if not logged:

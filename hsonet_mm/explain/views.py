@@ -1,4 +1,4 @@
-"""What one network makes of one pair."""
+"""Results of one network on one pair."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ __all__ = ['View', 'look']
 
 @dataclass(frozen=True)
 class View:
-    """What one network makes of one pair.
+    """Results of one network on one pair.
 
     Attributes:
         network: The network.
@@ -43,12 +43,12 @@ class View:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing in the layer speaks for a change."""
+        """Whether Grad-CAM is 0 everywhere."""
         return not any(values.any() for values in self.cam.values())
 
 
 def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
-    """Predict a pair and look inside.
+    """Predict a pair and compute relation maps and Grad-CAM.
 
     Args:
         network: The network.

@@ -1,4 +1,4 @@
-"""The files that a traced model becomes."""
+"""File formats of exported models."""
 
 import io
 import json

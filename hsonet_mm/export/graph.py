@@ -1,4 +1,4 @@
-"""The network with everything around it, as one module of tensors that can be exported."""
+"""The network with preprocessing and calibration as one module that can be exported."""
 
 from typing import Any
 

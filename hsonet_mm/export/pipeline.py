@@ -1,4 +1,4 @@
-"""The whole way of an export: trace, translate, compare with PyTorch, quantise, write."""
+"""The export pipeline: trace, translate, compare with PyTorch, quantise, write."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def export(
     licence: str | None = None,
     most_bytes: int | None = None,
 ) -> tuple[Metadata, float]:
-    """Write a trained model with all that belongs to it, once it agrees with PyTorch.
+    """Export a trained model with its metadata, after comparing it with PyTorch.
 
     Args:
         config: Config that the model was trained with. Its test mode does not count: the exported model sees the

@@ -1,1 +1,1 @@
-"""What an exported model says about itself, and what its file holds; neither PyTorch nor ONNX is needed."""
+"""Metadata and contents of exported models, read without PyTorch and ONNX."""

@@ -1,4 +1,4 @@
-"""What an exported model says about itself; needs neither PyTorch nor ONNX."""
+"""Metadata of exported models, read without PyTorch and ONNX."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _DEEPNESS_OVERLAP = 15
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an exported model says about itself.
+    """Metadata of an exported model.
 
     Attributes:
         name: Config and checkpoint that it was exported from.

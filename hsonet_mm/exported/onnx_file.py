@@ -1,4 +1,4 @@
-"""What stands in an ONNX file, read from its bytes: neither ONNX nor a runtime is needed.
+"""The contents of an ONNX file, read without ONNX and without a runtime.
 
 The file is a protocol buffer. Of its messages only those are looked at that hold the metadata and the weights.
 """

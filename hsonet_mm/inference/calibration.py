@@ -32,7 +32,7 @@ FORMAT = 'hsonet_mm calibration 1'
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a sidecar holds.
+    """Contents of a calibration file.
 
     Attributes:
         temperature: Logits are divided by it; above 1 for a model that is too sure of itself.

@@ -99,7 +99,7 @@ def _require_torch(what: str, otherwise: str) -> None:
 
 
 def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
-    """Refuse to run a checkpoint in anything but PyTorch.
+    """Check that a checkpoint is to run in PyTorch.
 
     Raises:
         UserError: for another runtime.

@@ -1,4 +1,4 @@
-"""Opening the model that a command line names."""
+"""Opening the model of a command line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

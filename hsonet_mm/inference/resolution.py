@@ -1,4 +1,4 @@
-"""Images of another ground resolution than the model's: a warning, and resampling there and back.
+"""Images of another ground resolution than the model's: warning and resampling.
 
 Images are resampled by area means where pixels become larger and bilinearly where they become smaller; probabilities
 come back bilinearly. [choice]

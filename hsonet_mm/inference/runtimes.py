@@ -1,4 +1,4 @@
-"""The programs that run an exported model: ONNX Runtime, on CPUs and GPUs, and OpenVINO."""
+"""The runtimes of exported models: ONNX Runtime, on CPUs and GPUs, and OpenVINO."""
 
 import re
 from collections.abc import Callable, Mapping

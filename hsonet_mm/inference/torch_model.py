@@ -1,4 +1,4 @@
-"""A trained model in PyTorch, from its config and checkpoint, or from an exported model that holds both."""
+"""A trained model in PyTorch, from its config and checkpoint, or from an exported model that contains both."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -32,7 +32,7 @@ __all__ = ['TorchModel', 'training_crop']
 class TorchModel:
     """A trained model, ready for images.
 
-    Nothing is downloaded: pre-trained weights named in the config are left out, since the checkpoint holds all
+    Nothing is downloaded: pre-trained weights named in the config are left out, since the checkpoint contains all
     weights.
 
     Args:
@@ -174,7 +174,7 @@ def _batch(pairs: torch.Tensor) -> dict[str, Any]:
 
 
 def _exported_config(loaded: Checkpoint) -> Config:
-    """The config that an exported model holds."""
+    """The config in an exported model."""
     if loaded.exported is None or loaded.exported.network is None:
         raise UserError(f'{loaded.path} needs the config that it was trained with: give both')
     return Config(deepcopy(loaded.exported.network))

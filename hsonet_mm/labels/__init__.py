@@ -1,4 +1,4 @@
-"""Change labels: what their values mean is declared or inferred for a whole data set, and every file is read by it.
+"""Change labels: their coding is declared or inferred for a whole data set, and applies to every file.
 
 ``labels.json`` in the root of a data set, which check and prepare write, declares it. Without that file and without
 options, all labels of all splits are read once to infer it. Each must follow the coding of the majority, so that none
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def no_label(image: str) -> UserError:
-    """The mistake of an image that comes without a label to where one is needed."""
+    """The error for an image without a required label."""
     return UserError(
         f'{image} has no label: give seg_map_path in data_prefix and load it with '
         'hsonet_mm.MultiImgLoadAnnotations, or use hsonet predict'

@@ -26,7 +26,7 @@ _APART = 64
 
 @dataclass(frozen=True)
 class LabelCoding:
-    """What the values of a data set's labels mean.
+    """The coding of a data set's labels.
 
     Args:
         changed: values that mean changed.
@@ -70,7 +70,7 @@ def classes_of(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.ui
         0 unchanged, 1 changed, :data:`IGNORED` not labelled; (H, W).
 
     Raises:
-        UserError: if the label holds values without a meaning, or its values are not exact enough to be told apart.
+        UserError: if the label contains values without a meaning, or its values are not exact enough to be told apart.
     """
     if (coding.lossy or not label.exact) and label.palette is None:
         classes = _nearest(label, coding, path)

@@ -33,7 +33,7 @@ def write_survey(survey: LabelSurvey) -> dict[str, Any]:
 
 
 def read_survey(data: bytes, path: str) -> LabelSurvey:
-    """Read what :func:`write_survey` gave.
+    """Read the output of :func:`write_survey`.
 
     Args:
         data: content of the file.

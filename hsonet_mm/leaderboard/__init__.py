@@ -1,1 +1,1 @@
-"""The leaderboard: methods trained alike, scored alike, over several seeds, with all that published tables lack."""
+"""The leaderboard: methods trained and scored under one protocol, over several seeds."""

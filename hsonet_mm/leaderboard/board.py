@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that gave no figures.
+    """A failed run.
 
     Attributes:
         run: The run.
@@ -202,7 +202,7 @@ def rows_of(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """The figures of a column of text, NaN where there is none.
+    """The numbers of a column of text, NaN for empty cells.
 
     Raises:
         UserError: for a text that is no figure.

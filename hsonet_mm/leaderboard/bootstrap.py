@@ -1,4 +1,4 @@
-"""How much a difference of a figure owes to the choice of the test images: a paired bootstrap over them."""
+"""Paired bootstrap of the difference of a metric over the test images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -40,7 +40,7 @@ Counts = Mapping[int, Mapping[str, Any]]
 
 
 class Statistic(NamedTuple):
-    """A figure that comes from counts that add up over images.
+    """A metric of counts that are summed over images.
 
     Attributes:
         counts: The K counts of an image.
@@ -117,7 +117,7 @@ def paired_bootstrap(
     seed: int = 0,
     figure: Callable[[NDArray[Any]], NDArray[np.float64]] = f1_of,
 ) -> NDArray[np.float64]:
-    r"""Differences of a figure between two methods on resampled test images.
+    r"""Differences of a metric between two methods on resampled test images.
 
     A resample draws N of the N images with replacement, the same for both methods and for all their seeds. With
     :math:`w_i` for how often image i was drawn, a seed scores

@@ -1,4 +1,4 @@
-"""Where every method fails, as tables: by kind of hard case, by object size, by distance to the boundary."""
+"""Tables of errors by kind of hard case, by object size and by distance to the boundary."""
 
 import math
 from collections.abc import Iterable, Mapping

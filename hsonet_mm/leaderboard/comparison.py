@@ -1,4 +1,4 @@
-"""Is the difference of two methods decided? Both the test images and the seeds have a say."""
+"""Comparison of two methods by intervals over test images and over seeds."""
 
 import math
 import warnings
@@ -40,7 +40,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference of a figure between a method and the reference.
+    """The difference of a metric between a method and the reference.
 
     Attributes:
         difference: Figure of the method minus that of the reference, each the mean over ``seeds``, on the images that

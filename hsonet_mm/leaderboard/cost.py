@@ -1,4 +1,4 @@
-"""What a model costs: size, time of a prediction, memory of its training.
+"""Cost of a model: size, time of a prediction, memory of its training.
 
 ``python -m hsonet_mm.leaderboard.cost CONFIG.py`` measures a model with random weights, and writes ``CONFIG.json``
 beside the config. Size and time belong to a method and a device, not to a run: measured within runs that share a
@@ -33,7 +33,7 @@ REPEATS = (3, 50)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure the model of a config, and write what it costs; returns 0."""
+    """Measure the cost of the model of a config and write it; returns 0."""
     parser = argparse.ArgumentParser(description='What a model costs.')
     parser.add_argument('config', type=Path, metavar='CONFIG.py')
     parser.add_argument('--started', type=float, help='when the process was started; not used')

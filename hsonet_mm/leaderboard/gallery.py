@@ -1,4 +1,4 @@
-"""The pictures of the report: each method's worst test images, and those that the methods disputed most."""
+"""The pictures of the report: each method's worst test images, and the images on which methods differ most."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -220,7 +220,7 @@ class _Painter:
         return [*dates, Picture('label', _url(grey[self.label(image)], '.png'))]
 
     def errors(self, member: _Member, image: str) -> Picture:
-        """What a method found, missed and invented."""
+        """True positives, misses and false alarms of a method."""
         counts = member.counts[image]
         score = f'F1 {100 * counts.f1:.1f}' if counts.tp + counts.fp + counts.fn else 'nothing to find'
         return Picture(
@@ -230,7 +230,7 @@ class _Painter:
 
 
 def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
-    """The first seed of a method whose folder holds the probabilities of what was scored; None without one."""
+    """The first seed of a method whose folder contains the probabilities of what was scored; None without one."""
     rows = rows_of(records.results, split='test', method=method, **cell._asdict())
     scored = {row.seed: row for row in rows.itertuples()}
     for run in runs:

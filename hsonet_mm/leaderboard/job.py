@@ -1,4 +1,4 @@
-"""What stands in the folder of a run for the process that executes it: its config, its facts, and a lock."""
+"""The folder of a run: its config, its job description and a lock."""
 
 import copy
 import json

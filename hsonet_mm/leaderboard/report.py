@@ -48,7 +48,7 @@ def write_report(out: Path, pictures: bool = True) -> Path:
         The path of ``index.html``.
 
     Raises:
-        UserError: if the folder holds no leaderboard, one of its files is broken, or matplotlib is missing.
+        UserError: if the folder contains no leaderboard, one of its files is broken, or matplotlib is missing.
     """
     spec = read_spec(out / 'spec.yaml')
     records = read_records(out, spec)

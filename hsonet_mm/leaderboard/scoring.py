@@ -129,7 +129,7 @@ def _result(
     split: str, protocol: str, rule: str, threshold: float, counts: Confusion, images: int
 ) -> dict[str, Any]:
     row = {'split': split, 'protocol': protocol, 'threshold_rule': rule, 'threshold': threshold}
-    return {**row, **counts.figures(), 'images': images, 'pixels': counts.total}
+    return {**row, **counts.metrics(), 'images': images, 'pixels': counts.total}
 
 
 def _tally(

@@ -2,7 +2,7 @@
 
 *Original* is mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2 (what Open-CD needs);
 *OneDL* is the maintained fork of the same three packages under the same import names.
-Importing :mod:`hsonet_mm.components` calls :func:`prepare_host`; :mod:`hsonet_mm.host_imports` holds what has to be
+Importing :mod:`hsonet_mm.components` calls :func:`prepare_host`; :mod:`hsonet_mm.host_imports` contains what has to be
 in place before that.
 """
 

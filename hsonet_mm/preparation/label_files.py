@@ -21,7 +21,7 @@ class Label:
     Args:
         classes: 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; (H, W).
         raster: the file's own values; None of polygons.
-        noisy: whether it holds values between 0 and 255, which were thresholded at 128.
+        noisy: whether it contains values between 0 and 255, which were thresholded at 128.
     """
 
     classes: NDArray[np.uint8]

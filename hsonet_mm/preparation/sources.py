@@ -37,7 +37,7 @@ class Source:
         path: folder or archive.
 
     Raises:
-        UserError: when the folder does not exist, an archive is damaged, or it holds paths that lead outside.
+        UserError: when the folder does not exist, an archive is damaged, or it contains paths that lead outside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -136,7 +136,7 @@ class Source:
                 file of polygons for all scenes.
 
         Raises:
-            UserError: when no layout fits, or the source holds several data sets or the same image twice.
+            UserError: when no layout fits, or the source contains several data sets or the same image twice.
         """
         return index_names(self._entries, self.read, str(self.path), templates)
 

@@ -84,7 +84,7 @@ def test_hand_values():
     assert counts.kappa == pytest.approx((4 / 7 - 26 / 49) / (1 - 26 / 49))
     assert counts.total == 7
     assert counts + Confusion(tp=1) == Confusion(2, 2, 1, 3)
-    assert list(counts.figures()) == list(FIGURES)
+    assert list(counts.metrics()) == list(FIGURES)
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -107,7 +107,7 @@ def test_equals_scikit_learn(seed):
 def test_undefined_figures_follow_scikit_learn(pred, target):
     pred, target = np.full((4, 4), pred), np.full((4, 4), target)
     expected = by_scikit_learn(pred, target)
-    assert confusion(torch.tensor(pred), torch.tensor(target)).figures() == pytest.approx(expected)
+    assert confusion(torch.tensor(pred), torch.tensor(target)).metrics() == pytest.approx(expected)
 
 
 def test_nothing_counted():

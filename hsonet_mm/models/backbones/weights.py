@@ -26,7 +26,7 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         map_location: where to put the tensors, see :func:`torch.load`.
 
     Raises:
-        UserError: if the package is missing, has not exactly one ``.pth`` file, or holds more than tensors.
+        UserError: if the package is missing, has not exactly one ``.pth`` file, or contains more than tensors.
     """
     package = filename.removeprefix(_SCHEME)
     spec = importlib.util.find_spec(package) if package.isidentifier() else None

@@ -13,7 +13,7 @@ __all__ = ['PairEncoderDecoder']
 
 
 class PairEncoderDecoder(EncoderDecoder):
-    """An encoder-decoder whose input holds both dates in its channels.
+    """An encoder-decoder whose input contains both dates in its channels.
 
     Args:
         *args: The arguments of :class:`mmseg.models.EncoderDecoder`.

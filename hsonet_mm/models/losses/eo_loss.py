@@ -171,7 +171,7 @@ def eo_loss(
         >>> import torch
         >>> pred, target = torch.tensor([[[[-2.0, 2.0]]]]), torch.tensor([[[0, 0]]])
         >>> loss, terms = eo_loss(pred, target, zeta=0.0)
-        >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm holds the gradient
+        >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm has the gradient
         [0.02, 1.06]
     """
     with torch.autocast(pred.device.type, enabled=False):
