@@ -60,11 +60,11 @@ def build_untrained(config: str | Path) -> nn.Module:
     """The model of a config with random weights; nothing is downloaded.
 
     Raises:
-        UserError: if the file does not exist, cannot be read, or describes no model.
+        UserError: if the file does not exist, cannot be read, or defines no model.
     """
     cfg = read_config(config)
     if 'model' not in cfg:
-        raise UserError(f'{config} does not define a model: give a config for training')
+        raise UserError(f'the config {config} does not define a model: give one for training')
     init_default_scope(cfg.get('default_scope', 'opencd'))
     model: nn.Module = MODELS.build(cfg.model)
     return model

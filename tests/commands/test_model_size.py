@@ -223,7 +223,7 @@ def test_bad_configs_end_in_one_sentence(tmp_path, capsys):
     assert main([str(tmp_path / 'nowhere.py')]) == 2
     assert 'nowhere.py does not exist' in capsys.readouterr().err
     for content, told in (
-        ("data_root = 'here'", 'describes no model'),
+        ("data_root = 'here'", 'does not define a model'),
         ('model = (', r'cannot be read \(SyntaxError: '),
         ("model = {'type': 'NoSuchNetwork'}", "names the type 'NoSuchNetwork', which is not registered: "),
         ("model = {'type': 'mmseg.EncoderDecoder'}", r'cannot be built \('),

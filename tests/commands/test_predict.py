@@ -391,8 +391,8 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
     for path, sentence in [
         (tmp_path / 'none.pth', 'does not exist'),
         (paths['short'], 'is truncated or damaged'),
-        (paths['shorter'], 'is truncated or damaged|no checkpoint'),
-        *((path, 'no checkpoint') for path in (paths['text'], *texts)),
+        (paths['shorter'], 'is truncated or damaged|not a checkpoint'),
+        *((path, 'not a checkpoint') for path in (paths['text'], *texts)),
         (paths['code'], r'contains code \((posix|nt)\.mkdir\)'),
         (paths['list'], 'contains no weights'),
         (paths['narrow'], rf'{name} is \[2, 8, 1, 1\] in the file and \[1, 8, 1, 1\] in the model'),
@@ -456,7 +456,7 @@ def test_bad_arguments(models, change, sentence):
 
 
 def test_bad_configs(models, tmp_path):
-    for text, sentence in [('model = dict(', 'cannot be read'), ('data = 1', 'describes no model')]:
+    for text, sentence in [('model = dict(', 'cannot be read'), ('data = 1', 'does not define a model')]:
         config = tmp_path / 'config.py'
         config.write_text(text)
         with pytest.raises(UserError, match=sentence):

@@ -404,7 +404,7 @@ class TestLoadLabels:
         counts = [round(share * 65536) for share in shares.values()]
         array = np.repeat([0, *shares], [65536 - sum(counts), *counts]).astype(np.uint8).reshape(256, 256)
         survey = survey_labels({f'x.{suffix}': 'train'}, lambda _: RawLabel(array, exact=suffix != 'jpg'))
-        with pytest.raises(UserError, match=rf'x.{suffix} holds .*: write 0 for unchanged'):
+        with pytest.raises(UserError, match=rf'x.{suffix} contains .*: write 0 for unchanged'):
             survey.require()
 
     @pytest.mark.parametrize('values', [(1, 255), (128, 255), (85, 170, 255), (254, 255)])

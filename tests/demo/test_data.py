@@ -111,7 +111,7 @@ def test_other_contents_are_refused(tmp_path):
 def test_places_where_no_folder_can_be_made(tmp_path):
     (tmp_path / 'file').touch()
     for place in (tmp_path / 'file/set', tmp_path / 'file/deep/set', Path('/proc/none/set')):
-        with pytest.raises(UserError, match=f'^{place} cannot be made '):
+        with pytest.raises(UserError, match=f'^{place} cannot be created '):
             generate(place, 1, 0, 0, size=64)
     assert [path.name for path in tmp_path.iterdir()] == ['file']
 

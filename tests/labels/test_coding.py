@@ -146,7 +146,7 @@ def test_training_reads_what_is_written_down(root, told):
     np.testing.assert_array_equal(training(root, changed_values=1)[0]['gt_seg_map'], ONES)
     (root / 'labels.json').write_text(json.dumps(write_survey(survey(ONES))))
     Image.fromarray(ONES * np.uint8(255)).save(root / 'train/label/a.png')
-    with pytest.raises(UserError, match=r'a\.png holds 255, .*coded 0/1, as .*labels\.json says'):
+    with pytest.raises(UserError, match=r'a\.png contains 255, .*coded 0/1, as .*labels\.json says'):
         training(root)[0]
 
 

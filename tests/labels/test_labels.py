@@ -88,7 +88,7 @@ def test_declared_colours(tmp_path, suffix, colours, changed):
 
 def test_jpeg_of_a_colour_that_nothing_names_stops(tmp_path):
     label = through(tmp_path / 'x.jpg', picture([(0, 255, 0), RED]), quality=95)
-    with pytest.raises(UserError, match=r'x\.jpg holds .* more than noise'):
+    with pytest.raises(UserError, match=r'x\.jpg contains .* more than noise'):
         classes_of(label, LabelCoding((RED,), None), 'x.jpg')
 
 
@@ -126,7 +126,7 @@ def test_ignored_values_and_those_without_a_meaning():
     expected = np.where(values == 7, IGNORED, EXPECTED)
     np.testing.assert_array_equal(classes_of(RawLabel(values), LabelCoding(ignored=(7,)), 'x'), expected)
     with pytest.raises(
-        UserError, match=r'the label x\.png holds 7, and the labels of this data set are coded 0/255'
+        UserError, match=r'the label x\.png contains 7, but the labels of this data set are coded 0/255'
     ):
         classes_of(RawLabel(values), LabelCoding(), 'x.png')
 
@@ -134,5 +134,5 @@ def test_ignored_values_and_those_without_a_meaning():
 def test_one_stray_pixel_stops_and_empties_nothing():
     values = EXPECTED.copy()
     values[30, 30] = 2
-    with pytest.raises(UserError, match=r'x\.png holds 2, .* coded 0/1, as labels\.json says'):
+    with pytest.raises(UserError, match=r'x\.png contains 2, .* coded 0/1, as labels\.json says'):
         classes_of(RawLabel(values), LabelCoding((1,), written='labels.json'), 'x.png')

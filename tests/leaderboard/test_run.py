@@ -993,7 +993,7 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
     cases = {
         'no.py, the config of method': methods(x='no.py'),
         'syntax.py, the config of': methods(x='syntax.py'),
-        'empty.py describes no model': methods(x='empty.py'),
+        'empty.py does not define a model': methods(x='empty.py'),
         'no.py, the recipe of block': {'recipe': 'no.py'},
         'empty.py lacks train_dataloader': {'recipe': 'empty.py'},
         'has no test protocol "whole"': {'recipe': 'no_protocol.py'},
