@@ -289,7 +289,7 @@ def cut_off(checkpoint, target, _):
 BAD_CHECKPOINTS = {
     'missing': (lambda *_: None, ['does not exist']),
     'truncated': (cut_off, ['truncated', 'copy it again']),
-    'code': (with_code, ['holds code', 'state_dict']),
+    'code': (with_code, ['contains code', 'state_dict']),
     'another model': (of_another_model, ['another model', 'give the config']),
     'another width': (of_another_width, ['another model', 'decode_head.conv_seg.weight', '[2, 8, 1, 1]']),
     'text': (lambda _, target, __: target.write_text('not a checkpoint'), ['checkpoint']),
