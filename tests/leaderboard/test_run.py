@@ -312,6 +312,12 @@ def f1(tp, fp, fn):
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
 
 
+def test_objects_of_validation_are_scored(board):
+    for result in rows_of(board[0], 'results', method='tiny', split='val'):
+        assert result['test_set'] == ''
+        assert 0 <= float(result['object_ap']) <= float(result['object_recall']) <= 1
+
+
 def test_tables_agree_with_each_other(board):
     out = board[0]
     for result in rows_of(out, 'results', method='tiny', split='test'):
