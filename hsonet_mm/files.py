@@ -4,13 +4,13 @@ import json
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = ['folder_beside', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -47,6 +47,28 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write what :mod:`json` can express, indented, see :func:`write_bytes`."""
     write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+@contextmanager
+def made_folder(out: Path) -> Iterator[None]:
+    """A folder, made if needed; what was made is gone again where nothing was written into it.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f'the folder {out} cannot be made ({error.strerror or error}): name another place'
+            ) from None
+        yield
+    finally:
+        with suppress(OSError):  # the first one that holds something ends it
+            for folder in made:
+                folder.rmdir()
 
 
 @contextmanager
