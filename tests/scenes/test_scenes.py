@@ -1063,6 +1063,15 @@ class TestManyScenes:
         found = [[first, *runs[0]], [second, *runs[1]]]
         assert [{outcome.scene for outcome in some} for some in found] == [{one}, {*rest}]
 
+    @pytest.mark.parametrize('workers', [None, 2])
+    def test_no_folder_is_left_where_all_fail(self, tmp_path, in_process, workers):
+        assert not in_process
+        (tmp_path / 'bad.tif').touch()
+        scene = listing.Scene(*(str(tmp_path / name) for name in ('bad.tif', 'bad.tif', 'out/new/change.tif')))
+        (outcome,) = many.run_scenes(self.MODEL, [scene], SMALL, tmp_path / 'out', workers=workers)
+        assert 'bad.tif cannot be read' in outcome.error
+        assert not (tmp_path / 'out').exists()
+
     def test_place_that_cannot_be_written(self, two_folders, tmp_path, in_process):
         assert not in_process
         (tmp_path / 'file').touch()
