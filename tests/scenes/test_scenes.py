@@ -1067,7 +1067,9 @@ class TestManyScenes:
     def test_no_folder_is_left_where_all_fail(self, tmp_path, in_process, workers):
         assert not in_process
         (tmp_path / 'bad.tif').touch()
-        scene = listing.Scene(*(str(tmp_path / name) for name in ('bad.tif', 'bad.tif', 'out/new/change.tif')))
+        scene = listing.Scene(
+            *(str(tmp_path / name) for name in ('bad.tif', 'bad.tif', 'out/new/change.tif'))
+        )
         (outcome,) = many.run_scenes(self.MODEL, [scene], SMALL, tmp_path / 'out', workers=workers)
         assert 'bad.tif cannot be read' in outcome.error
         assert not (tmp_path / 'out').exists()
