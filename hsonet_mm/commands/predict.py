@@ -188,17 +188,17 @@ def run(args: argparse.Namespace) -> int:
     """
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
-    window: WindowChoice = args.mode
+    choice: WindowChoice = args.mode
     if (args.crop, args.stride) != (None, None):
         if args.mode == 'whole':
             raise UserError('--crop and --stride are for --mode slide: leave them out for whole images')
-        window = (args.crop, args.stride)
+        choice = (args.crop, args.stride)
     detector = open_detector(
         model,
         device=args.device,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
-        window=window,
+        window=choice,
         precision=args.precision,
         runtime=args.runtime,
         reading=reading_of(args),
@@ -212,10 +212,11 @@ def run(args: argparse.Namespace) -> int:
     whole = summary.pixels + summary.without_data
     gaps = f', {summary.without_data / whole:.2%} have no data' if summary.without_data else ''
     if summary.slid:
-        size, overlap = detector.window.size, detector.window.overlap
+        window = detector.window
+        hint = '' if window.fixed else ' (--mode whole predicts images at once, --crop changes the window)'
         print(
-            f'{summary.slid} of {summary.pairs} in sliding windows of {size} x {size} pixels that share {overlap} '
-            '(--mode whole predicts images at once, --crop changes the window)'
+            f'{summary.slid} of {summary.pairs} in sliding windows of {window.size} x {window.size} pixels that share '
+            f'{window.overlap}{hint}'
         )
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
