@@ -56,8 +56,7 @@ def made_folder(out: Path) -> Iterator[None]:
     Raises:
         UserError: where it cannot be made.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
+    with _new_ones_removed_if_empty(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -65,10 +64,6 @@ def made_folder(out: Path) -> Iterator[None]:
                 f'the folder {out} cannot be made ({error.strerror or error}): name another place'
             ) from None
         yield
-    finally:
-        with suppress(OSError):  # the first one that holds something ends it
-            for folder in made:
-                folder.rmdir()
 
 
 @contextmanager
@@ -78,17 +73,30 @@ def folder_beside(out: Path) -> Iterator[Path]:
     Raises:
         UserError: where it cannot be made.
     """
+    with _new_ones_removed_if_empty(out.parent):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            beside = tempfile.TemporaryDirectory(
+                prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise UserError(
+                f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+            ) from error
+        with beside as name:
+            yield Path(name)
+
+
+@contextmanager
+def _new_ones_removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder and those above it that were not there before, as far as they are empty."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(
-            prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise UserError(
-            f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
-        ) from error
-    with beside as name:
-        yield Path(name)
+        yield
+    finally:
+        with suppress(OSError):  # the first one that holds something ends it
+            for one in new:
+                one.rmdir()
 
 
 def replace_folder(new: Path, target: Path, old: Path) -> None:
