@@ -1078,7 +1078,7 @@ class TestManyScenes:
         assert not in_process
         (tmp_path / 'file').touch()
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
-        with pytest.raises(UserError, match='cannot be written to'):
+        with pytest.raises(UserError, match='file cannot be made'):
             list(many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'file', workers=2))
 
     def test_model_that_cannot_be_loaded(self, two_folders, tmp_path, in_process):
@@ -1087,7 +1087,7 @@ class TestManyScenes:
         model = ModelSpec(('broken.fake',), factory='fake_scene_detector:load')
         with pytest.raises(UserError, match='the model is broken'):
             list(many.run_scenes(model, scenes, SMALL, tmp_path / 'out', workers=2))
-        assert not list((tmp_path / 'out').iterdir())
+        assert not (tmp_path / 'out').exists()
 
     def test_list(self, tmp_path):
         rows = [('a/one.tif', 'b/one.tif', 'out/x.tif'), ('a/three.tif', 'b/three.tif', 'out/y.tif')]
