@@ -4,7 +4,8 @@ Where Open-CD has a method, it is registered in scope ``opencd`` under Open-CD's
 state-dict keys, and only where Open-CD is not installed (:mod:`hsonet_mm.baselines.opencd`).
 """
 
+from hsonet_mm.baselines.one_date import OneDatePreProcessor
 from hsonet_mm.baselines.unet import UNetHead
 from hsonet_mm.baselines.ussfc import SSFC, CMConv, MSDConvSSFC, USSFCNet
 
-__all__ = ['SSFC', 'CMConv', 'MSDConvSSFC', 'UNetHead', 'USSFCNet']
+__all__ = ['SSFC', 'CMConv', 'MSDConvSSFC', 'OneDatePreProcessor', 'UNetHead', 'USSFCNet']
