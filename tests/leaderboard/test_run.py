@@ -39,9 +39,11 @@ from hsonet_mm.evaluation.change_metric import ChangeMetric
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
+from hsonet_mm.leaderboard.board import read_records
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.leaderboard.summary import summarise
 from hsonet_mm.machine import device_name
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
@@ -406,6 +408,58 @@ def test_scores_are_those_of_scikit_learn(board, tiny_data):
         'test_0000',
         'test_0001',
     ]
+
+
+def test_published_weights_are_scored_as_those_of_a_run(
+    board, hsonet, in_process, write_spec, tmp_path, monkeypatch
+):
+    """The file of a training, given as published: the same figures, no training, and one run whatever the seeds."""
+    monkeypatch.setenv('PUBLISHED_WEIGHTS', str(best_checkpoint(board[0])))
+    monkeypatch.setattr(runs, 'train', None)
+    path = write_spec(tmp_path / 'spec.yaml')
+    spec = yaml.safe_load(path.read_text())
+    tiny = spec['blocks']['From scratch, 4']['methods']['tiny']
+    methods = {'theirs': {**tiny, 'checkpoint': '${PUBLISHED_WEIGHTS}'}}
+    del spec['data']['demo']
+    spec |= {
+        'blocks': {'Published': {'reference': 'theirs', 'methods': methods}},
+        'seeds': [3, 4],
+        'iterations': 0,
+    }
+    path.write_text(yaml.safe_dump(spec))
+    out = tmp_path / 'out'
+    code, stdout, stderr = leaderboard(hsonet, path, out)
+    assert (code, stderr) == (0, '')
+    assert '1 runs, 0 of them done before' in stdout
+    theirs = records.read(out / 'results.csv')
+    ours = rows_of(board[0], 'results', method='tiny', data_set='houses')
+    alike = (
+        'split',
+        'protocol',
+        'threshold_rule',
+        'threshold',
+        'test_set',
+        'f1',
+        'object_f1',
+        'images',
+        'parameters',
+    )
+    assert [[row[name] for name in alike] for row in theirs] == [
+        [row[name] for name in alike] for row in ours
+    ]
+    assert {(row['weights'], row['iterations'], row['train_seconds']) for row in theirs} == {
+        ('published', '0', '')
+    }
+    assert {row['seed'] for row in theirs} == {'3'}
+    assert leaderboard(hsonet, path, out)[1].startswith('1 runs, 1 of them done before')
+    assert len(in_process) == 1
+    standing = next(iter(summarise(read_spec(path), read_records(out, read_spec(path))).values()))[0]
+    assert (standing.planned, standing.seeds, standing.weights) == (1, (3,), 'published')
+    assert standing.figures['f1'].std is None
+    other = tmp_path / 'other.pth'  # what is published changes: another config
+    torch.save({key: weight + 0.01 for key, weight in best_model(board[0]).state_dict().items()}, other)
+    monkeypatch.setenv('PUBLISHED_WEIGHTS', str(other))
+    assert leaderboard(hsonet, path, out, '--dry-run')[1].startswith('1 runs, 0 of them done before')
 
 
 @pytest.mark.any_host
@@ -1014,7 +1068,14 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
             x={'config': config, 'options': {'model.backbone.init_cfg': pretrained}}
         ),
         'the data root nowhere of d': {'data': {'d': 'nowhere'}},
-        "the data root '${NO_SUCH_ROOT}' of d": {'data': {'d': '${NO_SUCH_ROOT}'}},
+        'the data root of d in': {'data': {'d': '${NO_SUCH_ROOT}'}},
+        "the checkpoint of method 'x' of block 'b' in": methods(
+            x={'config': config, 'checkpoint': '${NO_SUCH_FILE}'}
+        ),
+        'the checkpoint no.pth does not exist': methods(x={'config': config, 'checkpoint': 'no.pth'}),
+        'is a checkpoint of another model than the config describes': methods(
+            x={'config': config, 'checkpoint': 'buildings'}
+        ),
         'data set d of': {'data': {'houses': str(tiny_data), 'd': str(tmp_path / 'data')}},
     }
     for sentence, changes in cases.items():
