@@ -150,8 +150,8 @@ class Spec:
             for data_set in data or self.data:
                 for block in self.blocks:
                     for method in block.methods:
-                        wanted = (not seeds or seed in seeds) and (not methods or method.name in methods)
-                        if wanted and seed in self.seeds_of(method):
+                        chosen = (not seeds or seed in seeds) and (not methods or method.name in methods)
+                        if chosen and seed in self.seeds_of(method):
                             yield Run(block, method, data_set, seed)
 
 
