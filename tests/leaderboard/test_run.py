@@ -29,6 +29,7 @@ pytest.importorskip('pandas')
 pytest.importorskip('pydantic')
 
 from hsonet_mm import workers
+from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets import loading
@@ -1156,6 +1157,53 @@ def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
         assert one.config.train_cfg.max_iters == spec.iterations
         assert one.config.param_scheduler[-1].end == spec.iterations
         assert one.config.default_hooks.checkpoint.save_best == 'changed/best_f1'
+
+
+SPECS = sorted((Path(__file__).parents[2] / 'configs/leaderboard').glob('*.yaml'))
+
+
+def test_all_specs_are_found():
+    assert {'demo', 'dsifn_256', 'levir_gpu', 'one_date', 'published'} < {path.stem for path in SPECS}
+
+
+@pytest.mark.parametrize('path', SPECS, ids=[path.stem for path in SPECS])
+def test_shipped_specs_fit_their_configs(path, tmp_path, monkeypatch):
+    """All options find their place, all models can be built, and blocks hold what their names say."""
+    weights = tmp_path / 'levir_best.pth'
+    torch.save(TinyCD(3, classifier='authors').state_dict(), weights)
+    monkeypatch.setenv('TINYCD_LEVIR_WEIGHTS', str(weights))
+    spec = read_spec(path)
+    ready = contenders(spec, [])
+    assert len(ready) == sum(len(block.methods) for block in spec.blocks)
+    kinds = {'from scratch': 'none', 'ImageNet weights': 'ImageNet', 'published weights': 'published'}
+    for (block, method), one in ready.items():
+        assert one.weights == kinds[block], method
+        init_default_scope(one.config.default_scope)
+        with torch.device('meta'):
+            ROOT_MODELS.build(one.config.model)
+
+
+def test_spec_for_a_gpu_trains_in_bfloat16_with_larger_crops(repo):
+    """Its options name steps of the recipe's pipeline by their place."""
+    for one in contenders(read_spec(repo / 'configs/leaderboard/levir_gpu.yaml'), []).values():
+        wrapper = one.config.optim_wrapper
+        assert (wrapper.type, wrapper.dtype) == ('hsonet_mm.MixedPrecisionOptimWrapper', 'bfloat16')
+        pipeline = {step.type: step for step in one.config.train_dataloader.dataset.pipeline}
+        assert pipeline['hsonet_mm.MultiImgBalancedCrop'].crop_size == 256
+        assert pipeline['hsonet_mm.MultiImgRandomScale'].min_size == 256
+
+
+def test_one_date_is_never_exchanged_for_the_other(repo):
+    ready = contenders(read_spec(repo / 'configs/leaderboard/one_date.yaml'), [])
+    for one in ready.values():
+        (exchange,) = (
+            step
+            for step in one.config.train_dataloader.dataset.pipeline
+            if step.type == 'MultiImgExchangeTime'
+        )
+        assert exchange.prob == 0
+    shown = {method: one.config.model.data_preprocessor.get('date') for (_, method), one in ready.items()}
+    assert shown == {'both_dates': None, 'date_1': 1, 'date_2': 2}
 
 
 def test_recipes_differ_in_the_learning_rates(repo):
