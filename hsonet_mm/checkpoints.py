@@ -96,7 +96,8 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
     The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of
     another model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
     (``module.``, ``_orig_mod.``, ``model.``, ``ema_model.``) are left out; of a model and its moving average in one
-    file, the average is taken.
+    file, the average is taken. Where one part has all weights of the model, as the backbone of TinyCD, its name may be
+    missing: that is how the file of a network by itself, without a detector around it, names them.
 
     Args:
         model: The model.
@@ -230,12 +231,15 @@ def _read_exported(path: Path) -> Checkpoint:
 
 
 def _unwrapped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by the names of the model, as far as leaving out the names of wrappers leads there."""
+    """Weights by the names of the model, as far as the rules of :func:`load_weights` lead there."""
     found: dict[str, Tensor] = {}
     averaged: dict[str, Tensor] = {}
+    only_part, *others = {name.partition('.')[0] for name in own} or ('',)
     for name, weight in state.items():
         parts = name.split('.')
         bare = name if name in own else '.'.join(part for part in parts if part not in WRAPPERS)
+        if bare not in own and not others and f'{only_part}.{bare}' in own:
+            bare = f'{only_part}.{bare}'
         (averaged if 'ema_model' in parts and bare != name else found)[bare if bare in own else name] = weight
     found |= averaged
     if any(name not in state for name in found):  # something was wrapped

@@ -4,13 +4,13 @@ import json
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = ['folder_beside', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -50,23 +50,53 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
+def made_folder(out: Path) -> Iterator[None]:
+    """A folder, made if needed; what was made is gone again where nothing was written into it.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    with _new_ones_removed_if_empty(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f'the folder {out} cannot be made ({error.strerror or error}): name another place'
+            ) from None
+        yield
+
+
+@contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
     """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
 
     Raises:
         UserError: where it cannot be made.
     """
+    with _new_ones_removed_if_empty(out.parent):
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            beside = tempfile.TemporaryDirectory(
+                prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
+            )
+        except OSError as error:
+            raise UserError(
+                f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+            ) from error
+        with beside as name:
+            yield Path(name)
+
+
+@contextmanager
+def _new_ones_removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder and those above it that were not there before, as far as they are empty."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(
-            prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise UserError(
-            f'{out} cannot be created ({error.strerror or error}): make room for it, or name another place'
-        ) from error
-    with beside as name:
-        yield Path(name)
+        yield
+    finally:
+        with suppress(OSError):  # the first one that holds something ends it
+            for one in new:
+                one.rmdir()
 
 
 def replace_folder(new: Path, target: Path, old: Path) -> None:

@@ -2,7 +2,9 @@
 
 import codecs
 
-__all__ = ['decode_text', 'printable']
+from hsonet_mm.errors import UserError
+
+__all__ = ['decode_text', 'printable', 'require_utf8']
 
 _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
 
@@ -33,3 +35,18 @@ def decode_text(data: bytes) -> str:
 def printable(text: str) -> str:
     """The same text with escapes where a file name contains bytes that are not UTF-8."""
     return text.encode('utf-8', 'backslashreplace').decode()
+
+
+def require_utf8(path: object) -> None:
+    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes.
+
+    Raises:
+        UserError: for such a name.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f'the name of {printable(str(path))} is not UTF-8: rename it, or set PYTHONUTF8=1 where the language '
+            'settings of the system are of another encoding'
+        ) from None

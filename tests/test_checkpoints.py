@@ -54,6 +54,17 @@ def test_part_that_was_compiled(save):
     assert_loaded(model, state())
 
 
+@pytest.mark.parametrize('prefix', ['', 'module.', 'model.'])
+def test_network_without_the_detector_around_it(prefix, save):
+    """All weights are in one part, whose name the file lacks; a model of two parts is not guessed at."""
+    weights = {f'{prefix}{name}': value for name, value in nn.Conv2d(3, 4, 3).state_dict().items()}
+    detector = nn.ModuleDict({'backbone': nn.Conv2d(3, 4, 3), 'head': nn.Identity()})
+    load_weights(detector, save(weights))
+    assert_loaded(detector, {f'backbone.{name.removeprefix(prefix)}': w for name, w in weights.items()})
+    with pytest.raises(UserError, match='another model'):
+        load_weights(Network(), save(weights))
+
+
 def test_average_is_taken_before_the_model(save):
     mixed = {f'model.{name}': torch.zeros_like(value) for name, value in state().items()}
     mixed |= {f'ema_model.module.{name}': value for name, value in state().items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes, write_json, write_text
+from hsonet_mm.files import folder_beside, made_folder, write_bytes, write_json, write_text
 
 pytestmark = pytest.mark.any_host
 
@@ -24,6 +24,17 @@ def test_content_and_folder(tmp_path):
     assert target.read_text().startswith('{\n "a": [\n')
     assert target.read_text().endswith('}\n')
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize('make', [made_folder, folder_beside])
+def test_folders_in_which_nothing_was_written_are_gone(tmp_path, make):
+    (tmp_path / 'mine').mkdir()
+    with make(tmp_path / 'mine/new/deep/out'):
+        assert (tmp_path / 'mine/new/deep').is_dir()
+    assert list((tmp_path / 'mine').iterdir()) == []
+    with make(tmp_path / 'mine/new/deep/out'):
+        (tmp_path / 'mine/new/other').write_text('kept')
+    assert list((tmp_path / 'mine').rglob('*')) == [tmp_path / 'mine/new', tmp_path / 'mine/new/other']
 
 
 def test_others_may_read_what_the_umask_grants(tmp_path):

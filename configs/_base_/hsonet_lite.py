@@ -1,7 +1,7 @@
 """HSONet-lite: EfficientNet-Lite0 (ImageNet weights as a package), d = u = 96, decoder 48, EO-loss.
 
 An encoder trained in a budget of minutes does not yet resolve what is small: maps of a plain high-resolution branch at strides 2,
-4 and 8 join the decoder beside the pyramid (docs/results.md has what each choice is worth).
+4 and 8 join the decoder beside the pyramid (docs/results.md has an ablation of it).
 """
 
 model = dict(

@@ -14,6 +14,7 @@ from hsonet_mm.baselines.changestar import ChangeStarHead, FarSegFPN, FarSegHead
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
 from hsonet_mm.baselines.tinycd import TinyCD
+from hsonet_mm.opencd.registry import MODELS
 
 __all__ = [
     'FC_EF',
@@ -33,3 +34,7 @@ __all__ = [
     'TinyCD',
     'TwoIdentity',
 ]
+
+MODELS.register_module(
+    module=TinyCD
+)  # it is also hsonet_mm.TinyCD, since only ours has the authors' classifier

@@ -1,7 +1,8 @@
 """TinyCD: the first stages of EfficientNet-B4, pixel-wise mixing of the dates, and a decoder of attention masks.
 
 Codegoni, Lombardi and Ferrari, *TINYCD: A (Not So) Deep Learning Model For Change Detection*, arXiv 2207.13159.
-Checked against Open-CD 1.1.0: name, fields and state-dict keys are its own, outputs are equal for equal weights.
+Checked against Open-CD 1.1.0: name, fields and state-dict keys are its own, outputs are equal for equal weights. With
+the authors' classifier the keys are those of their public code, github.com/AndreaCodegoni/Tiny_model_4_CD.
 """
 
 from itertools import pairwise
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.layers.inverted_residual import InvertedResidual
-from hsonet_mm.opencd.registry import MODELS
+from hsonet_mm.registry import MODELS
 
 __all__ = ['TinyCD', 'first_stages']
 
@@ -92,6 +93,8 @@ class _MBConv(InvertedResidual):
 
 
 _IMAGENET = 'https://download.pytorch.org/models/efficientnet_b4_rwightman-23ab8bcd.pth'  # torchvision's
+_CLASSIFIERS = {'opencd': (32, 16, 1), 'authors': (32, 16, 8, 1)}
+"""Widths of the classifiers."""
 _FIXED = {'in_channels': 3, 'bkbn_name': 'efficientnet_b4', 'output_layer_bkbn': '3'}
 
 
@@ -123,13 +126,16 @@ class _MixingMask(nn.Module):
 
 
 class _Pixelwise(nn.Module):
-    """A perceptron of the given widths at every pixel, with PReLU behind each layer."""
+    """A perceptron of the given widths at every pixel, with PReLU behind each layer, unless the last is linear."""
 
-    def __init__(self, *widths: int) -> None:
+    def __init__(self, *widths: int, linear: bool = False) -> None:
         super().__init__()
-        self._linears = nn.Sequential(
-            *(nn.Sequential(nn.Conv2d(before, after, 1), nn.PReLU()) for before, after in pairwise(widths))
-        )
+        layers = [
+            nn.Sequential(nn.Conv2d(before, after, 1), nn.PReLU()) for before, after in pairwise(widths)
+        ]
+        if linear:
+            del layers[-1][1]
+        self._linears = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._linears(x)
@@ -157,8 +163,9 @@ class _UpMask(nn.Module):
 class TinyCD(BaseModule):
     """TinyCD as a backbone that returns logits, for use with :class:`IdentityHead`.
 
-    The classifier is Open-CD's: 32, 16 and 1 channels and a PReLU on the logits, where the authors' code has 32, 16, 8
-    and 1 and a sigmoid. Hence 285,000 weights.
+    There are two classifiers. Open-CD's has 32, 16 and 1 channels and a PReLU behind the last: 285,000 weights. The
+    authors' has 32, 16, 8 and 1, and a sigmoid, which is left out here since the outputs are logits [code]. All else is
+    alike, so that the weights that the authors have published fit.
 
     Args:
         in_channels: Channels of one date, 3.
@@ -167,12 +174,14 @@ class TinyCD(BaseModule):
             a training starts, nor for a test); a string is the path of their file, in place of a download.
         output_layer_bkbn: Last layer of the encoder; ``'3'``, the one that the decoder fits.
         freeze_backbone: Do not train the encoder's weights; its batch norms still follow the data.
+        classifier: ``'opencd'`` or ``'authors'``.
 
     Shapes:
         t1, t2 (N, 3, H, W) of any size; returns a tuple of one (N, 1, H, W).
 
     Raises:
-        UserError: for another encoder than the decoder fits, or ImageNet weights that cannot be loaded.
+        UserError: for another encoder than the decoder fits, an unknown classifier, or ImageNet weights that cannot be
+            loaded.
     """
 
     def __init__(
@@ -182,6 +191,7 @@ class TinyCD(BaseModule):
         pretrained: bool | str = True,
         output_layer_bkbn: str = '3',
         freeze_backbone: bool = False,
+        classifier: str = 'opencd',
     ) -> None:
         super().__init__()
         given = {'in_channels': in_channels, 'bkbn_name': bkbn_name, 'output_layer_bkbn': output_layer_bkbn}
@@ -190,12 +200,16 @@ class TinyCD(BaseModule):
                 raise UserError(
                     f'invalid {name} {value!r} of TinyCD: expected {_FIXED[name]!r}, which its decoder needs'
                 )
+        if classifier not in _CLASSIFIERS:
+            raise UserError(
+                f'invalid classifier {classifier!r} of TinyCD: expected one of {", ".join(_CLASSIFIERS)}'
+            )
         self.pretrained = pretrained
         self._backbone = first_stages().requires_grad_(not freeze_backbone)
         self._first_mix = _MixingMask(3, 10, 5)
         self._mixing_mask = nn.ModuleList([_MixingMask(24, 12, 6), _MixingMask(32, 16, 8), _Mixing(56)])
         self._up = nn.ModuleList([_UpMask(56, 64), _UpMask(64, 64), _UpMask(64, 32)])
-        self._classify = _Pixelwise(32, 16, 1)
+        self._classify = _Pixelwise(*_CLASSIFIERS[classifier], linear=classifier == 'authors')
 
     def init_weights(self) -> None:
         """Load the ImageNet weights, if they are wanted."""

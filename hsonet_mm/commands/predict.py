@@ -18,6 +18,7 @@ from hsonet_mm.commands.options import (
     split_model,
 )
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import made_folder
 from hsonet_mm.images import first_three, join, notes_of, reading_of
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
@@ -66,7 +67,7 @@ def predict_paths(
     (probability of change in 8 bits: 255 is 1) and ``<stem>_overlay.png`` (the second date with changed
     regions tinted and outlined). Where a date has no data, mask and probability are 0, and ``<stem>_valid.png`` tells
     (0 no data, 255 data at both dates); without such pixels it is not written. Files that are there are replaced. In
-    folders a bad pair does not stop the others.
+    folders a bad pair does not stop the others. A folder that would remain empty is not left behind.
 
     Args:
         detector: The model.
@@ -82,14 +83,8 @@ def predict_paths(
     pairs = find_pairs(first, second)
     if out.resolve() in (first.resolve(), second.resolve()):
         raise UserError(f'{out} is the folder of the images: give another one for the results with --out')
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f'the folder {out} cannot be created ({error.strerror}): give another one with --out'
-        ) from None
     changed, pixels, without, slid, notes, failures = 0, 0, 0, 0, list[str](), list[str]()
-    with progress_bar('pairs', len(pairs), shown=progress) as advance:
+    with made_folder(out), progress_bar('pairs', len(pairs), shown=progress) as advance:
         for stem, path1, path2 in pairs:
             try:
                 results, slides = _predict_pair(detector, path1, path2, notes)
@@ -189,17 +184,17 @@ def run(args: argparse.Namespace) -> int:
     """
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
-    window: WindowChoice = args.mode
+    choice: WindowChoice = args.mode
     if (args.crop, args.stride) != (None, None):
         if args.mode == 'whole':
             raise UserError('--crop and --stride require --mode slide: leave them out for whole images')
-        window = (args.crop, args.stride)
+        choice = (args.crop, args.stride)
     detector = open_detector(
         model,
         device=args.device,
         threshold=args.threshold,
         cfg_options=args.cfg_options,
-        window=window,
+        window=choice,
         precision=args.precision,
         runtime=args.runtime,
         reading=reading_of(args),
@@ -213,10 +208,11 @@ def run(args: argparse.Namespace) -> int:
     whole = summary.pixels + summary.without_data
     gaps = f', {summary.without_data / whole:.2%} have no data' if summary.without_data else ''
     if summary.slid:
-        size, overlap = detector.window.size, detector.window.overlap
+        window = detector.window
+        hint = '' if window.fixed else ' (--mode whole predicts images at once, --crop changes the window)'
         print(
-            f'{summary.slid} of {summary.pairs} in sliding windows of {size} x {size} pixels that share {overlap} '
-            '(--mode whole predicts images at once, --crop changes the window)'
+            f'{summary.slid} of {summary.pairs} in sliding windows of {window.size} x {window.size} pixels that share '
+            f'{window.overlap}{hint}'
         )
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(

@@ -229,6 +229,8 @@ def open_raster(path: RasterPath) -> Any:
     """
     try:
         return open_dataset(path if isinstance(path, Path) else str(path))
+    except UserError:
+        raise
     except (*GDAL_ERRORS, ValueError, TypeError) as error:
         if not isinstance(path, Path):
             raise UserError(

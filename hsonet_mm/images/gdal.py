@@ -16,6 +16,7 @@ from rasterio.windows import Window
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.raster import Header, Place, Raster, alpha_is_mask, choose_bands
+from hsonet_mm.texts import require_utf8
 
 __all__ = [
     'GDAL_ERRORS',
@@ -41,7 +42,12 @@ _SAMPLE = 1024
 
 
 def open_dataset(source: Any) -> Any:
-    """Open a raster with rasterio, without its warning about a missing georeference."""
+    """Open a raster with rasterio, without its warning about a missing georeference.
+
+    Raises:
+        UserError: for a name in another encoding than UTF-8, which GDAL does not take.
+    """
+    require_utf8(source)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         return rasterio.open(source)

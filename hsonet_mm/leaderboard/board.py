@@ -122,7 +122,8 @@ class Records:
 def read_records(out: Path, spec: Spec) -> Records:
     """Read the CSVs of a leaderboard; of every run the newest scoring that gave figures counts.
 
-    Runs and test sets that the spec does not name are left out, scorings after another number of iterations too, and
+    Runs and test sets that the spec does not name are left out, scorings after another number of iterations (none of
+    published weights) too, and
     those of another config than ``configs.json`` names for the method. Where it names none, all scorings of a method
     are of one config, that of its newest.
 
@@ -138,7 +139,13 @@ def read_records(out: Path, spec: Spec) -> Records:
     planned = {(*run.key, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
     results = _read(out / 'results.csv')
     named = results[_keys(results, [*RUN, 'test_set']).isin(planned)]
-    trained = named[numbers(named['iterations']) == spec.iterations]
+    iterations = {
+        (block.name, method.name): spec.iterations_of(method)
+        for block in spec.blocks
+        for method in block.methods
+    }
+    wanted = [iterations[one] for one in _keys(named, ['block', 'method'])]
+    trained = named[numbers(named['iterations']) == wanted]
     by_time = trained.sort_values('scored_at', kind='stable')
     configs = dict(zip(_keys(by_time, ['block', 'method']), by_time['config_hash'], strict=True))
     configs |= read_configs(out)

@@ -35,12 +35,13 @@ class Job:
         method: Name of the method.
         data_set: Name of the data set that it is trained on.
         seed: Seed of the training.
-        iterations: Iterations of the training.
+        iterations: Iterations of the training, none with a checkpoint.
         weights: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
         config_hash: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
         test_sets: Roots of the data sets to test on by name, as written in the spec.
         data_hashes: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
         cost: What the model costs, as :mod:`hsonet_mm.leaderboard.cost` wrote it; empty where it is not known.
+        checkpoint: As in :class:`hsonet_mm.leaderboard.spec.Method`.
     """
 
     block: str
@@ -53,6 +54,7 @@ class Job:
     test_sets: dict[str, str]
     data_hashes: dict[str, str]
     cost: dict[str, Any]
+    checkpoint: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> 'Job':
@@ -75,12 +77,13 @@ def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any
     """
     job = Job(
         **run.key._asdict(),
-        iterations=spec.iterations,
+        iterations=spec.iterations_of(run.method),
         weights=contender.weights,
         config_hash=contender.config_hash,
         test_sets=dict(spec.test_sets(run.data_set)),
         data_hashes=dict(contender.data_hashes),
         cost=dict(cost),
+        checkpoint=run.method.checkpoint,
     )
     cfg = copy.deepcopy(contender.config)
     cfg.setdefault('randomness', {})['seed'] = run.seed

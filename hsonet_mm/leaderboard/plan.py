@@ -1,6 +1,7 @@
 """From a spec to configs that can be trained: their hashes, and every mistake found before anything is trained."""
 
 import copy
+import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
 from hsonet_mm.bands import LOADERS
+from hsonet_mm.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.config import set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
@@ -27,6 +29,8 @@ NOT_HASHED = {
 """Keys of a config, at any depth, that do not change the result, or have a column of their own."""
 NEEDED = (*LOADERS, 'optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'default_hooks')
 """What a recipe must hold beside ``protocols.whole``."""
+STARTS = {'ImageNet': 'with ImageNet weights', 'published': 'with published weights', 'none': 'without'}
+"""What models start from, in words."""
 SELECTED_BY = 'changed/best_f1'
 """The figure of a validation by which the checkpoint is chosen: F1 at the best threshold, as methods are ranked at the
 threshold of val. At 0.5, networks that are not calibrated yet all have 0, and the first checkpoint would win."""
@@ -34,13 +38,13 @@ threshold of val. At 0.5, networks that are not calibrated yet all have 0, and t
 
 @dataclass(frozen=True)
 class Contender:
-    """A method of a block, ready to be trained on any data set with any seed.
+    """A method of a block, ready to be trained, or scored, on any data set with any seed.
 
     Attributes:
         config: The whole config, but for data roots, seed and work dir.
-        config_hash: First 12 digits of its SHA-256, see NOT_HASHED.
-        weights: What the model starts from: ``ImageNet`` where one of its parts, by config or by default, has
-            pre-trained weights, else ``none``.
+        config_hash: First 12 digits of its SHA-256, see NOT_HASHED; with the content of the file of published weights.
+        weights: What the model starts from: ``published`` with a checkpoint, ``ImageNet`` where one of its parts, by
+            config or by default, has pre-trained weights, else ``none``.
         data_hashes: Of every data set by name, the first 12 digits of the SHA-256 of what its splits are: which files,
             by their names below the root and their sizes.
     """
@@ -54,8 +58,8 @@ class Contender:
 def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
     """Make the config of every method of a spec, and check everything that runs need.
 
-    All configs are read. The models of the runs are built without loading weights, and the files of all splits that
-    they use are listed.
+    All configs and published weights are read. The models of the runs are built, without weights but published ones,
+    which must fit, and the files of all splits that they use are listed.
 
     Args:
         spec: The spec.
@@ -77,17 +81,17 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
                 spec, block, method, (block.name, method.name) in wanted
             )
         kinds = {  # a model that is not built may have weights that its config does not name
-            name: one.weights
-            for (of, name), one in made.items()
-            if of == block.name and ((of, name) in wanted or one.weights == 'ImageNet')
+            one.weights: name
+            for (of, name), one in reversed(made.items())
+            if of == block.name and ((of, name) in wanted or one.weights != 'none')
         }
-        if len(set(kinds.values())) > 1:
-            one, other = (
-                next(name for name in kinds if kinds[name] == kind) for kind in ('ImageNet', 'none')
+        if len(kinds) > 1:
+            mixed = ' and '.join(
+                f'{words} ({kinds[kind]})' for kind, words in STARTS.items() if kind in kinds
             )
             raise UserError(
-                f'block {block.name!r} of {spec.path} mixes methods with ImageNet weights ({one}) and '
-                f'without ({other}): give them separate blocks, or turn the weights off with options'
+                f'block {block.name!r} of {spec.path} mixes methods {mixed}: '
+                'give them separate blocks, or turn the weights off with options'
             )
     for block in spec.blocks:
         cfg = made[block.name, block.methods[0].name].config
@@ -115,16 +119,22 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
             cfg.merge_from_dict(dict(options))
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
             raise UserError(f'invalid options of {place} in {spec.path} ({error}): correct them') from error
-    set_iterations(cfg, spec.iterations, spec.validations)
+    if method.checkpoint is None:
+        set_iterations(cfg, spec.iterations, spec.validations)
     cfg.train_cfg.type = 'hsonet_mm.ResumableTrainLoop'
     cfg.default_hooks.checkpoint.update(
         type='hsonet_mm.ChangeCheckpointHook', save_best=SELECTED_BY, rule='greater', max_keep_ckpts=1
     )
     cfg.launcher, cfg.load_from = 'none', None
-    weights = _names_weights(cfg.model)
-    if wanted:
-        weights |= _starts_from_weights(_built(cfg, where, method))
-    return Contender(cfg, _config_hash(cfg), 'ImageNet' if weights else 'none')
+    model = _built(cfg, where, method) if wanted else None
+    if method.checkpoint is not None:
+        checkpoint = read_checkpoint(_expanded(method.checkpoint, f'the checkpoint of {where}', spec))
+        if model is not None:
+            load_weights(model, checkpoint)
+        content = hashlib.sha256(checkpoint.path.read_bytes()).hexdigest()
+        return Contender(cfg, short_hash([_relevant(cfg.to_dict()), content]), 'published')
+    weights = _names_weights(cfg.model) or (model is not None and _starts_from_weights(model))
+    return Contender(cfg, short_hash(_relevant(cfg.to_dict())), 'ImageNet' if weights else 'none')
 
 
 def _read(path: Path, what: str) -> Config:
@@ -161,14 +171,19 @@ def _built(cfg: Config, where: str, method: Method) -> nn.Module:
         ) from error
 
 
-def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
+def _expanded(path: str, what: str, spec: Spec) -> str:
+    """A path of the spec with its environment variables replaced."""
     try:
-        folder = Path(expand_variables(root))
+        return expand_variables(path)
     except UserError:
         raise UserError(
-            f'the data root {root!r} of {name} in {spec.path} needs an environment variable that is not set: '
-            'set it to the folder of the data set, or write a default behind :-'
+            f'{what} in {spec.path} is {path!r}, and this environment variable is not set: '
+            'set it, or write a default behind :-'
         ) from None
+
+
+def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
+    folder = Path(_expanded(root, f'the data root of {name}', spec))
     if not folder.is_dir():
         raise UserError(f'the data root {folder} of {name} in {spec.path} does not exist: correct it')
     files = []
@@ -206,10 +221,6 @@ def _starts_from_weights(model: nn.Module) -> bool:
         )
         for part in model.modules()
     )
-
-
-def _config_hash(cfg: Config) -> str:
-    return short_hash(_relevant(cfg.to_dict()))
 
 
 def _relevant(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One run of a leaderboard in a process of its own: train, score, and write the rows.
+"""One run of a leaderboard in a process of its own: train or load published weights, score, and write the rows.
 
 ``python -m hsonet_mm.leaderboard.run RUN.json``, with what :func:`hsonet_mm.leaderboard.job.write_job` wrote. It goes
 on from the latest checkpoint, if there is one; what is trained already is only scored. Whatever ends the run, short of
@@ -27,6 +27,7 @@ from mmengine.runner import Runner
 from hsonet_mm import __version__
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_up_loaders
+from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> Tables:
-    """Train, unless that was done before, and score.
+    """Train, unless that was done before or the weights are published, and score.
 
     Args:
         job: What to do.
@@ -91,7 +92,11 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     # One more than asked for: MMEngine deletes before it saves, and a kill may come between.
     cfg.default_hooks.checkpoint.max_keep_ckpts += 1
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), {'type': 'hsonet_mm.ResumptionHook'}]
-    model, trained, spent = _train(cfg, folder / 'trained.json', here)
+    if job.checkpoint is None:
+        model, trained, spent = _train(cfg, folder / 'trained.json', here)
+    else:
+        model, trained, spent = Runner.from_cfg(cfg).model, dict(here), 0.0
+        load_weights(model, expand_variables(job.checkpoint))
     start = time.perf_counter()
     tables = score(model, cfg, job.test_sets, folder)
     spent += time.perf_counter() - start

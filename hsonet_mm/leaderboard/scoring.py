@@ -1,8 +1,8 @@
 """The scores of a checkpoint, as rows of the tables.
 
-The threshold is chosen on val and fixed before the test split is opened. Each test split is then predicted once a
-protocol, and every figure comes from these probabilities. Tiles of a split whose images are no larger than one are its
-whole images, which are not predicted again.
+The threshold is chosen on val, which is predicted again to count its objects there, and fixed before the test split is
+opened. Each test split is then predicted once a protocol, and every figure comes from these probabilities. Tiles of a
+split whose images are no larger than one are its whole images, which are not predicted again.
 """
 
 import copy
@@ -75,12 +75,10 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
         UserError: for files that cannot be read, and predictions that are NaN.
     """
     model.test_cfg = cfg.protocols.whole
-    count, val = _curve(predict(model, cfg.val_dataloader))
-    thresholds = {'half': HALF, 'val': val.best[0]}
-    tables: Tables = {'results': [], 'images': [], 'curves': [], 'breakdown': []}
-    for rule, threshold in thresholds.items():
-        counts = val.confusions[round(threshold * BINS) - 1]
-        tables['results'].append(_result('val', 'whole', rule, threshold, counts, count))
+    _, curve = _curve(predict(model, cfg.val_dataloader))
+    thresholds = {'half': HALF, 'val': curve.best[0]}
+    val = _tally(model, cfg.protocols.whole, cfg.val_dataloader, thresholds)
+    tables: Tables = {'results': val.results('val', 'whole'), 'images': [], 'curves': [], 'breakdown': []}
     for test_set, root in test_sets.items():
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.data_root = root
@@ -125,13 +123,6 @@ def _curve(predictions: Iterable[Prediction]) -> tuple[int, Sweep]:
     return count, sweep(*sums)
 
 
-def _result(
-    split: str, protocol: str, rule: str, threshold: float, counts: Confusion, images: int
-) -> dict[str, Any]:
-    row = {'split': split, 'protocol': protocol, 'threshold_rule': rule, 'threshold': threshold}
-    return {**row, **counts.metrics(), 'images': images, 'pixels': counts.total}
-
-
 def _tally(
     model: Any,
     test_cfg: Mapping[str, Any],
@@ -139,7 +130,7 @@ def _tally(
     thresholds: Mapping[str, float],
     probs: Path | None = None,
 ) -> '_Tally':
-    """Predict a test split under one protocol and count; see :class:`_Tally`."""
+    """Predict a split under one protocol and count; see :class:`_Tally`."""
     model.test_cfg = test_cfg
     tally = _Tally(thresholds, probs)
     tally.pairs, tally.curve = _curve(tally.watch(predict(model, loader)))
@@ -147,7 +138,7 @@ def _tally(
 
 
 class _Tally:
-    """Counts the predictions of one test split under one protocol as they pass.
+    """Counts the predictions of one split under one protocol as they pass.
 
     Args:
         thresholds: Thresholds by rule.
@@ -192,15 +183,27 @@ class _Tally:
         crop = test_cfg.get('crop_size', (0, 0))
         return self.largest[0] <= crop[0] and self.largest[1] <= crop[1]
 
+    def results(self, split: str, protocol: str) -> list[dict[str, Any]]:
+        """Scores of the whole split, one row a threshold."""
+        return [
+            {
+                'split': split,
+                'protocol': protocol,
+                'threshold_rule': rule,
+                'threshold': self.thresholds[rule],
+                **counts.metrics(),
+                'images': self.pairs,
+                'pixels': counts.total,
+                **object_metrics(join(self.objects[rule])),
+            }
+            for rule, counts in self.sums.items()
+        ]
+
     def tables(self, protocol: str) -> Tables:
-        """The rows of what passed, for the protocol or another that comes to the same."""
+        """The rows of a test split, for the protocol or another that comes to the same."""
         curve = zip(self.curve.thresholds, self.curve.confusions, strict=True)
         return {
-            'results': [
-                _result('test', protocol, rule, self.thresholds[rule], counts, self.pairs)
-                | object_metrics(join(self.objects[rule]))
-                for rule, counts in self.sums.items()
-            ],
+            'results': self.results('test', protocol),
             'images': [{'protocol': protocol, **row} for row in self.images],
             'curves': [
                 {'protocol': protocol, 'threshold': threshold, **counts.counts()}

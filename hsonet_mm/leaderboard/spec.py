@@ -20,11 +20,14 @@ class Method:
         name: What it is called in the tables.
         config: File of its config, of which the model alone is used.
         options: Changes to the model, by dotted keys that begin with ``model.``
+        checkpoint: File of published weights, as written: environment variables are not expanded; or the name of a
+            model that comes with the package. Such a method is scored and not trained. None for one that is trained.
     """
 
     name: str
     config: Path
     options: Mapping[str, Any]
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its scoring.
+    """One training and its scoring; of published weights the scoring alone.
 
     Attributes:
         block: Block of the method.
         method: What is trained.
-        data_set: Name of the data set that it is trained on.
+        data_set: Name of the data set that it is trained on; of published weights, that their threshold is chosen on.
         seed: Seed of the training.
     """
 
@@ -88,7 +91,7 @@ class Spec:
     Attributes:
         path: The file that it was read from.
         title: Heading of the report.
-        iterations: Iterations of every training.
+        iterations: Iterations of every training; 0 where all weights are published.
         validations: Validations of every training, evenly spaced, the last at the end.
         seeds: Seeds of the trainings of each method on each data set.
         data: Roots of the data sets that methods are trained on, and tested on, by name, as written: environment
@@ -109,6 +112,14 @@ class Spec:
     def test_sets(self, data_set: str) -> Mapping[str, str]:
         """Roots of the data sets, by name, that what was trained on one of them is tested on."""
         return {data_set: self.data[data_set], **self.also_test}
+
+    def seeds_of(self, method: Method) -> tuple[int, ...]:
+        """Seeds of the runs of a method: of published weights the first alone, for a second run would be the same."""
+        return self.seeds if method.checkpoint is None else self.seeds[:1]
+
+    def iterations_of(self, method: Method) -> int:
+        """Iterations of the runs of a method, none of published weights."""
+        return self.iterations if method.checkpoint is None else 0
 
     def runs(
         self,
@@ -141,7 +152,8 @@ class Spec:
             for data_set in data or self.data:
                 for block in self.blocks:
                     for method in block.methods:
-                        if (not seeds or seed in seeds) and (not methods or method.name in methods):
+                        chosen = (not seeds or seed in seeds) and (not methods or method.name in methods)
+                        if chosen and seed in self.seeds_of(method):
                             yield Run(block, method, data_set, seed)
 
 

@@ -1,10 +1,11 @@
 """Reading the spec of a leaderboard, a small YAML file: which methods are trained, on what, and how long.
 
 A spec names a recipe (a config of everything but the model), a budget, seeds, data sets, and blocks of methods. A
-method contributes its ``model`` and nothing else, so that all methods of a block are trained alike; rows of different
-blocks are never compared. Each checkpoint is tested on the data set that it was trained on, and on those of
-``also_test``. Paths of configs are relative to the spec, data roots to the working directory. A block may
-name a ``recipe`` of its own in place of the spec's: pre-trained backbones want another learning rate than new ones.
+method contributes its ``model`` and nothing else, so that all methods of a block are trained alike; or it names a
+``checkpoint``, published weights that are scored and not trained. Rows of different blocks are never compared. Each
+checkpoint is tested on the data set that it was trained on, and on those of ``also_test``. Paths of configs are
+relative to the spec, data roots and checkpoints to the working directory. A block may name a ``recipe`` of its own in
+place of the spec's: pre-trained backbones want another learning rate than new ones.
 """
 
 from pathlib import Path
@@ -62,6 +63,7 @@ class _Node(BaseModel):
 class _Method(_Node):
     config: File
     options: dict[str, Any] = {}
+    checkpoint: Text | None = None
 
     @model_validator(mode='before')
     @classmethod
@@ -96,7 +98,7 @@ class _Block(_Node):
 class _Spec(_Node):
     title: str
     recipe: File
-    iterations: PositiveInt
+    iterations: NonNegativeInt
     validations: PositiveInt = 1
     seeds: Seeds
     data: Roots = Field(min_length=1)
@@ -105,6 +107,11 @@ class _Spec(_Node):
 
     @model_validator(mode='after')
     def _fits_together(self) -> '_Spec':
+        methods = [pair for block in self.blocks.values() for pair in block.methods.items()]
+        if not self.iterations and (trained := [name for name, one in methods if one.checkpoint is None]):
+            raise ValueError(
+                f'with 0 iterations {trained[0]} is not trained: give more, or its checkpoint for published weights'
+            )
         if self.iterations % self.validations:
             better = max(self.iterations // self.validations, 1) * self.validations
             raise ValueError(
@@ -165,7 +172,10 @@ def read_spec(path: str | Path) -> Spec:
             block.reference,
             block.recipe or spec.recipe,
             block.options,
-            tuple(Method(method, one.config, one.options) for method, one in block.methods.items()),
+            tuple(
+                Method(method, one.config, one.options, one.checkpoint)
+                for method, one in block.methods.items()
+            ),
         )
         for name, block in spec.blocks.items()
     )

@@ -45,10 +45,10 @@ class Standing:
     Attributes:
         cell: The table.
         method: The method.
-        planned: Number of seeds of the spec.
+        planned: Number of seeds of the spec; 1 of published weights.
         seeds: Seeds with a result, ascending.
         failed: Seeds whose run failed and has no earlier result, ascending.
-        weights: What its backbone starts from, ``none`` or ``ImageNet``; empty if unknown.
+        weights: What its backbone starts from, ``none``, ``ImageNet`` or ``published``; empty if unknown.
         figures: Fractions by name, see FIGURES and OBJECTS, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing. Those of ONCE have a standard deviation only
             where the rows of the seeds differ, as after a second measurement.
@@ -99,7 +99,12 @@ def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
         cell: sorted(
             (
                 _standing(
-                    spec, records, cell, method.name, block.reference, rows_of(rows, method=method.name)
+                    records,
+                    cell,
+                    method.name,
+                    len(spec.seeds_of(method)),
+                    block.reference,
+                    rows_of(rows, method=method.name),
                 )
                 for method in block.methods
             ),
@@ -112,7 +117,7 @@ def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
 
 
 def _standing(
-    spec: Spec, records: Records, cell: Cell, method: str, reference: str, rows: pd.DataFrame
+    records: Records, cell: Cell, method: str, planned: int, reference: str, rows: pd.DataFrame
 ) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
     seeds = tuple(sorted(rows['seed']))
@@ -127,7 +132,7 @@ def _standing(
     return Standing(
         cell=cell,
         method=method,
-        planned=len(spec.seeds),
+        planned=planned,
         seeds=seeds,
         failed=tuple(sorted(failed - set(seeds))),
         weights=_each(rows['weights']),

@@ -40,8 +40,8 @@ NONE = '\N{EN DASH}'
 PROTOCOLS = {'whole': 'whole images', 'tiles_256': '256 tiles'}
 THRESHOLDS = {'half': 'threshold 0.5', 'val': 'threshold chosen on val'}
 APART = (
-    'Rows with ImageNet weights and rows from scratch stand in different blocks and are never compared: '
-    'pre-training alone is worth several points.'
+    'Rows with ImageNet weights, rows from scratch and published weights stand in different blocks and are never '
+    'compared: pre-training alone is worth several points.'
 )
 COVERED = (
     'Points of F1 to the reference of the block, on the seeds and the test images that both have, with two 95 % '
@@ -183,6 +183,11 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
         tables: The tables.
     """
     found = []
+    if any(row.weights == 'published' for rows in tables.values() for row in rows):
+        found.append(
+            'Published weights, 0 iterations here: trained elsewhere, by other rules and perhaps on other data. '
+            'Each is one row, so nothing is said about other seeds.'
+        )
     files = set(rows_of(records.results, split='test')['data_hash']) - {''}
     if len(files) > 1 or any(len(records.truths(cell)) > 1 for cell in tables):
         found.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import made_folder
 from hsonet_mm.images import Reading
 from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
@@ -114,15 +115,15 @@ def run_scenes(
 @contextmanager
 def _jobs_folder(folder: Path) -> Iterator[Path]:
     """A new folder for the jobs of this run, which is gone afterwards; others may run beside it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise UserError(
-            f'{folder} cannot be written to ({error.strerror}): give another output with -o'
-        ) from None
-    with jobs as name:
-        yield Path(name)
+    with made_folder(folder):
+        try:
+            jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise UserError(
+                f'{folder} cannot be written to ({error.strerror}): give another output with -o'
+            ) from None
+        with jobs as name:
+            yield Path(name)
 
 
 def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Iterator[Outcome]:
@@ -132,8 +133,8 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
     detector = model.load()
     for scene in scenes:
         try:
-            Path(scene.output).parent.mkdir(parents=True, exist_ok=True)
-            result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.paths)
+            with made_folder(Path(scene.output).parent):
+                result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.paths)
             yield Outcome(scene, result.summary, fresh=result.fresh)
         except Exception as error:  # whatever it is, the other scenes go on
             yield Outcome(scene, error=explain(error) or f'{scene.output}: {type(error).__name__}: {error}')

@@ -26,6 +26,7 @@ from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
+from hsonet_mm.texts import require_utf8
 from hsonet_mm.windows import Window, WindowGrid
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
@@ -186,6 +187,7 @@ def _leftovers(files: Mapping[str, Path]) -> list[Path]:
 def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[RasterPath]) -> None:
     if output.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f"invalid output '{output}': expected a GeoTIFF, a name that ends in .tif")
+    require_utf8(output)
     for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')

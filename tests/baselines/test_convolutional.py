@@ -12,9 +12,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from hsonet_mm.baselines import opencd as opencd_names  # noqa: F401 (registers TinyCD as Open-CD does)
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
 from hsonet_mm.baselines.tinycd import TinyCD, first_stages
+from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import macs, parameters
 from hsonet_mm.opencd import (
@@ -126,6 +128,7 @@ def test_trains(name):
         (TinyCD, {'in_channels': 4}, '^invalid in_channels 4 of TinyCD: expected 3'),
         (TinyCD, {'in_channels': 3, 'bkbn_name': 'resnet18'}, "^invalid bkbn_name 'resnet18' of TinyCD"),
         (TinyCD, {'in_channels': 3, 'output_layer_bkbn': '2'}, "^invalid output_layer_bkbn '2' of TinyCD"),
+        (TinyCD, {'in_channels': 3, 'classifier': 'mine'}, "^invalid classifier 'mine' of TinyCD: expected"),
     ],
 )
 def test_wrong_fields_are_refused_in_a_sentence(cls, fields, told):
@@ -245,6 +248,53 @@ def test_tinycd_freezes_its_encoder():
     trained = {key.split('.')[0] for key, weight in model.named_parameters() if weight.requires_grad}
     assert frozen == {'_backbone'}
     assert trained == {'_first_mix', '_mixing_mask', '_up', '_classify'}
+
+
+# The authors' TinyCD --------------------------------------------------------------------------------------
+
+
+def test_authors_classifier_is_three_layers_of_which_the_last_is_linear():
+    """By hand; its logits pass below what a PReLU of slope 0.25 lets pass."""
+    backbone = build(model_config('tinycd_authors')).backbone
+    first, second, last = backbone._classify._linears
+    shapes = [tuple(layers[0].weight.shape) for layers in (first, second, last)]
+    assert shapes == [(16, 32, 1, 1), (8, 16, 1, 1), (1, 8, 1, 1)]
+    x = torch.randn(2, 32, 5, 7)
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, 32)
+    for layers in (first, second):
+        pixels = pixels @ layers[0].weight.flatten(1).T + layers[0].bias
+        pixels = torch.where(pixels > 0, pixels, 0.25 * pixels)  # PReLU begins with 0.25
+    logits = pixels @ last[0].weight.flatten(1).T + last[0].bias
+    torch.testing.assert_close(backbone._classify(x), logits.view(2, 1, 5, 7))
+
+
+def test_file_of_the_authors_fits(tmp_path):
+    """As they save it: 279 tensors by the names of the network alone, without a detector."""
+    torch.manual_seed(3)
+    theirs = {
+        key: torch.rand_like(w.float()) for key, w in TinyCD(3, classifier='authors').state_dict().items()
+    }
+    assert len(theirs) == 279
+    assert {'_backbone.0.0.weight', '_mixing_mask.2._convmix.1.weight', '_classify._linears.2.0.bias'} < set(
+        theirs
+    )
+    torch.save(theirs, tmp_path / 'levir_best.pth')
+    model = build(model_config('tinycd_authors'))
+    load_weights(model, tmp_path / 'levir_best.pth')
+    loaded = model.state_dict()
+    assert all(
+        torch.equal(loaded[f'backbone.{key}'].float(), w.to(loaded[f'backbone.{key}'].dtype).float())
+        for key, w in theirs.items()
+    )
+    with pytest.raises(UserError, match='another model'):
+        load_weights(build(model_config('tinycd')), tmp_path / 'levir_best.pth')
+
+
+def test_config_of_the_authors_differs_in_the_classifier_alone():
+    theirs, opencds = model_config('tinycd_authors').to_dict(), model_config('tinycd').to_dict()
+    assert theirs['backbone'].pop('classifier') == 'authors'
+    assert theirs['backbone'].pop('type') == f'hsonet_mm.{opencds["backbone"].pop("type")}'
+    assert theirs == opencds
 
 
 # Beside Open-CD -------------------------------------------------------------------------------------------

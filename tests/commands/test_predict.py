@@ -195,7 +195,7 @@ def test_a_full_disk_ends_the_run(detector, folders, monkeypatch):
     with pytest.raises(UserError, match=r'0_mask.png cannot be written \(No space left on device\)'):
         predict_paths(detector, t1, t2, out, progress=True)
     assert len(tried) == 1
-    assert not any(out.iterdir())
+    assert not out.exists()
 
 
 def test_overlay_marks_only_changed_regions():
@@ -336,7 +336,18 @@ def test_bad_image(detector, folders, kind):
     path = t2 / '1.png'
     BAD_IMAGES[kind](path)
     with pytest.raises(UserError, match=str(path)):
-        predict_paths(detector, t1 / '1.png', path, out)
+        predict_paths(detector, t1 / '1.png', path, out / 'new')
+    assert not out.exists()
+
+
+def test_no_folder_is_left_where_no_pair_can_be_predicted(detector, folders):
+    t1, t2, out = folders
+    for path in t1.iterdir():
+        path.write_bytes(b'')
+    assert len(predict_paths(detector, t1, t2, out).failures) == 3
+    assert not out.exists()
+    out.mkdir()  # the user's own stays
+    predict_paths(detector, t1, t2, out)
     assert list(out.iterdir()) == []
 
 
@@ -352,7 +363,7 @@ def test_paths_that_do_not_match(detector, folders, tmp_path):
         (tmp_path / 'none', t2, out, 'contains no image'),
         (t1, t2, out, '7.png and 1 more have no image'),
         (t1, t1, t1, 'with --out'),
-        (t1, t1, tmp_path / 'file', 'another one with --out'),
+        (t1, t1, tmp_path / 'file', 'name another place'),
     ]:
         with pytest.raises(UserError, match=sentence):
             predict_paths(detector, first, second, target)

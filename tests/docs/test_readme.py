@@ -57,6 +57,10 @@ NOT_RUN = [
     (r'^(rm -rf dist && python -m build|/tmp/fresh/bin/pip|\(cd /tmp) ', 'builds and installs the packages'),
     (r'^torchrun ', 'engine/test_training.py trains in two processes'),
     (r'^git clone ', 'downloads Open-CD'),
+    (
+        r'leaderboard/published\.yaml',
+        "needs its authors' weights; leaderboard/test_run.py scores published weights",
+    ),
     (r'^python3 -m venv ', 'an environment of its own; that of `make test-opencd` is made so'),
     (
         r'^python -c "import hsonet_mm; import opencd',
@@ -150,6 +154,7 @@ APPENDED = [
         '--methods fc_siam_diff --seeds 0 --dry-run',
         'minutes a run; `make leaderboard-smoke` runs three methods',
     ),
+    (r'leaderboard configs/leaderboard/one_date\.yaml', '--dry-run', 'minutes a run'),
 ]
 
 MY_DATA = ('data/mine', 'data/LEVIR-CD')

@@ -12,9 +12,11 @@ import torch
 from helpers import calibrated_copy
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from PIL import Image
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.baselines.bit import BITHead
+from hsonet_mm.cli import main
 from hsonet_mm.commands import export as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.export import formats, pipeline
@@ -159,7 +161,7 @@ def test_the_graph_takes_raw_bands(exported):
         np.testing.assert_allclose(session.run(None, {'pair': given})[0][:, 0], expected, atol=1e-4)
 
 
-def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
+def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config, capsys):
     config, checkpoint = save(tmp_path, write_config, TWO_CHANNELS)
     path = tmp_path / 'tiles.onnx'
     options = ('--tile', 48, '--threshold', 0.3, '--opset', 13)
@@ -180,6 +182,14 @@ def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config):
     np.testing.assert_allclose(
         smaller.probs, detector.probs(*mirrored, channel_order='bgr')[0, :40, :24], atol=1e-6
     )
+    # The command names no option that such a model refuses.
+    dates = [tmp_path / 'before.png', tmp_path / 'after.png']
+    for date, image in zip(dates, (t1, t2), strict=True):
+        Image.fromarray(image[0, :40, :24]).save(date)
+    capsys.readouterr()
+    assert main(['predict', str(path), *map(str, dates), '--out', str(tmp_path / 'out')]) == 0
+    windows, _ = capsys.readouterr().out.splitlines()
+    assert windows == '1 of 1 in sliding windows of 48 x 48 pixels that share 12'
 
 
 def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):

@@ -29,6 +29,7 @@ pytest.importorskip('pandas')
 pytest.importorskip('pydantic')
 
 from hsonet_mm import workers
+from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations
 from hsonet_mm.datasets import loading
@@ -39,9 +40,11 @@ from hsonet_mm.evaluation.change_metric import ChangeMetric
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
+from hsonet_mm.leaderboard.board import read_records
 from hsonet_mm.leaderboard.job import Job, alone, as_python, write_job
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.leaderboard.summary import summarise
 from hsonet_mm.machine import device_name
 from hsonet_mm.models.decode_heads import FSAssociationHead
 from hsonet_mm.registry import MODELS
@@ -312,6 +315,12 @@ def f1(tp, fp, fn):
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
 
 
+def test_objects_of_validation_are_scored(board):
+    for result in rows_of(board[0], 'results', method='tiny', split='val'):
+        assert result['test_set'] == ''
+        assert 0 <= float(result['object_ap']) <= float(result['object_recall']) <= 1
+
+
 def test_tables_agree_with_each_other(board):
     out = board[0]
     for result in rows_of(out, 'results', method='tiny', split='test'):
@@ -400,6 +409,58 @@ def test_scores_are_those_of_scikit_learn(board, tiny_data):
         'test_0000',
         'test_0001',
     ]
+
+
+def test_published_weights_are_scored_as_those_of_a_run(
+    board, hsonet, in_process, write_spec, tmp_path, monkeypatch
+):
+    """The file of a training, given as published: the same figures, no training, and one run whatever the seeds."""
+    monkeypatch.setenv('PUBLISHED_WEIGHTS', str(best_checkpoint(board[0])))
+    monkeypatch.setattr(runs, 'train', None)
+    path = write_spec(tmp_path / 'spec.yaml')
+    spec = yaml.safe_load(path.read_text())
+    tiny = spec['blocks']['From scratch, 4']['methods']['tiny']
+    methods = {'theirs': {**tiny, 'checkpoint': '${PUBLISHED_WEIGHTS}'}}
+    del spec['data']['demo']
+    spec |= {
+        'blocks': {'Published': {'reference': 'theirs', 'methods': methods}},
+        'seeds': [3, 4],
+        'iterations': 0,
+    }
+    path.write_text(yaml.safe_dump(spec))
+    out = tmp_path / 'out'
+    code, stdout, stderr = leaderboard(hsonet, path, out)
+    assert (code, stderr) == (0, '')
+    assert '1 runs, 0 of them done before' in stdout
+    theirs = records.read(out / 'results.csv')
+    ours = rows_of(board[0], 'results', method='tiny', data_set='houses')
+    alike = (
+        'split',
+        'protocol',
+        'threshold_rule',
+        'threshold',
+        'test_set',
+        'f1',
+        'object_f1',
+        'images',
+        'parameters',
+    )
+    assert [[row[name] for name in alike] for row in theirs] == [
+        [row[name] for name in alike] for row in ours
+    ]
+    assert {(row['weights'], row['iterations'], row['train_seconds']) for row in theirs} == {
+        ('published', '0', '')
+    }
+    assert {row['seed'] for row in theirs} == {'3'}
+    assert leaderboard(hsonet, path, out)[1].startswith('1 runs, 1 of them done before')
+    assert len(in_process) == 1
+    standing = next(iter(summarise(read_spec(path), read_records(out, read_spec(path))).values()))[0]
+    assert (standing.planned, standing.seeds, standing.weights) == (1, (3,), 'published')
+    assert standing.figures['f1'].std is None
+    other = tmp_path / 'other.pth'  # what is published changes: another config
+    torch.save({key: weight + 0.01 for key, weight in best_model(board[0]).state_dict().items()}, other)
+    monkeypatch.setenv('PUBLISHED_WEIGHTS', str(other))
+    assert leaderboard(hsonet, path, out, '--dry-run')[1].startswith('1 runs, 0 of them done before')
 
 
 @pytest.mark.any_host
@@ -1008,7 +1069,14 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
             x={'config': config, 'options': {'model.backbone.init_cfg': pretrained}}
         ),
         'the data root nowhere of d': {'data': {'d': 'nowhere'}},
-        "the data root '${NO_SUCH_ROOT}' of d": {'data': {'d': '${NO_SUCH_ROOT}'}},
+        'the data root of d in': {'data': {'d': '${NO_SUCH_ROOT}'}},
+        "the checkpoint of method 'x' of block 'b' in": methods(
+            x={'config': config, 'checkpoint': '${NO_SUCH_FILE}'}
+        ),
+        'the checkpoint no.pth does not exist': methods(x={'config': config, 'checkpoint': 'no.pth'}),
+        'is a checkpoint of another model than the config describes': methods(
+            x={'config': config, 'checkpoint': 'buildings'}
+        ),
         'data set d of': {'data': {'houses': str(tiny_data), 'd': str(tmp_path / 'data')}},
     }
     for sentence, changes in cases.items():
@@ -1089,6 +1157,53 @@ def test_shipped_smoke_spec_fits(repo, tmp_path, monkeypatch):
         assert one.config.train_cfg.max_iters == spec.iterations
         assert one.config.param_scheduler[-1].end == spec.iterations
         assert one.config.default_hooks.checkpoint.save_best == 'changed/best_f1'
+
+
+SPECS = sorted((Path(__file__).parents[2] / 'configs/leaderboard').glob('*.yaml'))
+
+
+def test_all_specs_are_found():
+    assert {'demo', 'dsifn_256', 'levir_gpu', 'one_date', 'published'} < {path.stem for path in SPECS}
+
+
+@pytest.mark.parametrize('path', SPECS, ids=[path.stem for path in SPECS])
+def test_shipped_specs_fit_their_configs(path, tmp_path, monkeypatch):
+    """All options find their place, all models can be built, and blocks hold what their names say."""
+    weights = tmp_path / 'levir_best.pth'
+    torch.save(TinyCD(3, classifier='authors').state_dict(), weights)
+    monkeypatch.setenv('TINYCD_LEVIR_WEIGHTS', str(weights))
+    spec = read_spec(path)
+    ready = contenders(spec, [])
+    assert len(ready) == sum(len(block.methods) for block in spec.blocks)
+    kinds = {'from scratch': 'none', 'ImageNet weights': 'ImageNet', 'published weights': 'published'}
+    for (block, method), one in ready.items():
+        assert one.weights == kinds[block], method
+        init_default_scope(one.config.default_scope)
+        with torch.device('meta'):
+            ROOT_MODELS.build(one.config.model)
+
+
+def test_spec_for_a_gpu_trains_in_bfloat16_with_larger_crops(repo):
+    """Its options name steps of the recipe's pipeline by their place."""
+    for one in contenders(read_spec(repo / 'configs/leaderboard/levir_gpu.yaml'), []).values():
+        wrapper = one.config.optim_wrapper
+        assert (wrapper.type, wrapper.dtype) == ('hsonet_mm.MixedPrecisionOptimWrapper', 'bfloat16')
+        pipeline = {step.type: step for step in one.config.train_dataloader.dataset.pipeline}
+        assert pipeline['hsonet_mm.MultiImgBalancedCrop'].crop_size == 256
+        assert pipeline['hsonet_mm.MultiImgRandomScale'].min_size == 256
+
+
+def test_one_date_is_never_exchanged_for_the_other(repo):
+    ready = contenders(read_spec(repo / 'configs/leaderboard/one_date.yaml'), [])
+    for one in ready.values():
+        (exchange,) = (
+            step
+            for step in one.config.train_dataloader.dataset.pipeline
+            if step.type == 'MultiImgExchangeTime'
+        )
+        assert exchange.prob == 0
+    shown = {method: one.config.model.data_preprocessor.get('date') for (_, method), one in ready.items()}
+    assert shown == {'both_dates': None, 'date_1': 1, 'date_2': 2}
 
 
 def test_recipes_differ_in_the_learning_rates(repo):

@@ -44,6 +44,24 @@ def test_spec_says_what_it_says(tmp_path):
         list(spec.runs(data=['e']))
 
 
+def test_published_weights_are_one_run_of_no_iterations(tmp_path):
+    """Beside methods that are trained, in a block of their own; paths are as those of data, so not beside the spec."""
+    path = tmp_path / 'spec.yaml'
+    methods = {'c': {'config': 'c.py', 'checkpoint': '${WEIGHTS:-c.pth}'}}
+    path.write_text(
+        yaml.safe_dump({**SPEC, 'blocks': {'x': BLOCK, 'y': {'reference': 'c', 'methods': methods}}})
+    )
+    spec = read_spec(path)
+    trained, published = spec.blocks[0].methods[0], spec.blocks[1].methods[0]
+    assert (trained.checkpoint, published.checkpoint) == (None, '${WEIGHTS:-c.pth}')
+    assert (spec.iterations_of(trained), spec.iterations_of(published)) == (4, 0)
+    assert [run.seed for run in spec.runs(methods=['c'])] == [0]
+    assert [run.seed for run in spec.runs(methods=['a'])] == [0, 1]
+    alone = {**SPEC, 'blocks': {'y': {'reference': 'c', 'methods': methods}}, 'iterations': 0}
+    path.write_text(yaml.safe_dump(alone))
+    assert read_spec(path).iterations == 0
+
+
 def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp_path):
     path = tmp_path / 'spec.yaml'
     tested = {'e': 'there', 'f': 'far'}
@@ -63,7 +81,6 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
     [
         ({'epochs': 3}, 'epochs: Extra'),
         ({'title': None}, 'title: Field required'),
-        ({'iterations': 0}, 'iterations: '),
         ({'iterations': True}, 'iterations: '),
         (
             {'iterations': 5},
@@ -77,6 +94,8 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'data': {}}, 'data: '),
         ({'data': {'a/b': 'root'}}, 'data.a/b: '),
         ({'data': {'d': 3}}, 'data.d: '),
+        ({'iterations': 0}, 'the file: with 0 iterations a is not trained: give more, or its checkpoint'),
+        ({'iterations': -1}, 'iterations: '),
         ({'also_test': True}, 'also_test: '),
         ({'also_test': {'a/b': 'root'}}, 'also_test.a/b: '),
         ({'also_test': {'e': ''}}, 'also_test.e: '),

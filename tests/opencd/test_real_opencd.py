@@ -312,7 +312,7 @@ def test_inferencer(trained, tiny_data, tmp_path):
     assert 0.3 < (mask > 0).mean() < 0.7
     assert len([*tmp_path.rglob('*.png')]) == 2
     expected = hsonet_mm.ChangeDetector.from_checkpoint(config, checkpoint).probs(
-        *(mmcv.imread(path)[None] for path in pair)
+        *(mmcv.imread(path)[None] for path in pair), channel_order='bgr'
     )
     np.testing.assert_allclose(probs, expected, atol=1e-5)
 

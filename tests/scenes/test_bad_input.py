@@ -578,3 +578,15 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, 'cv2', None)
         with pytest.raises(UserError, match='scenes need cv2: pip install opencv-python-headless'):
             scene('model.onnx', *pair, '-o', 'c.tif')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names are text on other systems')
+@pytest.mark.parametrize('role', ['before', 'after', 'output'])
+def test_names_in_another_encoding(tmp_path, pair, role):
+    """GDAL takes UTF-8 alone; the files are intact, so nothing is called damaged."""
+    foreign = tmp_path / os.fsdecode(b'caf\xe9.tif')
+    places = {'before': pair[0], 'after': pair[1], 'output': tmp_path / 'out' / 'change.tif'}
+    places[role] = foreign if role == 'output' else places[role].rename(foreign)
+    with pytest.raises(UserError, match=r'caf\\udce9\.tif is not UTF-8: rename it'):
+        detect_scene(fake(), *places.values(), OPTIONS)
+    assert not (tmp_path / 'out').exists()

@@ -1046,11 +1046,22 @@ class TestManyScenes:
         found = [[first, *runs[0]], [second, *runs[1]]]
         assert [{outcome.scene for outcome in some} for some in found] == [{one}, {*rest}]
 
+    @pytest.mark.parametrize('workers', [None, 2])
+    def test_no_folder_is_left_where_all_fail(self, tmp_path, in_process, workers):
+        assert not in_process
+        (tmp_path / 'bad.tif').touch()
+        scene = listing.Scene(
+            *(str(tmp_path / name) for name in ('bad.tif', 'bad.tif', 'out/new/change.tif'))
+        )
+        (outcome,) = many.run_scenes(self.MODEL, [scene], SMALL, tmp_path / 'out', workers=workers)
+        assert 'bad.tif cannot be read' in outcome.error
+        assert not (tmp_path / 'out').exists()
+
     def test_place_that_cannot_be_written(self, two_folders, tmp_path, in_process):
         assert not in_process
         (tmp_path / 'file').touch()
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
-        with pytest.raises(UserError, match='cannot be written to'):
+        with pytest.raises(UserError, match='file cannot be made'):
             list(many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'file', workers=2))
 
     def test_model_that_cannot_be_loaded(self, two_folders, tmp_path, in_process):
@@ -1059,7 +1070,7 @@ class TestManyScenes:
         model = ModelSpec(('broken.fake',), factory='fake_scene_detector:load')
         with pytest.raises(UserError, match='the model is broken'):
             list(many.run_scenes(model, scenes, SMALL, tmp_path / 'out', workers=2))
-        assert not list((tmp_path / 'out').iterdir())
+        assert not (tmp_path / 'out').exists()
 
     def test_list(self, tmp_path):
         rows = [('a/one.tif', 'b/one.tif', 'out/x.tif'), ('a/three.tif', 'b/three.tif', 'out/y.tif')]

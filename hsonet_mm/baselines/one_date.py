@@ -1,0 +1,51 @@
+"""Does one date give the label away? Any network can be asked, by the preprocessor in front of it."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from hsonet_mm.errors import UserError
+from hsonet_mm.registry import MODELS
+
+__all__ = ['OneDatePreProcessor']
+
+
+@MODELS.register_module()
+class OneDatePreProcessor(BaseDataPreprocessor):
+    """Show one date in place of both, and prepare the batch as ``DualInputSegDataPreProcessor`` does.
+
+    A network behind it cannot compare dates. What it still finds, it finds in one image: traces that labelling has left
+    there, or objects that are always labelled as changed. Exchange no dates in training, for that would show the
+    other one [choice: ``configs/leaderboard/one_date.yaml``].
+
+    Args:
+        date: The date that is shown, 1 or 2.
+        **kwargs: Of ``DualInputSegDataPreProcessor``.
+
+    Shapes:
+        A list of (2C, H, W) in, a batch of (N, 2C, H', W') out, of which both halves are equal before normalisation.
+
+    Raises:
+        UserError: for another date.
+    """
+
+    def __init__(self, date: int = 1, **kwargs: Any) -> None:
+        super().__init__()
+        if date not in (1, 2):
+            raise UserError(f'OneDatePreProcessor has date={date!r}: give 1 or 2')
+        self.date = date
+        self.pairs = MODELS.build({'type': 'opencd.DualInputSegDataPreProcessor', **kwargs})
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Prepare a batch of pairs.
+
+        Args:
+            data: ``inputs``, a list of pairs, and optionally ``data_samples``.
+            training: Whether the batch is for training.
+        """
+        shown = (pair.chunk(2)[self.date - 1] for pair in data['inputs'])
+        prepared: dict[str, Any] = self.pairs(
+            {**data, 'inputs': [torch.cat([image, image]) for image in shown]}, training
+        )
+        return prepared
