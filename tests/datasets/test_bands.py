@@ -115,7 +115,7 @@ def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
     assert '--stretch 0,0.5 is read where the model was trained with 0,1' in told
     code, _, told = hsonet('predict', exported, *pair, '-o', tmp_path / 'out', '--bands', '1,2,3')
     assert code == 2
-    assert 'takes 4 bands a date, not 3' in told
+    assert 'takes 4 bands per date, not 3' in told
 
 
 def test_prepared_tiles_keep_bands_and_gaps(reflectance, hsonet, tmp_path):

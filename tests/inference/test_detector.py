@@ -340,8 +340,8 @@ def test_open_detector(model, trained):
             open_detector(files)
     for options, cure in (
         ({'device': 'cuda'}, 'use --device cpu'),
-        ({'cfg_options': {'a': 1}}, 'leave out --cfg-options'),
-        ({'precision': 'bf16'}, 'leave out --precision'),
+        ({'cfg_options': {'a': 1}}, '--cfg-options does not apply'),
+        ({'precision': 'bf16'}, '--precision does not apply'),
     ):
         with pytest.raises(UserError, match=cure):
             open_detector([model], **options)

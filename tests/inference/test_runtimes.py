@@ -45,7 +45,7 @@ class TestOpenVINO:
 
     def test_runs_on_the_cpu(self, tiny_onnx):
         with pytest.raises(
-            UserError, match='--device cuda is for ONNX Runtime: leave out --runtime openvino'
+            UserError, match='--device cuda requires ONNX Runtime: leave out --runtime openvino'
         ):
             ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', device='cuda')
 
