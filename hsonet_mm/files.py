@@ -61,7 +61,7 @@ def made_folder(out: Path) -> Iterator[None]:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f'the folder {out} cannot be made ({error.strerror or error}): name another place'
+                f'the folder {out} cannot be created ({error.strerror or error}): name another place'
             ) from None
         yield
 
@@ -81,7 +81,7 @@ def folder_beside(out: Path) -> Iterator[Path]:
             )
         except OSError as error:
             raise UserError(
-                f'{out} cannot be made ({error.strerror or error}): make room for it, or name another place'
+                f'{out} cannot be created ({error.strerror or error}): make room for it, or name another place'
             ) from error
         with beside as name:
             yield Path(name)

@@ -1061,7 +1061,7 @@ class TestManyScenes:
         assert not in_process
         (tmp_path / 'file').touch()
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
-        with pytest.raises(UserError, match='file cannot be made'):
+        with pytest.raises(UserError, match='file cannot be created'):
             list(many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'file', workers=2))
 
     def test_model_that_cannot_be_loaded(self, two_folders, tmp_path, in_process):
