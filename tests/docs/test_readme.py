@@ -124,6 +124,7 @@ REPLACED = [
     (r'elsewhere/iter_800', 'made/iter_2', 'the checkpoint of the training of the sandbox'),
     (r'best_changed_f1_iter_\d+', 'best_changed_f1_iter_2', 'two iterations instead of thousands'),
     (r'--iters 1000\b', '--iters 2', 'two iterations instead of a thousand'),
+    (r'--iters 300 --snapshots 5', '--iters 2 --snapshots 2', 'two iterations instead of hundreds'),
     (
         r'^--cfg-options ',
         'hsonet test configs/hsonet_lite_levir.py best.pth --cfg-options ',
