@@ -108,7 +108,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'blocks': {'x': {'reference': 'a'}}}, 'blocks.x.methods: Field required'),
         (
             {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
-            "blocks.x: the reference 'c' is none of the methods",
+            "blocks.x: invalid reference 'c': expected one of the methods",
         ),
         ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, 'blocks.x.methods.a: '),
         (
