@@ -91,7 +91,7 @@ def test_what_is_written_down_is_read_again():
 
 @pytest.mark.parametrize('content', [b'', b'[]', b'{"format": 2}', b'{"format": 1, "changed_values": [1]}'])
 def test_what_was_not_written_by_check_is_refused(content):
-    with pytest.raises(UserError, match=r'labels\.json does not declare .*hsonet check'):
+    with pytest.raises(UserError, match=r'labels\.json does not describe the coding .*hsonet check'):
         read_survey(content, 'labels.json')
 
 

@@ -423,8 +423,8 @@ def test_head_batch_norm_sees_both_dates_as_one_batch():
             "^invalid fusion 'diff' .*: expected one of abs_diff",
         ),  # without its sign once
         ({'in_channels': [8, 8, 8, 8]}, '4 pyramid levels and the scene embedding'),
-        ({'in_channels': [8, 8, 8], 'association': False}, r'not \[8, 8, 8\]'),
-        ({'detail': 2}, 'must name 2 maps of detail, 4 pyramid levels'),
+        ({'in_channels': [8, 8, 8], 'association': False}, r'^invalid in_channels \[8, 8, 8\]: expected'),
+        ({'detail': 2}, r'^invalid in_channels .*: expected 2 high-resolution maps, 4 pyramid levels'),
     ],
 )
 def test_head_refuses(settings, sentence):
@@ -561,7 +561,7 @@ def test_vfpn_needs_both_dates():
     """Open-CD's DIEncoderDecoder and SiamEncoderMultiDecoder call their neck with one set of features."""
     feats = [torch.randn(2, 8, 8, 8) for _ in STAGES]
     with pytest.raises(
-        UserError, match=r'VFPN fuses the features of two dates .* neck of SiamEncoderDecoder, not of DI'
+        UserError, match=r'VFPN fuses the features of two dates, .* neck of SiamEncoderDecoder, not of DI'
     ):
         vfpn()(feats)
 
