@@ -309,6 +309,18 @@ def tiny_onnx(request, tmp_path_factory, tiny_checkpoint):
     return Path(shutil.copy(exported, tmp_path_factory.mktemp('exported') / 'tiny.onnx'))
 
 
+@pytest.fixture
+def untraced(tiny_onnx, monkeypatch):
+    """Exports of the tiny model trace nothing: they take the graph that is there, with metadata of their own."""
+    from hsonet_mm.export import formats, pipeline
+
+    content = tiny_onnx.read_bytes()
+    monkeypatch.setattr(pipeline, 'trace', lambda *_: None)
+    monkeypatch.setattr(
+        pipeline, 'to_onnx', lambda _, metadata, *__: formats.with_metadata(content, metadata)
+    )
+
+
 @pytest.fixture(scope='session')
 def tool_env():
     """The environment of commands: this checkout, one core."""

@@ -64,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
                 name: partial(detector.probs, t1, t2, channel_order='rgb')
                 for name, detector in detectors.items()
             }
-            seconds = alternate(calls, args.rounds)
+            seconds = alternate(calls, args.rounds, args.clock)
             reference = next(iter(calls))
             pixels = args.batch * side**2 / 1e6
             print(f'Inference, {args.batch} x {side} x {side}{", glibc keeps memory" if kept else ""}')
-            print(f'{header(args.rounds)}\n')
+            print(f'{header(args.rounds, args.clock)}\n')
             rows = [
                 [name, f'{pixels / median(seconds[name]):.2f}', spread(ratios)]
                 for name, ratios in speedups(seconds, reference).items()

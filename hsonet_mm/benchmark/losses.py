@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     labels = (torch.rand(n, height, width, device=device) < 0.05).long()
     steps = {name: partial(_run, loss, logits, labels) for name, loss in _losses(args.zeta).items()}
     peaks = {name: _peak(step, logits) / 2**20 for name, step in steps.items()}
-    seconds = alternate(steps, args.rounds)
+    seconds = alternate(steps, args.rounds, args.clock)
     slower = {name: [1 / ratio for ratio in ratios] for name, ratios in speedups(seconds, 'BCE').items()}
     print(f'Losses, forward and backward, logits of {n} x {height} x {width} on {device}')
-    print(f'{header(args.rounds)}\n')
+    print(f'{header(args.rounds, args.clock)}\n')
     rows = [
         [
             name,

@@ -1,11 +1,13 @@
 """The command line of the benchmarks."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import torch
 
+from hsonet_mm.benchmark.timing import CLOCKS
 from hsonet_mm.mistakes import guard
 
 __all__ = ['main']
@@ -21,15 +23,24 @@ PARTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one part; returns the exit code."""
+    """Run one part, for which the packages of the others need not be there; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description='What things cost, measured side by side in one run.')
     parts = parser.add_subparsers(required=True, metavar='PART')
     for name, (module, summary) in PARTS.items():
         part = parts.add_parser(name, help=summary, description=summary)
         part.add_argument('--threads', type=int, help="of PyTorch [PyTorch's own choice]")
-        tool = import_module(module)
-        tool.add_arguments(part)
-        part.set_defaults(tool=tool)
+        if name != 'startup':
+            part.add_argument(
+                '--clock',
+                choices=[*CLOCKS],
+                default='wall',
+                help='time that passes, or that the process computes: on a busy machine, with --threads 1 [wall]',
+            )
+        if argv[:1] == [name]:
+            tool = import_module(module)
+            tool.add_arguments(part)
+            part.set_defaults(tool=tool)
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)

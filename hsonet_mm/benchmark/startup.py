@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 taken = _processor_time([sys.executable, '-c', *map(str, command)])
                 if number:  # the first reads files from the disk
                     seconds[name].append(taken)
-    print(f'Processor time, start of Python included\n{header(args.rounds)}\n')
+    print(f'Start of Python included\n{header(args.rounds, "processor")}\n')
     empty = median(seconds['python -c pass'])
     rows = [[name, spread(times), f'{median(times) - empty:.2f}'] for name, times in seconds.items()]
     print(table(['command', 'seconds', 'beyond Python'], rows))

@@ -1,6 +1,7 @@
 """Measuring functions in turns, so that what else the machine does hits all of them, and tables of the result."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
@@ -8,20 +9,26 @@ import torch
 
 from hsonet_mm.machine import device_name, timed
 
-__all__ = ['alternate', 'header', 'speedups', 'spread', 'table']
+__all__ = ['CLOCKS', 'alternate', 'header', 'speedups', 'spread', 'table']
+
+CLOCKS: dict[str, Callable[[], float]] = {'wall': time.perf_counter, 'processor': time.process_time}
+"""What can be measured, by name: time that passes, and time that the process computes, of all its threads."""
 
 
-def alternate(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    functions: Mapping[str, Callable[[], object]], rounds: int, clock: str = 'wall'
+) -> dict[str, list[float]]:
     """Seconds of every call of the functions, which are called in turns; a round to warm up is not counted.
 
     Args:
         functions: What to measure, by name.
         rounds: Calls of each that count.
+        clock: One of :data:`CLOCKS`.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
-            taken = timed(function)
+            taken = timed(function, CLOCKS[clock])
             if number:
                 seconds[name].append(taken)
     return seconds
@@ -40,11 +47,11 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f'{median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})'
 
 
-def header(rounds: int) -> str:
-    """What a measurement is to be read with: machine, threads, versions, and what else runs."""
+def header(rounds: int, clock: str = 'wall') -> str:
+    """What a measurement is to be read with: machine, threads, versions, what else runs, and the clock."""
     return (
         f'{device_name()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; '
-        f'{rounds} rounds in turns: median (range)'
+        f'{clock} time of {rounds} rounds in turns: median (range)'
     )
 
 

@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print the table; returns 0."""
     contenders = args.contenders or _default_contenders()
     steps = {name: _step(name, args.batch, args.size) for name in contenders}
-    seconds = alternate(steps, args.rounds)
+    seconds = alternate(steps, args.rounds, args.clock)
     reference = contenders[0]
     print(f'Training step, {args.batch} x {args.size} x {args.size}, random weights and images')
-    print(f'{header(args.rounds)}; Open-CD is {"its own" if compat.OPENCD_AVAILABLE else "our stand-in"}\n')
+    print(
+        f'{header(args.rounds, args.clock)}; Open-CD is {"its own" if compat.OPENCD_AVAILABLE else "our stand-in"}\n'
+    )
     ratios = speedups(seconds, reference)
     rows = [[Path(name).name, spread(seconds[name], 3), spread(ratios[name])] for name in steps]
     print(table(['config', 'seconds', f'times as fast as {Path(reference).name}'], rows))

@@ -67,7 +67,7 @@ def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: 
         raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
     providers = _providers(device, onnxruntime.get_available_providers(), path)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; they arrive as exceptions anyway
+    options.log_severity_level = 4  # of errors nothing but the exception
     options.intra_op_num_threads = threads or 0
     try:
         session = onnxruntime.InferenceSession(content or str(path), options, providers=providers)

@@ -110,7 +110,7 @@ class _Spec(_Node):
         methods = [pair for block in self.blocks.values() for pair in block.methods.items()]
         if not self.iterations and (trained := [name for name, one in methods if one.checkpoint is None]):
             raise ValueError(
-                f'with 0 iterations {trained[0]} is not trained: give more, or its checkpoint for published weights'
+                f'invalid iterations 0: expected 1 or more to train {trained[0]}, or a checkpoint of published weights'
             )
         if self.iterations % self.validations:
             better = max(self.iterations // self.validations, 1) * self.validations

@@ -1,6 +1,8 @@
 """Benchmarks: what they print follows from what was measured, and mistakes end in one sentence."""
 
 import re
+import sys
+import time
 
 import pytest
 
@@ -22,10 +24,20 @@ def figures(cell):
 @pytest.mark.any_host
 def test_functions_are_measured_in_turns(monkeypatch):
     calls, clock = [], iter(range(100))
-    monkeypatch.setattr(timing, 'timed', lambda function: (function(), next(clock))[1])
+    monkeypatch.setattr(timing, 'timed', lambda function, _: (function(), next(clock))[1])
     seconds = timing.alternate({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 2)
     assert calls == list('ababab')
     assert seconds == {'a': [2, 4], 'b': [3, 5]}  # the first round is not counted
+
+
+@pytest.mark.any_host
+def test_processor_time_does_not_pass_while_nothing_is_computed():
+    seconds = {
+        clock: timing.alternate({'sleep': lambda: time.sleep(0.05)}, 1, clock) for clock in timing.CLOCKS
+    }
+    assert seconds['wall']['sleep'][0] >= 0.05
+    assert seconds['processor']['sleep'][0] < 0.025
+    assert 'processor time of 1 rounds in turns' in timing.header(1, 'processor')
 
 
 @pytest.mark.any_host
@@ -46,14 +58,15 @@ def test_table_is_markdown():
     ]
 
 
-def test_steps_of_training(write_config, tmp_path, capsys):
-    pytest.importorskip('shapely')  # of the part of scenes
+def test_steps_of_training(write_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'rasterio', None)  # which the part of scenes needs alone
+    monkeypatch.delitem(sys.modules, 'hsonet_mm.benchmark.scene', raising=False)
     config = write_config(tmp_path / 'tiny.py')
     contenders = [str(config), f'{config}:bf16']
     assert main(['training', *contenders, '--batch', '2', '--size', '32', '--rounds', '3']) == 0
     printed = capsys.readouterr().out
     assert printed.startswith('Training step, 2 x 32 x 32, ')
-    assert re.search(r'PyTorch \S+, load [\d.]+ on \d+ cores; 3 rounds in turns', printed)
+    assert re.search(r'PyTorch \S+, load [\d.]+ on \d+ cores; wall time of 3 rounds in turns', printed)
     table = rows(printed)
     assert list(table) == ['tiny.py', 'tiny.py:bf16']
     assert figures(table['tiny.py'][1]) == [1, 1, 1]

@@ -124,6 +124,8 @@ REPLACED = [
     (r'elsewhere/iter_800', 'made/iter_2', 'the checkpoint of the training of the sandbox'),
     (r'best_changed_f1_iter_\d+', 'best_changed_f1_iter_2', 'two iterations instead of thousands'),
     (r'--iters 1000\b', '--iters 2', 'two iterations instead of a thousand'),
+    (r'hsonet demo --iters 300', 'hsonet demo', 'two iterations, like the other demo'),
+    (r'--iters 300 --snapshots 5', '--iters 2 --snapshots 2', 'two iterations instead of hundreds'),
     (
         r'^--cfg-options ',
         'hsonet test configs/hsonet_lite_levir.py best.pth --cfg-options ',
@@ -147,6 +149,13 @@ APPENDED = [
         'train_dataloader.dataset.pipeline.3.crop_size=64',
         'small crops, and the checkpoint that the next commands name',
     ),
+    (
+        r'^hsonet train configs/hsonet_lite_demo\.py .*--snapshots',
+        '--cfg-options train_dataloader.batch_size=2 train_dataloader.num_workers=1 '
+        'train_dataloader.dataset.pipeline.2.crop_size=64',
+        'small crops',
+    ),
+    (r'^hsonet explain .*--features', '--samples 20', 'few pixels'),
     (r'^hsonet demo', '--pairs 4 2 2', 'few pairs'),
     (r'^hsonet demo(?! --data-only)', '--iters 2', 'two iterations'),
     (

@@ -5,7 +5,6 @@ import math
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from argparse import Namespace
 
@@ -191,57 +190,6 @@ def test_checkpoints_load_again_and_again(write_config, hsonet, tmp_path):
 
 def torchrun(script, *args):
     return ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', script, *args]
-
-
-LOSSES = """
-    import sys
-
-    import torch
-    import torch.distributed as dist
-
-    from hsonet_mm.models.losses import EOWeighting, eo_loss
-
-    dist.init_process_group('gloo')
-    out = {}
-    for form in ('all', 'background'):
-        for channels in (1, 2, 3):
-            case = torch.load(f'{sys.argv[1]}/{channels}.pt')
-            rows = slice(dist.get_rank() * 2, dist.get_rank() * 2 + 2)
-            logits = case['logits'][rows].requires_grad_()
-            weighting = EOWeighting(form)
-            loss, terms = eo_loss(logits, case['target'][rows], 0.3, weighting)
-            loss.backward()
-            out[form, channels] = (loss.detach(), logits.grad)
-    torch.save(out, f'{sys.argv[1]}/rank{dist.get_rank()}.pt')
-    dist.destroy_process_group()
-"""
-
-
-@pytest.mark.any_host
-def test_two_processes_have_the_loss_of_one(run_tool, tmp_path):
-    """Values and gradients, averaged as DDP does, though the ranks hold 90 and 9 % of the valid pixels."""
-    from hsonet_mm.models.losses import EOWeighting, eo_loss
-
-    torch.manual_seed(0)
-    cases = {}
-    for channels in (1, 2, 3):
-        target = torch.randint(0, max(2, channels), (4, 8, 8))
-        target[1:, 2:] = 255
-        target[2:, :, 3:] = 255
-        cases[channels] = {'logits': torch.randn(4, channels, 8, 8) * 3, 'target': target}
-        torch.save(cases[channels], tmp_path / f'{channels}.pt')
-    (tmp_path / 'losses.py').write_text(textwrap.dedent(LOSSES))
-    done = run_tool(*torchrun(tmp_path / 'losses.py', tmp_path))
-    assert done.returncode == 0, done.stderr
-    ranks = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
-    for (form, channels), (loss_0, grad_0) in ranks[0].items():
-        loss_1, grad_1 = ranks[1][form, channels]
-        logits = cases[channels]['logits'].clone().requires_grad_()
-        loss, _ = eo_loss(logits, cases[channels]['target'], 0.3, EOWeighting(form))
-        loss.backward()
-        torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach(), msg=f'{form} {channels}')
-        torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad, msg=f'{form} {channels}')
-        assert loss_0 != loss_1
 
 
 def test_batch_norms_are_not_synchronised_without_a_gpu(monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.export import pipeline
-from hsonet_mm.export.formats import with_metadata
 from hsonet_mm.export.quantize import cut, quantize, score
 
 onnx = pytest.importorskip('onnx')
@@ -109,11 +108,9 @@ def test_score():
 
 class TestCommand:
     @pytest.fixture
-    def run(self, tiny_checkpoint, tiny_onnx, tmp_path, hsonet, monkeypatch):
-        """Run the command up to its exit code and streams; the model is not traced again for each test."""
-        content = tiny_onnx.read_bytes()
-        monkeypatch.setattr(pipeline, 'trace', lambda *_: None)
-        monkeypatch.setattr(pipeline, 'to_onnx', lambda _, metadata, *__: with_metadata(content, metadata))
+    def run(self, tiny_checkpoint, untraced, tmp_path, hsonet):
+        """Run the command up to its exit code and streams."""
+        del untraced
         target = tmp_path / 'int8.onnx'
 
         def run(*options):

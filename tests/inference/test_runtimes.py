@@ -119,3 +119,20 @@ def test_properties_are_read_from_the_file_itself():
     props = {'a': 'é' * 200, 'empty': '', 'json': '{"x": 1}'}
     helper.set_model_props(model, props)
     assert runtimes.read_props(model.SerializeToString()) == props
+
+
+def test_a_failure_is_told_by_the_exception_alone(capfd):
+    """ONNX Runtime prints no report of its own beside the sentence that ends the command."""
+    floats, helper = onnx.TensorProto.FLOAT, onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node('Reshape', ['pair', 'shape'], ['probs'])],
+        'reshape',
+        [helper.make_tensor_value_info('pair', floats, ['n', 6, 'h', 'w'])],
+        [helper.make_tensor_value_info('probs', floats, ['n', 1, 'h', 'w'])],
+        [helper.make_tensor('shape', onnx.TensorProto.INT64, [4], [1, 1, 5, 7])],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid('', 17)])
+    program = runtimes.load('reshape.onnx', model.SerializeToString(), 'onnxruntime', 'cpu', None)
+    with pytest.raises(Exception, match='Reshape'):
+        program.run(np.zeros((1, 6, 2, 2), np.float32))
+    assert capfd.readouterr() == ('', '')

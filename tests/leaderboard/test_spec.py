@@ -94,7 +94,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'data': {}}, 'data: '),
         ({'data': {'a/b': 'root'}}, 'data.a/b: '),
         ({'data': {'d': 3}}, 'data.d: '),
-        ({'iterations': 0}, 'the file: with 0 iterations a is not trained: give more, or its checkpoint'),
+        ({'iterations': 0}, 'the file: invalid iterations 0: expected 1 or more to train a'),
         ({'iterations': -1}, 'iterations: '),
         ({'also_test': True}, 'also_test: '),
         ({'also_test': {'a/b': 'root'}}, 'also_test.a/b: '),

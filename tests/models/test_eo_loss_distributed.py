@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hsonet_mm.models.losses import EOWeighting, eo_loss
+
 pytestmark = [
     pytest.mark.any_host,
     pytest.mark.skipif(not torch.distributed.is_available(), reason='this PyTorch has no torch.distributed'),
@@ -30,6 +32,15 @@ for form in forms:
     found[form] = {'loss': loss.item(), 'z': terms.normaliser.item(), 'gradient': pred.grad.flatten().tolist()}
 with open(f'{folder}/{rank}.json', 'w') as file:
     json.dump(found, file)
+parts = {}
+for channels, (logits, target) in torch.load(f'{folder}/channels.pth').items():
+    for form in ('all', 'background'):
+        rows = slice(2 * rank, 2 * rank + 2)
+        own = logits[rows].clone().requires_grad_()
+        loss, _ = eo_loss(own, target[rows], 0.3, EOWeighting(form))
+        loss.backward()
+        parts[form, channels] = loss.detach(), own.grad
+torch.save(parts, f'{folder}/{rank}.pth')
 dist.destroy_process_group()
 """
 
@@ -50,9 +61,24 @@ def batch(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def ranks(batch, tool_env):
-    """What each of the two processes found, by form."""
+def channels(batch):
+    """Logits and targets of two images a process by channels; the processes hold 90 and 9 % of the valid pixels."""
+    torch.manual_seed(0)
+    cases = {}
+    for count in (1, 2, 3):
+        target = torch.randint(0, max(2, count), (4, 8, 8))
+        target[1:, 2:] = 255
+        target[2:, :, 3:] = 255
+        cases[count] = torch.randn(4, count, 8, 8) * 3, target
+    torch.save(cases, batch[0] / 'channels.pth')
+    return cases
+
+
+@pytest.fixture(scope='module')
+def folder(batch, channels, tool_env):
+    """Where each of the two processes left what it found."""
     folder = batch[0]
+    assert channels
     processes = [
         subprocess.Popen(
             [sys.executable, folder / 'rank.py', str(rank), str(folder), *FORMS],
@@ -64,6 +90,12 @@ def ranks(batch, tool_env):
     ]
     errors = [process.communicate(timeout=240)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
+    return folder
+
+
+@pytest.fixture(scope='module')
+def ranks(folder):
+    """What each of the two processes found, by form."""
     return [json.loads((folder / f'{rank}.json').read_text()) for rank in range(2)]
 
 
@@ -95,3 +127,16 @@ def test_the_mean_over_processes_is_the_loss_of_the_whole_batch(form, batch, ran
     # DistributedDataParallel takes the mean over the processes.
     gradient = np.concatenate([rank['gradient'] for rank in found]) / 2
     np.testing.assert_allclose(gradient, expected.ravel(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('form', ['all', 'background'])
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_two_processes_have_the_loss_of_one(form, count, channels, folder):
+    """Values and gradients, averaged as DistributedDataParallel does."""
+    (loss_0, grad_0), (loss_1, grad_1) = (torch.load(folder / f'{rank}.pth')[form, count] for rank in (0, 1))
+    logits, target = channels[count][0].clone().requires_grad_(), channels[count][1]
+    loss, _ = eo_loss(logits, target, 0.3, EOWeighting(form))
+    loss.backward()
+    torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach())
+    torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad)
+    assert loss_0 != loss_1

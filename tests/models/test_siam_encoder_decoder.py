@@ -58,5 +58,5 @@ def test_decoder_keeps_the_order_of_its_levels():
 
 def test_exported_weights_are_in_the_default_order(build):
     network = build('cpu')
-    program = trace(PairToProbs(network, 1.0).eval())
+    program = trace(PairToProbs(network, 1.0).eval(), 64)
     assert all(weight.is_contiguous() for weight in program.state_dict.values())
