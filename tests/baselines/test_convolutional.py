@@ -286,7 +286,7 @@ def test_file_of_the_authors_fits(tmp_path):
         torch.equal(loaded[f'backbone.{key}'].float(), w.to(loaded[f'backbone.{key}'].dtype).float())
         for key, w in theirs.items()
     )
-    with pytest.raises(UserError, match='another model'):
+    with pytest.raises(UserError, match='does not fit the model'):
         load_weights(build(model_config('tinycd')), tmp_path / 'levir_best.pth')
 
 

@@ -290,8 +290,11 @@ BAD_CHECKPOINTS = {
     'missing': (lambda *_: None, ['does not exist']),
     'truncated': (cut_off, ['truncated', 'copy it again']),
     'code': (with_code, ['contains code', 'state_dict']),
-    'another model': (of_another_model, ['another model', 'give the config']),
-    'another width': (of_another_width, ['another model', 'decode_head.conv_seg.weight', '[2, 8, 1, 1]']),
+    'another model': (of_another_model, ['does not fit the model', 'give the config']),
+    'another width': (
+        of_another_width,
+        ['does not fit the model', 'decode_head.conv_seg.weight', '[2, 8, 1, 1]'],
+    ),
     'text': (lambda _, target, __: target.write_text('not a checkpoint'), ['checkpoint']),
 }
 
@@ -463,7 +466,12 @@ def test_class_count_that_does_not_fit(changes, naming, config, refuse):
 
 def test_class_count_of_a_checkpoint(config, refuse, checkpoint):
     path = config({'model.decode_head.num_classes': 2, 'model.decode_head.out_channels': 2})
-    refuse('test', path, checkpoint, naming=[checkpoint, 'another model', '[1, 8, 1, 1]', '[2, 8, 1, 1]'])
+    refuse(
+        'test',
+        path,
+        checkpoint,
+        naming=[checkpoint, 'does not fit the model', '[1, 8, 1, 1]', '[2, 8, 1, 1]'],
+    )
 
 
 @pytest.mark.parametrize('threshold', ['0', '1', '1.5', '-0.2', 'nan', 'half'])
