@@ -29,11 +29,11 @@ model.decode_head.loss_decode = [
 # (default_hooks.checkpoint.interval=100 keeps some).
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
-    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=2500),
-    dict(type='PolyLR', power=1.0, begin=2500, end=2900, eta_min=0.0, by_epoch=False),
+    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=4200),
+    dict(type='PolyLR', power=1.0, begin=4200, end=4600, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=2900, val_interval=1450)
-default_hooks.checkpoint.interval = 1450
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=4600, val_interval=2300)
+default_hooks.checkpoint.interval = 2300
 custom_hooks = [
     dict(type='hsonet_mm.FiniteLossHook'),
     dict(type='EMAHook', momentum=0.004, update_buffers=True),  # the mean of about 250 iterations

@@ -124,11 +124,13 @@ SIBLINGS = {
     'hsonet_sysu': DATA | PREFIXES - LABELS,
     'hsonet_r50_levir': CHANNELS | {'model.backbone.depth', 'model.backbone.init_cfg.checkpoint'},
     'hsonet_levir_bce': {
-        LOSS + key for key in ('type', 'gamma', 'schedule', 'form', 'use_sigmoid', 'avg_non_ignore')
+        LOSS + key
+        for key in ('type', 'gamma', 'schedule', 'form', 'trim', 'floor', 'use_sigmoid', 'avg_non_ignore')
     },
     'hsonet_levir_background': {LOSS + 'form'},
     'hsonet_levir_top_share': {LOSS + 'form'},
-    'hsonet_levir_gamma0': {LOSS + 'gamma'},
+    'hsonet_levir_farseg': {LOSS + 'trim', LOSS + 'floor'},
+    'hsonet_levir_gamma0': {LOSS + 'gamma', LOSS + 'trim'},
     'hsonet_levir_gamma1': {LOSS + 'gamma'},
     'hsonet_levir_gamma3': {LOSS + 'gamma'},
     'hsonet_levir_schedule_constant': {LOSS + 'schedule'},

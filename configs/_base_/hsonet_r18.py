@@ -42,6 +42,7 @@ model = dict(
         threshold=0.5,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all')),
+        loss_decode=dict(
+            type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all', trim=0.8, floor=0.5)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
