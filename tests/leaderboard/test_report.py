@@ -1528,7 +1528,7 @@ def test_no_seed_in_common_is_told(tmp_path):
 @pytest.mark.parametrize('alter', ['image', 'label', 'hash'])
 def test_runs_of_different_test_sets_are_told(tmp_path, alter):
     fake = small(tmp_path, ('hsonet_lite', 'tinycd'), (0, 1))
-    warning = 'Not all runs of this table are of the same files of the test set'
+    warning = 'The runs of this table were not all scored on the same test files'
     assert warning not in write_report(fake.write()).read_text()
     mine = [row for row in fake.tables['images'] if (row['method'], row['seed']) == ('tinycd', 1)]
     for row in mine:
