@@ -48,10 +48,10 @@ CONFIG = 'hsonet_lite_demo.py'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet demo``."""
     parser.add_argument(
-        '-o', '--out', type=Path, default=Path('demo_out'), help='folder for everything [demo_out]'
+        '-o', '--out', type=Path, default=Path('demo_out'), help='folder for all results [demo_out]'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the data and of the training [0]')
-    parser.add_argument('--data-only', action='store_true', help='make the data in OUT/data and stop')
+    parser.add_argument('--data-only', action='store_true', help='only generate the data, in OUT/data')
     parser.add_argument(
         '--pairs',
         nargs=3,

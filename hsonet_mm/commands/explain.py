@@ -44,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('-o', '--out', type=Path, default=Path('explain.html'), help='page [explain.html]')
     parser.add_argument(
-        '--work-dir', type=Path, help='show the snapshots of this training (hsonet train --snapshots), too'
+        '--work-dir', type=Path, help='also show the snapshots of this run (of hsonet train --snapshots)'
     )
     parser.add_argument(
         '--layer',
-        help='layer of Grad-CAM; a wrong name lists them [the last one that keeps the dates apart]',
+        help='layer of Grad-CAM; an unknown name prints the list [the last one that processes the dates separately]',
     )
     parser.add_argument(
         '--features',
@@ -58,16 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'val or test',
     )
     parser.add_argument(
-        '--samples', type=int, default=300, help='pixels of each kind for --features, at most [300]'
+        '--samples', type=int, default=300, help='largest number of pixels of each kind for --features [300]'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the choice of pixels for --features [0]')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='random seed of the choice of pixels for --features [0]'
+    )
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--pictures', type=Path, metavar='DIR', help='also write the figures as files')
     parser.add_argument(
         '--picture-format', choices=['png', 'webp', 'svg', 'pdf'], default='png', help='of --pictures [png]'
     )
     parser.add_argument(
-        '--threshold', type=float, help='probability above which a pixel is changed [as of predict]'
+        '--threshold', type=float, help='probability above which a pixel is changed [as in predict]'
     )
     add_device_option(parser)
     add_label_arguments(parser)

@@ -18,43 +18,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'config',
         type=Path,
-        help='config file that the model was trained with; alone: a model that comes with hsonet_mm, by name, or one '
-        'that was exported with --fp16',
+        help='config file that the model was trained with; or, without a checkpoint, the name of a packaged model or a '
+        'model exported with --fp16',
     )
     parser.add_argument(
-        'checkpoint', type=Path, nargs='?', help='checkpoint (.pth); a calibration beside it goes along'
+        'checkpoint', type=Path, nargs='?', help='checkpoint (.pth); a calibration beside it is included'
     )
     parser.add_argument(
         '-o',
         '--out',
         type=Path,
         required=True,
-        help='file to write: .onnx, or .pt2 for a program of torch.export',
+        help='file to write: .onnx, or .pt2 for torch.export',
     )
     parser.add_argument(
         '--tile',
         type=int,
         metavar='N',
-        help='take images of N x N pixels only, as QGIS Deepness needs it',
+        help='fixed input of N x N pixels, as QGIS Deepness requires',
     )
     parser.add_argument(
         '--fp16',
         action='store_true',
         help='store the weights in half precision, under their names: half the size, the same speed, and PyTorch '
-        'can load the file as well',
+        'can also load the file',
     )
     parser.add_argument(
         '--ground-resolution',
         type=float,
         nargs=2,
         metavar='METRES',
-        help='smallest and largest size of a pixel on the ground that the model is for; predict and scene warn of '
-        'others, and bring images there with --resample [not known]',
+        help='smallest and largest pixel size on the ground that the model is for; predict and scene warn of other '
+        'sizes and resample to these with --resample [unknown]',
     )
     parser.add_argument(
         '--int8',
         action='store_true',
-        help='compute in 8 bits: a quarter of the size and a multiple of the speed; needs validation pairs',
+        help='quantise to 8 bits: a quarter of the size, faster; needs validation pairs',
     )
     parser.add_argument(
         '--calibration-data',
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--opset',
         type=int,
         metavar='N',
-        help=f'operators of ONNX, {OLDEST} to {NEWEST}; TensorRT 8 and OpenCV want older ones [{NEWEST}]',
+        help=f'version of the ONNX operators, {OLDEST} to {NEWEST}; TensorRT 8 and OpenCV need an older one [{NEWEST}]',
     )
     add_threshold_option(parser)
     add_override_options(parser)

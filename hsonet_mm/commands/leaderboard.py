@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet leaderboard``."""
     parser.add_argument('spec', type=Path, help='YAML file of methods, data sets, seeds and budget')
     parser.add_argument('-o', '--out', type=Path, required=True, help='folder of tables, runs and report')
-    parser.add_argument('--workers', type=int, help='runs at a time [1, or one a GPU, or one a machine]')
+    parser.add_argument('--workers', type=int, help='runs in parallel [1, or one per GPU or machine]')
     parser.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
     parser.add_argument('--engine', choices=ENGINES, default='local', help='where runs are executed [local]')
     parser.add_argument(
@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seeds', type=int, nargs='+', help='only these seeds of the spec')
     parser.add_argument('--methods', nargs='+', help='only these methods of the spec')
-    parser.add_argument('--data', nargs='+', help='train on these data sets of the spec only')
-    parser.add_argument('--report-only', action='store_true', help='run nothing, write the report again')
+    parser.add_argument('--data', nargs='+', help='train only on these data sets of the spec')
+    parser.add_argument('--report-only', action='store_true', help='only write the report again')
     parser.add_argument('--no-pictures', action='store_true', help='leave the gallery out of the report')
-    parser.add_argument('--dry-run', action='store_true', help='check the spec and list the runs, no more')
+    parser.add_argument('--dry-run', action='store_true', help='only check the spec and list the runs')
 
 
 def run(args: argparse.Namespace) -> int:

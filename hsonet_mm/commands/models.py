@@ -16,7 +16,7 @@ __all__ = ['add_arguments', 'run']
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet models``."""
-    parser.add_argument('name', nargs='?', help='model whose card to print [list all]')
+    parser.add_argument('name', nargs='?', help='model whose card is printed [list all models]')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ def add_model_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--model',
         metavar='NAME',
-        help=f'a model that comes with hsonet_mm (`hsonet models` lists them), or an .onnx file [{DEFAULT}]',
+        help=f'packaged model (`hsonet models` lists them) or an .onnx file [{DEFAULT}]',
     )
 
 
@@ -40,8 +40,8 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
         nargs='?',
         const='model',
         metavar='METRES',
-        help='bring georeferenced images to pixels of that size on the ground, and the result back to theirs; without '
-        'METRES: to the nearest size that the model is for [as they are]',
+        help='resample georeferenced images to this pixel size on the ground, and the result back; without METRES: to '
+        'the nearest size that the model is for [no resampling]',
     )
 
 
@@ -139,7 +139,7 @@ def add_override_options(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         action=_DictAction,
         metavar='KEY=VALUE',
-        help='values that replace the config',
+        help='values that replace those of the config',
     )
     add_reading_arguments(parser, 'as in training')
 
@@ -165,5 +165,5 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--precision',
         choices=['auto', 'fp32', 'bf16'],
-        help='of a checkpoint; auto: bf16 on processors that have it, else fp32 [auto]',
+        help='precision of a checkpoint; auto: bf16 on processors that support it, else fp32 [auto]',
     )

@@ -146,8 +146,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='FILE',
         help='image of the first date, or a folder; then that of the second date, or a folder with files of the same '
-        'names. Before them, another model than the one of --model: config and checkpoint (.pth), or an exported model '
-        '(.onnx)',
+        'names. To use another model than --model, put its config and checkpoint (.pth), or an exported model (.onnx), '
+        'before them',
     )
     add_model_option(parser)
     add_resample_option(parser)
@@ -159,16 +159,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--mode',
         choices=['whole', 'slide'],
-        help='images at once, or a sliding window [a window over images of more than 2 megapixels, and where the '
-        'config says so]',
+        help='predict whole images, or slide a window [slide over images of more than 2 megapixels, or if the config '
+        'does]',
     )
     parser.add_argument(
         '--crop',
         type=int,
-        help='window of --mode slide, which it implies, in pixels [as the training crops]',
+        help='size of the window in pixels; implies --mode slide [that of the training crops]',
     )
     parser.add_argument(
-        '--stride', type=int, help='step of the window in pixels, implies --mode slide [3/4 of the window]'
+        '--stride', type=int, help='step of the window in pixels; implies --mode slide [3/4 of the window]'
     )
     add_override_options(parser)
 

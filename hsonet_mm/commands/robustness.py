@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         type=Path,
-        help='checkpoint (.pth), an exported model (.onnx), or a model that comes with hsonet_mm, by name',
+        help='checkpoint (.pth), exported model (.onnx) or name of a packaged model',
     )
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
-    parser.add_argument('--split', choices=['test', 'val'], default='test', help='[test]')
+    parser.add_argument('--split', choices=['test', 'val'], default='test', help='split to score [test]')
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     add_threshold_option(parser)
     add_label_arguments(parser)

@@ -28,44 +28,57 @@ __all__ = ['add_arguments', 'require_geo', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hsonet scene``."""
     parser.description = (
-        'Find the changes between two georeferenced rasters of any size, or between many. A command that was '
-        'interrupted goes on where it stopped when it is given again.'
+        'Map the changes between two georeferenced rasters of any size, or for many such pairs. An interrupted '
+        'command, when repeated, continues where it stopped.'
     )
     parser.add_argument(
         'arguments',
         nargs='*',
         metavar='BEFORE AFTER',
-        help='rasters of both dates (files, or names that GDAL opens, as https://..., /vsizip/...), or folders of '
-        'them. Before them, another model than the one of --model: config and checkpoint, or an .onnx file',
+        help='rasters of both dates (files, or names that GDAL opens, such as https://..., /vsizip/...), or folders of '
+        'them. To use another model than --model, put its config and checkpoint, or an .onnx file, before them',
     )
     parser.add_argument(
         '-o', '--out', type=Path, help='GeoTIFF to write, change.tif; a folder for many scenes'
     )
-    parser.add_argument('--list', type=Path, metavar='CSV', help='many scenes: columns before,after,output')
+    parser.add_argument(
+        '--list', type=Path, metavar='CSV', help='many scenes: table with columns before,after,output'
+    )
     model = parser.add_argument_group('model')
     add_model_option(model)
     add_threshold_option(model)
     add_compute_options(model)
-    model.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace the config')
+    model.add_argument(
+        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace those of the config'
+    )
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
     model.add_argument(
-        '--tile', type=int, help='pixels that the model sees at once [as its training crops, or its export]'
+        '--tile',
+        type=int,
+        help='size of a tile in pixels [that of the training crops, or of the exported model]',
     )
-    model.add_argument('--overlap', type=int, help='pixels that tiles share [a quarter of a tile]')
-    model.add_argument('--batch', type=int, default=4, help='tiles at once [4]')
+    model.add_argument('--overlap', type=int, help='overlap of tiles in pixels [a quarter of a tile]')
+    model.add_argument('--batch', type=int, default=4, help='tiles per batch [4]')
     model.add_argument('--threads', type=int, help='threads of an exported model [all cores]')
     data = parser.add_argument_group('data')
-    data.add_argument('--dates', nargs=2, metavar='NAME', help='names of the dates [of the files]')
-    data.add_argument('--float32', action='store_true', help='probabilities as they are [8 bits, 250 is 1]')
-    data.add_argument('--polygons', choices=['gpkg', 'geojson', 'none'], default='gpkg', help='[gpkg]')
-    data.add_argument('--min-area', type=float, default=10, help='no polygons below these square metres [10]')
+    data.add_argument('--dates', nargs=2, metavar='NAME', help='names of the two dates [those of the files]')
+    data.add_argument(
+        '--float32', action='store_true', help='write probabilities as float32 [8 bits, 250 means 1]'
+    )
+    data.add_argument(
+        '--polygons',
+        choices=['gpkg', 'geojson', 'none'],
+        default='gpkg',
+        help='format of the polygons [gpkg]',
+    )
+    data.add_argument('--min-area', type=float, default=10, help='smallest polygon in square metres [10]')
     add_resample_option(data)
     add_reading_arguments(parser, 'as in training')
-    parser.add_argument('--view', action='store_true', help='write a page to look at it, as hsonet view does')
+    parser.add_argument('--view', action='store_true', help='also write the page of hsonet view')
     many = parser.add_argument_group('many scenes')
-    many.add_argument('--workers', type=int, help='processes at a time [1, or one a GPU, or one a machine]')
+    many.add_argument('--workers', type=int, help='parallel processes [1, or one per GPU or machine]')
     many.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
     many.add_argument('--engine', choices=['local', 'ray'], default='local', help='where to compute [local]')
     many.add_argument('--ray-address', help='Ray cluster whose machines share the files [one started here]')

@@ -31,19 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         type=Path,
-        help="checkpoint file; or, with their own network in place of the config's, a model that was exported with "
-        '--fp16, or one that comes with hsonet_mm, by name',
+        help='checkpoint (.pth); or a model exported with --fp16 or the name of a packaged model, whose network then '
+        "replaces the config's",
     )
     parser.add_argument(
         '--protocol',
-        help='test protocol of the config, whole or tiles_256, in place of its model.test_cfg (which is whole in the '
-        'configs of this project)',
+        help='test protocol of the config, whole or tiles_256, in place of its model.test_cfg (whole in the configs of '
+        'this project)',
     )
     parser.add_argument(
         '--threshold',
         default=None,
         help='probability above which a pixel is changed, or "val" for the best one on the validation split '
-        '[calibrated, that of validation which the checkpoint carries, or the one in the config]',
+        '[calibrated, else that of validation stored in the checkpoint, else that of the config]',
     )
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     parser.add_argument('--show-dir', type=Path, help='folder for a picture of every prediction')

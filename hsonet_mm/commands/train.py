@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='',
         metavar='PATH',
-        help='go on from this checkpoint [the newest one of the work dir, from scratch where there is none]',
+        help='resume from this checkpoint [the newest in the work directory; from scratch if there is none]',
     )
     parser.add_argument(
         '--init-from',
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='start from the weights of this checkpoint that fit, and list those that do not',
     )
     parser.add_argument(
-        '--iters', type=int, help='iterations of the training, to which its schedules stretch'
+        '--iters', type=int, help='length of the whole run in iterations; schedules are scaled to it'
     )
     parser.add_argument(
         '--validations',
         type=int,
-        help='how often to validate and save a checkpoint, evenly spaced [about as often as the config does]',
+        help='number of validations, evenly spaced, each with a checkpoint [about that of the config]',
     )
     parser.add_argument(
         '--snapshots',
@@ -57,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='auto',
         choices=PRECISIONS,
-        help='mixed precision: auto (also without a value; what the device computes fast), bf16, fp16 (GPUs), off '
-        '[as in the config, mostly off]',
+        help='mixed precision: auto (what the device computes fast; also if no value is given), bf16, fp16 (GPUs), off '
+        '[as in the config, usually off]',
     )
     for package, (_, name) in TRACKERS.items():
-        parser.add_argument(f'--{package}', action='store_true', help=f'also write the log for {name}')
+        parser.add_argument(f'--{package}', action='store_true', help=f'also log to {name}')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,13 +12,13 @@ __all__ = ['add_arguments', 'run']
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hsonet view``."""
     parser.description = (
-        'Write a page with both dates to compare, changes at any threshold and polygons, for a result of hsonet '
-        'scene or for a folder of them. It needs no network and no server: open its index.html from the disk.'
+        'Write a page that compares both dates and shows the changes at any threshold and the polygons, for a result '
+        'of hsonet scene or a folder of results. Open its index.html: it needs neither network nor server.'
     )
     parser.add_argument('result', type=Path, help='change.tif, or a folder with the results of many scenes')
     parser.add_argument('-o', '--out', type=Path, help='folder to write [<result>_view beside it]')
-    parser.add_argument('--before', help='where the first date is now [as recorded]')
-    parser.add_argument('--after', help='where the second date is now [as recorded]')
+    parser.add_argument('--before', help='raster of the first date, if it was moved [as recorded]')
+    parser.add_argument('--after', help='raster of the second date, if it was moved [as recorded]')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -209,14 +209,14 @@ def add_reading_arguments(parser: argparse.ArgumentParser, default: str = 'as th
     group.add_argument(
         '--bands',
         metavar='N,N,...',
-        help='bands to read by number, red, green and blue first, as 3,2,1; 1,2,3/3,2,1 for before and after; four or '
-        f'more for a network of as many [{default}]',
+        help='numbers of the bands to read, red, green and blue first, such as 3,2,1; 1,2,3/3,2,1 for before and '
+        f'after; four or more if the network takes as many [{default}]',
     )
     group.add_argument(
         '--stretch',
         metavar='LOW,HIGH',
-        help='what becomes 0 and 255: values as 0,3000 or percentiles of each file as 2%%,98%% [8 bits as they are, '
-        'others 2%%,98%%]',
+        help='what is scaled to 0 and 255: values such as 0,3000 or percentiles of each file such as 2%%,98%% [8-bit '
+        'files unscaled, others 2%%,98%%]',
     )
     group.add_argument('--nodata', metavar='V', help=f'value of pixels without data [{default}]')
 

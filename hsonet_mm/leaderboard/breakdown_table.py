@@ -66,19 +66,19 @@ class BreakdownTable:
 SUMMED = ['objects', 'pixels', 'called', 'hits']
 PRECISE = f'Objects of low probability are dropped until the precision of all is {PRECISION:.0%}; 0 where it never is.'
 TABLES = (
-    ('hard_case', True, 'Changes by kind: objects found', 'An object is found when half of its pixels are.'),
+    ('hard_case', True, 'Changes by kind: objects found', 'An object is found if half of its pixels are.'),
     (
-        'hard_case', False, 'No changes by kind: mistaken for a change',
-        'An object counts when a tenth of its pixels is called changed; background is the rest of an image.',
+        'hard_case', False, 'Unchanged objects by kind: false alarms',
+        'A false alarm: a tenth of its pixels are predicted as changed. Background is the rest of an image.',
     ),
     (
         'size', True, 'Changes by area in pixels: objects found',
-        'An object is a connected region of the label, found when half of its pixels are.',
+        'An object is a connected region of the label, found if half of its pixels are.',
     ),
     (
-        'size', False, 'False alarms by area in pixels: how many regions',
-        'Connected regions called changed, the mean number over the seeds. Those that touch a change are not counted: '
-        'few may also mean that nearly everything is called changed.',
+        'size', False, 'False alarms by area in pixels: number of regions',
+        'Connected regions predicted as changed, mean number over the seeds. Regions that touch a change do not count, '
+        'so a small number may also mean that nearly everything is predicted as changed.',
     ),
     (
         'matched_hard_case', True, 'Changes by kind: objects matched',
@@ -88,20 +88,20 @@ TABLES = (
     ('matched_size', True, 'Changes by area in pixels: objects matched', 'As by kind.'),
     ('precise_size', True, 'Changes by area in pixels: objects matched at equal precision', PRECISE),
     (
-        'matched_hard_case', False, 'Predicted objects that match none, by what they cover most of: how many',
-        'The mean number over the seeds. On a kind of change: its outline is wrong, or several became one.',
+        'matched_hard_case', False, 'Predicted objects without a match, by what they cover most: number',
+        'Mean number over the seeds. On a kind of change: its outline is wrong, or several changes were merged.',
     ),
     (
-        'matched_size', False, 'Predicted objects that match none, by area in pixels: how many',
-        'The mean number over the seeds.',
+        'matched_size', False, 'Predicted objects without a match, by area in pixels: number',
+        'Mean number over the seeds.',
     ),
     (
         'boundary', True, 'Changed pixels by distance to the boundary: found',
-        'In pixels to the nearest unchanged one: how well outlines are met.',
+        'Distance in pixels to the nearest unchanged one: shows how well outlines are met.',
     ),
     (
-        'boundary', False, 'Unchanged pixels by distance to the boundary: called changed',
-        'In pixels to the nearest changed one; from 16 on they are false alarms in the open.',
+        'boundary', False, 'Unchanged pixels by distance to the boundary: predicted as changed',
+        'Distance in pixels to the nearest changed one; from 16 on, false alarms are far from any change.',
     ),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ __all__ = ['NOTE', 'object_table']
 NOTE = (
     f'Objects are connected regions of {MIN_AREA} pixels or more; a predicted and a labelled one match where their '
     f'intersection over union exceeds {MATCHED}. AP ranks the predicted objects by their mean probability. The '
-    'differences are points of AP and of F1, with intervals and verdicts as for pixels.'
+    'differences are in points of AP and F1, with intervals and verdicts as for pixels.'
 )
 NAMES = {'object_precision': 'P', 'object_recall': 'R', 'object_f1': 'F1', 'object_ap': 'AP'}
 

@@ -40,27 +40,27 @@ NONE = '\N{EN DASH}'
 PROTOCOLS = {'whole': 'whole images', 'tiles_256': '256 tiles'}
 THRESHOLDS = {'half': 'threshold 0.5', 'val': 'threshold chosen on val'}
 APART = (
-    'Rows with ImageNet weights, rows from scratch and published weights stand in different blocks and are never '
+    'Methods with ImageNet weights, methods from scratch and published weights are in separate blocks and are never '
     'compared: pre-training alone is worth several points.'
 )
 COVERED = (
-    'Points of F1 to the reference of the block, on the seeds and the test images that both have, with two 95 % '
-    f'intervals. Over images: a paired bootstrap ({RESAMPLES:,} resamples of the test images), for these runs. Over '
-    'seeds: Welch\'s t interval of the F1s of the seeds, for these images. "Better" and "worse": both leave out '
-    '0. "Over images, not over seeds": significant over images only, so that other seeds may reverse it. Neither '
-    'interval covers another data set, images that resemble each other, or that many methods are compared; fewer than '
-    '30 images make the one over images too narrow.'
+    'Points of F1 above or below the reference of the block, on the seeds and test images that both have, with two '
+    f'95 % intervals. Over images: a paired bootstrap ({RESAMPLES:,} resamples of the test images), for these trained '
+    'weights. Over seeds: Welch\'s t interval of the F1 of the seeds, for these images. "Better" and "worse": both '
+    'intervals exclude 0. "Over images, not over seeds": only the interval over images does, so other seeds may '
+    'reverse the difference. Neither interval accounts for other data sets, for the similarity of images of one place '
+    'or for the number of methods compared; with fewer than 30 images the interval over images is too narrow.'
 )
 CHOSEN = (
-    'The checkpoint of a run: highest F1 on validation at the threshold that is best there. The threshold "chosen '
-    'on val": highest F1 on whole images of the validation split of the data that was trained on; it is chosen once '
-    'a run and used for every protocol and every test set. The test splits have no say in either.'
+    'The checkpoint of a run is the one with the highest F1 on validation at its best threshold. The threshold '
+    '"chosen on val" has the highest F1 on whole validation images of the training data; it is chosen once per run and '
+    'used for every protocol and test set. The test splits select neither.'
 )
 
 PUBLISHED = (
     'Not comparable with ours, and often not with each other:',
-    'splits, tiles, budgets, pre-training and selection differ. F1 of "changed" in percent as it is stated; a range '
-    'where papers state different figures.',
+    'splits, tiles, budgets, pre-training and selection differ. F1 of "changed" in percent, as stated in the papers; a '
+    'range where they disagree.',
 )
 COSTS = {
     'M parameters': ('parameters', 1e-6, 3),
@@ -185,14 +185,14 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
     found = []
     if any(row.weights == 'published' for rows in tables.values() for row in rows):
         found.append(
-            'Published weights, 0 iterations here: trained elsewhere, by other rules and perhaps on other data. '
-            'Each is one row, so nothing is said about other seeds.'
+            'Published weights, 0 iterations here: trained elsewhere, under another protocol and perhaps on other '
+            'data. Each is a single run, so nothing is known about other seeds.'
         )
     files = set(rows_of(records.results, split='test')['data_hash']) - {''}
     if len(files) > 1 or any(len(records.truths(cell)) > 1 for cell in tables):
         found.append(
-            'Not all runs of this table are of the same files of the test set: their figures are not alike; '
-            'differences are of the test images in common.'
+            'The runs of this table were not all scored on the same test files, so their scores are not comparable; '
+            'differences are computed on the test images in common.'
         )
     scorings = max((row.scorings for rows in tables.values() for row in rows), default=0)
     if scorings > 1:

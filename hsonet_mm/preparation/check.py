@@ -132,14 +132,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='data set: {train,val,test}/{A,B,label}, or another known layout, or a zip of it',
     )
-    add('--crop', type=int, default=256, help='training crop size, pixels; 0: do not compare [%(default)s]')
+    add(
+        '--crop',
+        type=int,
+        default=256,
+        help='size of the training crops in pixels; 0: not checked [%(default)s]',
+    )
     add_label_arguments(parser)
     add('--no-duplicates', action='store_true', help='do not look for the same ground in several splits')
     add('--json', type=Path, help='write all findings to this file')
-    add('--contact-sheet', type=Path, help='draw some pairs into this png')
-    add('--pairs', type=int, default=6, help='pairs a split on the contact sheet [%(default)s]')
-    add('--seed', type=int, default=0, help='of their choice [%(default)s]')
-    add('--strict', action='store_true', help='warnings count as problems too')
+    add('--contact-sheet', type=Path, help='draw some pairs into this PNG file')
+    add('--pairs', type=int, default=6, help='pairs per split on the contact sheet [%(default)s]')
+    add('--seed', type=int, default=0, help='random seed of their choice [%(default)s]')
+    add('--strict', action='store_true', help='exit with code 1 for warnings too')
     add_reading_arguments(parser)
 
 

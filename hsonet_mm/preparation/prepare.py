@@ -83,25 +83,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the tool's arguments."""
     default = PrepareOptions()
     border_help = (
-        'at the border move the last tile inward (shift), fill with black (pad) or leave the rest out (drop)'
+        'at the border, move the last tile inward (shift), fill with black (pad) or leave the rest out (drop)'
     )
-    block_help = 'divide scenes larger than this into blocks and split those (for one huge raster)'
+    block_help = (
+        'divide scenes with longer sides into blocks of this size and split the blocks (for one huge raster)'
+    )
     folder_help = 'folder, file or template of date 1, such as "{split}/before/*"'
     add = parser.add_argument
     add(
         'source',
         type=Path,
-        help='folder or zip: {train,val,test}/{A,B,label}, or A, B, label, perhaps with list/{train,val,test}.txt',
+        help='folder or zip: {train,val,test}/{A,B,label}, or A, B, label, optionally with list/{train,val,test}.txt',
     )
-    add('out', type=Path, help='folder to make')
+    add('out', type=Path, help='folder to write')
     add('--tile', type=int, default=default.tile, help='tile size, pixels [%(default)s]')
     add('--stride', type=int, default=default.stride, help='distance between tiles, pixels [the tile size]')
     add('--border', choices=BORDERS, default=default.border, help=f'{border_help} [%(default)s]')
     add('--block', type=int, default=default.block, help=block_help)
     add('--val', type=float, default=default.val, help='share of the scenes for val [%(default)s]')
     add('--test', type=float, default=default.test, help='share of the scenes for test [%(default)s]')
-    add('--seed', type=int, default=default.seed, help='of the split [%(default)s]')
-    add('--split-file', type=Path, help='csv of scene,split or json; overrides every other rule')
+    add('--seed', type=int, default=default.seed, help='random seed of the split [%(default)s]')
+    add('--split-file', type=Path, help='CSV with columns scene,split, or JSON; overrides all other rules')
     add(
         '--max-empty',
         type=float,
@@ -112,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--a', help=folder_help)
     add('--b', help='the same for date 2')
     add('--label', help='the same for the masks, which may be polygons (.gpkg, .geojson, .shp)')
-    add('--overwrite', action='store_true', help='replace OUT if this tool made it')
+    add('--overwrite', action='store_true', help='replace OUT if this command wrote it')
     add_reading_arguments(parser)
 
 

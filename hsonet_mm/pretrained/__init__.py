@@ -108,7 +108,7 @@ def _facts(metadata: Metadata, path: Path) -> str:
     rows = {
         'File': f'`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, weights in half precision',
         'Exported from': metadata.name,
-        'Input': f'{metadata.channels} bands a date, read {_reading(metadata)}',
+        'Input': f'{metadata.channels} bands per date, read {_reading(metadata)}',
         'Ground resolution': 'not stated' if low is None else f'{low:g} to {high:g} m',
         'Training crops': f'{metadata.crop_size} x {metadata.crop_size} pixels, which is the default window',
         'Threshold': f'{metadata.threshold:.4g} ({metadata.threshold_source})',
