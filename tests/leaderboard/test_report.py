@@ -1154,7 +1154,7 @@ def test_page_says_why_pictures_are_missing(board, tmp_path):
 
     assert 'probs/demo of the runs are not there' in missing(out=tmp_path).missing
     assert f'the folder {tmp_path}/test/A does not exist' in missing(data={'demo': str(tmp_path)}).missing
-    assert 'needs the environment variable NO_SUCH_ROOT' in missing(data={'demo': '${NO_SUCH_ROOT}'}).missing
+    assert 'the environment variable NO_SUCH_ROOT of' in missing(data={'demo': '${NO_SUCH_ROOT}'}).missing
     for part in ('A', 'B', 'label'):
         (tmp_path / 'test' / part).mkdir(parents=True)
         for name in board.labels:

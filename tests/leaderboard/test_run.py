@@ -1058,7 +1058,7 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
         'no.py, the recipe of block': {'recipe': 'no.py'},
         'empty.py lacks train_dataloader': {'recipe': 'empty.py'},
         'has no test protocol "whole"': {'recipe': 'no_protocol.py'},
-        "the options of method 'x' of block 'b'": methods(
+        "invalid options of method 'x' of block 'b'": methods(
             x={'config': config, 'options': {'model.backbone.depth.deeper': 3}}
         ),
         "the model of method 'x' of block 'b'": methods(
@@ -1074,9 +1074,7 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
             x={'config': config, 'checkpoint': '${NO_SUCH_FILE}'}
         ),
         'the checkpoint no.pth does not exist': methods(x={'config': config, 'checkpoint': 'no.pth'}),
-        'is a checkpoint of another model than the config describes': methods(
-            x={'config': config, 'checkpoint': 'buildings'}
-        ),
+        'does not fit the model of the config': methods(x={'config': config, 'checkpoint': 'buildings'}),
         'data set d of': {'data': {'houses': str(tiny_data), 'd': str(tmp_path / 'data')}},
     }
     for sentence, changes in cases.items():
