@@ -135,7 +135,7 @@ class TestFile:
         options = ('--ground-resolution', '1', '0.5')
         code, _, stderr = hsonet('export', *calibrated, '-o', tmp_path / 'm.onnx', *options)
         assert code == 2
-        assert '^invalid --ground-resolution 1 0.5: expected' in stderr
+        assert 'error: invalid --ground-resolution 1 0.5: expected' in stderr
 
     def test_a_plain_export_is_not_for_pytorch(self, tiny_onnx):
         with pytest.raises(UserError, match='export it with --fp16'):
@@ -228,7 +228,7 @@ class TestCommands:
         monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
         code, _, stderr = hsonet('predict', *images, '-o', tmp_path / 'out')
         assert code == 2
-        assert '(there is none in this installation)' in stderr
+        assert "no model 'buildings' comes with this installation: give a config" in stderr
 
 
 class TestCards:
@@ -244,7 +244,7 @@ class TestCards:
         assert hsonet('models')[:2] == (0, 'No model comes with this installation.\n')
         code, _, stderr = hsonet('models', 'buildings')
         assert code == 2
-        assert "invalid model 'buildings': expected" in stderr
+        assert "no model 'buildings' comes with this installation: give" in stderr
 
     @pytest.mark.usefixtures('shipped')
     def test_card(self, hsonet, repo):

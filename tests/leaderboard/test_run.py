@@ -317,7 +317,7 @@ def f1(tp, fp, fn):
 
 def test_objects_of_validation_are_scored(board):
     for result in rows_of(board[0], 'results', method='tiny', split='val'):
-        assert result['test_set'] == ''
+        assert result['test_set'] == result['data_set']
         assert 0 <= float(result['object_ap']) <= float(result['object_recall']) <= 1
 
 
@@ -475,7 +475,8 @@ def test_tiles_of_small_images_are_the_whole_images(trained_run, execute_here, t
     monkeypatch.setattr(scoring, 'predict', watched)
     monkeypatch.setattr(runs, 'train', None)
     assert execute_here(trained_run) == 0
-    assert passes == [('tiny', 'whole'), ('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
+    val, test = [('tiny', 'whole')] * 2, [('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
+    assert passes == val + test  # val once for the threshold, and once at it
     for table in ('results', 'images', 'curves'):
         rows = [row for row in records.read_parts(trained_run.parent, table) if row['test_set'] == 'demo']
         whole, tiles = (
