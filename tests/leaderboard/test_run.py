@@ -906,11 +906,11 @@ def test_one_process_a_run(write_spec, execute_here, hsonet, tmp_path, capsys):
     job = first_job(spec, out)
     with alone(job.parent):
         assert execute_here(job) == runs.BUSY
-        assert 'another process works on' in capsys.readouterr().err
+        assert 'another process uses' in capsys.readouterr().err
         assert not (job.parent / 'parts').exists()
         code, stdout, _ = leaderboard(hsonet, spec, out)
         assert code == 1
-        assert 'failed: another process works on' in stdout
+        assert 'failed: another process uses' in stdout
         assert not (job.parent / 'parts').exists()
 
 
