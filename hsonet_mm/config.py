@@ -186,7 +186,8 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         validations = next(number for number in range(most, 0, -1) if iterations % number == 0)
     if not 0 < validations <= iterations or iterations % validations:
         raise UserError(
-            f'invalid number of iterations {iterations}: expected a multiple of the {validations} validations'
+            f'invalid number of validations {validations}: expected one that divides the {iterations} iterations, '
+            'for they are evenly spaced'
         )
     schedulers = cfg.get('param_scheduler') or []
     cfg.param_scheduler = [schedulers] if isinstance(schedulers, dict) else schedulers

@@ -1,6 +1,7 @@
 """Atomic writing of files and folders."""
 
 import json
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -90,7 +91,8 @@ def folder_beside(out: Path) -> Iterator[Path]:
 @contextmanager
 def _new_ones_removed_if_empty(folder: Path) -> Iterator[None]:
     """Remove a folder and those above it that were not there before, as far as they are empty."""
-    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    # unlike those of Path, this question has an answer for names that are too long, too
+    new = [one for one in (folder, *folder.parents) if not os.path.exists(one)]  # noqa: PTH110
     try:
         yield
     finally:

@@ -60,8 +60,8 @@ class Window:
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.overlap < self.size:
             raise UserError(
-                f'invalid windows of {self.size} pixels with a step of {self.size - self.overlap}: '
-                'expected a step from 1 to the size'
+                f'invalid windows of {self.size} pixels with a step of {self.size - self.overlap} '
+                f'(an overlap of {self.overlap}): expected a step from 1 to the size, an overlap below it'
             )
 
     def grid(self, height: int, width: int) -> 'WindowGrid':

@@ -186,7 +186,7 @@ def opencd_configs():
             pytest.fail(f'OPENCD_ROOT={root} has no configs/: set it to a checkout of Open-CD')
         return Path(root) / 'configs'
     spec = importlib.util.find_spec('opencd')
-    configs = spec and Path(spec.origin).parents[1] / 'configs'
+    configs = spec and spec.origin and Path(spec.origin).parents[1] / 'configs'
     if not configs or not configs.is_dir():
         pytest.skip('no checkout of Open-CD: set OPENCD_ROOT to one')
     return configs

@@ -37,6 +37,16 @@ def test_folders_in_which_nothing_was_written_are_gone(tmp_path, make):
     assert list((tmp_path / 'mine').rglob('*')) == [tmp_path / 'mine/new', tmp_path / 'mine/new/other']
 
 
+@pytest.mark.parametrize('make', [made_folder, folder_beside])
+def test_folders_whose_names_are_too_long(tmp_path, make):
+    with (
+        pytest.raises(UserError, match=r'cannot be created \(File name too long\)'),
+        make(tmp_path / ('x' * 999) / 'y'),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_others_may_read_what_the_umask_grants(tmp_path):
     previous = os.umask(0o022)
     try:

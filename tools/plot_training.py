@@ -55,9 +55,9 @@ def plot(args: argparse.Namespace) -> int:
     work_dir, out = args.work_dir, args.out
     records, kind = read_log(work_dir), out.suffix[1:].lower()
     if not any('changed/f1' in one for one in records):
-        raise UserError(f'{work_dir} holds no log of a training with validations: give its work dir')
+        raise UserError(f'{work_dir} contains no log of a training with validations: give its work dir')
     if kind not in ('svg', 'png'):
-        raise UserError(f'invalid output {out}: expected a name that ends in .svg or .png')
+        raise UserError(f"invalid output '{out}': expected a name that ends in .svg or .png")
     write_bytes(out, draw(records, kind))
     return 0
 

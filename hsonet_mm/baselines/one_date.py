@@ -33,7 +33,7 @@ class OneDatePreProcessor(BaseDataPreprocessor):
     def __init__(self, date: int = 1, **kwargs: Any) -> None:
         super().__init__()
         if date not in (1, 2):
-            raise UserError(f'OneDatePreProcessor has date={date!r}: give 1 or 2')
+            raise UserError(f'invalid date {date!r} of OneDatePreProcessor: expected 1 or 2')
         self.date = date
         self.pairs = MODELS.build({'type': 'opencd.DualInputSegDataPreProcessor', **kwargs})
 

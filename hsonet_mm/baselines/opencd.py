@@ -35,6 +35,5 @@ __all__ = [
     'TwoIdentity',
 ]
 
-MODELS.register_module(
-    module=TinyCD
-)  # it is also hsonet_mm.TinyCD, since only ours has the authors' classifier
+# It is also hsonet_mm.TinyCD, since only ours has the authors' classifier.
+MODELS.register_module(module=TinyCD)

@@ -24,7 +24,7 @@ PARTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one part, for which the packages of the others need not be there; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(description='What things cost, measured side by side in one run.')
     parts = parser.add_subparsers(required=True, metavar='PART')
     for name, (module, summary) in PARTS.items():

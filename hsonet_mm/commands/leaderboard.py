@@ -225,7 +225,7 @@ def _outcome(event: Event, before: str) -> tuple[bool, str]:
     """
     folder = event.job.parent
     if event.code == BUSY:
-        return False, f'failed: another process works on {folder}'
+        return False, f'failed: another process uses {folder}'
     if event.error:
         sentence = event.error
     elif event.code in (-signal.SIGKILL, -signal.SIGTERM):

@@ -139,9 +139,7 @@ def run(args: argparse.Namespace) -> int:
         scenes = read_list(args.list, args.out)
     else:
         if not Path(dates[1]).is_dir():
-            raise UserError(
-                f'{dates[0]} is a folder and {dates[1]} is a file: give two rasters or two folders'
-            )
+            raise UserError(f'{dates[0]} is a folder and {dates[1]} is not: give two rasters or two folders')
         scenes = find_scenes(Path(dates[0]), Path(dates[1]), args.out)
     return _many(args, model, scenes, options, gpus)
 

@@ -56,11 +56,12 @@ def coding_of(
             )
         survey = _known[key].require()
         _tell(f'{len(labels)} labels are coded {survey.coding}; hsonet check records this', logging.INFO)
+    place = root or next(iter(labels)).rpartition('/')[0]
     for _, remark in label_remarks(survey.splits).values():
-        _tell(f'{root}: {remark}', logging.WARNING)
+        _tell(f'{place}: {remark}', logging.WARNING)
     if survey.coding.lossy:
         _tell(
-            f'{root}: labels hold values between 0 and 255, as after JPEG compression; they are thresholded at 128',
+            f'{place}: labels contain values between 0 and 255, as after JPEG compression; they are thresholded at 128',
             logging.WARNING,
         )
     return survey.coding

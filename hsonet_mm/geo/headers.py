@@ -214,8 +214,8 @@ def read_dates(
         contradicts = one.said not in (None, one.bands) and len(one.bands) == 3
         if reading.bands_after is None and t1.said != t2.said and contradicts:
             raise UserError(
-                f'{one.path} declares its red, green and blue bands, and the other date does not: name '
-                'those of both with --bands, as '
+                f'{one.path} declares {_joined(one.said or ())} as its red, green and blue bands, and the other '
+                'date does not: name those of both with --bands, as '
                 f'{_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
             )
     return dates

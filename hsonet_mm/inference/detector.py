@@ -284,7 +284,7 @@ class ChangeDetector:
         if isinstance(a, (list, tuple)) or isinstance(b, (list, tuple)):
             if not isinstance(a, (list, tuple)) or not isinstance(b, (list, tuple)) or len(a) != len(b):
                 raise UserError(
-                    'the lists of the two dates differ in length: give an image of each date for every pair'
+                    'the two dates are not lists of one length: give an image of each date for every pair'
                 )
             return [self.predict(t1, t2, channel_order=channel_order) for t1, t2 in zip(a, b, strict=True)]
         if isinstance(a, (str, Path)) and isinstance(b, (str, Path)):

@@ -60,16 +60,17 @@ def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
     """What is suspicious about the labels of each split: a word for it and a sentence.
 
     Args:
-        splits: figures of the splits.
+        splits: figures of the splits; the name of one is empty where the data set has no splits.
     """
     remarks = {}
     for split, figures in splits.items():
+        place = f'{split}: ' if split else ''
         if not figures.changed:
-            remarks[split] = ('no change', f'{split}: no mask has a changed pixel: check the masks')
+            remarks[split] = ('no change', f'{place}no mask has a changed pixel: check the masks')
         elif figures.changed_share > 0.5:
             message = 'more than half of its pixels are changed: check that 0 means unchanged in the masks'
             remarks[split] = (
                 'mostly changed',
-                f'{split}: {message}, or name what means changed by --changed-values',
+                f'{place}{message}, or name what means changed by --changed-values',
             )
     return remarks

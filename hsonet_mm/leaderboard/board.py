@@ -123,9 +123,8 @@ def read_records(out: Path, spec: Spec) -> Records:
     """Read the CSVs of a leaderboard; of every run the newest scoring that gave figures counts.
 
     Runs and test sets that the spec does not name are left out, scorings after another number of iterations (none of
-    published weights) too, and
-    those of another config than ``configs.json`` names for the method. Where it names none, all scorings of a method
-    are of one config, that of its newest.
+    published weights) too, and those of another config than ``configs.json`` names for the method. Where it names none,
+    all scorings of a method are of one config, that of its newest.
 
     Args:
         out: The folder; a CSV that is missing there counts as empty, but for ``results.csv``.

@@ -162,7 +162,8 @@ def _end_workers_without_shared_memory() -> None:
 
 def _import_opencd() -> bool:
     """Import the real Open-CD if it is there; warn when it is there but broken."""
-    if importlib.util.find_spec('opencd') is None:
+    spec = importlib.util.find_spec('opencd')
+    if spec is None or spec.origin is None:  # not there, or a folder of that name with something else in it
         return False
     try:
         for name in ('registry', 'models', 'datasets', 'visualization', 'engine'):

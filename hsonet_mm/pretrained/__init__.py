@@ -44,10 +44,10 @@ def model_path(name: str) -> Path:
     names = model_names()
     if name in names:
         return FOLDER / f'{name}.onnx'
-    there = ' or '.join(names) or 'none in this installation'
-    raise UserError(
-        f"invalid model '{name}': expected {there}, a config and its checkpoint, or an .onnx file"
-    )
+    wanted = 'a config and its checkpoint, or an .onnx file'
+    if not names:
+        raise UserError(f"no model '{name}' comes with this installation: give {wanted}")
+    raise UserError(f"invalid model '{name}': expected {' or '.join(names)}, {wanted}")
 
 
 def default_runtime() -> str:

@@ -64,5 +64,5 @@ def test_the_other_date_has_no_say():
 
 
 def test_there_are_two_dates():
-    with pytest.raises(UserError, match='date=0: give 1 or 2'):
+    with pytest.raises(UserError, match=r'^invalid date 0 of OneDatePreProcessor: expected 1 or 2'):
         OneDatePreProcessor(0)

@@ -477,7 +477,11 @@ def test_class_count_of_a_checkpoint(config, refuse, checkpoint):
 @pytest.mark.parametrize('threshold', ['0', '1', '1.5', '-0.2', 'nan', 'half'])
 def test_threshold_out_of_range(threshold, config, refuse, checkpoint):
     refuse(
-        'test', config(), checkpoint, f'--threshold={threshold}', naming=[f'--threshold {threshold}', '"val"']
+        'test',
+        config(),
+        checkpoint,
+        f'--threshold={threshold}',
+        naming=[f'--threshold {threshold}', 'or val'],
     )
 
 
@@ -493,7 +497,7 @@ def test_threshold_out_of_range_in_the_config(config, refuse, checkpoint):
 
 
 def test_unknown_protocol(config, refuse, checkpoint):
-    naming = ['--protocol tiles_7', 'whole', 'tiles_256']
+    naming = ["--protocol 'tiles_7'", 'whole', 'tiles_256']
     refuse('test', config(), checkpoint, '--protocol', 'tiles_7', naming=naming)
 
 

@@ -89,7 +89,7 @@ def test_path(done, named, hsonet, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'naming'),
     [
-        (('--resume', 'iter_2.pth', '--iters', 1), ['has done 2 iters', 'to do 1', '--work-dir']),
+        (('--resume', 'iter_2.pth', '--iters', 1), ['completed 2 of 1 iters', '--work-dir']),
         (('--resume', 'best_changed_f1_iter_2.pth'), ['without a training state', '--init-from']),
         (('--resume', 'iter_9.pth'), ['iter_9.pth does not exist']),
         (('--init-from', 'iter_9.pth'), ['iter_9.pth does not exist']),

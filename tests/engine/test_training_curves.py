@@ -87,4 +87,4 @@ def test_picture_of_another_kind_is_one_sentence(plot, tmp_path):
     write_log(tmp_path, [{'step': 1, 'changed/f1': 0.7, 'changed/best_f1': 0.8}])
     code, error = plot(tmp_path, '-o', tmp_path / 'curve.txt')
     assert code == 2
-    assert error.startswith(f'error: invalid output {tmp_path / "curve.txt"}')
+    assert error.startswith(f"error: invalid output '{tmp_path / 'curve.txt'}': expected")

@@ -151,7 +151,7 @@ class TestCommand:
         monkeypatch.setattr(pipeline, 'quantize', broken)
         target, code, _, stderr = run('--int8')
         assert code == 2
-        assert 'changed F1 on 2 validation pairs falls from 0.' in stderr
+        assert 'F1 on 2 validation pairs falls from 0.' in stderr
         assert 'to 0.0000' in stderr
         assert not target.exists()
 

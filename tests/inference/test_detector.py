@@ -256,8 +256,8 @@ def test_bad_arguments(model, monkeypatch):
         (image(1)[..., :2], image(2)[..., :2], r'shape \(21, 34, 2\)'),
         (image(1), image(2, 20), '34 x 21 and 34 x 20 pixels'),
         (image(1)[:0], image(2)[:0], '^invalid images without pixels: expected'),
-        ([image(1)], [image(2)] * 2, 'differ in length'),
-        ([image(1)], image(2), 'differ in length'),
+        ([image(1)], [image(2)] * 2, 'not lists of one length'),
+        ([image(1)], image(2), 'not lists of one length'),
         ('none.png', 'none.png', 'none.png does not exist'),
     ],
 )

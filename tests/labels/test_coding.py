@@ -159,6 +159,24 @@ def test_training_warns_of_masks_without_change_and_of_inverted_ones(root, told)
     assert [text.split(': ', 1)[1].split(':')[0] for text in told[1:]] == ['val', 'test']
 
 
+@pytest.mark.parametrize('rooted', [True, False])
+@pytest.mark.parametrize(
+    ('label', 'remark'),
+    [(1 - ONES, 'more than half of its pixels are changed'), (ONES * 0, 'no mask has a changed pixel')],
+)
+def test_labels_of_no_split_are_named_by_their_folder(tmp_path, told, label, remark, rooted):
+    for role in ('A', 'B', 'label'):
+        (tmp_path / role).mkdir()
+        image = label if role == 'label' else np.zeros((16, 16, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / role / 'a.png')
+    folders = {'img_path_from': 'A', 'img_path_to': 'B', 'seg_map_path': 'label'}
+    if rooted:
+        training(tmp_path, data_prefix=folders)
+    else:
+        training(None, data_root=None, data_prefix={key: f'{tmp_path}/{one}' for key, one in folders.items()})
+    assert told[1].startswith(f'{tmp_path if rooted else tmp_path / "label"}: {remark}')
+
+
 def test_the_pipeline_may_declare_it(root):
     data = training(
         root, pipeline=[PIPELINE[0], MultiImgLoadAnnotations(changed_values=0, ignore_value=[7, 8])]

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 from zipfile import ZipFile
 
 import mmengine
@@ -19,6 +20,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 
 from hsonet_mm.opencd import compat
 
+FOUND = SimpleNamespace(origin='opencd/__init__.py')
 BOTH_WAYS = r'pip install "hsonet_mm\[standalone\]".*Open-CD.*mmengine 0\.10'
 
 
@@ -202,19 +204,28 @@ class TestOpenCD:
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: None)
         assert compat._import_opencd() is False
 
+    def test_folder_of_that_name(self, monkeypatch, tmp_path, recwarn):
+        (tmp_path / 'opencd').mkdir()
+        monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, 'opencd', raising=False)
+        importlib.invalidate_caches()
+        assert importlib.util.find_spec('opencd') is not None
+        assert compat._import_opencd() is False
+        assert not recwarn.list
+
     @pytest.mark.parametrize('kind', [ImportError, AssertionError, RuntimeError])
     def test_broken_is_warned_about(self, monkeypatch, kind):
         def fail(name):
             raise kind(f'no {name}')
 
-        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: FOUND)
         monkeypatch.setattr(importlib, 'import_module', fail)
         with pytest.warns(UserWarning, match=r'cannot be imported \(no opencd.registry\)'):
             assert compat._import_opencd() is False
 
     def test_present(self, monkeypatch):
         imported = []
-        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: object())
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: FOUND)
         monkeypatch.setattr(importlib, 'import_module', imported.append)
         monkeypatch.setattr(compat, '_let_inferencers_find_our_transforms', lambda: imported.append('cured'))
         assert compat._import_opencd() is True

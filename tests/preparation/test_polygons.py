@@ -101,7 +101,7 @@ def test_polygons_in_an_archive(source, tmp_path):
         (lambda path: polygons(path / 'x.shp', [HOUSE], None), r'x\.shp has no coordinate reference system'),
         (
             lambda path: polygons(path / 'x.gpkg', [HOUSE], 'EPSG:4326'),
-            r'x\.gpkg is said to be in degrees \(EPSG:4326\), but its coordinates reach 4999998',
+            r'x\.gpkg declares degrees \(EPSG:4326\), but its coordinates reach 4999998',
         ),
         (
             lambda path: polygons(path / 'x.gpkg', [shapely.box(0, 0, 1, 1)], 'EPSG:4326'),

@@ -394,7 +394,7 @@ def test_split_file_overrides(tmp_path, scenes, kind):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('place0,trian\n', "'place0' the split 'trian'"),
+        ('place0,trian\n', "invalid split 'trian' of 'place0': expected"),
         ('place0,train\nplace0,val\n', 'two splits, train and val'),
         ('place99,train\n', "names 'place99'"),
         ('place0,train\n', "does not assign 'place1'"),

@@ -383,7 +383,7 @@ class TestFolders:
         (tmp_path / 'mine' / 'file').touch()
         for target in (tmp_path / 'mine', small):
             assert run(small, '-o', target) == 2
-            assert 'no earlier view' in capsys.readouterr().err
+            assert 'is not a view' in capsys.readouterr().err
         assert (tmp_path / 'mine' / 'file').is_file()
         (tmp_path / 'empty').mkdir()
         assert run(small, '-o', tmp_path / 'empty') == 0
