@@ -113,6 +113,11 @@ def test_train_repeats_the_options_that_the_test_needs(write_config, hsonet, tin
     assert Path(f'{shlex.split(command)[2]}.calibration.json').is_file()
 
 
+def annealed(progress):
+    """Zeta of the shipped configs: a cosine from 1 to the floor of 0.5."""
+    return 0.5 + (1 + np.cos(np.pi * progress)) / 4
+
+
 def test_log_holds_the_schedule(trained):
     done, _, work_dir = trained
     steps = [record for record in scalars(work_dir) if 'loss' in record]
@@ -121,7 +126,7 @@ def test_log_holds_the_schedule(trained):
     shares = [steps[-1][key] for key in sorted(EO_SCALARS) if 'grad' in key]
     assert sum(shares) == pytest.approx(1, abs=1e-5)
     assert steps[0]['eo_zeta'] == 1
-    assert steps[-1]['eo_zeta'] == pytest.approx((1 + np.cos(np.pi * 29 / 30)) / 2)
+    assert steps[-1]['eo_zeta'] == pytest.approx(annealed(29 / 30))
     (line,) = re.findall(r'^.*Iter\(train\) +\[30/30\].*$', done.stdout, re.M)
     assert all(f'{key}: ' in line for key in EO_SCALARS)
 
@@ -133,7 +138,7 @@ def test_tensorboard_holds_the_schedule(trained):
     assert EO_SCALARS | {'loss', 'changed/f1'} <= set(events.Tags()['scalars'])
     zeta = {event.step: event.value for event in events.Scalars('eo_zeta')}
     assert zeta[1] == 1
-    assert zeta[10] == pytest.approx((1 + np.cos(np.pi * 9 / 30)) / 2)
+    assert zeta[10] == pytest.approx(annealed(9 / 30))
 
 
 def test_test_tool_writes_scores_and_pictures(trained, checkpoint, run_tool, tmp_path):

@@ -153,7 +153,7 @@ def test_our_config_trains_and_resumes_with_opencds_tool(trained):
     assert sorted(log) == list(range(1, 11))
     assert all(np.isfinite(line['loss']) for line in log.values())
     assert log[1]['eo_zeta'] == 1
-    assert log[10]['eo_zeta'] == pytest.approx((1 + np.cos(0.9 * np.pi)) / 2)
+    assert log[10]['eo_zeta'] == pytest.approx(0.5 + (1 + np.cos(0.9 * np.pi)) / 4)  # the floor is 0.5
     shares = [log[10][f'eo_grad_{name}'] for name in ('foreground', 'hard_background', 'easy_background')]
     assert sum(shares) == pytest.approx(1, abs=1e-4)
 
