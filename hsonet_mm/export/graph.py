@@ -29,7 +29,7 @@ class PairToProbs(nn.Module):
         size, to (N, 1, H, W).
 
     Raises:
-        UserError: for a preprocessor that pads to a fixed size.
+        UserError: for a preprocessor of another kind, or one that pads to a fixed size.
     """
 
     mean: Tensor
@@ -40,6 +40,11 @@ class PairToProbs(nn.Module):
         self.network = network
         self.temperature = temperature
         preprocessor = network.data_preprocessor
+        if not hasattr(preprocessor, 'channel_conversion'):
+            raise UserError(
+                f'the data_preprocessor {type(preprocessor).__name__} cannot be exported: '
+                'only DualInputSegDataPreProcessor can'
+            )
         padding = dict(preprocessor.test_cfg or {})
         if padding.get('size') is not None:
             raise UserError(

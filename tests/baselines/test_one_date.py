@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 
 from hsonet_mm.baselines import OneDatePreProcessor
 from hsonet_mm.errors import UserError
+from hsonet_mm.export.graph import PairToProbs
 
 CONFIG = Path(__file__).parents[2] / 'configs/baselines/fc_siam_conc.py'
 FIELDS = {'mean': [127.0] * 6, 'std': [128.0] * 6, 'size_divisor': 32, 'test_cfg': {'size_divisor': 32}}
@@ -61,6 +62,15 @@ def test_the_other_date_has_no_say():
     with torch.no_grad():
         assert torch.equal(logits(t1, t2), logits(t1, other))
         assert not torch.equal(logits(t1, t2), logits(other, t2))
+
+
+def test_is_not_exported():
+    """The graph would need the date that is shown; a sentence says so."""
+    init_default_scope('opencd')
+    cfg = Config.fromfile(CONFIG).model
+    cfg.data_preprocessor.type = 'hsonet_mm.OneDatePreProcessor'
+    with pytest.raises(UserError, match='data_preprocessor OneDatePreProcessor cannot be exported'):
+        PairToProbs(MODELS.build(cfg).eval())
 
 
 def test_there_are_two_dates():
