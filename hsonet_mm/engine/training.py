@@ -1,5 +1,6 @@
 """Training from a config."""
 
+import logging
 from collections.abc import Sequence
 
 from mmengine.config import Config
@@ -29,6 +30,7 @@ def train(cfg: Config) -> Runner:
     check_trackers(cfg)
     resumed, start = _set_start(cfg)
     runner = Runner.from_cfg(cfg)
+    runner.logger.addFilter(_is_worth_a_line)
     _check_optimizer(cfg)
     _check_classes(runner)
     if resumed is not None:
@@ -56,6 +58,11 @@ def chosen_by(runner: Runner) -> Sequence[str]:
         (hook.figures if isinstance(hook, ChangeCheckpointHook) else hook.key_indicators for hook in hooks),
         (),
     )
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a message is not one of the hundreds in which MMEngine lists the options of each parameter."""
+    return not record.getMessage().startswith('paramwise_options')
 
 
 def _check_optimizer(cfg: Config) -> None:

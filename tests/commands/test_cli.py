@@ -131,6 +131,10 @@ def test_log_holds_the_schedule(trained):
     assert all(f'{key}: ' in line for key in EO_SCALARS)
 
 
+def test_log_lists_no_parameters(trained):
+    assert 'paramwise_options' not in trained[0].stdout + trained[0].stderr
+
+
 def test_tensorboard_holds_the_schedule(trained):
     reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
     (path,) = trained[2].glob('*/vis_data/events.*')
