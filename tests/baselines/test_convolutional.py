@@ -378,10 +378,11 @@ def test_same_outputs_as_opencd(both, training):
 @pytest.mark.opencd
 @needs_opencd
 def test_same_stochastic_depth_as_torchvision():
-    """Probabilities, which do not show in the outputs above."""
+    """Probabilities of the blocks that add their input, which do not show in the outputs above."""
     torchvision = pytest.importorskip('torchvision')
     theirs = torchvision.models.efficientnet_b4(weights=None).features[:4]
-    rates = [m.p for m in theirs.modules() if type(m).__name__ == 'StochasticDepth']
+    rates = [m.stochastic_depth.p for m in theirs.modules() if getattr(m, 'use_res_connect', False)]
+    assert rates
     assert [m.drop_prob for m in first_stages().modules() if type(m).__name__ == 'DropPath'] == rates
 
 
