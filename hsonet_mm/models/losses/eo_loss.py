@@ -56,7 +56,8 @@ class EOWeighting:
         form: ``all`` weighs all pixels by their hardness [code]; ``background`` only the background, with a normaliser
             of its own, while the foreground keeps weight 1; ``top_share`` has h = 1 on the largest losses and 0
             elsewhere, after the paper's "distribution of the loss values".
-        gamma: focusing exponent of the hardness, >= 0; 0 gives plain weights. Unused by ``top_share``.
+        gamma: focusing exponent of the hardness, >= 0; with 0 and no trim all weights are 1. Unused by
+            ``top_share``.
         window: side in pixels, odd, of the window over which errors of the same class are averaged before they become
             hardness: a missed object or a false alarm stays hard, a pixel of an outline does not. 1 averages nothing.
             Unused by ``top_share``.
@@ -171,7 +172,7 @@ def eo_loss(
         >>> import torch
         >>> pred, target = torch.tensor([[[[-2.0, 2.0]]]]), torch.tensor([[[0, 0]]])
         >>> loss, terms = eo_loss(pred, target, zeta=0.0)
-        >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm has the gradient
+        >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm gets the gradient
         [0.02, 1.06]
     """
     with torch.autocast(pred.device.type, enabled=False):
