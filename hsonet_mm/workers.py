@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from hsonet_mm.cores import usable_cores
 from hsonet_mm.errors import UserError
 
 __all__ = ['ENGINES', 'Event', 'launch', 'run_jobs']
@@ -201,10 +202,6 @@ class _Processes(set[Any]):
             _end(process)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
 class _Local:
     """Processes of this machine, which share its cores and take turns on its GPUs."""
 
@@ -218,7 +215,7 @@ class _Local:
         env = (
             {}
             if 'OMP_NUM_THREADS' in os.environ
-            else {'OMP_NUM_THREADS': str(max(1, _cores() // self.workers))}
+            else {'OMP_NUM_THREADS': str(max(1, usable_cores() // self.workers))}
         )
         if self.gpus:
             env['CUDA_VISIBLE_DEVICES'] = str(self.gpus[slot % len(self.gpus)])
@@ -240,7 +237,7 @@ class _Ray:
         except ImportError:
             raise UserError('--engine ray needs Ray: pip install "hsonet_mm[ray]"') from None
         self.ray = ray
-        cpus = None if address else max(workers or 1, _cores())
+        cpus = None if address else max(workers or 1, usable_cores())
         try:
             ray.init(
                 address or 'local',

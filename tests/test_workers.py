@@ -35,7 +35,7 @@ def test_runs_share_gpus_and_cores(jobs, monkeypatch):
 
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     monkeypatch.setattr(workers, 'launch', launch)
-    monkeypatch.setattr(workers, '_cores', lambda: 6)
+    monkeypatch.setattr(workers, 'usable_cores', lambda: 6)
     events = list(workers.run_jobs(jobs, MODULE, gpus=[4, 7]))
     assert Counter(seen) == {('4', '3'): 2, ('7', '3'): 2}
     ended = {event.job: event.code for event in events if event.code is not None}

@@ -160,7 +160,7 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--runtime',
         choices=['pytorch', 'onnxruntime', 'openvino'],
-        help='what runs the model [pytorch; onnxruntime for an .onnx file]',
+        help='what runs the model [pytorch; onnxruntime for an .onnx file, and on a CPU for a packaged model]',
     )
     parser.add_argument(
         '--precision',

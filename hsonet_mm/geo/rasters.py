@@ -1,10 +1,9 @@
 """Reading the two dates of a scene, window by window, on the grid of the first one."""
 
 from dataclasses import dataclass, field
-from threading import Lock, local
+from threading import Lock
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
@@ -36,7 +35,8 @@ _SAMPLE = 1024
 class ScenePair:
     """The two dates of a scene on the grid of the first one; may be read from several threads.
 
-    The second date is resampled bilinearly where its grid is another, and averaged as far as its pixels are smaller.
+    They take turns at each date, so that its blocks are decoded once. The second date is resampled bilinearly where its
+    grid is another, and averaged as far as its pixels are smaller.
 
     Attributes:
         t1: Header of the first date.
@@ -62,7 +62,7 @@ class ScenePair:
         same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
         self.resampled = not (same_grid and self._grid.almost_equals(t2.transform, tolerance))
-        self._local, self._lock, self._open = local(), Lock(), list[Any]()
+        self._open, self._opening, self._reading = list[Any](), Lock(), (Lock(), Lock())
         self.stretches = (_resolve(t1, self.stretch), _resolve(t2, self.stretch))
 
     @property
@@ -106,22 +106,17 @@ class ScenePair:
             f'({right:.6g}, {top:.6g}); check that they show one place'
         )
 
-    def _datasets(self) -> tuple[Any, Any]:
-        """This thread's own handles."""
-        if not hasattr(self._local, 'datasets'):
-            try:
-                first, second = _open(self.t1), _open(self.t2)
-            except UserError:
-                self.check_unchanged()  # another thread may have opened them long before
-                raise
-            opened = [first, second]
-            if self.resampled:
-                second = self._on_grid(second)
-                opened.insert(0, second)
-            with self._lock:
-                self._open += opened
-            self._local.datasets = first, second
-        return self._local.datasets
+    def _datasets(self) -> list[Any]:
+        """The two dates, and what the second is resampled from."""
+        with self._opening:
+            if not self._open:
+                try:
+                    first, second = _open(self.t1), _open(self.t2)
+                except UserError:
+                    self.check_unchanged()
+                    raise
+                self._open = [first, self._on_grid(second), second] if self.resampled else [first, second]
+            return self._open[:2]
 
     def _on_grid(self, dataset: Any) -> Any:
         """The second date as if it were on the grid of the first."""
@@ -182,18 +177,20 @@ class ScenePair:
         """
         shape, window = (rows[1] - rows[0], columns[1] - columns[0]), (rows, columns)
         images, valid = list[NDArray[np.uint8]](), np.ones(shape, bool)
-        for dataset, info, stretch in zip(self._datasets(), (self.t1, self.t2), self.stretches, strict=True):
+        infos = self.t1, self.t2
+        for dataset, turn, info, stretch in zip(
+            self._datasets(), self._reading, infos, self.stretches, strict=True
+        ):
             try:
-                image, known = _read(dataset, info, window=window)
+                with turn:
+                    image, known = _read(dataset, info, window=window)
             except (*GDAL_ERRORS, OSError) as error:
                 self.check_unchanged()
                 raise UserError(
                     f'{info.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or '
                     f'damaged ({reason(error)}): copy it again'
                 ) from None
-            bands = _three(apply_stretch(image, stretch), info)
-            # many times as fast as a turned copy in NumPy
-            images.append(np.atleast_3d(cv2.merge([bands[..., band] for band in range(bands.shape[2])])))
+            images.append(np.ascontiguousarray(_three(apply_stretch(image, stretch), info)))
             if known is not None:
                 valid &= known
         if not valid.all():
@@ -214,9 +211,10 @@ class ScenePair:
                 )
 
     def close(self) -> None:
-        """Close the files of all threads."""
-        while self._open:
-            self._open.pop(0).close()
+        """Close the files."""
+        for dataset in self._open:  # what is resampled before what it is resampled from
+            dataset.close()
+        self._open.clear()
 
 
 def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:

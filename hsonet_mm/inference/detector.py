@@ -152,8 +152,8 @@ class ChangeDetector:
 
         Args:
             name: Its name.
-            runtime: ``'pytorch'``, ``'onnxruntime'`` or ``'openvino'``; by default PyTorch where it is installed with
-                the OpenMMLab packages, else ONNX Runtime.
+            runtime: ``'pytorch'``, ``'onnxruntime'`` or ``'openvino'``; by default ONNX Runtime on a CPU where it is
+                installed, PyTorch on GPUs and for a `precision`.
             device: As in :meth:`from_onnx`, like the following.
             threads: Threads of one prediction on a CPU.
             precision: Precision in PyTorch.
@@ -162,7 +162,7 @@ class ChangeDetector:
         Raises:
             UserError: for an unknown name, and as :meth:`from_onnx`.
         """
-        runtime = runtime or default_runtime()
+        runtime = runtime or default_runtime(device, precision)
         return cls.from_onnx(
             model_path(name), runtime=runtime, device=device, threads=threads, precision=precision, **options
         )

@@ -48,7 +48,7 @@ def open_detector(
         shipped = not file.suffix
         refuse_options(file, {'--cfg-options': cfg_options})
         path = model_path(str(file)) if shipped else file
-        runtime = runtime or (default_runtime() if shipped else 'onnxruntime')
+        runtime = runtime or (default_runtime(device, precision) if shipped else 'onnxruntime')
         return ChangeDetector.from_onnx(
             path, threads=threads, runtime=runtime, device=device, precision=precision, **options
         )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hsonet_mm.cores import default_threads
 from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import INPUT
 from hsonet_mm.exported.onnx_file import read_props
@@ -44,7 +45,7 @@ def load(path: str | Path, content: bytes | None, runtime: str, device: str, thr
         content: Content of the file where it is known already.
         runtime: One of :data:`RUNTIMES`.
         device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
-        threads: Threads of a CPU; None for all.
+        threads: Threads of a CPU; by default those of :func:`~hsonet_mm.cores.default_threads`.
 
     Raises:
         UserError: for another runtime or device, one that is not there, and a file that is damaged or no model.
@@ -57,7 +58,7 @@ def load(path: str | Path, content: bytes | None, runtime: str, device: str, thr
         raise UserError(
             f'{path} is an exported model, which {runtime} cannot run: give --runtime {" or ".join(RUNTIMES)}'
         )
-    return RUNTIMES[runtime](path, content, device, threads)
+    return RUNTIMES[runtime](path, content, device, threads or default_threads())
 
 
 def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: int | None) -> Program:
@@ -69,6 +70,8 @@ def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # of errors nothing but the exception
     options.intra_op_num_threads = threads or 0
+    # Threads that wait for work let others compute: reading and writing of scenes, and other processes.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
         session = onnxruntime.InferenceSession(content or str(path), options, providers=providers)
     except Exception as error:  # a class for every kind of damage, without a common base

@@ -15,7 +15,7 @@ from hsonet_mm.inference.tta import Detector, augmented_probs
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.windows import WindowGrid, pad
 
-__all__ = ['Tile', 'detect_tiles', 'read_tile']
+__all__ = ['Tile', 'detect_tiles', 'read_tile', 'worker_threads']
 
 Tile = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
 """Both dates (size, size, bands) and where both are valid (size, size)."""
@@ -76,7 +76,7 @@ def detect_tiles(
         writer.record(group.stop)
 
     groups = [group for group in grid.groups(batch) if group.start >= writer.done]
-    with _threads(readers) as reading, _threads(1) as writing:
+    with worker_threads(readers) as reading, worker_threads(1) as writing:
         coming = deque(reading.submit(read, group) for group in groups[: AHEAD * readers])
         going = deque[Future[None]]()
         for index, group in enumerate(groups):
@@ -115,7 +115,7 @@ def _predict(
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+def worker_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that take up nothing new once something went wrong."""
     pool = ThreadPoolExecutor(count)
     try:

@@ -22,7 +22,7 @@ from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
-from hsonet_mm.scenes.pipeline import detect_tiles
+from hsonet_mm.scenes.pipeline import detect_tiles, worker_threads
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
@@ -239,7 +239,7 @@ def _write(
     files: Mapping[str, Path],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write all results but the summary into the folder of the job; returns the figures of the summary."""
+    """Write all results but the summary into the folder of the job, at once; returns the figures of the summary."""
 
     def read_rows(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         probs = job.read_rows('probs', first, last).astype(np.float32)
@@ -250,17 +250,6 @@ def _write(
     areas = PixelAreas(pair.t1.crs, pair.t1.transform, pair.width, pair.height)
     regions = Polygoniser(read_rows, pair.width, pair.height, pair.t1.transform, areas, options.min_area)
     dates = summary['before']['name'], summary['after']['name']
-    if 'polygons' in files:
-        write_polygons(job.folder / f'polygons.{options.polygons}', regions, pair.t1.crs, dates)
-    else:
-        for _ in regions:
-            pass
-    if not regions.valid:
-        job.discard()  # there is nothing to go on with
-        raise UserError(
-            f'{pair.t1.path} and {pair.t2.path} have no valid pixel in common: check their nodata values, '
-            'and that they show the same place'
-        )
     tags = {
         'MODEL': detector.name,
         'THRESHOLD': f'{detector.threshold:g}',
@@ -268,8 +257,25 @@ def _write(
         'AFTER': dates[1],
     }
     encoding = 'probability as it is' if options.float32 else f'{PROBS_SCALE} is a probability of 1'
-    write_geotiff(job, 'probs', pair.t1, {**tags, 'VALUES': f'{encoding}, nodata outside'})
-    write_geotiff(job, 'mask', pair.t1, {**tags, 'VALUES': '1 changed, 0 not, 255 nodata'})
+    values = {'probs': f'{encoding}, nodata outside', 'mask': '1 changed, 0 not, 255 nodata'}
+    with worker_threads(len(values)) as writing:
+        rasters = [
+            writing.submit(write_geotiff, job, name, pair.t1, {**tags, 'VALUES': text})
+            for name, text in values.items()
+        ]
+        if 'polygons' in files:
+            write_polygons(job.folder / f'polygons.{options.polygons}', regions, pair.t1.crs, dates)
+        else:
+            for _ in regions:
+                pass
+        for raster in rasters:
+            raster.result()
+    if not regions.valid:
+        job.discard()  # there is nothing to go on with
+        raise UserError(
+            f'{pair.t1.path} and {pair.t2.path} have no valid pixel in common: check their nodata values, '
+            'and that they show the same place'
+        )
     return {
         'pixels': pair.width * pair.height,
         'valid_pixels': regions.valid,

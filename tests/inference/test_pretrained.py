@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -184,13 +183,19 @@ class TestRuntimes:
         np.testing.assert_allclose(probs / 255, expected, atol=0.5 / 255 + 1e-4)
 
     @pytest.mark.usefixtures('shipped')
-    def test_pytorch_where_all_of_it_is_there(self, monkeypatch):
+    def test_default(self, monkeypatch):
+        """ONNX Runtime on a CPU; PyTorch, where all of it is there, for the rest and where ONNX Runtime is missing."""
+        absent = list[str]()
+        monkeypatch.setattr(pretrained, 'find_spec', lambda name: None if name in absent else name)
+        assert 'onnxruntime' in ChangeDetector.pretrained().versions
+        assert 'torch' in ChangeDetector.pretrained(precision='fp32').versions
+        assert pretrained.default_runtime('cuda:1') == 'pytorch'
+        assert pretrained.default_runtime('tensorrt') == 'onnxruntime'
+        absent[:] = ['onnxruntime']
         assert 'torch' in ChangeDetector.pretrained().versions
-        absent = SimpleNamespace(name='')
         for name in ('torch', 'mmengine', 'mmcv', 'mmseg'):
-            absent.name = name
-            monkeypatch.setattr(pretrained, 'find_spec', lambda name: None if name == absent.name else name)
-            assert 'onnxruntime' in ChangeDetector.pretrained().versions
+            absent[:] = [name]
+            assert pretrained.default_runtime('cuda') == 'onnxruntime'
 
     def test_exports_of_it_are_the_same_model(self, shipped, pair, tmp_path, hsonet):
         path = tmp_path / 'tiles.onnx'

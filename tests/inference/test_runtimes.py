@@ -110,6 +110,22 @@ def test_a_gpu_that_cannot_be_used(tiny_onnx, monkeypatch):
         ChangeDetector.from_onnx(tiny_onnx, device='cuda')
 
 
+@pytest.mark.parametrize(('given', 'threads'), [(None, 3), (2, 2)])
+def test_threads(tiny_onnx, monkeypatch, given, threads):
+    """ONNX Runtime itself ignores OMP_NUM_THREADS; threads that wait leave their core to others."""
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    session, seen = onnxruntime.InferenceSession, []
+    monkeypatch.setattr(
+        onnxruntime,
+        'InferenceSession',
+        lambda path, options, **kwargs: seen.append(options) or session(path, options, **kwargs),
+    )
+    ChangeDetector.from_onnx(tiny_onnx, threads=given)
+    (options,) = seen
+    assert options.intra_op_num_threads == threads
+    assert options.get_session_config_entry('session.intra_op.allow_spinning') == '0'
+
+
 def test_properties_are_read_from_the_file_itself():
     helper, kind = onnx.helper, onnx.TensorProto
     value = helper.make_tensor_value_info('x', kind.FLOAT, ('n', 1))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from rasterio.warp import transform as transform_points
 from scipy import ndimage
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo import rasters
 from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import read_info
@@ -40,6 +42,7 @@ from hsonet_mm.images.options import Reading, Stretch, apply_stretch, parse_stre
 from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
+from hsonet_mm.scenes import scene as scene_module
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions
@@ -940,6 +943,42 @@ class TestPipeline:
         pipeline.detect_tiles(fake, pair, grid, blender, batch=1, readers=1)
         pair.close()
         assert next(order, None) is None
+
+    def test_threads_share_the_files(self, tmp_path, monkeypatch):
+        """Handles of their own would each decode all blocks."""
+        pair = ScenePair(*map(read_info, make_pair(tmp_path)))
+        whole = pair.read((0, 300), (0, 420))
+        pair.close()
+        opened, meeting = [], threading.Barrier(4, timeout=20)
+        open_date = rasters._open
+        monkeypatch.setattr(rasters, '_open', lambda info: opened.append(info) or open_date(info))
+
+        def read(row):
+            meeting.wait()
+            return pair.read((row, row + 75), (0, 420))
+
+        with ThreadPoolExecutor(4) as pool:
+            parts = list(pool.map(read, range(0, 300, 75)))
+        pair.close()
+        assert opened == [pair.t1, pair.t2]
+        for index, expected in enumerate(whole):
+            np.testing.assert_array_equal(np.concatenate([part[index] for part in parts]), expected)
+
+    def test_results_are_written_at_once(self, tmp_path, fake, monkeypatch):
+        """Each of the three waits for the others to begin."""
+        meeting = threading.Barrier(3, timeout=20)
+
+        def after_meeting(write):
+            def write_later(*args):
+                meeting.wait()
+                return write(*args)
+
+            return write_later
+
+        for name in ('write_geotiff', 'write_polygons'):
+            monkeypatch.setattr(scene_module, name, after_meeting(getattr(scene_module, name)))
+        result = detect_scene(fake, *make_pair(tmp_path), tmp_path / 'change.tif', SMALL)
+        assert all(path.exists() for path in result.files.values())
 
 
 @pytest.fixture
