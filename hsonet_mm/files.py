@@ -1,17 +1,20 @@
 """Atomic writing of files and folders."""
 
+import errno
 import json
 import os
 import secrets
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = ['folder_beside', 'lock', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -57,13 +60,7 @@ def made_folder(out: Path) -> Iterator[None]:
     Raises:
         UserError: where it cannot be made.
     """
-    with _new_ones_removed_if_empty(out):
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f'the folder {out} cannot be created ({error.strerror or error}): name another place'
-            ) from None
+    with _held(out, f'the folder {out} cannot be created ({{}}): name another place'):
         yield
 
 
@@ -74,31 +71,81 @@ def folder_beside(out: Path) -> Iterator[Path]:
     Raises:
         UserError: where it cannot be made.
     """
-    with _new_ones_removed_if_empty(out.parent):
+    failure = f'{out} cannot be created ({{}}): make room for it, or name another place'
+    with _held(out.parent, failure):
         try:
-            out.parent.mkdir(parents=True, exist_ok=True)
             beside = tempfile.TemporaryDirectory(
                 prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
             )
         except OSError as error:
-            raise UserError(
-                f'{out} cannot be created ({error.strerror or error}): make room for it, or name another place'
-            ) from error
+            raise UserError(failure.format(error.strerror or error)) from error
         with beside as name:
             yield Path(name)
 
 
 @contextmanager
-def _new_ones_removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder and those above it that were not there before, as far as they are empty."""
+def _held(folder: Path, failure: str) -> Iterator[None]:
+    """Make a folder and keep it; then remove it and those made above it, if they are empty and nobody else keeps them.
+
+    Args:
+        folder: The folder.
+        failure: What the error says where it cannot be made, with ``{}`` for the reason.
+    """
     # unlike those of Path, this question has an answer for names that are too long, too
     new = [one for one in (folder, *folder.parents) if not os.path.exists(one)]  # noqa: PTH110
+    held = None
     try:
+        try:
+            held = _make_and_lock(folder)
+        except OSError as error:
+            raise UserError(failure.format(error.strerror or error)) from error
         yield
     finally:
         with suppress(OSError):  # the first one that holds something ends it
-            for one in new:
-                one.rmdir()
+            if held is None or lock(held):
+                for one in new:
+                    one.rmdir()
+        if held is not None:
+            os.close(held)
+
+
+def _make_and_lock(folder: Path) -> int | None:
+    """Make a folder if needed; its descriptor, which keeps other processes from removing it."""
+    for _ in range(1000):
+        with suppress(FileNotFoundError):  # another process removed it meanwhile
+            folder.mkdir(parents=True, exist_ok=True)
+            if sys.platform == 'win32':  # folders have no descriptors there
+                return None
+            descriptor = os.open(folder, os.O_RDONLY)
+            with suppress(FileNotFoundError):
+                if lock(descriptor, shared=True) and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                    return descriptor
+            os.close(descriptor)
+        time.sleep(0.001)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def lock(file: IO[str] | int, *, shared: bool = False) -> bool:
+    """Lock a file, or a folder by its descriptor, until it is closed or this process ends; does not wait.
+
+    Args:
+        file: The file.
+        shared: Whether others may have such a lock at the same time.
+
+    Returns:
+        Whether it is locked now; where the system has no locks, that nobody is known to have one.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def replace_folder(new: Path, target: Path, old: Path) -> None:

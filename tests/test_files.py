@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -45,6 +46,56 @@ def test_folders_whose_names_are_too_long(tmp_path, make):
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def keep(folder, made, stop, results):
+    """Another process that makes a folder, and later writes into it."""
+    with made_folder(folder):
+        made.set()
+        stop.wait(20)
+        try:
+            (folder / 'file').write_text('kept')
+            results.put(None)
+        except OSError as error:
+            results.put(str(error))
+
+
+def test_a_folder_that_another_process_uses_stays(tmp_path):
+    """The one that made it fails while the other is about to write."""
+    processes = multiprocessing.get_context('fork')
+    made, stop, results = processes.Event(), processes.Event(), processes.Queue()
+    with pytest.raises(UserError, match='mine'), made_folder(tmp_path / 'new/out'):
+        other = processes.Process(target=keep, args=(tmp_path / 'new/out', made, stop, results))
+        other.start()
+        assert made.wait(20)
+        raise UserError('mine')
+    assert (tmp_path / 'new/out').is_dir()
+    stop.set()
+    assert results.get(timeout=20) is None
+    other.join()
+
+
+def fail_again_and_again(folder, times):
+    for _ in range(times):
+        with made_folder(folder):
+            pass
+
+
+@pytest.mark.parametrize('make', [made_folder, folder_beside])
+def test_folders_that_come_and_go(tmp_path, make):
+    """Whoever is in the folder can write, however often others remove it."""
+    processes = multiprocessing.get_context('fork')
+    folder = tmp_path / 'new/out'
+    others = [processes.Process(target=fail_again_and_again, args=(folder, 500)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for number in range(300):
+        with make(folder / 'x' if make is folder_beside else folder):
+            (folder / f'{number}').write_text('')
+            (folder / f'{number}').unlink()
+    for other in others:
+        other.join()
+        assert other.exitcode == 0
 
 
 def test_others_may_read_what_the_umask_grants(tmp_path):
