@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import STATE, Metadata
 from hsonet_mm.exported.onnx_file import read_props, read_weights
@@ -132,8 +133,8 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
 def load_fitting(model: nn.Module, path: str | Path) -> Fit:
     """Load the weights of a checkpoint that fit into a model, to fine-tune from them.
 
-    A first convolution for another number of bands is adapted as timm does it: the bands of the file are repeated, and
-    scaled so that the response to equal bands is the same [timm, ``adapt_input_conv``]. All else must have its shape.
+    A first convolution for another number of bands is adapted by :func:`~hsonet_mm.bands.adapt_bands`. All else must
+    have its shape.
 
     Args:
         model: The model; its preprocessor says how many bands a date has.
@@ -267,11 +268,7 @@ def _for_bands(given: Tensor, weight: Tensor, bands: int) -> Tensor | None:
     dates, rest = divmod(weight.shape[1], bands)
     if rest or dates not in (1, 2) or given.shape[1] % dates:
         return None
-    parts = []
-    for part in given.chunk(dates, dim=1):
-        repeats = -(-bands // part.shape[1])
-        parts.append(part.repeat(1, repeats, 1, 1)[:, :bands] * (part.shape[1] / bands))
-    return torch.cat(parts, dim=1)
+    return torch.cat([adapt_bands(part, bands) for part in given.chunk(dates, dim=1)], dim=1)
 
 
 def _shapes(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading
+from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading, walk
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
@@ -257,21 +257,12 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
         )
     torch.distributed.init_process_group('gloo')
     cfg.sync_bn = None
-    _without_sync_bn(cfg.model)
+    for part in walk(cfg.model):
+        if part.get('type') in ('SyncBN', 'mmseg.SyncBN'):
+            part['type'] = 'BN'
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'device_ids': None,
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
-
-
-def _without_sync_bn(node: Any) -> None:
-    """Turn every synchronised batch norm of a config into a plain one."""
-    if isinstance(node, dict):
-        if node.get('type') in ('SyncBN', 'mmseg.SyncBN'):
-            node['type'] = 'BN'
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _without_sync_bn(item)

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from hsonet_mm.geo.headers import coordinates
 from hsonet_mm.images.ground import ground_points
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['PixelAreas']
 

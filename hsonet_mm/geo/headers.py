@@ -16,13 +16,12 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.geo.places import RasterPath
 from hsonet_mm.images import Reading
 from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
-from hsonet_mm.images.raster import choose_bands
+from hsonet_mm.images.raster import bands_text, choose_bands, coordinates
 
 __all__ = [
     'RasterInfo',
     'check_place',
     'check_proj',
-    'coordinates',
     'file_state',
     'file_states',
     'open_raster',
@@ -78,14 +77,6 @@ class RasterInfo:
         columns, rows = np.array([(0, 0), (0, self.height), (self.width, 0), (self.width, self.height)]).T
         xs, ys = coordinates(self.transform, columns, rows)
         return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
-
-
-def coordinates(
-    transform: Affine, columns: NDArray[np.generic], rows: NDArray[np.generic]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates of places in a raster, counted in pixels from the outer corner of its first one."""
-    a, b, c, d, e, f = transform[:6]
-    return a * columns + b * rows + c, d * columns + e * rows + f
 
 
 def check_proj() -> None:
@@ -214,9 +205,9 @@ def read_dates(
         contradicts = one.said not in (None, one.bands) and len(one.bands) == 3
         if reading.bands_after is None and t1.said != t2.said and contradicts:
             raise UserError(
-                f'{one.path} declares {_joined(one.said or ())} as its red, green and blue bands, and the other '
+                f'{one.path} declares {bands_text(one.said or ())} as its red, green and blue bands, and the other '
                 'date does not: name those of both with --bands, as '
-                f'{_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
+                f'{bands_text(t1.said or t1.bands)}/{bands_text(t2.said or t2.bands)}'
             )
     return dates
 
@@ -249,10 +240,6 @@ def _files(dataset: Any, path: RasterPath) -> tuple[Path, ...]:
         return (path.archive,) if path.archive else ()
     others = (Path(name) for name in dataset.files if not name.endswith('.aux.xml'))
     return path, *(other for other in others if other != path and other.is_file())
-
-
-def _joined(bands: Sequence[int]) -> str:
-    return ','.join(map(str, bands))
 
 
 def _check_georeference(dataset: Any, path: RasterPath) -> None:

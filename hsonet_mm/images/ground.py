@@ -9,6 +9,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
 from hsonet_mm.images.gdal import GDAL_ERRORS
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['PixelSize', 'ground_points', 'pixel_size', 'pixel_steps']
 
@@ -39,8 +40,7 @@ def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSiz
         height: Rows.
         width: Columns.
     """
-    a, b, c, d, e, f = transform[:6]
-    x, y = a * width / 2 + b * height / 2 + c, d * width / 2 + e * height / 2 + f
+    x, y = map(float, coordinates(transform, np.float64(width / 2), np.float64(height / 2)))
     try:
         across, down = np.linalg.norm(pixel_steps(crs, transform, x, y), axis=0).tolist()
     except GDAL_ERRORS:

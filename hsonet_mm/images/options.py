@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images.raster import bands_text
 
 __all__ = [
     'DEFAULT_STRETCH',
@@ -103,7 +104,7 @@ class Reading:
     def __post_init__(self) -> None:
         dates = [date for date in (self.bands, self.bands_after) if date is not None]
         if any(not date or min(date) < 1 for date in dates) or len({len(date) for date in dates}) > 1:
-            text = '/'.join(map(_joined, dates))
+            text = '/'.join(map(bands_text, dates))
             raise UserError(
                 f"invalid bands '{text}': expected numbers from 1, as 3,2,1, or as many for before and after, as "
                 '1,2,3/3,2,1'
@@ -145,7 +146,7 @@ class Reading:
         """The same as plain texts, for checkpoints, exported models and summaries."""
         bands = None
         if self.bands is not None:
-            bands = '/'.join(_joined(part) for part in (self.bands, self.bands_after) if part is not None)
+            bands = '/'.join(bands_text(part) for part in (self.bands, self.bands_after) if part is not None)
         return {
             'bands': bands,
             'stretch': None if self.stretch is None else str(self.stretch),
@@ -192,10 +193,6 @@ def _parse_bands(bands: Numbers) -> tuple[tuple[int, ...], tuple[int, ...] | Non
             f"invalid bands '{text}': expected numbers from 1, as 3,2,1, or 1,2,3/3,2,1"
         ) from None
     return dates[0], dates[1] if len(dates) > 1 else None
-
-
-def _joined(bands: Sequence[int]) -> str:
-    return ','.join(map(str, bands))
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser, default: str = 'as the files say') -> None:

@@ -1,7 +1,6 @@
 """Checks that the files of a pair, or a label and its image, belong together."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.options import Stretch
 from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
-from hsonet_mm.images.raster import Note, Raster
+from hsonet_mm.images.raster import Note, Raster, coordinates
 
 __all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'place_note', 'refuse_depths']
 
@@ -138,18 +137,12 @@ def _distance(one: Raster, other: Raster, corners: list[tuple[int, int]]) -> flo
     assert one.place is not None
     assert other.place is not None
     columns, rows = np.array(corners, float).T
-    xs, ys = _moved(one.place.transform, columns, rows)
+    xs, ys = coordinates(one.place.transform, columns, rows)
     try:
         if one.place.crs != other.place.crs:
             xs, ys = map(np.array, transform_points(one.place.crs, other.place.crs, xs, ys)[:2])
-        back = _moved(~other.place.transform, xs, ys)
+        back = coordinates(~other.place.transform, xs, ys)
     except (*GDAL_ERRORS, ArithmeticError, TransformNotInvertibleError):
         return np.inf
     distance = np.abs(np.array(back) - [columns, rows]).max()
     return float(distance) if np.isfinite(distance) else np.inf
-
-
-def _moved(transform: Any, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Points by an affine transform."""
-    a, b, c, d, e, f = transform[:6]
-    return a * xs + b * ys + c, d * xs + e * ys + f

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['Header', 'Note', 'Place', 'Raster', 'alpha_is_mask', 'choose_bands', 'fits', 'valid_pixels']
+__all__ = [
+    'Header',
+    'Note',
+    'Place',
+    'Raster',
+    'alpha_is_mask',
+    'bands_text',
+    'choose_bands',
+    'coordinates',
+    'fits',
+    'valid_pixels',
+]
 
 _BETWEEN = 0.01
 """Largest share of an alpha band between transparent and opaque, as soft edges have it [choice]."""
@@ -112,6 +123,14 @@ class Raster:
         return valid if nodata is None else valid_pixels(self.values, [nodata] * len(self.bands), valid)
 
 
+def coordinates(
+    transform: Any, columns: NDArray[Any], rows: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates of places in a raster, counted in pixels from the outer corner of its first one; or of any points."""
+    a, b, c, d, e, f = transform[:6]
+    return a * columns + b * rows + c, d * columns + e * rows + f
+
+
 def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:
     """The bands to read of a file.
 
@@ -128,7 +147,7 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
     if bands is not None:
         if max(bands) > count:
             numbers = '1,1,1' if count == 1 else f'numbers from 1 to {count}'
-            raise UserError(f'{holds}, so --bands {_joined(bands)} cannot be read: give {numbers}')
+            raise UserError(f'{holds}, so --bands {bands_text(bands)} cannot be read: give {numbers}')
         chosen = tuple(bands)
     else:
         colours = header.colours
@@ -141,13 +160,14 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
     types = {header.dtypes[band - 1] for band in chosen}
     if len(types) > 1 or np.dtype(min(types)).kind not in 'uifb':
         raise UserError(
-            f'{path} has {" and ".join(sorted(types))} values in bands {_joined(chosen)}: convert them to '
+            f'{path} has {" and ".join(sorted(types))} values in bands {bands_text(chosen)}: convert them to '
             'real numbers of one type (gdal_translate -ot Float32)'
         )
     return chosen
 
 
-def _joined(bands: Sequence[int]) -> str:
+def bands_text(bands: Sequence[int]) -> str:
+    """Numbers of bands as ``--bands`` takes them."""
     return ','.join(map(str, bands))
 
 
@@ -183,7 +203,7 @@ def alpha_is_mask(
         return False, ()
     return False, (
         f'band {header.alpha} of {header.path} is flagged as alpha but is not a mask, so it hides no pixel: name the '
-        f'bands to read, as --bands {_joined(header.rgb or header.colours)}, or with {header.alpha} among them',
+        f'bands to read, as --bands {bands_text(header.rgb or header.colours)}, or with {header.alpha} among them',
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmseg import __version__ as mmseg_version
@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
-from hsonet_mm.bands import config_reading, set_bands
+from hsonet_mm.bands import config_reading, set_bands, walk
 from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
@@ -189,23 +189,14 @@ def _device(name: str) -> torch.device:
 
 def training_crop(config: Config) -> int | None:
     """The larger side of the crops that a config trains on; None where its training pipeline names none."""
-    found = _find(config.get('train_dataloader'), 'crop_size')
+    crops = (one.get('crop_size') for one in walk(config.get('train_dataloader')))
+    found = next((crop for crop in crops if crop is not None), None)
     return None if found is None else int(found if isinstance(found, int) else max(found))
 
 
-def _find(node: Any, name: str) -> Any:
-    """The first value of that name in a config, however deep: data sets and transforms wrap one another."""
-    if isinstance(node, Mapping):
-        if node.get(name) is not None:
-            return node[name]
-        node = list(node.values())
-    if not isinstance(node, (list, tuple)):
-        return None
-    return next((found for item in node if (found := _find(item, name)) is not None), None)
-
-
 def _build(config: Config, path: str | Path) -> nn.Module:
-    _forget_pretrained(config.model)
+    for part in walk(config.model):  # nothing is to start from other weights
+        part.update({key: None for key in ('init_cfg', 'pretrained') if key in part})
     try:
         with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
             model: nn.Module = MODELS.build(config.model)
@@ -213,15 +204,3 @@ def _build(config: Config, path: str | Path) -> nn.Module:
         reason = str(error.args[0] if error.args else error).split('. ')[0]
         raise UserError(f'the model of {path} cannot be built ({reason}): correct the config') from error
     return cast('nn.Module', revert_sync_batchnorm(model))
-
-
-def _forget_pretrained(node: Any) -> None:
-    """Take out everything that names weights to start a training from."""
-    if isinstance(node, ConfigDict):
-        for key in ('init_cfg', 'pretrained'):
-            if key in node:
-                node[key] = None
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _forget_pretrained(item)

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from hsonet_mm.bands import LOADERS
+from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.config import set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
@@ -202,23 +202,18 @@ def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
 
 def _names_weights(node: Any) -> bool:
     """Whether a part of a model starts from pre-trained weights."""
-    if isinstance(node, dict):
-        init = node.get('init_cfg')
-        if node.get('pretrained') or any(
-            isinstance(one, dict) and one.get('type') == 'Pretrained'
-            for one in (init if isinstance(init, (list, tuple)) else [init])
-        ):
+    for part in walk(node):
+        init = part.get('init_cfg')
+        starts = init if isinstance(init, (list, tuple)) else [init]
+        if part.get('pretrained') or any(one.get('type') == 'Pretrained' for one in starts if one):
             return True
-        node = list(node.values())
-    return isinstance(node, (list, tuple)) and any(map(_names_weights, node))
+    return False
 
 
 def _starts_from_weights(model: nn.Module) -> bool:
     """Whether a part of a built model would load pre-trained weights, perhaps by default."""
     return any(
-        _names_weights(
-            {'init_cfg': getattr(part, 'init_cfg', None), 'pretrained': getattr(part, 'pretrained', None)}
-        )
+        _names_weights({name: getattr(part, name, None) for name in ('init_cfg', 'pretrained')})
         for part in model.modules()
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from rasterio.transform import Affine
 
-from hsonet_mm.geo.headers import coordinates
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['Polygon', 'Polygoniser']
 

@@ -14,7 +14,7 @@ from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.change_map import LAYER
-from hsonet_mm.geo.headers import coordinates
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['write_outlines']
 
