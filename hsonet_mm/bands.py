@@ -53,10 +53,6 @@ def set_reading(cfg: Any, reading: Reading) -> None:
 
     Colours of other than three bands have neither hue nor saturation: their distortion keeps brightness and contrast.
 
-    Args:
-        cfg: The config, changed in place.
-        reading: What is declared.
-
     Raises:
         UserError: where no data set of the config can.
     """
@@ -89,11 +85,7 @@ def set_bands(model: Any, channels: int) -> None:
 
     The backbone, a high-resolution branch and the split of the dates follow. Mean and deviation of every band are
     averages of those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
-    takes ImageNet weights as :func:`adapt_bands` says.
-
-    Args:
-        model: Config of the model, changed in place; one that says its number of bands itself stays as it is.
-        channels: Bands of one date.
+    takes ImageNet weights as :func:`adapt_bands` says. A model that says its number of bands itself stays as it is.
     """
     if channels == 3 or model.get('backbone_inchannels', 3) != 3:
         return
@@ -128,9 +120,7 @@ def adapt_bands(weight: Tensor, channels: int) -> Tensor:
 def adapt_first_conv(backbone: nn.Module, channels: int) -> None:
     """Let the first convolution of a backbone load weights for three bands, see :func:`adapt_bands`.
 
-    Args:
-        backbone: A network whose first convolution takes ``channels`` bands.
-        channels: Bands of one date; for 3 there is nothing to do.
+    For 3 bands there is nothing to do.
     """
     convolutions = (module for module in backbone.modules() if isinstance(module, nn.Conv2d))
     first = next((conv for conv in convolutions if conv.in_channels == channels), None)

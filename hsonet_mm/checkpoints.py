@@ -94,15 +94,12 @@ class Fit:
 def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
     """Load the weights of a checkpoint into a model of the same architecture.
 
-    The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of
-    another model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
+    The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of another
+    model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
     (``module.``, ``_orig_mod.``, ``model.``, ``ema_model.``) are left out; of a model and its moving average in one
     file, the average is taken. Where one part has all weights of the model, as the backbone of TinyCD, its name may be
-    missing: that is how the file of a network by itself, without a detector around it, names them.
-
-    Args:
-        model: The model.
-        source: A file written by a training, or a bare ``state_dict``; or its content.
+    missing: that is how the file of a network by itself, without a detector around it, names them. The source is a file
+    written by a training, a bare ``state_dict``, or its content.
 
     Returns:
         The content of the file.
@@ -134,11 +131,7 @@ def load_fitting(model: nn.Module, path: str | Path) -> Fit:
     """Load the weights of a checkpoint that fit into a model, to fine-tune from them.
 
     A first convolution for another number of bands is adapted by :func:`~hsonet_mm.bands.adapt_bands`. All else must
-    have its shape.
-
-    Args:
-        model: The model; its preprocessor says how many bands a date has.
-        path: A file written by a training, or a bare ``state_dict``.
+    have its shape. The preprocessor of the model says how many bands a date has.
 
     Raises:
         UserError: as :func:`load_weights`, but for weights that do not fit; and if none fits.

@@ -55,11 +55,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file.
-
-    Args:
-        path: The file.
-        options: Values that replace those in it, by dotted keys.
+    """Read a config file; ``options`` replace values in it, by dotted keys.
 
     Raises:
         UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
@@ -220,11 +216,7 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
 
 
 def set_up_loaders(cfg: Config) -> None:
-    """Remove the options of data loaders without workers that PyTorch allows only with workers.
-
-    Args:
-        cfg: The config, changed in place.
-    """
+    """Remove the options of data loaders without workers that PyTorch allows only with workers."""
     for name in LOADERS:
         loader = cfg.get(name)
         if loader and not loader.get('num_workers'):

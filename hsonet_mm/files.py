@@ -17,9 +17,7 @@ __all__ = ['folder_beside', 'made_folder', 'replace_folder', 'write_bytes', 'wri
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically: readers never see a part of it, and a failure leaves the old one.
 
-    Args:
-        path: Where to; its folder is made, a file that is there is replaced.
-        data: The whole content.
+    Its folder is made if needed.
 
     Raises:
         UserError: if the disk is full, the place cannot be written to, or is a folder.

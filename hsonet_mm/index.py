@@ -116,10 +116,7 @@ def by_stem(
 ) -> dict[str, str]:
     """The files of a folder by what belongs together.
 
-    Args:
-        names: paths below the folder.
-        suffixes: endings that count, in small letters.
-        folder: what messages call the folder, ending in a slash.
+    The suffixes are in small letters; ``folder`` is what messages call it, ending in a slash.
 
     Returns:
         Path below the folder by :func:`name_key` of the path without suffix, sorted.

@@ -14,9 +14,6 @@ def decode_text(data: bytes) -> str:
 
     A text without mark whose every other byte is zero, as "Unicode text" of some programs, is UTF-16.
 
-    Args:
-        data: The content of a file.
-
     Raises:
         UnicodeDecodeError: if it is none of these.
     """

@@ -73,10 +73,6 @@ def default_window(tile_size: int | None, crop_size: int | None) -> Window:
     """The window of a model where nobody gives another: the size of its training crops, a quarter of it shared.
 
     A network that averages over its input, as HSONet does, is best at the size that it was trained on.
-
-    Args:
-        tile_size: The only size that the model takes, None for any.
-        crop_size: Height and width of its training crops, None where they are unknown.
     """
     size = tile_size or _align(crop_size or SIZE)
     return with_overlap(size, None, fixed=tile_size is not None)
@@ -123,14 +119,7 @@ class Axis:
 
     @classmethod
     def make(cls, length: int, size: int, overlap: int, fixed: bool = False) -> 'Axis':
-        """Lay windows over an axis.
-
-        Args:
-            length: Pixels of the image.
-            size: Pixels of a window. Along a shorter image they are as few multiples of 32 as hold it.
-            overlap: Pixels that neighbours share at least.
-            fixed: Keep the size along a shorter image too.
-        """
+        """Lay windows over an axis."""
         align = ALIGN if size % ALIGN == overlap % ALIGN == 0 else 1
         step = size - overlap
         if not fixed:
@@ -224,15 +213,7 @@ class Blender:
         self._down = grid.rows.weights()[:, None]
 
     def add(self, index: int, probs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next window.
-
-        Args:
-            index: Its number.
-            probs: Its values, (rows, columns) of a window.
-
-        Returns:
-            The values of its cell.
-        """
+        """Take the next window's values, (rows, columns); returns the values of its cell."""
         rows, columns = self.grid.rows, self.grid.columns
         i, j = self.grid[index]
         (y0, y1), (x0, x1) = rows.cell(i), columns.cell(j)

@@ -87,10 +87,6 @@ def run(args: argparse.Namespace) -> int:
 def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
     """Predict the validation split of a config.
 
-    Args:
-        detector: The detector, without calibration.
-        config: Config with ``val_dataloader``.
-
     Raises:
         UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
     """
@@ -108,11 +104,7 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
 
 
 def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:
-    """Fit temperature and threshold.
-
-    Args:
-        counts: Counts of the validation split.
-        threshold: Threshold that the model has used so far.
+    """Fit temperature and threshold; the given threshold is the one that the model has used so far.
 
     Returns:
         The calibration; and the figures before and after it, for people.

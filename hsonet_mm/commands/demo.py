@@ -96,11 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 @HOOKS.register_module()
 class DemoProgressHook(Hook):
-    """One line of progress now and then, in place of MMEngine's log.
-
-    Args:
-        interval: Iterations from one line to the next.
-    """
+    """One line of progress every ``interval`` iterations, in place of MMEngine's log."""
 
     priority = 'VERY_LOW'
 

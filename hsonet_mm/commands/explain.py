@@ -77,14 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit code.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Raises:
-        UserError: if files or packages are missing, or one of them is wrong.
-    """
+    """Do what the command line asks for; returns the exit code."""
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
         raise UserError(f'no input: {USAGE}')

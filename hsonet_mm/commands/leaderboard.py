@@ -219,9 +219,7 @@ def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int
 def _outcome(event: Event, before: str) -> tuple[bool, str]:
     """Whether a run gave figures, and what to say of it; a process that wrote no row gets one here.
 
-    Args:
-        event: The end of its process.
-        before: Time of its last scoring before.
+    ``before`` is the time of its last scoring before.
     """
     folder = event.job.parent
     if event.code == BUSY:

@@ -145,12 +145,7 @@ def add_override_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> None:
-    """Add ``--device``.
-
-    Args:
-        parser: A parser or a group of its arguments.
-        more: What else it can be.
-    """
+    """Add ``--device`` to a parser or a group of its arguments; ``more`` is what else it can be."""
     parser.add_argument('--device', help=f'cpu, cuda, cuda:1 ...{more} [cpu]')
 
 

@@ -85,10 +85,6 @@ def score_perturbed(
 ) -> list[dict[str, Any]]:
     """Score a detector on pairs as they are and perturbed.
 
-    Args:
-        detector: The detector, whose threshold counts.
-        pairs: Labelled pairs of three bands.
-
     Returns:
         For each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS` its name, precision, recall, F1, IoU,
         overall accuracy and kappa over all pixels, and how much F1 differs from that of the pairs as they are.

@@ -85,14 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Returns:
-        Exit code: 0, or 1 if one of many scenes failed.
-    """
+    """Map as the command line says; returns 0, or 1 if one of many scenes failed."""
     require_geo()
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions

@@ -40,9 +40,6 @@ def expand_variables(path: str) -> str:
 
     As in a shell, the default also stands in for a variable that is set but empty.
 
-    Args:
-        path: The path as written in a config.
-
     Raises:
         UserError: if a variable without a default is not set.
     """

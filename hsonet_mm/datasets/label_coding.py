@@ -25,13 +25,7 @@ def coding_of(
     loader: MultiImgLoadAnnotations,
     backend_args: dict | None = None,
 ) -> LabelCoding:
-    """The label coding of a data set; suspicious labels are logged.
-
-    Args:
-        root: root of the data set; None if its files have none in common.
-        labels: paths of all its labels, of all splits, and their splits.
-        loader: what reads them, which may declare it.
-        backend_args: arguments of MMEngine's file backend.
+    """The label coding of a data set, from the paths and splits of all its labels; suspicious labels are logged.
 
     Raises:
         UserError: if a label does not keep to the coding.

@@ -42,11 +42,6 @@ def read_image(
 ) -> Pixels:
     """Read an image, see :func:`hsonet_mm.images.read_pixels`.
 
-    Args:
-        path: The file.
-        backend_args: Arguments of MMEngine's file backend.
-        reading: What is declared about it.
-
     Raises:
         UserError: if the file cannot be read, is cut off, or has not the bands that are declared.
     """
@@ -55,10 +50,6 @@ def read_image(
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
     """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`.
-
-    Args:
-        path: The file.
-        backend_args: Arguments of MMEngine's file backend.
 
     Raises:
         UserError: if the file cannot be read, or has values that are not whole numbers in 0..65535.

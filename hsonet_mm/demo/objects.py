@@ -57,10 +57,6 @@ Region = tuple[Window, np.ndarray]
 def type_objects(scene: Scene, done: Rendered) -> tuple[np.ndarray, list[TypedObject]]:
     """Number the typed objects of a scene.
 
-    Args:
-        scene: The plan.
-        done: What was rendered from it.
-
     Returns:
         The instance map, (size, size) uint16, 0 where no object is, and the objects in order of their ids.
     """

@@ -78,26 +78,14 @@ class Report:
 
 
 def draw_probs(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colour probabilities from dark (0) to light (1).
-
-    Args:
-        probs: (H, W), in [0, 1].
-
-    Returns:
-        (H, W, 3), BGR.
-    """
+    """Colour probabilities (H, W) from dark (0) to light (1), as (H, W, 3) in BGR."""
     return np.asarray(
         cv2.applyColorMap((probs * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS), np.uint8
     )
 
 
 def write_page(path: Path, report: Report) -> Path:
-    """Write the page, pictures included.
-
-    Args:
-        path: The HTML file; one that is there is replaced.
-        report: What to show.
-    """
+    """Write the page, pictures included."""
     objects = report.scores[0][1]['objects']
     text = render(
         'demo/page.html.j2',

@@ -52,12 +52,7 @@ class Rendered:
 
 
 def render(scene: Scene, rng: np.random.Generator) -> Rendered:
-    """Render both dates.
-
-    Args:
-        scene: The plan.
-        rng: Source of textures and noise.
-    """
+    """Render both dates."""
     fine = SCALE * scene.size
     ground = _ground(scene, rng)
     texture = cv2.resize(fractal(rng, scene.size, 3, 0.8), (fine, fine)) * 0.7

@@ -69,10 +69,6 @@ class ChangeCheckpointHook(CheckpointHook):
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any]) -> None:
         """Note the threshold; save the best checkpoint, or the last one again.
 
-        Args:
-            runner: The runner.
-            metrics: Figures of the validation.
-
         Raises:
             KeyError: if they lack the figure of ``save_best``.
         """

@@ -15,9 +15,6 @@ def follow_config(runner: Any) -> None:
     MMEngine restores schedules from the checkpoint whatever the config says, so that a training that was resumed for
     more iterations goes on at the learning rate of its end, mostly 0. Where learning rate, length or kind of schedules
     differ, they are built from the config and stepped to this iteration; otherwise nothing changes.
-
-    Args:
-        runner: The runner, resumed, before its first iteration.
     """
     restored = runner.param_schedulers
     if (

@@ -17,12 +17,7 @@ TRACKERS = {
 
 
 def add_tracker(cfg: Config, package: str) -> None:
-    """Make a training log to a tracker as well.
-
-    Args:
-        cfg: Config of the training, changed in place.
-        package: One of TRACKERS.
-    """
+    """Make a training log to a tracker as well."""
     cfg.setdefault('visualizer', {'type': 'Visualizer'})
     cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
     backend = TRACKERS[package][0]

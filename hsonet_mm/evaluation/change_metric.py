@@ -220,11 +220,7 @@ def change_probs(scores: Tensor) -> Tensor:
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """Lay out the figures as a text table, "changed" at the model's or the given threshold first.
-
-    Args:
-        report: What :class:`ChangeMetric` writes as JSON.
-    """
+    """Lay out the figures as a text table, "changed" at the model's or the given threshold first."""
     names = {'precision': 'P', 'recall': 'R', 'f1': 'F1', 'iou': 'IoU', 'oa': 'OA', 'kappa': 'kappa'}
     threshold = report['threshold']
     rows = [(threshold if isinstance(threshold, str) else f'{threshold:.4f}', report)]

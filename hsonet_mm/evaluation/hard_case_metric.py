@@ -170,14 +170,7 @@ def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> l
 
 
 def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
-    """Sum up objects by kind, for a table together with other breakdowns.
-
-    Args:
-        counts: Kind, pixels and pixels called changed of every object of one or more images.
-
-    Returns:
-        One group a kind, empty ones too, in the order of CASES.
-    """
+    """Sum up objects by kind, for a table together with other breakdowns: a group a kind in the order of CASES."""
     empty = [Group('hard_case', kind, case.changed, 0, 0, 0, 0) for kind, case in CASES.items()]
     objects = []
     for kind, pixels, called in counts:
@@ -188,14 +181,7 @@ def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
 
 
 def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
-    """Sum up objects by kind.
-
-    Args:
-        counts: Kind, pixels and pixels called changed of every object of all images.
-
-    Returns:
-        One row a kind, empty ones too, in the order of CASES.
-    """
+    """Sum up objects by kind: a row a kind, empty ones too, in the order of CASES."""
     return [
         HardCaseRow(
             kind=group.group,
@@ -211,11 +197,7 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
 
 
 def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
-    """Lay out the result as a text table; kinds without an object are left out.
-
-    Args:
-        rows: From :func:`hard_case_rows`.
-    """
+    """Lay out the result as a text table; kinds without an object are left out."""
     lines = []
     for changed, title, pixel_rate, object_rate in (
         (True, 'changed', 'recall', 'found'),

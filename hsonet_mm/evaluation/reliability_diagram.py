@@ -31,11 +31,6 @@ def check_diagram(path: Path) -> None:
 def write_diagram(path: Path, before: Reliability, after: Reliability) -> None:
     """Draw the share of changed pixels over the probability, before and after, and the pixels below.
 
-    Args:
-        path: Where to, ``.png`` or ``.svg``.
-        before: Reliability of the model.
-        after: Reliability of the calibrated model.
-
     Raises:
         UserError: as :func:`check_diagram`, or if the file cannot be written.
     """

@@ -40,11 +40,7 @@ MARKERS = dict(zip(KINDS, ('o', '^', 's'), strict=True))
 
 
 def pair_figure(pair: ImagePair) -> Any:
-    """Both dates side by side.
-
-    Args:
-        pair: The pair.
-    """
+    """Both dates side by side."""
     figure = _figure(2 * 2 * CELL, 2 * CELL + 0.3)
     for axes, image, name in zip(figure.subplots(1, 2), (pair.t1, pair.t2), ('before', 'after'), strict=True):
         _photo(axes, first_three(image))
@@ -53,11 +49,7 @@ def pair_figure(pair: ImagePair) -> Any:
 
 
 def view_figure(view: View) -> Any:
-    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM.
-
-    Args:
-        view: What to draw.
-    """
+    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
     cams = math.ceil(len(view.cam) / 2)
     columns = 1 + len(view.relations) + cams
     figure = _figure(CELL * columns + 1.1, 2 * CELL + 0.9)
@@ -93,15 +85,7 @@ def view_figure(view: View) -> Any:
 
 
 def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]) -> Any | None:
-    """Shares of the gradient under EO-loss over a training, with lines where snapshots were taken.
-
-    Args:
-        records: From :func:`~hsonet_mm.training_log.read_log`.
-        snapshots: Iterations.
-
-    Returns:
-        The figure; None where the log contains no shares.
-    """
+    """Shares of the gradient under EO-loss over a training, with lines at snapshots; None where none are logged."""
     logged = [one for one in records if SHARES.keys() <= one.keys()]
     if not logged:
         return None
@@ -125,16 +109,7 @@ def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]
 
 def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArray[np.float32]]],
                     kind: NDArray[np.int64]) -> Any | None:  # fmt: skip
-    """Mean relation of foreground, hard and easy background by network, a plot for each level.
-
-    Args:
-        names: Of the networks.
-        relations: Of each network by level, (n, 2), from :func:`~hsonet_mm.explain.features.features_of`.
-        kind: Kinds of the pixels, (n,).
-
-    Returns:
-        The figure; None if no network has an association.
-    """
+    """Mean relation of the kinds of pixels by network, a plot a level; None if no network has an association."""
     levels = sorted({level for one in relations for level in one})
     if not levels:
         return None
@@ -155,12 +130,7 @@ def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArr
 
 
 def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
-    """Features in the plane, a plot for each network with its silhouette score under it.
-
-    Args:
-        names: Of the networks.
-        clouds: What t-SNE made of their features.
-    """
+    """Features in the plane, a plot for each network with its silhouette score under it."""
     columns = min(3, len(clouds))
     rows = math.ceil(len(clouds) / columns)
     figure = _figure(2.6 * columns + 1.2, 3.1 * rows)
@@ -186,12 +156,7 @@ def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
 
 
 def write_picture(figure: Any, path: Path) -> None:
-    """Write a figure as a picture on white.
-
-    Args:
-        figure: The figure.
-        path: Where to; its ending says how: .png, .webp, .svg, .pdf.
-    """
+    """Write a figure as a picture on white; the ending of the path says how: .png, .webp, .svg, .pdf."""
     buffer = io.BytesIO()
     figure.patch.set_alpha(1)
     figure.savefig(buffer, format=path.suffix[1:], dpi=110, facecolor='white', bbox_inches='tight')

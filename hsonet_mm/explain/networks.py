@@ -77,9 +77,6 @@ def open_network(
 def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
     """The config of a training and its snapshots by iteration.
 
-    Args:
-        work_dir: Work dir of the training.
-
     Raises:
         UserError: if it is none, or no snapshots were kept.
     """

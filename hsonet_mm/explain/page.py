@@ -66,9 +66,6 @@ class Content:
 def draw(content: Content) -> dict[str, Any]:
     """The figures of a page by name: ``pair``, ``network_1`` ..., ``gradient_shares``, ``relations``, ``features``.
 
-    Args:
-        content: What to draw.
-
     Raises:
         UserError: if matplotlib is not installed.
     """
@@ -90,11 +87,6 @@ def draw(content: Content) -> dict[str, Any]:
 def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None:
     """Write the page.
 
-    Args:
-        path: The HTML file; one that is there is replaced.
-        content: What to show.
-        figures: From :func:`draw`.
-
     Raises:
         UserError: if the file cannot be written.
     """
@@ -110,14 +102,7 @@ def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None
 
 
 def movement(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
-    """How the shares of the gradient moved: their means in the first and in the last fifth of the log.
-
-    Args:
-        log: From :func:`~hsonet_mm.training_log.read_log`.
-
-    Returns:
-        Name, first and last mean in percent; empty where the log contains no shares.
-    """
+    """Means of the shares of the gradient in the first and the last fifth of a log, by name, in percent, if any."""
     logged = [one for one in log if SHARES.keys() <= one.keys()]
     if not logged:
         return []

@@ -123,11 +123,7 @@ def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> byt
 
 
 class ProgramModel:
-    """What :func:`to_program` saved, read again.
-
-    Args:
-        content: The content of a ``.pt2`` file.
-    """
+    """What :func:`to_program` saved, read again."""
 
     def __init__(self, content: bytes) -> None:
         self._module = torch.export.load(io.BytesIO(content)).module()

@@ -22,11 +22,7 @@ __all__ = ['PairAndWeights', 'round_weights', 'store_weights', 'weights_of']
 
 
 class PairAndWeights(nn.Module):
-    """:class:`~hsonet_mm.export.graph.PairToProbs` with the weights of its network as a second input.
-
-    Args:
-        module: The module, whose own weights do not count.
-    """
+    """:class:`~hsonet_mm.export.graph.PairToProbs` with the weights of its network as a second input."""
 
     def __init__(self, module: PairToProbs) -> None:
         super().__init__()

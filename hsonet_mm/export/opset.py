@@ -37,11 +37,7 @@ _FOREVER = 2**63 - 1
 
 
 def lower(model: Any, opset: int) -> None:
-    """Write a model of opset 18 with an older one, in place.
-
-    Args:
-        model: The ``ModelProto``.
-        opset: From :data:`OLDEST` to :data:`NEWEST`.
+    """Write a model of opset 18 with an older one, from :data:`OLDEST` on, in place.
 
     Raises:
         UserError: if it uses an operator that the older opset does not have; the sentence says which one does.

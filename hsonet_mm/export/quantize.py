@@ -30,11 +30,8 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
     """Weights and maps of a model in 8 bits: weights for each output channel, maps by the ranges seen on images.
 
     Every operator is quantised, as ``QuantizeLinear`` and ``DequantizeLinear`` around it (QDQ), which runtimes fuse
-    into integer kernels: with float operators in between, converting costs more than is gained.
-
-    Args:
-        content: An ``.onnx`` file that :func:`~hsonet_mm.export.formats.to_onnx` wrote.
-        pieces: Images that show what maps look like.
+    into integer kernels: with float operators in between, converting costs more than is gained. The pieces of images
+    show what maps look like.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -87,9 +84,7 @@ def _quiet() -> Iterator[None]:
 def cut(pairs: Iterable[Pair], tile_size: int | None) -> Iterator[Pair]:
     """Cut pairs into pieces that a model takes; they do not overlap.
 
-    Args:
-        pairs: The pairs.
-        tile_size: Rows and columns that the model takes, to which pieces are padded; None for any.
+    They are padded to the size that the model takes, if it takes only one.
     """
     side = tile_size or SIDE
     for pair in pairs:

@@ -87,11 +87,7 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], path: str) -> 'Metadata':
-        """Read what :meth:`to_props` made.
-
-        Args:
-            props: Key-value pairs of a model.
-            path: How messages call its file.
+        """Read what :meth:`to_props` made; ``path`` is how messages call the file.
 
         Raises:
             UserError: if the model is not one of ours, or from a later version with another format.

@@ -20,12 +20,6 @@ class PixelAreas:
     places of the scene are measured in space, between their corners on the ellipsoid, and areas between these
     places are interpolated. [our choice]
 
-    Args:
-        crs: Reference system of the scene.
-        transform: From columns and rows to its coordinates.
-        width: Columns of the scene.
-        height: Rows of the scene.
-
     Attributes:
         step: Metres on the ground from a column to the next one, in the middle of the scene.
     """

@@ -132,10 +132,6 @@ def check_place(path: RasterPath) -> None:
 def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
     """Read and check the header of a raster.
 
-    Args:
-        path: The file, or the name by which GDAL opens it.
-        reading: What is declared about it.
-
     Raises:
         UserError: if the raster cannot be one date of a scene; the sentence says why.
     """
@@ -184,11 +180,6 @@ def read_dates(
     before: RasterPath, after: RasterPath, reading: Reading | None = None
 ) -> tuple[RasterInfo, RasterInfo]:
     """Read and check the headers of both dates of a scene.
-
-    Args:
-        before: The first date.
-        after: The second date.
-        reading: What is declared about both.
 
     Raises:
         UserError: if one cannot be a date of a scene, or it is not clear which bands go together.

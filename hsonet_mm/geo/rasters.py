@@ -169,9 +169,7 @@ class ScenePair:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a window of both dates.
 
-        Args:
-            rows: First row and the one after the last.
-            columns: First column and the one after the last.
+        Rows and columns are given by the first and the one after the last.
 
         Returns:
             Both dates, (H, W, bands), red, green and blue unless others are declared, and where both are valid, (H, W).

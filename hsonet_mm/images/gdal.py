@@ -85,13 +85,7 @@ def colour_table(dataset: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | No
 def find_alpha(
     dataset: Any, header: Header, bands: tuple[int, ...] | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Number of the band that says what is transparent, None without one, and a note for the user.
-
-    Args:
-        dataset: The open file.
-        header: What it says.
-        bands: What the user declares.
-    """
+    """Number of the band that says what is transparent, given those that a user declares, and a note for the user."""
     if header.alpha is None:
         return None, ()
     is_mask, notes = alpha_is_mask(_sample(dataset, header.alpha), header, bands)
@@ -119,14 +113,7 @@ def without_alpha(dataset: Any) -> Any:
 
 
 def read_mask(dataset: Any, band: int, alpha: int | None, **where: Any) -> NDArray[np.bool_] | None:
-    """What alpha band or mask of the file say, (H, W); None where there is neither.
-
-    Args:
-        dataset: The open file.
-        band: Whose mask.
-        alpha: The band that says what is transparent.
-        **where: Window and shape, as rasterio takes them.
-    """
+    """What alpha band or mask of the file say, (H, W); None where there is neither."""
     if alpha is not None:
         return np.asarray(dataset.read(alpha, **where) > 0)
     flags = dataset.mask_flag_enums[band - 1]

@@ -34,11 +34,7 @@ class PixelSize(NamedTuple):
 def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSize | None:
     """The size of the pixels in the middle of a raster; None where it cannot be told.
 
-    Args:
-        crs: Its reference system; degrees and web maps are measured where they are.
-        transform: From its columns and rows to coordinates.
-        height: Rows.
-        width: Columns.
+    Degrees and web maps are measured where they are.
     """
     x, y = map(float, coordinates(transform, np.float64(width / 2), np.float64(height / 2)))
     try:
@@ -49,14 +45,7 @@ def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSiz
 
 
 def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.float64]:
-    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2).
-
-    Args:
-        crs: Reference system of a raster.
-        transform: From its columns and rows to coordinates.
-        x: First coordinate of the place.
-        y: Second coordinate of the place.
-    """
+    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2)."""
     a, b, _, d, e, _ = transform[:6]
     points = ground_points(crs, np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
     return points[:, 1:] - points[:, :1]

@@ -196,12 +196,7 @@ def _parse_bands(bands: Numbers) -> tuple[tuple[int, ...], tuple[int, ...] | Non
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser, default: str = 'as the files say') -> None:
-    """Add ``--bands``, ``--stretch`` and ``--nodata``, the same for every command.
-
-    Args:
-        parser: Where to add them.
-        default: What holds without them, in words.
-    """
+    """Add ``--bands``, ``--stretch`` and ``--nodata``, the same for every command."""
     group = parser.add_argument_group('reading images')
     group.add_argument(
         '--bands',

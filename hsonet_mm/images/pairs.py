@@ -34,11 +34,6 @@ class ImagePair:
 def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
     """Put two dates of one size together.
 
-    Args:
-        t1: The first date.
-        t2: The second date.
-        stretch: What the user declares.
-
     Raises:
         UserError: if their depths differ, see :func:`check_depths`.
     """
@@ -52,11 +47,6 @@ def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
 
 def check_depths(t1: Pixels, t2: Pixels, stretch: Stretch | None) -> None:
     """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits.
-
-    Args:
-        t1: The first date.
-        t2: The second date.
-        stretch: What the user declares.
 
     Raises:
         UserError: if one range cannot be right for both.
@@ -74,13 +64,7 @@ def refuse_depths(path1: str, type1: str, path2: str, type2: str, stretch: Stret
 
 
 def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
-    """What a user should know about a pair that can be read.
-
-    Args:
-        t1: The first date.
-        t2: The second date.
-        nodata_declared: Whether the user names a value for "no data", which then is believed.
-    """
+    """What a user should know about a pair that can be read."""
     notes = [Note('alpha', text) for text in (*t1.raster.notes, *t2.raster.notes)]
     for date in (t1, t2):
         values = date.raster.values
@@ -103,12 +87,7 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
 
 
 def place_note(one: Raster, other: Raster) -> Note | None:
-    """A note where the georeferences of two files that are compared pixel by pixel differ.
-
-    Args:
-        one: A file.
-        other: One of the same size.
-    """
+    """A note where the georeferences of two files that are compared pixel by pixel differ."""
     if one.place is None or other.place is None or one.values.shape[:2] != other.values.shape[:2]:
         return None
     height, width = one.values.shape[:2]

@@ -88,13 +88,7 @@ def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | No
 
 
 def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:
-    """Warn about black or white around an image that is not declared as "no data".
-
-    Args:
-        path: What to call the image.
-        edge: Its outermost pixels, (N, bands), as in the file.
-        valid: Which of them have data, (N,).
-    """
+    """Warn about black or white in the outermost pixels (N, bands) of an image that are valid, not declared nodata."""
     whole = edge.dtype.kind in 'ui'
     for name, value in (('black', 0), *((('white', int(np.iinfo(edge.dtype).max)),) if whole else ())):
         share = ((edge == value).all(axis=1) & valid).mean()

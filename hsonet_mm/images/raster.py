@@ -113,11 +113,7 @@ class Raster:
     notes: tuple[str, ...] = ()
 
     def valid(self, nodata: float | None = None) -> NDArray[np.bool_] | None:
-        """Where there is data, (H, W); None means everywhere.
-
-        Args:
-            nodata: A value that means "no data" beside what the file declares.
-        """
+        """Where there is data, (H, W), also by a value that means "no data"; None means everywhere."""
         declared = [self.header.nodata[band - 1] for band in self.bands]
         valid = valid_pixels(self.values, declared, self.mask)
         return valid if nodata is None else valid_pixels(self.values, [nodata] * len(self.bands), valid)

@@ -102,12 +102,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Divide the logits of probabilities by a temperature; 1 changes nothing.
-
-    Args:
-        probs: Probabilities in [0, 1], of any shape.
-        temperature: T > 0.
-    """
+    """Divide the logits of probabilities by a temperature; 1 changes nothing."""
     if temperature == 1:
         return probs
     return (1 / (1 + np.exp(-logits_of(probs) / np.float32(temperature)))).astype(np.float32)

@@ -112,11 +112,7 @@ def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
 
 
 def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
-    """Refuse options that an exported model ignores.
-
-    Args:
-        path: Its file.
-        options: Values by option, as a user types it.
+    """Refuse options that an exported model ignores, unless their value is None or ``'auto'``.
 
     Raises:
         UserError: for a value other than None and ``'auto'``.

@@ -15,11 +15,7 @@ PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What to run a network in.
-
-    Args:
-        precision: One of :data:`PRECISIONS`.
-        device: Where it computes.
+    """What to run a network in, for one of :data:`PRECISIONS` and a device.
 
     Raises:
         UserError: for another precision, or bfloat16 on a device that does not know it.

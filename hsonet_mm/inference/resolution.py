@@ -31,14 +31,7 @@ Range = tuple[float, float]
 
 
 def resolution_note(path: object, size: 'PixelSize', model: str, wanted: Range | None) -> str | None:
-    """A sentence if the ground resolution of an image is far from the model's, else None.
-
-    Args:
-        path: Name of the image.
-        size: Size of its pixels on the ground.
-        model: Name of the model.
-        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
-    """
+    """A sentence if the ground resolution of an image is far from the model's, else None."""
     if wanted is None or wanted[0] / FAR <= size.mean <= wanted[1] * FAR:
         return None
     return f'{path} has a ground resolution of {size.mean:.3g} m, but {model} is for {_words(wanted)}: add --resample'
@@ -65,13 +58,7 @@ class Resampling:
     tile: int | None = None
 
     def grid(self, window: Window, height: int, width: int) -> WindowGrid:
-        """Windows over an image, each as large as the model's window is on the ground.
-
-        Args:
-            window: The model's window.
-            height: Rows of the image.
-            width: Columns of the image.
-        """
+        """Windows over an image, each as large as the model's window is on the ground."""
         axes = []
         for length, factor in ((height, self.down), (width, self.across)):
             size, overlap = (max(1, round(pixels * factor)) for pixels in (window.size, window.overlap))

@@ -135,25 +135,14 @@ class TorchModel:
         return [change_probs(sample.seg_logits.data.float()) for sample in samples]
 
     def prepare(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> dict[str, Any]:
-        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``.
-
-        Args:
-            t1: First dates, (N, H, W, bands), 8 bits, three bands in BGR.
-            t2: Second dates.
-        """
+        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``."""
         prepared: dict[str, Any] = self.network.data_preprocessor(_batch(_stacked(t1, t2)), False)
         return prepared
 
     def log_odds(self, batch: Mapping[str, Any]) -> torch.Tensor:
         """Log-odds of change of the whole images of a prepared batch, with a graph where gradients are enabled.
 
-        They are what :meth:`probs` takes the sigmoid of, in float32.
-
-        Args:
-            batch: What :meth:`prepare` returned.
-
-        Returns:
-            (N, H, W), without padding.
+        They are what :meth:`probs` takes the sigmoid of, in float32. (N, H, W), without padding.
         """
         metas = [sample.metainfo for sample in batch['data_samples']]
         height, width = metas[0]['ori_shape']

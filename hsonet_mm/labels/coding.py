@@ -61,13 +61,7 @@ class LabelCoding:
 def classes_of(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.uint8]:
     """Read a label by the coding of its data set.
 
-    Args:
-        label: The label.
-        coding: What its values mean.
-        path: What messages call the file.
-
-    Returns:
-        0 unchanged, 1 changed, :data:`IGNORED` not labelled; (H, W).
+    0 is unchanged, 1 changed, :data:`IGNORED` not labelled; (H, W).
 
     Raises:
         UserError: if the label contains values without a meaning, or its values are not exact enough to be told apart.

@@ -57,11 +57,7 @@ class LabelSurvey:
 
 
 def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
-    """What is suspicious about the labels of each split: a word for it and a sentence.
-
-    Args:
-        splits: figures of the splits; the name of one is empty where the data set has no splits.
-    """
+    """What is suspicious about the labels of each split, ``''`` where there are none: a word for it and a sentence."""
     remarks = {}
     for split, figures in splits.items():
         place = f'{split}: ' if split else ''

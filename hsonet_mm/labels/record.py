@@ -33,11 +33,7 @@ def write_survey(survey: LabelSurvey) -> dict[str, Any]:
 
 
 def read_survey(data: bytes, path: str) -> LabelSurvey:
-    """Read the output of :func:`write_survey`.
-
-    Args:
-        data: content of the file.
-        path: what messages call it.
+    """Read the output of :func:`write_survey`; ``path`` is what messages call it.
 
     Raises:
         UserError: if it is not of this kind.

@@ -124,11 +124,8 @@ def read_records(out: Path, spec: Spec) -> Records:
 
     Runs and test sets that the spec does not name are left out, scorings after another number of iterations (none of
     published weights) too, and those of another config than ``configs.json`` names for the method. Where it names none,
-    all scorings of a method are of one config, that of its newest.
-
-    Args:
-        out: The folder; a CSV that is missing there counts as empty, but for ``results.csv``.
-        spec: What was to be run.
+    all scorings of a method are of one config, that of its newest. A CSV that is missing counts as empty, but for
+    ``results.csv``.
 
     Raises:
         UserError: if ``results.csv`` is missing, or one of them is no table of a leaderboard.

@@ -111,10 +111,7 @@ def breakdown_tables(
 ) -> list[BreakdownTable]:
     """All tables of one block, data set and test set; kinds without a record are left out.
 
-    Args:
-        records: Of that block, data set and test set.
-        methods: The rows, in this order, and the seeds of each that were scored; those without a record are left out.
-        threshold_rule: At which threshold.
+    Rows are the methods, each with the seeds that were scored, in this order; those without a record are left out.
     """
     mine = rows_of(records.breakdown, threshold_rule=threshold_rule)
     mine = mine.assign(**{name: numbers(mine[name]) for name in SUMMED})

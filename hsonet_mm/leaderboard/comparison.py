@@ -79,14 +79,7 @@ class Comparison:
 def compare(
     method: Counts, reference: Counts, resamples: int = RESAMPLES, statistic: Statistic = PIXEL_F1
 ) -> Comparison:
-    """Compare two methods on the seeds and the images that both have.
-
-    Args:
-        method: Counts of the method.
-        reference: Counts of the reference.
-        resamples: Of the bootstrap.
-        statistic: The figure that is compared.
-    """
+    """Compare two methods on the seeds and the images that both have."""
     seeds = tuple(sorted(method.keys() & reference.keys()))
     ours, theirs, images = common_images(
         {seed: method[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}, statistic

@@ -94,13 +94,6 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
     """Draw the pictures of one table: of every method its first seed with probabilities, at the table's threshold.
 
     Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
-
-    Args:
-        out: Folder of the leaderboard.
-        spec: Names the runs and the data roots.
-        records: Name the worst images, and the thresholds.
-        cell: The table.
-        rows: Its methods.
     """
     runs = [run for run in spec.runs(data=[cell.data_set]) if run.block.name == cell.block]
     members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
@@ -144,11 +137,6 @@ def most_disputed(
     rate. Images are looked at by falling error rate, and the search ends where that bound is below what is found:
     most masks are never read.
 
-    Args:
-        members: At least two methods.
-        painter: Reads masks and labels.
-        number: How many images.
-
     Returns:
         Disagreement in [0, 1] and name, the highest first; images on which all agree are left out.
     """
@@ -169,9 +157,7 @@ def most_disputed(
 class _Painter:
     """Reads the pairs of one test set as they were scored, and masks, and draws them.
 
-    Args:
-        config: Config of a run, whose test set tells which files there are and how a label is read.
-        root: Data root.
+    The config of a run tells which files there are and how a label is read.
 
     Attributes:
         pairs: Number of every pair in the test set, by name.

@@ -61,10 +61,6 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
     All configs and published weights are read. The models of the runs are built, without weights but published ones,
     which must fit, and the files of all splits that they use are listed.
 
-    Args:
-        spec: The spec.
-        runs: What is to be run of it; everything unless given.
-
     Returns:
         Contenders by block and method, also of methods that are not to be run.
 

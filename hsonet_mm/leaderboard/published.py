@@ -58,10 +58,6 @@ def read_published() -> tuple[Published, ...]:
 def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Published figures beside ours: a row a method, methods of the leaderboard first.
 
-    Args:
-        spec: Names the methods.
-        sections: With ``cell`` and ``rows``; those that are tested on their own data set count.
-
     Returns:
         ``heads`` of our columns, ``data_sets`` of the published ones, ``rows`` (key, name in the paper, our F1s,
         published figures with the number of their note) and ``notes``.

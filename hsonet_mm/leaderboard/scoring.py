@@ -94,12 +94,7 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
 
 @torch.inference_mode()
 def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
-    """Predict the pairs of a split, by the steps of a test in MMEngine.
-
-    Args:
-        model: The change detector, in the mode of the protocol; put into evaluation mode.
-        loader: Config of the data loader.
-    """
+    """Predict the pairs of a split, by the steps of a test in MMEngine."""
     loader = {**loader, 'persistent_workers': False}  # they would outlive the one pass
     built = Runner.build_dataloader(loader)
     first_date = built.dataset.data_prefix['img_path_from']

@@ -129,10 +129,7 @@ class Spec:
     ) -> Iterator[Run]:
         """The runs, seed by seed, so that a leaderboard cut short still compares all methods.
 
-        Args:
-            seeds: Only these.
-            methods: Only these.
-            data: Only trained on these data sets.
+        Those of some seeds, methods or data sets alone, where they are given.
 
         Raises:
             UserError: for a seed, a method or a data set that the spec lacks.

@@ -81,10 +81,6 @@ class Standing:
 def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
     """The tables of the leaderboard: one a block, data set, test set, protocol and threshold rule.
 
-    Args:
-        spec: Names the methods, which are all in every table of their block, and the references.
-        records: The newest scorings.
-
     Returns:
         Standings by table, best mean F1 first, methods without a result last. Tables are in the order of the
         blocks of the spec; a method is compared with the reference of its own block only.

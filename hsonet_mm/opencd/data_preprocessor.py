@@ -71,10 +71,6 @@ class DualInputSegDataPreProcessor(BaseDataPreprocessor):
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch for the network.
 
-        Args:
-            data: ``inputs``, a list of pairs, and optionally ``data_samples``.
-            training: Whether the batch is for training.
-
         Raises:
             UserError: if the pairs of an evaluation batch differ in size.
         """

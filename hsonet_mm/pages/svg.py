@@ -24,12 +24,7 @@ def draw_in_ink(axes: Any) -> None:
 
 
 def to_svg(figure: Any, alt: str) -> str:
-    """The figure as text, without a date, with the same ids in every build.
-
-    Args:
-        figure: A figure of matplotlib.
-        alt: What it shows, in words.
-    """
+    """The figure as text, without a date, with the same ids in every build."""
     from matplotlib import rc_context
 
     buffer = io.StringIO()

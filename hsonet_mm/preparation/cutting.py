@@ -89,14 +89,7 @@ class PrepareOptions:
 
 
 class Cutter:
-    """One run over a source.
-
-    Args:
-        source: where scenes come from.
-        out: folder to write to.
-        options: how to cut and split.
-        table: split by scene name, instead of every other rule.
-    """
+    """One run over a source; a table of splits by scene name counts in place of every other rule."""
 
     def __init__(
         self, source: Source, out: Path, options: PrepareOptions, table: dict[str, str] | None = None

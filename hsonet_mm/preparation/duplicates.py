@@ -48,13 +48,7 @@ class Duplicate:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Small grey version of an image, used to recognise it.
-
-    Args:
-        image: RGB, shape (H, W, 3), uint8.
-
-    Shapes: (H, W, 3) in, (72, 72) uint8 out, whatever the ratio of the sides.
-    """
+    """Small grey version of an image, used to recognise it: (H, W, 3) uint8 RGB to (72, 72), whatever its sides."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
 

@@ -85,13 +85,7 @@ def inspect_pair(
 ) -> PairRecord:
     """Read one pair and note what is wrong with it.
 
-    Args:
-        source: where the pair comes from.
-        scene: the pair, complete or not.
-        crop: training crop size, pixels; 0: unknown.
-        coding: what the values of the set's labels mean.
-        problems: what is known to be wrong with labels, by their path.
-        reading: bands, stretch and nodata of the images.
+    ``problems`` are what is known to be wrong with labels, by their path; a crop of 0 is unknown.
     """
     reading = reading or Reading()
     record = PairRecord(scene, scene.split or 'all')
@@ -184,11 +178,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
 
 
 def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
-    """The records of every split, in the order train, val, test.
-
-    Args:
-        records: of all pairs.
-    """
+    """The records of every split, in the order train, val, test."""
     groups: dict[str, list[PairRecord]] = {}
     for record in sorted(records, key=lambda record: (*SPLITS, 'all').index(record.split)):
         groups.setdefault(record.split, []).append(record)
@@ -196,11 +186,7 @@ def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]
 
 
 def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
-    """Statistics of the readable labels of every split.
-
-    Args:
-        records: of all pairs.
-    """
+    """Statistics of the readable labels of every split."""
     known = {
         split: [record for record in group if record.changed is not None]
         for split, group in group_by_split(records).items()
@@ -213,12 +199,7 @@ def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
 
 
 def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> list[Finding]:
-    """The rules for splits and for the whole set, duplicates aside.
-
-    Args:
-        records: of all pairs.
-        folders: splits that have a folder, be it empty.
-    """
+    """The rules for splits, some of which may have an empty folder, and for the whole set, duplicates aside."""
     findings = []
     by_split = group_by_split(records)
     if 'all' in by_split:
@@ -254,9 +235,6 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
 
     Across splits, a pair that agrees at both dates is an error: the figure would be too good. Agreement at
     one date is a warning, because regular structures such as factory roofs look alike without being the same.
-
-    Args:
-        records: of all pairs, with their thumbnails.
     """
     images = {
         split: [(record, role) for record in group for role in ROLES if role in record.thumbs]

@@ -44,12 +44,6 @@ def find_coding(
 ) -> LabelSurvey:
     """The label coding of a source: declared, recorded beside the labels, or inferred from all of them.
 
-    Args:
-        source: where they come from.
-        index: what it holds.
-        changed: values that mean changed, all others being unchanged; empty: not declared.
-        ignored: values that mean "not labelled".
-
     Raises:
         UserError: if what lies beside them is not readable.
     """
@@ -72,11 +66,6 @@ def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
 
 def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
     """Read the label of a scene; the rules are those of training.
-
-    Args:
-        source: where it comes from.
-        scene: the scene.
-        coding: what the values of its set mean.
 
     Raises:
         UserError: when the file is unreadable, or its values have no meaning in the coding.

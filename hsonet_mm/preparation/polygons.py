@@ -32,10 +32,6 @@ class Polygons:
 def read_polygons(path: str, name: str) -> Polygons:
     """Read the only layer of polygons of a file.
 
-    Args:
-        path: the file, as GDAL names it.
-        name: how messages call it.
-
     Raises:
         UserError: if pyogrio is missing, the file cannot be read, has none or several such layers, geometries that are
             no polygons, or no coordinate reference system that fits them.
@@ -91,12 +87,6 @@ def burn_polygons(
     polygons: Polygons, name: str, image: str, image_name: str
 ) -> tuple[NDArray[np.bool_], bool]:
     """Mask of the pixels of an image whose centres are in a polygon.
-
-    Args:
-        polygons: what changed, in any reference system.
-        name: how messages call their file.
-        image: the image, as GDAL names it.
-        image_name: how messages call it.
 
     Returns:
         Shape (H, W); and whether there is a polygon within the bounds of the image, or none at all.

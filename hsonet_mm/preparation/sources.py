@@ -33,9 +33,6 @@ class Source:
     Archives are read in place: nothing is unpacked, so no path inside an archive ever becomes a path on disk.
     Close it, or use it as a context manager.
 
-    Args:
-        path: folder or archive.
-
     Raises:
         UserError: when the folder does not exist, an archive is damaged, or it contains paths that lead outside.
     """
@@ -90,11 +87,7 @@ class Source:
             self._entries[name] = (holder, member or name)
 
     def open(self, name: str) -> BinaryIO:
-        """Open one image for reading.
-
-        Args:
-            name: path inside the source, as in :attr:`Scene.files`.
-        """
+        """Open one image for reading."""
         holder, member = self._entries[name]
         return (
             (holder / member).open('rb')
@@ -114,9 +107,6 @@ class Source:
     def read(self, name: str) -> bytes:
         """Read one image's file.
 
-        Args:
-            name: path inside the source.
-
         Raises:
             UserError: when the archive or the disk does not give it.
         """
@@ -130,10 +120,6 @@ class Source:
 
     def scenes(self, templates: Sequence[str] | None = None) -> Index:
         """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`.
-
-        Args:
-            templates: paths of date 1, date 2 and label; without them the layout is found out. The label may be one
-                file of polygons for all scenes.
 
         Raises:
             UserError: when no layout fits, or the source contains several data sets or the same image twice.
@@ -174,11 +160,7 @@ class Source:
             raise no_polygon(self._polygons[name], name, 'an image')
 
     def declared_coding(self, root: str) -> LabelSurvey | None:
-        """What lies beside the labels about how they are coded; None if nothing does.
-
-        Args:
-            root: of the data set, as in :class:`hsonet_mm.index.Index`.
-        """
+        """What lies beside the labels about how they are coded; None if nothing does."""
         name = f'{root}{CODING_FILE}'
         return read_survey(self.read(name), name) if name in self._entries else None
 

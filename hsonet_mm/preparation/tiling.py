@@ -43,12 +43,7 @@ class Unit:
 def blocks(scene: Scene, height: int, width: int, block: int, tile: int) -> list[Unit]:
     """Divide a large scene into blocks that are split like scenes; no tile crosses their borders.
 
-    Args:
-        scene: the scene.
-        height: its rows.
-        width: its columns.
-        block: size of a block in pixels; a remainder smaller than a tile is added to the last block.
-        tile: tile size in pixels.
+    A remainder smaller than a tile is added to the last block.
     """
     rows, columns = _edges(height, block, tile), _edges(width, block, tile)
     if len(rows) == len(columns) == 2:
@@ -108,16 +103,6 @@ def assign_splits(
     A table decides alone. The splits of a source are kept; if it has train and test only, ``val`` is taken
     from train. Otherwise units are put in an order drawn from the seed and their names, whatever the order of
     their listing; the first are for test, the next for val.
-
-    Args:
-        units: scenes or blocks.
-        val: share of the units for val, 0 to 1.
-        test: the same for test.
-        seed: of the order.
-        table: split of each scene or block by name.
-
-    Returns:
-        Split by unit name.
 
     Raises:
         UserError: when the table and the units do not fit, or there are too few units for the shares.

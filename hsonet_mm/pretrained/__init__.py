@@ -35,9 +35,6 @@ def model_names() -> list[str]:
 def model_path(name: str) -> Path:
     """The file of a model that comes with the package.
 
-    Args:
-        name: Its name, such as ``'buildings'``.
-
     Raises:
         UserError: if there is none of that name.
     """

@@ -14,10 +14,6 @@ class CellWriter:
     """Writes the cell of each tile as soon as it is known.
 
     What a tile hands to the one below it is kept on the disk, so memory depends on neither side of the scene.
-
-    Args:
-        job: Where cells and left-overs are written; the writer goes on where it stopped.
-        threshold: Probability above which a pixel is changed.
     """
 
     def __init__(self, job: SceneJob, threshold: float) -> None:

@@ -95,13 +95,7 @@ class SceneJob:
         return int(done[0]), left.reshape(shape)
 
     def record(self, done: int, left: NDArray[np.float32], force: bool = False) -> None:
-        """Note that tiles are done, if that was not noted within the last two seconds.
-
-        Args:
-            done: Tiles done, all before that number.
-            left: What the last of them hands to the next, (rows of a tile, ramp).
-            force: Note it in any case.
-        """
+        """Note that tiles are done, if that was not noted within the last two seconds."""
         if not force and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
             return
         for file in self._files.values():

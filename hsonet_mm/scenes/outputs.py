@@ -22,16 +22,7 @@ _COLOURS = {0: (235, 235, 235), 1: (220, 20, 60)}
 
 
 def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
-    """Write one raster of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews.
-
-    Args:
-        job: The finished job.
-        name: ``'probs'`` or ``'mask'``.
-        info: Header of the first date, whose grid it takes.
-        tags: Written into the file.
-
-    Returns:
-        The file, in the folder of the job.
+    """Write ``'probs'`` or ``'mask'`` of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews.
 
     Raises:
         OSError: if it cannot be written, as on a full disk.

@@ -100,9 +100,6 @@ class Pyramid:
     def build(self, advance: Callable[[], None] = lambda: None) -> None:
         """Write all tiles.
 
-        Args:
-            advance: Called for every tile, from this thread.
-
         Raises:
             OSError: if they cannot be written, as on a full disk.
             UserError: if the scene cannot be read.

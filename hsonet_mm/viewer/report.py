@@ -54,16 +54,7 @@ def find_results(folder: Path) -> list[Path]:
 
 
 def print_report(results: Sequence[Path], folder: Path, out: Path | None = None) -> int:
-    """Write the report and print its outcome.
-
-    Args:
-        results: Probabilities of the scenes.
-        folder: Folder that they are in.
-        out: Folder to write; by default ``<folder>_view`` beside it.
-
-    Returns:
-        Number of scenes that cannot be shown.
-    """
+    """Write the report, by default to ``<folder>_view``, and print its outcome; returns how many scenes fail."""
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (a link keeps its name, "." gets one)
     out = out or folder.with_name(f'{folder.name}_view')
     rows = list[Row]()
@@ -83,14 +74,6 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
     """Write the pages of scenes and, after the last one, the page over them.
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
-
-    Args:
-        results: Probabilities of the scenes.
-        folder: Pages are named after where results are in this folder.
-        out: Folder to write.
-
-    Yields:
-        What became of each scene.
 
     Raises:
         UserError: if the folder to write is neither an earlier report nor new nor empty.

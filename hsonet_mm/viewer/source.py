@@ -41,10 +41,6 @@ class SceneSource:
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
         """Read a window of all that is drawn; may be called from several threads.
 
-        Args:
-            rows: First row and the one after the last.
-            columns: First column and the one after the last.
-
         Returns:
             (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in
             one of them, a pixel is 0 in both dates and 255 in the probability.
@@ -112,11 +108,6 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 def open_source(path: Path, before: RasterPath | None = None, after: RasterPath | None = None) -> SceneSource:
     """Find all files of a scene.
-
-    Args:
-        path: Probabilities that ``hsonet scene`` wrote; the summary beside them names the rest.
-        before: Where the first date is now.
-        after: Where the second date is now.
 
     Raises:
         UserError: if something is missing or does not fit.
