@@ -92,7 +92,7 @@ class Fit:
 
 
 def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
-    """Load the weights of a checkpoint into a model of the same architecture.
+    """Load the weights of a checkpoint into a model of the same architecture, and return its content.
 
     The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of another
     model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
@@ -100,9 +100,6 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
     file, the average is taken. Where one part has all weights of the model, as the backbone of TinyCD, its name may be
     missing: that is how the file of a network by itself, without a detector around it, names them. The source is a file
     written by a training, a bare ``state_dict``, or its content.
-
-    Returns:
-        The content of the file.
 
     Raises:
         UserError: if the file is missing, truncated, contains code or belongs to another model.

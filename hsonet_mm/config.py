@@ -83,11 +83,7 @@ def short_hash(content: Any) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the options of the command line.
-
-    Raises:
-        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
-    """
+    """Read the config and apply the options of the command line."""
     cfg = read_config(args.config, args.cfg_options)
     if args.data_root is not None:
         for loader in LOADERS:
@@ -104,11 +100,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply ``--changed-values`` and ``--ignore-value`` to all label loaders of a config, in place.
-
-    Raises:
-        UserError: if nothing of ours does.
-    """
+    """Apply ``--changed-values`` and ``--ignore-value`` to all label loaders of a config, in place."""
     given = {
         key: [list(value) if isinstance(value, tuple) else value for value in values]
         for key, values in (('changed_values', args.changed_values), ('ignore_value', args.ignore_value))
@@ -138,9 +130,6 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
     Args:
         cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
         name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
-
-    Raises:
-        UserError: if the config does not name this protocol.
     """
     protocols = cfg.get('protocols', {})
     if name in (None, 'whole') and not protocols:
@@ -228,9 +217,6 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
     """Choose the launcher; without a GPU, which MMEngine takes for granted, the processes talk by gloo.
 
     Batch norms then see the images of their own process alone: PyTorch synchronises them on GPUs only.
-
-    Raises:
-        UserError: if the launcher did not start this process, or cannot do without a GPU.
     """
     cfg.launcher = args.launcher
     if args.launcher == 'none':

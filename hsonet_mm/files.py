@@ -50,11 +50,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def made_folder(out: Path) -> Iterator[None]:
-    """A folder, made if needed; what was made is gone again where nothing was written into it.
-
-    Raises:
-        UserError: where it cannot be made.
-    """
+    """A folder, made if needed; what was made is gone again where nothing was written into it."""
     with _new_ones_removed_if_empty(out):
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -67,11 +63,7 @@ def made_folder(out: Path) -> Iterator[None]:
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
-
-    Raises:
-        UserError: where it cannot be made.
-    """
+    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted."""
     with _new_ones_removed_if_empty(out.parent):
         try:
             out.parent.mkdir(parents=True, exist_ok=True)

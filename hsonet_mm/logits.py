@@ -32,10 +32,6 @@ def times_logit(prob: float, factor: float) -> float:
 
 
 def check_threshold(threshold: float | None) -> None:
-    """Check that a threshold is a probability, or None.
-
-    Raises:
-        UserError: if it is outside (0, 1).
-    """
+    """Check that a threshold is a probability, or None."""
     if threshold is not None and not 0 < threshold < 1:
         raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')

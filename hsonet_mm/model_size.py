@@ -26,13 +26,6 @@ def macs(model: nn.Module, size: tuple[int, int] = (256, 256)) -> int:
     runs; it takes a multiplication and an addition for two operations, so its figure is halved. Norms,
     activations, pooling and interpolation are free. Other counters differ on the same network by a factor of
     two and more: compare figures of one counter only.
-
-    Args:
-        model: network of MMSegmentation or Open-CD; measured in evaluation mode, left in the mode it was in.
-        size: height and width of the images, in pixels.
-
-    Returns:
-        MACs, which are half the FLOPs.
     """
     channels_of_a_date = getattr(model, 'backbone_inchannels', None)
     channels = 3 if channels_of_a_date is None else 2 * channels_of_a_date

@@ -35,11 +35,7 @@ def printable(text: str) -> str:
 
 
 def require_utf8(path: object) -> None:
-    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes.
-
-    Raises:
-        UserError: for such a name.
-    """
+    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -254,9 +254,6 @@ def slide(
         t2: Second date.
         window: The window.
         batch: Windows that go through ``probs`` together.
-
-    Returns:
-        Blended values, (H, W).
     """
     grid = window.grid(*t1.shape[:2])
     blender = Blender(grid, EdgesInMemory())

@@ -31,14 +31,7 @@ ENDS = [number for number in signal.Signals if number.name in ('SIGTERM', 'SIGHU
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job.
-
-    Attributes:
-        job: Its file.
-        code: Exit code of its process, negative for a signal; None when it starts.
-        seconds: How long it took.
-        error: Why it could not be executed at all, if so.
-    """
+    """The start of a job, without a code, or its end: exit code, negative for a signal, or why it was not executed."""
 
     job: Path
     code: int | None = None
@@ -151,14 +144,7 @@ def _ended_politely() -> Iterator[None]:
 def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | None = None) -> int:
     """Execute one job in a process of its own and wait for it; its output goes to ``log.txt`` beside its file.
 
-    Args:
-        job: Path of its file.
-        module: What to execute.
-        env: Environment variables beside those of this process.
-        processes: Holds the process while it runs, so that another thread can end it.
-
-    Returns:
-        Its exit code.
+    Returns its exit code. While the process runs it is in ``processes``, so that another thread can end it.
     """
     command = [sys.executable, '-m', module, job, '--started', str(time.time())]
     processes = set() if processes is None else processes

@@ -106,8 +106,7 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
 def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:
     """Fit temperature and threshold; the given threshold is the one that the model has used so far.
 
-    Returns:
-        The calibration; and the figures before and after it, for people.
+    Returns the figures before and after it as well, for people.
     """
     temperature = fit_temperature(counts)
     sweep = counts.sweep(temperature)

@@ -129,11 +129,7 @@ def _missing(
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
-    """Keep the spec with the figures; the report reads it there.
-
-    Raises:
-        UserError: if figures are there of runs that the spec kept so far names and this one does not.
-    """
+    """Keep the spec with the figures; the report reads it there."""
     kept = out / 'spec.yaml'
     if spec.path.resolve() == kept.resolve():
         return

@@ -87,11 +87,7 @@ def split_model(
 
 
 def resample_of(args: argparse.Namespace) -> float | str | None:
-    """What ``--resample`` asks for: metres, ``'model'`` or nothing.
-
-    Raises:
-        UserError: for something else, such as an image that it swallowed.
-    """
+    """What ``--resample`` asks for: metres, ``'model'`` or nothing."""
     if args.resample is None or args.resample == 'model':
         return args.resample
     try:

@@ -34,14 +34,8 @@ __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 class Summary:
     """Summary of the predictions of one or more pairs.
 
-    Attributes:
-        pairs: Pairs written.
-        changed: Changed pixels in them.
-        pixels: All pixels in them that have data at both dates.
-        without_data: All other pixels in them.
-        slid: Pairs that a window slid over.
-        warnings: One sentence for each suspicious image.
-        failures: One sentence for each pair that could not be predicted.
+    Pixels are those that have data at both dates; there is a sentence for each suspicious image and each pair that
+    failed.
     """
 
     pairs: int

@@ -138,11 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_geo() -> None:
-    """Check that the packages for rasters are installed and work.
-
-    Raises:
-        UserError: if one is missing, or finds the files of another installation.
-    """
+    """Check that the packages for rasters are installed and work."""
     try:
         import cv2  # noqa: F401
         import pyogrio  # noqa: F401

@@ -40,20 +40,12 @@ def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], b
 def read_image(
     path: str, backend_args: dict[str, Any] | None = None, reading: Reading | None = None
 ) -> Pixels:
-    """Read an image, see :func:`hsonet_mm.images.read_pixels`.
-
-    Raises:
-        UserError: if the file cannot be read, is cut off, or has not the bands that are declared.
-    """
+    """Read an image, see :func:`hsonet_mm.images.read_pixels`."""
     return read_pixels(path, reading, _reader(path, backend_args))
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
-    """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`.
-
-    Raises:
-        UserError: if the file cannot be read, or has values that are not whole numbers in 0..65535.
-    """
+    """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`."""
     return raw_label(read_raster(path, _reader(path, backend_args), every=True))
 
 

@@ -12,11 +12,7 @@ __all__ = ['SeededIndex', 'SeededSampler']
 
 
 class SeededIndex(int):
-    """Index of a sample, with the seed of its random augmentation.
-
-    Attributes:
-        seed: In [0, 2^32).
-    """
+    """Index of a sample, with the seed of its random augmentation in [0, 2^32)."""
 
     seed: int
 

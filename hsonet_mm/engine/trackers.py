@@ -26,11 +26,7 @@ def add_tracker(cfg: Config, package: str) -> None:
 
 
 def check_trackers(cfg: Config) -> None:
-    """Check that the packages of the trackers of a config are installed.
-
-    Raises:
-        UserError: if one is not installed, or the config names one in another form.
-    """
+    """Check that the packages of the trackers of a config are installed."""
     backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
     if wrong := [one for one in backends if not isinstance(one, dict)]:
         raise UserError(

@@ -165,15 +165,7 @@ def _by_distance(
 
 
 def sum_groups(images: Iterable[Iterable[Group]]) -> list[Group]:
-    """Add up the groups of several images.
-
-    Args:
-        images: The groups of each, from :func:`breakdown` or
-            :func:`~hsonet_mm.evaluation.hard_case_metric.hard_case_groups`.
-
-    Returns:
-        One group for each kind, name and side, in the order in which they first appear.
-    """
+    """Add up the groups of several images: one for each kind, name and side, in the order of their first appearance."""
     sums: dict[tuple[str, str, bool], Group] = {}
     for groups in images:
         for group in groups:

@@ -16,15 +16,7 @@ __all__ = ['Network', 'open_network', 'prepare_pair', 'snapshots_of']
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network and its name on the page.
-
-    Attributes:
-        name: Unique on the page.
-        config: File of its config.
-        checkpoint: File of its weights.
-        detector: What predicts with it, whole images in float32.
-        iteration: Of a snapshot, when it was taken.
-    """
+    """A trained network, its unique name on the page, and the iteration of a snapshot."""
 
     name: str
     config: Path

@@ -43,11 +43,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round the kernels of a network, in place, to what half precision can express.
-
-    Raises:
-        UserError: for a weight that it cannot.
-    """
+    """Round the kernels of a network, in place, to what half precision can express."""
     for name, weight in weights_of(network).items():
         if weight.ndim > 1:
             rounded = weight.half().float()

@@ -189,11 +189,7 @@ def _network(config: Config) -> dict[str, Any]:
 def _in_int8(
     content: bytes, metadata: Metadata, pairs: LabelledPairs, target: Path
 ) -> tuple[bytes, Metadata]:
-    """The model in 8 bits and what it says about itself.
-
-    Raises:
-        UserError: if it loses more than :data:`MOST_LOST` of F1, or no pixel of the pairs is changed.
-    """
+    """The model in 8 bits and what it says about itself."""
     chosen = range(0, len(pairs), max(1, len(pairs) // CALIBRATION_PAIRS))
     quantised = quantize(content, cut((pairs[index] for index in chosen), metadata.tile_size))
     f1_float, f1 = (

@@ -80,11 +80,7 @@ class RasterInfo:
 
 
 def check_proj() -> None:
-    """Make sure that PROJ uses the database that it was built with.
-
-    Raises:
-        UserError: if it has not; the sentence names the variable that leads it to another one.
-    """
+    """Make sure that PROJ uses the database that it was built with."""
     try:
         transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
     except (*GDAL_ERRORS, ValueError) as error:
@@ -100,11 +96,7 @@ def check_proj() -> None:
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file.
-
-    Raises:
-        UserError: if there is none.
-    """
+    """Size and time of change of a file."""
     try:
         state = path.stat()
     except (OSError, ValueError):
@@ -118,11 +110,7 @@ def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
 
 
 def check_place(path: RasterPath) -> None:
-    """Make sure that a raster can be there; what is not a file of its own is left to GDAL.
-
-    Raises:
-        UserError: if the file does not exist, or is a folder.
-    """
+    """Make sure that a raster can be there; what is not a file of its own is left to GDAL."""
     if isinstance(path, Path):
         file_state(path)
         if path.is_dir():
@@ -204,11 +192,7 @@ def read_dates(
 
 
 def open_raster(path: RasterPath) -> Any:
-    """Open a raster with rasterio.
-
-    Raises:
-        UserError: if it is none.
-    """
+    """Open a raster with rasterio."""
     try:
         return open_dataset(path if isinstance(path, Path) else str(path))
     except UserError:

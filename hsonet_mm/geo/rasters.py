@@ -200,11 +200,7 @@ class ScenePair:
         return images[0], images[1], valid
 
     def check_unchanged(self) -> None:
-        """Make sure that both files are still what they were.
-
-        Raises:
-            UserError: if one was changed or removed.
-        """
+        """Make sure that both files are still what they were."""
         for info in (self.t1, self.t2):
             if not all(file.exists() for file in info.files) or file_states(info.files) != info.state:
                 raise UserError(
@@ -233,11 +229,7 @@ def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
 
 
 def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
-    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first.
-
-    Raises:
-        UserError: if what the first shows lies at both ends of the second, as 170 to 190 in a map from -180 to 180.
-    """
+    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first."""
     if not (t1.crs.is_geographic and t2.crs.is_geographic and np.isfinite(found).all()):
         return 0
     west, _, east, _ = t1.bounds

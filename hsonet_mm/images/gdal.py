@@ -147,19 +147,7 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
 def read_raster(
     path: str, data: bytes | None, bands: tuple[int, ...] | None, every: bool, limit: int, name: str
 ) -> Raster:
-    """Read a file.
-
-    Args:
-        path: The file.
-        data: Its content, where it is not to be read from the path.
-        bands: What the user declares.
-        every: Whether to read all bands but the alpha band, whatever they show.
-        limit: Most pixels.
-        name: What messages call the file.
-
-    Raises:
-        UserError: if there is something wrong with it.
-    """
+    """Read all bands but the alpha band, or those that a user declares; at most so many pixels."""
     try:
         if data is None:
             with open_dataset(path) as dataset:

@@ -15,12 +15,7 @@ __all__ = ['PixelSize', 'ground_points', 'pixel_size', 'pixel_steps']
 
 
 class PixelSize(NamedTuple):
-    """Metres on the ground from one pixel to the next.
-
-    Attributes:
-        down: From a row to the next one.
-        across: From a column to the next one.
-    """
+    """Metres on the ground from one pixel to the next: down a column, and across a row."""
 
     down: float
     across: float

@@ -57,11 +57,7 @@ DEFAULT_STRETCH = Stretch(2, 98, percent=True)
 
 
 def parse_stretch(text: str) -> Stretch:
-    """Read a stretch: ``0,3000`` are values, ``2%,98%`` percentiles.
-
-    Raises:
-        UserError: if it is neither.
-    """
+    """Read a stretch: ``0,3000`` are values, ``2%,98%`` percentiles."""
     number = r'\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*'
     match = re.fullmatch(f'{number}(%?)\\s*,{number}(%?)\\s*', text)
     if match and match[2] == match[4]:

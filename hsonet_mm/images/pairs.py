@@ -46,11 +46,7 @@ def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
 
 
 def check_depths(t1: Pixels, t2: Pixels, stretch: Stretch | None) -> None:
-    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits.
-
-    Raises:
-        UserError: if one range cannot be right for both.
-    """
+    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits."""
     refuse_depths(t1.path, str(t1.raster.values.dtype), t2.path, str(t2.raster.values.dtype), stretch)
 
 

@@ -27,12 +27,7 @@ _BETWEEN = 0.01
 
 
 class Note(NamedTuple):
-    """A note for the user about files that can be read.
-
-    Attributes:
-        kind: ``'alpha'``, ``'bands'``, ``'border'`` or ``'grid'``.
-        text: One sentence with the file and the cure.
-    """
+    """A sentence for the user about files that can be read: of kind ``alpha``, ``bands``, ``border`` or ``grid``."""
 
     kind: str
     text: str
@@ -40,12 +35,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Georeference of a file.
-
-    Attributes:
-        crs: Its coordinate reference system, of rasterio.
-        transform: From columns and rows to coordinates.
-    """
+    """Georeference of a file, as of rasterio."""
 
     crs: Any
     transform: Any
@@ -130,10 +120,7 @@ def coordinates(
 def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:
     """The bands to read of a file.
 
-    Args:
-        header: What it says.
-        bands: What is declared; undeclared, those that the file calls red, green and blue, or all three, or the only
-            one.
+    Undeclared, they are those that the file calls red, green and blue, or all three, or the only one.
 
     Raises:
         UserError: if it is not clear which, the file has them not, or they are of several types or of complex numbers.
@@ -178,15 +165,7 @@ def alpha_is_mask(
 
     GDAL and many tools flag the fourth band of any RGB TIFF as alpha. A mask is nearly always 0 or full; a band that is
     not, is read as a band, so that dark water in it does not become "no data" [choice]. So is one that the user names,
-    and where bands are named, one that is 0 everywhere.
-
-    Args:
-        alpha: Its values, or a sample of them.
-        header: What the file says.
-        bands: What the user declares.
-
-    Returns:
-        The answer, and a sentence where a user may not expect it.
+    and where bands are named, one that is 0 everywhere. Returns a sentence as well where a user may not expect it.
     """
     if header.true_alpha:
         return True, ()
@@ -208,13 +187,7 @@ def valid_pixels(
 ) -> NDArray[np.bool_] | None:
     """Where pixels have data: no mask hides them, all bands are finite, and one at least is not the nodata value.
 
-    Args:
-        values: (H, W, bands).
-        nodata: Of each band; None where it has none.
-        mask: False where there is no data, (H, W); None: nowhere.
-
-    Returns:
-        (H, W), or None where all have.
+    ``nodata`` is of each band; the mask is False where there is no data. (H, W), or None where all have.
     """
     valid = mask
     if values.dtype.kind == 'f':

@@ -99,11 +99,7 @@ def _require_torch(what: str, otherwise: str) -> None:
 
 
 def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
-    """Check that a checkpoint is to run in PyTorch.
-
-    Raises:
-        UserError: for another runtime.
-    """
+    """Check that a checkpoint is to run in PyTorch."""
     if runtime not in (None, 'pytorch'):
         raise UserError(
             f'--runtime {runtime} requires an exported model: export {checkpoint} with `hsonet export` '
@@ -112,11 +108,7 @@ def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
 
 
 def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
-    """Refuse options that an exported model ignores, unless their value is None or ``'auto'``.
-
-    Raises:
-        UserError: for a value other than None and ``'auto'``.
-    """
+    """Refuse options that an exported model ignores, unless their value is None or ``'auto'``."""
     for option, value in options.items():
         if value not in (None, 'auto'):
             raise UserError(f'{option} does not apply to the exported model {path}: leave it out')

@@ -23,13 +23,7 @@ PROVIDERS = {
 
 
 class Program(NamedTuple):
-    """A model that is ready to run.
-
-    Attributes:
-        run: From (N, 6, H, W) float32 to (N, 1, H, W).
-        props: The model's ``metadata_props``.
-        versions: Versions of what runs it.
-    """
+    """A model that is ready to run from (N, 6, H, W) float32 to (N, 1, H, W), and its ``metadata_props``."""
 
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     props: Mapping[str, str]

@@ -33,7 +33,10 @@ class TorchModel:
     """A trained model, ready for images.
 
     Nothing is downloaded: pre-trained weights named in the config are left out, since the checkpoint contains all
-    weights.
+    weights. Its attributes are those of :class:`~hsonet_mm.inference.models.ChangeModel`; ``network``, the model of
+    MMSegmentation in evaluation mode; its ``config`` with the options in it; and ``temperature``, that of the
+    calibration that an exported model carries, already in its probabilities. The threshold is that of validation in the
+    checkpoint; else, or where the options set one, that of the head.
 
     Args:
         config: Path of the config file that the model was trained with; None where the checkpoint is an exported model.
@@ -42,23 +45,6 @@ class TorchModel:
         cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
         whole: Predict images at once, also where ``model.test_cfg`` of the config slides a window over them.
         precision: One of :data:`~hsonet_mm.inference.precision.PRECISIONS`.
-
-    Attributes:
-        network: The model of MMSegmentation, in evaluation mode.
-        config: The config, with the options in it.
-        name: Names of config and checkpoint, or of the exported model.
-        temperature: Of the calibration that an exported model carries, already in its probabilities; else 1.
-        threshold: The threshold of validation that the checkpoint carries; else, or where the options set one, that of
-            the head.
-        threshold_source: Where that comes from, in words.
-        versions: Versions of what computes, and the hash of the model's part of the config, and the precision.
-        reading: How its training images were read.
-        device: Where it computes.
-        tile_size: None, for it takes images of any size.
-        crop_size: Height and width of the crops that it was trained on, None where the config does not say.
-        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
-            nobody said.
-        slides: Whether it slides a window of the config's over images itself.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.

@@ -11,13 +11,7 @@ __all__ = ['Figures', 'LabelSurvey', 'label_remarks']
 
 
 class Figures(NamedTuple):
-    """Statistics of the labels of a split.
-
-    Attributes:
-        labels: number of labels.
-        changed: pixels that are changed.
-        labelled: pixels that are changed or unchanged.
-    """
+    """Statistics of the labels of a split: their number, changed pixels, and those that are changed or unchanged."""
 
     labels: int = 0
     changed: int = 0
@@ -44,11 +38,7 @@ class LabelSurvey:
     problems: dict[str, str] = field(default_factory=dict)
 
     def require(self) -> 'LabelSurvey':
-        """This survey.
-
-        Raises:
-            UserError: if a label does not keep to the coding.
-        """
+        """This survey, if all labels keep to the coding."""
         if self.problems:
             first = next(iter(self.problems.values()))
             more = len(self.problems) - 1

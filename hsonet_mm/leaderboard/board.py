@@ -35,12 +35,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run.
-
-    Attributes:
-        run: The run.
-        sentence: What went wrong.
-    """
+    """A failed run, and what went wrong."""
 
     run: RunKey
     sentence: str
@@ -182,11 +177,7 @@ def read_records(out: Path, spec: Spec) -> Records:
 
 
 def read_configs(out: Path) -> dict[tuple[str, str], str]:
-    """The hash of the config of every block and method as the leaderboard was last started; none if it never was.
-
-    Raises:
-        UserError: if ``configs.json`` is damaged.
-    """
+    """The hash of the config of every block and method as the leaderboard was last started; none if it never was."""
     path = out / 'configs.json'
     if not path.is_file():
         return {}
@@ -205,11 +196,7 @@ def rows_of(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """The numbers of a column of text, NaN for empty cells.
-
-    Raises:
-        UserError: for a text that is no figure.
-    """
+    """The numbers of a column of text, NaN for empty cells."""
     values = pd.to_numeric(column, errors='coerce').astype(float)
     wrong = column[values.isna() & ~column.str.lower().isin(['', 'nan'])]
     if len(wrong):

@@ -40,12 +40,7 @@ Counts = Mapping[int, Mapping[str, Any]]
 
 
 class Statistic(NamedTuple):
-    """A metric of counts that are summed over images.
-
-    Attributes:
-        counts: The K counts of an image.
-        figure: The figure of summed counts, (..., K) to (...).
-    """
+    """A metric: the K counts of an image, and the figure of counts summed over images, (..., K) to (...)."""
 
     counts: Callable[[Any], Sequence[int]]
     figure: Callable[[NDArray[Any]], NDArray[np.float64]]

@@ -38,12 +38,7 @@ from the one that was scored."""
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
-
-    Attributes:
-        caption: What it shows.
-        data: A data URL.
-    """
+    """A caption, and a picture as a data URL."""
 
     caption: str
     data: str
@@ -51,13 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scene:
-    """Pictures of one pair.
-
-    Attributes:
-        image: Name of the pair.
-        why: What it stands here for.
-        pictures: Both dates, the label, and errors of one or all methods.
-    """
+    """Both dates of a pair, the label, and errors of one or all methods; and why it stands here."""
 
     image: str
     why: str
@@ -161,9 +150,6 @@ class _Painter:
 
     Attributes:
         pairs: Number of every pair in the test set, by name.
-
-    Raises:
-        UserError: if files are missing.
     """
 
     def __init__(self, config: Path, root: str) -> None:

@@ -56,16 +56,10 @@ class Contender:
 
 
 def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
-    """Make the config of every method of a spec, and check everything that runs need.
+    """Make the config of every method of a spec, by block and method, and check everything that runs need.
 
     All configs and published weights are read. The models of the runs are built, without weights but published ones,
     which must fit, and the files of all splits that they use are listed.
-
-    Returns:
-        Contenders by block and method, also of methods that are not to be run.
-
-    Raises:
-        UserError: for the first mistake that is found.
     """
     runs = list(spec.runs() if runs is None else runs)
     wanted = {run.key[:2] for run in runs}

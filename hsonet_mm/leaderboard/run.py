@@ -140,10 +140,8 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
 def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
     """Train, or find what an earlier process has trained to the end.
 
-    ``note`` is what a finished training leaves beside its best checkpoint.
-
-    Returns:
-        The model with the weights of the best validation; columns of ``results``; seconds of training in this process.
+    ``note`` is what a finished training leaves beside its best checkpoint. Returns the model with the weights of the
+    best validation, columns of ``results``, and seconds of training in this process.
     """
     work_dir, spent = Path(cfg.work_dir), 0.0
     left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None

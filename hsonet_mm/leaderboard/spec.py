@@ -56,14 +56,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its scoring; of published weights the scoring alone.
-
-    Attributes:
-        block: Block of the method.
-        method: What is trained.
-        data_set: Name of the data set that it is trained on; of published weights, that their threshold is chosen on.
-        seed: Seed of the training.
-    """
+    """One training and its scoring; of published weights the scoring alone."""
 
     block: Block
     method: Method

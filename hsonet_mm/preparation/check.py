@@ -149,14 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check a data set from parsed arguments and print the report.
-
-    Returns:
-        0: fine; 1: problems found.
-
-    Raises:
-        UserError: when there is nothing to check.
-    """
+    """Check as the command line says and print the report; returns 0, or 1 if problems were found."""
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
     report = check_dataset(

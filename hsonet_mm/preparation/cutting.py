@@ -104,14 +104,7 @@ class Cutter:
         self.paths: dict[str, list[Path]] = {}
 
     def run(self) -> dict[str, Any]:
-        """Cut everything.
-
-        Returns:
-            The manifest.
-
-        Raises:
-            UserError: naming the file and the cure.
-        """
+        """Cut everything; returns the manifest."""
         index = self.source.scenes(self.options.folders or None)
         for scene in index.scenes:
             if missing := scene.missing():

@@ -105,11 +105,7 @@ class Source:
         return None if isinstance(self._entries[name][0], Path) else lambda _: self.read(name)
 
     def read(self, name: str) -> bytes:
-        """Read one image's file.
-
-        Raises:
-            UserError: when the archive or the disk does not give it.
-        """
+        """Read one image's file."""
         try:
             with self.open(name) as stream:
                 return stream.read()
@@ -119,11 +115,7 @@ class Source:
             ) from None
 
     def scenes(self, templates: Sequence[str] | None = None) -> Index:
-        """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`.
-
-        Raises:
-            UserError: when no layout fits, or the source contains several data sets or the same image twice.
-        """
+        """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`."""
         return index_names(self._entries, self.read, str(self.path), templates)
 
     def _gdal_path(self, name: str) -> str:
@@ -150,11 +142,7 @@ class Source:
         return mask
 
     def check_polygons(self) -> None:
-        """Make sure that polygons for several scenes overlap one of them.
-
-        Raises:
-            UserError: if they did not.
-        """
+        """Make sure that polygons for several scenes overlap one of them."""
         if self._unmet:
             name = min(self._unmet)
             raise no_polygon(self._polygons[name], name, 'an image')

@@ -54,11 +54,7 @@ def default_runtime() -> str:
 
 
 def model_metadata(name: str) -> Metadata:
-    """What a model that comes with the package says about itself.
-
-    Raises:
-        UserError: if there is none of that name, or its file is damaged.
-    """
+    """What a model that comes with the package says about itself."""
     path = model_path(name)
     try:
         return Metadata.from_props(read_props(path.read_bytes()), str(path))
@@ -78,9 +74,6 @@ def model_card(name: str) -> str:
 
     The text is that of ``NAME.md``; in the place of ``{facts}`` stands what the model says about itself, of
     ``{scores}`` and ``{perturbed}`` the figures of ``NAME.json``, and of ``{licence}`` the terms of the weights.
-
-    Raises:
-        UserError: if there is none of that name, or its file is damaged.
     """
     metadata = model_metadata(name)
     figures = json.loads((FOLDER / f'{name}.json').read_text(encoding='utf-8'))

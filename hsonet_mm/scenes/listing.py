@@ -110,11 +110,7 @@ def _from(folder: Path, cell: str) -> str:
 
 
 def check_results(scenes: Sequence[Scene], polygons: str) -> None:
-    """Make sure that no result overwrites that of another scene, or an input.
-
-    Raises:
-        UserError: if one does.
-    """
+    """Make sure that no result overwrites that of another scene, or an input."""
     inputs = {raster_path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
     written = dict[Path, Scene]()
     for scene in scenes:

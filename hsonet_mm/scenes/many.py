@@ -34,14 +34,7 @@ MODEL_FAILED = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a scene: its summary, or an error message.
-
-    Attributes:
-        scene: The scene.
-        summary: What its JSON summary says; empty if it failed.
-        error: Why it failed.
-        fresh: False where all was there already.
-    """
+    """Outcome of a scene: its JSON summary, ``fresh`` unless all was there already, or an error message."""
 
     scene: Scene
     summary: dict[str, Any] = field(default_factory=dict)

@@ -50,11 +50,7 @@ class ModelSpec:
 
 
 def load_detector(spec: ModelSpec) -> Detector:
-    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`.
-
-    Raises:
-        UserError: if files or options do not fit.
-    """
+    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`."""
     from hsonet_mm.inference.opening import open_detector
 
     detector = open_detector(

@@ -23,13 +23,7 @@ ReadRows = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Polygon:
-    """A changed region.
-
-    Attributes:
-        geometry: Polygon, in parts where its ring would touch itself, in the coordinates of the scene.
-        area: Square metres on the ground.
-        prob: Mean probability.
-    """
+    """A changed region: in coordinates of the scene, its square metres on the ground and its mean probability."""
 
     geometry: Any
     area: float

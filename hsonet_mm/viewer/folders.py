@@ -15,11 +15,7 @@ MARK = 'view.json'
 
 
 def check_place(target: Path, mark: str, kind: str) -> None:
-    """Make sure that a folder was written by this package, is empty, or does not exist.
-
-    Raises:
-        UserError: if something else is there.
-    """
+    """Make sure that a folder was written by this package, is empty, or does not exist."""
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / mark).is_file():
         raise UserError(f'{target} exists and is not a {kind}: give another folder with -o')

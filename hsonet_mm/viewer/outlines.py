@@ -33,18 +33,9 @@ def write_outlines(
 ) -> int:
     """Write ``<number>.js`` with some thousand polygons each, in pixels of the scene.
 
-    A polygon is ``[area, probability, rings]``; a ring is x and y of its first corner and then the steps to the
-    others, all whole numbers, as regions of pixels have corners between pixels.
-
-    Args:
-        path: GeoPackage or GeoJSON that ``hsonet scene`` wrote.
-        folder: Where the scripts go.
-        crs: Reference system of the scene.
-        transform: From its columns and rows to coordinates.
-        seen: Given the corners (N, 2) of some polygons at a time.
-
-    Returns:
-        Number of scripts.
+    A polygon is ``[area, probability, rings]``; a ring is x and y of its first corner and then the steps to the others,
+    all whole numbers, as regions of pixels have corners between pixels. Corners (N, 2) of some polygons at a time are
+    given to ``seen``. Returns the number of scripts.
 
     Raises:
         UserError: if the polygons cannot be read.

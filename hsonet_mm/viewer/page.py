@@ -36,14 +36,7 @@ STRENGTH = 0.6
 
 @dataclass(frozen=True)
 class View:
-    """A page.
-
-    Attributes:
-        folder: Where it is; open its ``index.html``.
-        summary: Summary of the scene.
-        thumbnails: Small pictures of both dates and of the change, in the folder.
-        fresh: False where all was there already.
-    """
+    """A page and its small pictures, ``fresh`` unless all was there already."""
 
     folder: Path
     summary: Mapping[str, Any]

@@ -21,13 +21,7 @@ MARK = 'report.json'
 
 @dataclass(frozen=True)
 class Row:
-    """A scene of the report.
-
-    Attributes:
-        path: Its probabilities.
-        view: Its page, if there is one.
-        error: Why there is none.
-    """
+    """A scene of the report: its probabilities, and its page or why there is none."""
 
     path: Path
     view: View | None = None
@@ -35,11 +29,7 @@ class Row:
 
 
 def find_results(folder: Path) -> list[Path]:
-    """The results of ``hsonet scene`` in a folder and the folders in it.
-
-    Raises:
-        UserError: if there are none.
-    """
+    """The results of ``hsonet scene`` in a folder and the folders in it."""
     results = list[Path]()
     for path in sorted(folder.rglob('*')):
         if path.suffix.lower() in SUFFIXES and path.with_suffix('.json').is_file():

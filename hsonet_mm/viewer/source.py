@@ -22,15 +22,7 @@ __all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
 
 @dataclass(frozen=True)
 class SceneSource:
-    """A finished scene.
-
-    Attributes:
-        path: Its probabilities.
-        summary: What its JSON summary says.
-        pair: Both dates, on its grid.
-        polygons: Its polygons, if there are any.
-        float32: Whether probabilities are stored as they are.
-    """
+    """A finished scene, with both dates on its grid; ``float32`` where probabilities are stored as they are."""
 
     path: Path
     summary: Mapping[str, Any]
@@ -82,11 +74,7 @@ KNOWN = {
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Read the summary beside the probabilities of a scene.
-
-    Raises:
-        UserError: if there is none, because the file is not a result of ``hsonet scene``.
-    """
+    """Read the summary beside the probabilities of a scene."""
     if not path.is_file():
         raise UserError(
             f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
