@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders."""
+"""Atomic writing of files and folders, and locks."""
 
 import json
 import os
@@ -7,11 +7,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = [
+    'folder_beside',
+    'lock',
+    'made_folder',
+    'replace_folder',
+    'write_bytes',
+    'write_json',
+    'write_text',
+]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -107,3 +115,18 @@ def replace_folder(new: Path, target: Path, old: Path) -> None:
         if old.exists() and not target.exists():
             old.replace(target)
         raise
+
+
+def lock(file: IO[str]) -> bool:
+    """Lock a file until this process closes it or ends; where the system cannot, do without."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

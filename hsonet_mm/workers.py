@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hsonet_mm.errors import UserError
 
@@ -37,18 +37,6 @@ class Event:
     code: int | None = None
     seconds: float = 0.0
     error: str = ''
-
-
-class Engine(Protocol):
-    """A way to execute jobs, several at a time from threads."""
-
-    workers: int
-
-    def execute(self, job: Path, slot: int) -> int:
-        """Execute one job and wait for it; ``slot`` counts those that run at the same time."""
-
-    def stop(self) -> None:
-        """End what is running."""
 
 
 def run_jobs(
@@ -78,7 +66,9 @@ def run_jobs(
     """
     if not jobs:
         return
-    runner: Engine = _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
+    runner: _Ray | _Local = (
+        _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
+    )
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     stopped = threading.Event()

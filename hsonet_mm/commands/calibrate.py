@@ -49,8 +49,6 @@ def run(args: argparse.Namespace) -> int:
     if args.diagram is not None:
         check_diagram(diagram)
     config = read_config(args.config, args.cfg_options)
-    if args.data_root is not None and config.get('val_dataloader'):
-        config.val_dataloader.dataset.data_root = args.data_root
     declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.
     device, precision = args.device or 'cpu', args.precision or 'auto'
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     for note in detector.notes:
         print(f'warning: {note}', file=sys.stderr)
     set_reading(config, detector.reading)
-    counts = count_validation(detector, config)
+    counts = count_validation(detector, config, args.data_root)
     calibration, report = calibrate(counts, model.threshold)
     report |= {'model': model.name, 'made': datetime.now(timezone.utc).isoformat(timespec='seconds')}
     path = write_calibration(args.checkpoint, calibration, report)
@@ -84,14 +82,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
+def count_validation(detector: ChangeDetector, config: Config, data_root: str | None = None) -> LogitCounts:
     """Predict the validation split of a config.
 
     Raises:
         UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
     """
     counts = LogitCounts()
-    pairs = LabelledPairs(config)
+    pairs = LabelledPairs(config, data_root)
     for t1, t2, target in track(pairs, 'pairs', len(pairs)):
         counts.add(detector.probs(t1[None], t2[None], channel_order='bgr')[0], target)
     if not counts.counts.sum(axis=1).all():

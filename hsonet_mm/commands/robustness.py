@@ -22,6 +22,7 @@ from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.pretrained import model_names
+from hsonet_mm.progress import track
 
 __all__ = ['add_arguments', 'run', 'score_perturbed']
 
@@ -98,15 +99,13 @@ def score_perturbed(
             'simulated in red, green and blue: give a model of three bands'
         )
     totals = dict.fromkeys(PERTURBATIONS, Confusion())
-    for number in range(len(pairs)):
+    for number in track(range(len(pairs)), 'pairs', len(pairs)):
         pair = pairs[number]
         for name, perturb in PERTURBATIONS.items():
             t1, t2, target = perturb(*pair, number)
             probs = detector.probs(t1[None], t2[None], channel_order='bgr')[0]
             changed = torch.from_numpy(probs > detector.threshold)
             totals[name] += confusion(changed, torch.from_numpy(target))
-        print(f'\r{number + 1}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     original = next(iter(totals.values())).f1
     return [
         {'name': name, **total.metrics(), 'f1_difference': total.f1 - original}

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hsonet_mm.labels import IGNORED
+
 __all__ = ['FOUND', 'RINGS', 'SIZES', 'Group', 'breakdown', 'sum_groups']
 
 FOUND = 0.5
@@ -24,8 +26,6 @@ The distance is Euclidean, from the centre of a pixel to the centre of the neare
 Ring ``a-b`` holds ``a <= distance < b + 1``. Direct neighbours are at distance 1 and diagonal ones at 1.41, so
 ring ``0-1`` is the line of pixels along the boundary, on either side of it.
 """
-IGNORED = 255
-"""Label of the pixels that do not count."""
 
 
 @dataclass(frozen=True)

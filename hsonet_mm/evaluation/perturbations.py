@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['IGNORED', 'PERTURBATIONS', 'autumn', 'recolour', 'shift']
+from hsonet_mm.labels import IGNORED
+
+__all__ = ['PERTURBATIONS', 'autumn', 'recolour', 'shift']
 
 Image = NDArray[np.uint8]
 Colours = NDArray[np.floating[Any]]
 Pair = tuple[Image, Image, NDArray[np.uint8]]
 Perturbation = Callable[[Image, Image, NDArray[np.uint8], int], Pair]
 
-IGNORED = 255
-"""Label of pixels that do not count."""
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """Right, down, left, up: those in which one pair after the other is shifted."""
 

@@ -16,22 +16,9 @@ NEWEST = 18
 OLDEST = 13
 """Before, axes were attributes of nearly every operator."""
 
-_SAME = frozenset(
-    (
-        'Add',
-        'Sub',
-        'Mul',
-        'Div',
-        'Pow',
-        'Relu',
-        'LeakyRelu',
-        'PRelu',
-        'Where',
-        'Identity',
-        'CumSum',
-        'ScatterND',
-    )
-)
+_SAME = {
+    'Add', 'Sub', 'Mul', 'Div', 'Pow', 'Relu', 'LeakyRelu', 'PRelu', 'Where', 'Identity', 'CumSum', 'ScatterND',
+}  # fmt: skip
 """Operators whose later versions differ in the types that they take only."""
 _FOREVER = 2**63 - 1
 

@@ -1,9 +1,7 @@
 """Exported models in 8 bits: static quantisation of all operators, with onnxruntime's own tools."""
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import Confusion, confusion
+from hsonet_mm.export.formats import quiet
 from hsonet_mm.exported.metadata import INPUT
+from hsonet_mm.labels import IGNORED
 
 __all__ = ['cut', 'quantize', 'score']
 
 SIDE = 512
 """Rows and columns of the largest piece of an image that is predicted at once."""
-IGNORED = 255
-"""Label of pixels that do not count."""
 
 Images = NDArray[np.uint8]
 Pair = tuple[Images, Images, Images]
@@ -48,7 +46,7 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
             pair = np.concatenate([image[..., ::-1] for image in piece[:2]], axis=2)
             return {INPUT: pair.transpose(2, 0, 1)[None].astype(np.float32)}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared, target = (
             Path(folder) / f'{name}.onnx' for name in ('source', 'prepared', 'target')
         )
@@ -68,17 +66,6 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
     onnx.helper.set_model_props(model, {prop.key: prop.value for prop in original.metadata_props})
     model.graph.ClearField('value_info')
     return model.SerializeToString()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the remarks of the tools on their own steps to themselves."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def cut(pairs: Iterable[Pair], tile_size: int | None) -> Iterator[Pair]:

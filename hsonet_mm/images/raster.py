@@ -193,18 +193,11 @@ def valid_pixels(
     if values.dtype.kind == 'f':
         finite = np.isfinite(values).all(axis=2)
         valid = finite if valid is None else valid & finite
-    empty: NDArray[np.bool_] | None = None
-    for band, value in enumerate(nodata):
-        if value is None or not fits(value, values.dtype):
-            empty = None
-            break
-        if np.isnan(value):  # not finite, so found above
-            empty = None
-            break
-        same = values[..., band] == values.dtype.type(value)
-        empty = same if empty is None else empty & same
-    if empty is not None:
-        valid = ~empty if valid is None else valid & ~empty
+    kind = values.dtype.type
+    declared = [one for one in nodata if one is not None and fits(one, values.dtype) and not np.isnan(one)]
+    if declared and len(declared) == len(nodata):  # NaN is not finite, so found above
+        full = np.logical_or.reduce([values[..., band] != kind(one) for band, one in enumerate(declared)])
+        valid = full if valid is None else valid & full
     return None if valid is None or valid.all() else valid
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.images import Reading, first_three, read_pixels
+from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
-from hsonet_mm.pages import data_url, draw_errors
+from hsonet_mm.pages import data_url, draw_errors, reduced
 
 __all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
 
@@ -29,8 +30,6 @@ DISPUTED = 3
 SIDE = 256
 """Longest side of a picture in pixels."""
 QUALITY = 80
-IGNORED = 255
-"""Value of a label where nothing is scored, as the data sets give it."""
 ROUNDING = 0.01
 """Slack of the search for disputed images: stored probabilities are rounded, so a mask may differ in some pixels
 from the one that was scored."""
@@ -242,9 +241,4 @@ def _picture(path: str, reading: Reading) -> NDArray[np.uint8]:
 
 def _url(image: NDArray[np.uint8], suffix: str) -> str:
     """The picture, made small, as a data URL."""
-    height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return data_url(image, suffix, QUALITY)
+    return data_url(reduced(image, SIDE), suffix, QUALITY)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import LOADERS
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_json, write_text
+from hsonet_mm.files import lock, write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender
 from hsonet_mm.leaderboard.records import RunKey
 from hsonet_mm.leaderboard.spec import Run, Spec
@@ -120,13 +120,9 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if another one does.
     """
-    import fcntl
-
     with (folder / 'lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f'another process uses {folder}: wait for it, or end it') from None
+        if not lock(file):
+            raise UserError(f'another process uses {folder}: wait for it, or end it')
         yield
 
 

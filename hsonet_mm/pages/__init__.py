@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['COLOURS', 'data_url', 'draw_errors', 'render']
+__all__ = ['COLOURS', 'data_url', 'draw_errors', 'reduced', 'render']
 
 COLOURS = {
     'found': (255, 255, 255),
@@ -33,6 +33,15 @@ def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np
     found, alarm, missed, rest = np.array(list(COLOURS.values()), np.uint8)[:, ::-1]
     pred, label = pred[..., None], label[..., None]
     return np.where(label, np.where(pred, found, missed), np.where(pred, alarm, rest))
+
+
+def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A picture made smaller, as far as it is longer than so many pixels."""
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import lock
 from hsonet_mm.windows import WindowGrid
 
 __all__ = ['SceneJob']
@@ -48,7 +48,7 @@ class SceneJob:
         with ExitStack() as opened:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                if not _lock(opened.enter_context((folder / 'lock').open('w'))):
+                if not lock(opened.enter_context((folder / 'lock').open('w'))):
                     raise UserError(f'another process is writing to {folder}: wait for it, or end it')
                 self._prepare(json.dumps(key, sort_keys=True, indent=1), opened)
                 self.done, self.left = self._read_state()
@@ -151,9 +151,7 @@ class SceneJob:
     def __enter__(self) -> 'SceneJob':
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -162,18 +160,3 @@ def _write(file: IO[bytes], data: memoryview) -> None:
     view = memoryview(data).cast('B')
     while view:
         view = view[file.write(view) :]
-
-
-def _lock(file: IO[str]) -> bool:
-    """Lock a file until this process closes it or ends; where the system cannot, do without."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import raster_path
-from hsonet_mm.pages import render
+from hsonet_mm.pages import reduced, render
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
@@ -32,6 +31,8 @@ COLOUR = (255, 64, 32)
 """RGB of what changed; the page has it from here."""
 
 STRENGTH = 0.6
+SIDE = 384
+"""Longest side of the small picture of the changes, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,10 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
         scripts = write_outlines(source.polygons, folder / 'polygons', pair.t1.crs, pair.t1.transform, mark)
     picture = pyramid.top[..., 3:6].copy()
     picture[dots] = (1 - STRENGTH) * picture[dots] + STRENGTH * np.array(COLOUR[::-1])
-    (folder / 'change.jpg').write_bytes(encode_jpeg(_smaller(picture)))
+    (folder / 'change.jpg').write_bytes(encode_jpeg(reduced(picture, SIDE)))
     page = _page(source, pyramid, scripts)
     (folder / 'index.html').write_text(page, encoding='utf-8')
     (folder / MARK).write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')
-
-
-def _smaller(picture: NDArray[np.uint8], side: int = 384) -> NDArray[np.uint8]:
-    scale = side / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    size = tuple(max(1, round(length * scale)) for length in picture.shape[1::-1])
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
