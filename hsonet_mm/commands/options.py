@@ -8,6 +8,7 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments
 from hsonet_mm.pretrained import DEFAULT
+from hsonet_mm.workers import ENGINES
 
 __all__ = [
     'add_compute_options',
@@ -16,6 +17,9 @@ __all__ = [
     'add_override_options',
     'add_resample_option',
     'add_threshold_option',
+    'add_worker_options',
+    'check_positive',
+    'check_worker_options',
     'resample_of',
     'split_model',
 ]
@@ -143,6 +147,34 @@ def add_override_options(parser: argparse.ArgumentParser) -> None:
 def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> None:
     """Add ``--device`` to a parser or a group of its arguments; ``more`` is what else it can be."""
     parser.add_argument('--device', help=f'cpu, cuda, cuda:1 ...{more} [cpu]')
+
+
+def add_worker_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--workers``, ``--gpus``, ``--engine`` and ``--ray-address``."""
+    parser.add_argument('--workers', type=int, help='parallel processes [1, or one per GPU or machine]')
+    parser.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
+    parser.add_argument('--engine', choices=ENGINES, default='local', help='where to compute [local]')
+    parser.add_argument(
+        '--ray-address', help='Ray cluster whose machines share the files [one started on this machine]'
+    )
+
+
+def check_worker_options(args: argparse.Namespace) -> None:
+    """Refuse options of workers that do not go together."""
+    if args.workers is not None:
+        check_positive('--workers', args.workers)
+    if args.ray_address and args.engine != 'ray':
+        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
+    if args.gpus and args.engine == 'ray':
+        raise UserError(
+            '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
+        )
+
+
+def check_positive(option: str, value: int) -> None:
+    """Refuse a number below 1."""
+    if value < 1:
+        raise UserError(f'invalid {option} {value}: expected 1 or more')
 
 
 def add_compute_options(parser: argparse._ActionsContainer) -> None:

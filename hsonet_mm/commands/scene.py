@@ -13,6 +13,9 @@ from hsonet_mm.commands.options import (
     add_model_option,
     add_resample_option,
     add_threshold_option,
+    add_worker_options,
+    check_positive,
+    check_worker_options,
     resample_of,
     split_model,
 )
@@ -78,10 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser, 'as in training')
     parser.add_argument('--view', action='store_true', help='also write the page of hsonet view')
     many = parser.add_argument_group('many scenes')
-    many.add_argument('--workers', type=int, help='parallel processes [1, or one per GPU or machine]')
-    many.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
-    many.add_argument('--engine', choices=['local', 'ray'], default='local', help='where to compute [local]')
-    many.add_argument('--ray-address', help='Ray cluster whose machines share the files [one started here]')
+    add_worker_options(many)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,10 +94,11 @@ def run(args: argparse.Namespace) -> int:
     files, dates = split_model(args.arguments, args.model, wanted)
     if args.out is None and not args.list:
         raise UserError('no output: name it, as -o change.tif')
+    check_positive('--batch', args.batch)
     options = SceneOptions(
         tile=args.tile,
         overlap=args.overlap,
-        batch=_positive('--batch', args.batch),
+        batch=args.batch,
         tta=() if args.tta is None else tuple(args.tta) or KINDS,
         reading=reading_of(args),
         float32=args.float32,
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         dates=tuple(args.dates) if args.dates else None,
         resample=resample_of(args),
     )
-    gpus = _numbers('--gpus', args.gpus)
+    gpus = _gpus(args.gpus)
     device = 'cuda' if gpus else args.device
     model = ModelSpec(
         files,
@@ -191,14 +192,7 @@ def _many(
 ) -> int:
     from hsonet_mm.scenes.many import run_scenes
 
-    if args.workers is not None:
-        _positive('--workers', args.workers)
-    if args.engine == 'ray' and gpus:
-        raise UserError(
-            '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
-        )
-    if args.ray_address and args.engine != 'ray':
-        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
+    check_worker_options(args)
     folder = args.out or args.list.parent
     failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
@@ -227,17 +221,11 @@ def _words(summary: dict[str, Any]) -> str:
     )
 
 
-def _positive(option: str, value: int) -> int:
-    if value < 1:
-        raise UserError(f'invalid {option} {value}: expected 1 or more')
-    return value
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...]:
+def _gpus(text: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(',')) if text else ()
     except ValueError:
-        raise UserError(f"invalid {option} '{text}': expected whole numbers with commas, as 1,2,3") from None
+        raise UserError(f"invalid --gpus '{text}': expected whole numbers with commas, as 1,2,3") from None
 
 
 def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Pixels, Reading, join, read_pixels, read_raster
-from hsonet_mm.images.options import DEFAULT_STRETCH
+from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.labels import (
     IGNORED,
     LabelCoding,
@@ -100,12 +100,8 @@ class MultiImgLoadImageFromFile(BaseTransform):
                 f'(rows x columns), {t2.path} has {t2.values.shape[0]} x {t2.values.shape[1]}: resample to one grid'
             )
         pair = join(t1, t2, reading.stretch)
-        if t1.stretch is not None and reading.stretch is None:
-            _warn_once(
-                'stretch',
-                f'{t1.path} has {t1.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} percentiles of each '
-                'file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
-            )
+        if note := stretch_note(t1, reading):
+            _warn_once(note.kind, note.text)
         images = [to_bgr(pair.t1), to_bgr(pair.t2)]
         results['img'] = [image.astype(np.float32) for image in images] if self.to_float32 else images
         results['img_shape'] = results['ori_shape'] = shape

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.images.files import read_raster
 from hsonet_mm.images.options import DEFAULT_STRETCH, Reading, Stretch, apply_stretch
-from hsonet_mm.images.raster import Raster
+from hsonet_mm.images.raster import Note, Raster
 
 __all__ = [
     'Pixels',
@@ -19,6 +19,7 @@ __all__ = [
     'first_three',
     'read_pixels',
     'size',
+    'stretch_note',
 ]
 
 _EDGE = 0.05
@@ -85,6 +86,17 @@ def colours(values: NDArray, palette: NDArray[np.uint8] | None) -> NDArray:
 def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | None:
     """The declared stretch; undeclared, none for 8 bits and percentiles for all else."""
     return declared or (None if dtype == np.uint8 else DEFAULT_STRETCH)
+
+
+def stretch_note(date: Pixels, reading: Reading) -> Note | None:
+    """A note where every file is scaled by percentiles of its own, because nothing is declared."""
+    if date.stretch is None or reading.stretch is not None:
+        return None
+    return Note(
+        'stretch',
+        f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} percentiles of each '
+        'file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+    )
 
 
 def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:

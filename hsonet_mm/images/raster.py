@@ -27,7 +27,7 @@ _BETWEEN = 0.01
 
 
 class Note(NamedTuple):
-    """A sentence for the user about files that can be read: of kind ``alpha``, ``bands``, ``border`` or ``grid``."""
+    """A sentence for the user about files that can be read: of kind ``alpha``, ``bands``, ``border`` ..."""
 
     kind: str
     text: str

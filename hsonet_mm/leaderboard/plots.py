@@ -100,11 +100,13 @@ def pr_plot(
         seeds = [one[['threshold', 'recall', 'precision']].to_numpy() for _, one in curves]
         if not seeds:
             continue
-        if len(seeds) > 1:
-            for points in seeds:
-                axes.plot(100 * points[:, 1], 100 * points[:, 2], color=colour, linewidth=0.5, alpha=0.4)
-        mean = _mean_curve(seeds)
-        axes.plot(100 * mean[:, 1], 100 * mean[:, 2], color=colour, linewidth=1.8, label=method)
+        _draw(
+            axes,
+            [100 * points[:, 1:] for points in seeds],
+            100 * _mean_curve(seeds)[:, 1:],
+            colour,
+            label=method,
+        )
         for rule, fill in (('half', 'none'), ('val', colour)):
             spot = _operating_point(records.results, protocol, method, rule)
             if spot:
@@ -125,14 +127,8 @@ def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str
     for method, seeds in series.items():
         if seeds:
             colour, marker = looks[method]
-            if len(seeds) > 1:
-                for points in seeds:
-                    axes.plot(points[:, 0], 100 * points[:, 1], color=colour, linewidth=0.5, alpha=0.4)
-            mean = _mean_curve(seeds)
-            axes.plot(
-                mean[:, 0], 100 * mean[:, 1], color=colour, marker=marker, markersize=4, linewidth=1.8,
-                label=method,
-            )  # fmt: skip
+            scaled = [points * [1, 100] for points in seeds]
+            _draw(axes, scaled, _mean_curve(scaled), colour, marker=marker, markersize=4, label=method)
     return to_svg(figure, axes, 'F1 on the validation split over the training')
 
 
@@ -156,6 +152,13 @@ def gradient_plot(records: Records, method: str) -> str | None:
     axes.set(ylim=(0, 100))
     axes.margins(x=0)
     return to_svg(figure, axes, f'shares of the gradient of {method}')
+
+
+def _draw(axes: Any, seeds: Sequence[Any], mean: Any, colour: str, **how: Any) -> None:
+    """A thick line for the mean over seeds, thin ones for the seeds if there are several; each (points, 2)."""
+    for points in seeds if len(seeds) > 1 else ():
+        axes.plot(*points.T, color=colour, linewidth=0.5, alpha=0.4)
+    axes.plot(*mean.T, color=colour, linewidth=1.8, **how)
 
 
 def _series(records: Records, method: str, column: str) -> list[Any]:

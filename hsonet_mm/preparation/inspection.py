@@ -9,8 +9,8 @@ import numpy as np
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Pixels, Raster, Reading, first_three, notes_of, place_note
-from hsonet_mm.images.options import DEFAULT_STRETCH
 from hsonet_mm.images.pairs import check_depths
+from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.index import ROLES, SPLITS, Scene
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
@@ -137,13 +137,8 @@ def _believe(
     if {'A', 'label'} <= set(rasters) and (other := place_note(rasters['A'], rasters['label'])):
         record.add('error', other.kind, other.text)
     for date in dates.values():
-        if date.stretch is not None and reading.stretch is None:
-            record.add(
-                'warning',
-                'stretch',
-                f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} '
-                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
-            )
+        if note := stretch_note(date, reading):
+            record.add('warning', note.kind, note.text)
 
 
 def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:
@@ -170,11 +165,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
     if {'A', 'B'} <= set(images) and np.array_equal(images['A'], images['B']):
         level = 'error' if record.changed else 'warning'
         although = ' although its mask has changes' if record.changed else ''
-        record.add(
-            level,
-            'identical',
-            f'{files["B"]}: equals the other date{although}: replace one of them',
-        )
+        record.add(level, 'identical', f'{files["B"]}: equals the other date{although}: replace one of them')
 
 
 def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
@@ -208,23 +199,14 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
         for split in SPLITS:
             if split not in by_split:
                 level = 'error' if split == 'train' or split in folders else 'warning'
-                findings.append(
-                    Finding(
-                        level, 'splits', split, f'{split}: contains no images: fill it or run hsonet prepare'
-                    )
-                )
+                message = f'{split}: contains no images: fill it or run hsonet prepare'
+                findings.append(Finding(level, 'splits', split, message))
     for split, group in by_split.items():
         sizes = Counter(record.size for record in group if record.size)
         if len(sizes) > 1:
             told = ', '.join(f'{w}x{h} ({n})' for (h, w), n in sizes.most_common(4))
-            findings.append(
-                Finding(
-                    'warning',
-                    'mixed sizes',
-                    split,
-                    f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare',
-                )
-            )
+            message = f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare'
+            findings.append(Finding('warning', 'mixed sizes', split, message))
     for split, (kind, remark) in label_remarks(figures_of(records)).items():
         findings.append(Finding('error' if kind == 'no change' else 'warning', kind, split, remark))
     return findings
@@ -264,20 +246,13 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
         for found in find_duplicates(thumbs[split], max_distance=_REPEAT_DISTANCE):
             (first, role), (second, other) = pairs[found.first], pairs[found.second]
             if first is not second:
-                repeats[first.scene.name, second.scene.name] = (
-                    first.scene.files[role],
-                    second.scene.files[other],
-                )
+                files = first.scene.files[role], second.scene.files[other]
+                repeats[first.scene.name, second.scene.name] = files
         if repeats:
-            one_file, other_file = next(iter(repeats.values()))
-            findings.append(
-                Finding(
-                    'warning',
-                    'repeats',
-                    split,
-                    f'{one_file}: shows the same ground as {other_file}; '
-                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or count '
-                    'the split as smaller than it looks',
-                )
+            file, copy = next(iter(repeats.values()))
+            message = (
+                f'{file}: shows the same ground as {copy}; {split} has at least {len(repeats)} such pairs'
             )
+            cure = 'keep one of each, or count the split as smaller than it looks'
+            findings.append(Finding('warning', 'repeats', split, f'{message}: {cure}'))
     return findings
