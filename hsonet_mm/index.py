@@ -49,11 +49,7 @@ _LIST = re.compile(rf'(?:(?:lists?|splits?)/)?({"|".join(SPLITS)})\.txt', re.IGN
 class Scene:
     """One place at two dates.
 
-    Args:
-        name: unique in its data set: ``split/stem`` or ``stem``.
-        split: train, val or test where the data set says so.
-        stem: file name without suffix, with the folders below the role's.
-        files: path below the root of each role ``'A'``, ``'B'``, ``'label'`` that is there.
+    ``name`` is ``split/stem`` or ``stem``, with the folders below the role's; files are paths below the root, by role.
     """
 
     name: str
@@ -70,11 +66,8 @@ class Scene:
 class Index:
     """The pairs and splits of a data set.
 
-    Args:
-        layout: name of its layout.
-        root: its folder, below the place that was indexed: ``''`` or ending in a slash.
-        scenes: complete or not, sorted by name.
-        unlisted: names of scenes that none of the data set's lists of splits names; they are left out.
+    The root is ``''`` or ends in a slash; scenes, complete or not, are sorted by name; unlisted ones are left out, for
+    no list of splits names them.
     """
 
     layout: str

@@ -87,14 +87,7 @@ def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
 
 
 def starts(length: int, size: int, step: int, align: int = 1) -> tuple[int, ...]:
-    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment.
-
-    Args:
-        length: Pixels of the axis; one shorter than a window has a single window.
-        size: Pixels of a window.
-        step: From one window to the next.
-        align: Every start is a multiple of it, if the step is.
-    """
+    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment."""
     last = -(-max(0, length - size) // align) * align
     return (*range(0, last, step), last)
 

@@ -49,6 +49,8 @@ def run_jobs(
 ) -> Generator[Event, None, None]:
     """Execute jobs, several at a time; whoever stops iterating ends them, and so do SIGTERM and a closed terminal.
 
+    Yields two events a job, at its start and at its end.
+
     Args:
         jobs: The file of each, in a folder of its own.
         module: What to execute, ``python -m MODULE JOB --started SECONDS``.
@@ -56,9 +58,6 @@ def run_jobs(
         workers: How many at a time; by default one, or one for each GPU, or for each machine of a cluster.
         gpus: GPUs of this machine to use in turns; Ray finds those of its machines itself, one for a job.
         address: Address of a Ray cluster; by default one is started on this machine.
-
-    Yields:
-        Two events a job, at its start and at its end.
 
     Raises:
         UserError: if Ray is asked for and not installed, or its cluster cannot be reached.

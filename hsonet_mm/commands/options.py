@@ -52,16 +52,7 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
 def split_model(
     arguments: Sequence[str], model: str | None, dates: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Separate the model from its inputs.
-
-    Args:
-        arguments: What stands on the command line: a config and a checkpoint, one ``.onnx`` file or no model; and then
-            as many names as there are dates.
-        model: What ``--model`` names.
-        dates: What each date is called in messages.
-
-    Returns:
-        What :func:`hsonet_mm.inference.opening.open_detector` takes, and the dates.
+    """Separate the model on a command line, as :func:`open_detector` takes it, from as many inputs as there are dates.
 
     Raises:
         UserError: for other arguments.

@@ -86,9 +86,8 @@ def score_perturbed(
 ) -> list[dict[str, Any]]:
     """Score a detector on pairs as they are and perturbed.
 
-    Returns:
-        For each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS` its name, precision, recall, F1, IoU,
-        overall accuracy and kappa over all pixels, and how much F1 differs from that of the pairs as they are.
+    Returns, for each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS`, its name, all metrics over all
+    pixels, and how much F1 differs from that of the pairs as they are.
 
     Raises:
         UserError: for no pairs, or a model of other than three bands.

@@ -32,17 +32,8 @@ ring ``0-1`` is the line of pixels along the boundary, on either side of it.
 class Group:
     """The result of a prediction on one group of objects or pixels.
 
-    Groups of the same kind, name and side add up, over images or over data sets.
-
-    Attributes:
-        kind: What the groups are made by: ``size``, ``boundary`` or ``hard_case``.
-        group: Name of the group.
-        changed: Whether the label calls its pixels changed.
-        objects: Number of objects, None where pixels alone are counted.
-        pixels: Number of pixels.
-        called: How many of the pixels are called changed.
-        hits: How many of the objects are found (changed) or raise a false alarm (unchanged), None where pixels
-            alone are counted.
+    Groups of the same kind, name and side add up, over images or over data sets. The counts of objects and hits, which
+    are those found (changed) or with a false alarm (unchanged), are None where pixels alone are counted.
     """
 
     kind: str

@@ -107,12 +107,7 @@ class ChangeMetric(BaseMetric):
         self.out_file = out_file
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
-        """Count one batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``gt_sem_seg``, ``pred_sem_seg`` and ``seg_logits``, as dicts.
-        """
+        """Count one batch."""
         for sample in data_samples:
             self.results.append(self._count(sample))
 
@@ -153,11 +148,7 @@ class ChangeMetric(BaseMetric):
         return match_objects(pred.numpy(), probs.numpy(), target.numpy(), typed, self.ignore_index)
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
-        """Sum up the images, print the table, write the JSON file.
-
-        Args:
-            results: One item an image, from :meth:`process` in all processes.
-        """
+        """Sum up the images, print the table, write the JSON file."""
         logger: MMLogger = MMLogger.get_current_instance()
         counts = sum((one.counts for one in results), Confusion())
         report: dict[str, Any] = {

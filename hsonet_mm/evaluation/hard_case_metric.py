@@ -43,19 +43,10 @@ Counts = tuple[str, int, int]
 class HardCaseRow:
     """The result on one kind of object.
 
-    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged
-    kinds both should be 0: false alarms over pixels, and share of the objects with one. Without objects they
-    are 0.
-
-    Attributes:
-        kind: A key of HARD_CASES, or ``background`` for the pixels of no object (one "object" an image).
-        changed: Whether objects of this kind are changes.
-        objects: Number of objects.
-        pixels: Number of their pixels.
-        pixel_rate: Share of the pixels that is called changed.
-        object_rate: Share of the objects with at least FOUND (changed) or ALARMED (unchanged) of their pixels
-            called changed.
-        description: What the kind is.
+    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds
+    both should be 0: false alarms over pixels, and share of the objects with one. Without objects they are 0.
+    ``background`` are the pixels of no object, one "object" an image; its object rate counts objects with at least
+    FOUND (changed) or ALARMED (unchanged) of their pixels called changed.
     """
 
     kind: str
@@ -106,10 +97,7 @@ class HardCaseMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
         """Count the objects of one batch.
 
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``pred_sem_seg`` (and ``seg_logits``, if there is a threshold) and
-                ``img_path``, the paths of both images, as dicts.
+        With a threshold they need ``seg_logits`` as well.
         """
         for sample in data_samples:
             if self.threshold is None:
@@ -120,11 +108,7 @@ class HardCaseMetric(BaseMetric):
             self.results.append(count_objects(pred.cpu().numpy(), ids, kinds))
 
     def compute_metrics(self, results: list[list[Counts]]) -> dict[str, float]:
-        """Sum up the images, print the table, write the JSON file.
-
-        Args:
-            results: One item an image, from :meth:`process` in all processes.
-        """
+        """Sum up the images, print the table, write the JSON file."""
         logger: MMLogger = MMLogger.get_current_instance()
         self.rows = hard_case_rows(counts for image in results for counts in image)
         logger.info('\n' + hard_case_table(self.rows))

@@ -27,14 +27,7 @@ PERPLEXITY = 30.0
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels of a data set.
-
-    Attributes:
-        pair: Number of the pair of each, (n,), ascending.
-        row: Its row.
-        column: Its column.
-        kind: Index of its kind in :data:`KINDS`.
-    """
+    """Pixels of a data set: number of the pair, ascending, row, column and index in :data:`KINDS` of each, (n,)."""
 
     pair: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -73,12 +66,6 @@ def choose_pixels(
 
     Memory is that of one pair and of the pixels chosen.
 
-    Args:
-        networks: The networks.
-        pairs: The data set.
-        count: Pixels of each kind, at most.
-        seed: Of the choice.
-
     Raises:
         UserError: if there are too few pixels of a kind.
     """
@@ -107,11 +94,6 @@ def features_of(
     network: Network, pairs: LabelledPairs, pixels: Pixels
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
     """Features and relations of a network at the chosen pixels.
-
-    Args:
-        network: The network.
-        pairs: The data set that they were chosen from.
-        pixels: The pixels.
 
     Returns:
         The features that its classifier sees, (n, C); and its relations by level, (n, 2) of the two dates, empty for a

@@ -42,15 +42,6 @@ def open_network(
 ) -> Network:
     """Load a network, see :meth:`~hsonet_mm.ChangeDetector.from_checkpoint`.
 
-    Args:
-        name: What the page calls it.
-        config: File of its config.
-        checkpoint: File of its weights.
-        device: Where to compute.
-        threshold: Probability above which a pixel is changed.
-        reading: How to read images.
-        iteration: Of a snapshot, when it was taken.
-
     Raises:
         UserError: as that.
     """

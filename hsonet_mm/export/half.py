@@ -57,9 +57,7 @@ def round_weights(network: nn.Module) -> None:
 def store_weights(model: Any, weights: Mapping[str, Tensor]) -> None:
     """Make constants of the inputs of an ONNX model that are weights, in place.
 
-    Args:
-        model: The ``ModelProto``, whose inputs after the first are the weights by their names.
-        weights: The weights; kernels are stored in half precision.
+    Its inputs after the first are the weights by their names; kernels are stored in half precision.
     """
     from onnx import TensorProto, helper, numpy_helper
 

@@ -47,13 +47,8 @@ def read_raster(
 ) -> Raster:
     """Read the pixels of a file as stored, rotated by its orientation (EXIF).
 
-    Args:
-        path: The file.
-        read: How to get its content, where it is not a file on the disk.
-        bands: The bands to read, by number; by default those that are clear, see
-            :func:`~hsonet_mm.images.raster.choose_bands`.
-        every: Whether to read all bands but the alpha band instead, as for labels.
-        name: What messages call the file, where not by its path.
+    Content comes by ``read`` where the file is not on the disk; ``every`` reads all bands but the alpha band, as for
+    labels; ``name`` is what messages call the file.
 
     Raises:
         UserError: if the file does not exist, is not an image, is truncated, or lacks the bands that are asked for.

@@ -162,8 +162,7 @@ class Reading:
     def over(self, trained: 'Reading') -> tuple['Reading', list[str]]:
         """What to read by where a model was trained with another reading.
 
-        Args:
-            trained: What the model was trained with, which holds for what is not declared here.
+        What the model was trained with holds for what is not declared here.
 
         Returns:
             The reading, and a sentence for each value that differs from the model's.

@@ -53,12 +53,6 @@ def read_pixels(
 ) -> Pixels:
     """Read an image with any number of bands and any real data type.
 
-    Args:
-        path: The file.
-        reading: What is declared about it; the bands are those of its date.
-        read: How to get its content, where it is not a file on the disk.
-        name: What messages call the file, where not by its path.
-
     Raises:
         UserError: if the file cannot be read, or has not the bands that are declared.
     """

@@ -104,13 +104,8 @@ def resampling(
 ) -> Resampling | None:
     """Resampling of an image to a ground resolution; None where it needs none.
 
-    Args:
-        path: Name of the image.
-        size: Size of its pixels on the ground; None where unknown.
-        resample: Metres, or :data:`MODELS_OWN`.
-        model: Name of the model.
-        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
-        tile: The only height and width that the model takes; None for any.
+    The size of its pixels may be unknown, ``wanted`` is what the model is for, and ``tile`` the only size that it
+    takes, if any.
 
     Raises:
         UserError: if the ground resolution of the image is unknown, or that of the model where it is asked for.
@@ -134,11 +129,7 @@ def resampling(
 
 
 def pair_resampling(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> Resampling | None:
-    """Resampling of a pair as its detector asks for it; None where it needs none.
-
-    Raises:
-        UserError: where it is asked for, if neither file is georeferenced, or the model names no ground resolution.
-    """
+    """Resampling of a pair as its detector asks for it; None where it needs none."""
     if detector.resample is None:
         return None
     size = _pair_pixel_size(t1, t2)

@@ -31,18 +31,7 @@ class Program(NamedTuple):
 
 
 def load(path: str | Path, content: bytes | None, runtime: str, device: str, threads: int | None) -> Program:
-    """Load a model.
-
-    Args:
-        path: Its file.
-        content: Content of the file where it is known already.
-        runtime: One of :data:`RUNTIMES`.
-        device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
-        threads: Threads of a CPU; None for all.
-
-    Raises:
-        UserError: for another runtime or device, one that is not there, and a file that is damaged or no model.
-    """
+    """Load a model by one of :data:`RUNTIMES`, from its file or its content where that is known already."""
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():

@@ -27,10 +27,7 @@ class Figures(NamedTuple):
 class LabelSurvey:
     """How the labels of a data set are coded.
 
-    Args:
-        coding: what their values mean; the usual 0 and 255 where no label contains more than 0.
-        splits: figures of each split.
-        problems: a sentence for each label that does not keep to it, by its path.
+    Problems are a sentence for each label that does not keep to it, by its path.
     """
 
     coding: LabelCoding

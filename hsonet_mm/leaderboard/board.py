@@ -94,8 +94,7 @@ class Records:
     def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
         """Changed and all pixels of every test image of a table, as its runs saw them.
 
-        Returns:
-            One account if all runs were scored on the same images and labels, several if not, none without counts.
+        One account if all runs were scored on the same images and labels, several if not, none without counts.
         """
         runs = [images for seeds in self.counts.get(cell, {}).values() for images in seeds.values()]
         found: list[dict[str, tuple[int, int]]] = []

@@ -107,13 +107,7 @@ def welch(
 ) -> Interval | None:
     """Welch's t interval of the difference of two means; spreads may differ; None where no seed differs from another.
 
-    Args:
-        method: Figure of every seed, each an independent run.
-        reference: The same of the reference.
-        level: Of the interval, in (0, 1).
-
-    Shapes:
-        ``method``: (seeds,), at least 2. ``reference``: (seeds of the reference,), at least 2.
+    Figures of every seed, (seeds,) and (seeds of the reference,), are of independent runs.
 
     References:
         Welch, The generalization of "Student's" problem when several different population variances are

@@ -114,11 +114,7 @@ def run_key(row: Mapping[str, Any]) -> RunKey:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as text, without rows if it does not exist; a column that an older version did not write is empty.
-
-    Raises:
-        UserError: if it is no table of a leaderboard, or one of its lines is damaged.
-    """
+    """A CSV file as text, without rows if it does not exist; a column that an older version did not write is empty."""
     columns = list(COLUMNS.get(path.stem, ()))
     if not path.is_file():
         return pd.DataFrame(columns=columns, dtype=object)

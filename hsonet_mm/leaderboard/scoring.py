@@ -39,15 +39,8 @@ Tables = dict[str, list[dict[str, Any]]]
 class Prediction:
     """One pair of a split.
 
-    Attributes:
-        image: Name of the pair: its path below the folder of date 1, without suffix.
-        path: The image of date 1.
-        probs: Probability of change.
-        target: Label: 0 unchanged, 1 changed, 255 ignored.
-        seen: Height and width of the pair as the network sees it.
-
-    Shapes:
-        ``probs`` and ``target``: (H, W), on the CPU.
+    Its name is its path below the folder of date 1, without suffix. Probabilities and label (0, 1, 255 ignored) are (H,
+    W), on the CPU; ``seen`` are height and width as the network sees it.
     """
 
     image: str

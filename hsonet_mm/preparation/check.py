@@ -39,15 +39,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Result of a check.
-
-    Args:
-        layout: name of the set's layout.
-        root: folder of the set below the one that was checked, ``''`` or ending in a slash.
-        labels: how the labels are coded.
-        splits: pairs, sizes and shares of every split.
-        findings: errors first.
-    """
+    """Result of a check, errors first."""
 
     layout: str
     root: str

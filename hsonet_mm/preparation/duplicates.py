@@ -32,14 +32,7 @@ _ORIENTATIONS = range(8)
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two images that show the same ground.
-
-    Args:
-        first: index in the first list.
-        second: index in the second list.
-        distance: bits in which the hashes differ, of 144.
-        correlation: of the details, up to 1.
-    """
+    """Two images, by their index, that show the same ground: differing bits of 144, and correlation of the details."""
 
     first: int
     second: int

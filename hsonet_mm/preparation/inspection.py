@@ -28,14 +28,7 @@ _REPEAT_DISTANCE = 32
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem found by a check.
-
-    Args:
-        level: ``'error'``: training or its figures would be wrong; ``'warning'``: look at it.
-        kind: what rule found it, one word.
-        split: where.
-        message: one sentence with file and cure.
-    """
+    """A problem found by a check: of a rule, in one word, with a sentence that names file and cure."""
 
     level: str
     kind: str
@@ -47,14 +40,8 @@ class Finding:
 class PairRecord:
     """What is known about one pair.
 
-    Args:
-        scene: the pair.
-        split: its split; ``'all'`` where the source has none.
-        size: rows and columns, if both dates and the mask agree in it.
-        changed: changed pixels, if the mask is readable.
-        labelled: pixels that are changed or unchanged.
-        thumbs: the two dates' thumbnails by role, if readable.
-        findings: what is wrong with this pair alone.
+    Its split is ``'all'`` where the source has none; size and pixels are known where the files are readable, thumbnails
+    by role.
     """
 
     scene: Scene

@@ -18,10 +18,8 @@ __all__ = ['Label', 'find_coding', 'read_label']
 class Label:
     """A change label.
 
-    Args:
-        classes: 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; (H, W).
-        raster: the file's own values; None of polygons.
-        noisy: whether it contains values between 0 and 255, which were thresholded at 128.
+    Classes are 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; ``noisy`` ones were thresholded
+    at 128.
     """
 
     classes: NDArray[np.uint8]

@@ -18,12 +18,7 @@ __all__ = ['Polygons', 'burn_polygons', 'no_polygon', 'read_polygons']
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons of the changed areas.
-
-    Args:
-        geometries: shapely polygons and multipolygons, (N,).
-        crs: their coordinate reference system.
-    """
+    """Polygons of the changed areas, shapely's, (N,)."""
 
     geometries: NDArray[np.object_]
     crs: CRS

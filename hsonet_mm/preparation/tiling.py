@@ -23,13 +23,7 @@ BORDERS = ('shift', 'pad', 'drop')
 class Unit:
     """The unit that is assigned to a split: a scene, or a block of a very large one.
 
-    Args:
-        name: the scene's name, for a block followed by its upper left corner.
-        scene: the scene.
-        y: upper edge in the scene, pixels.
-        x: left edge.
-        height: rows; ``None``: all.
-        width: columns; ``None``: all.
+    The name of a block ends in its upper left corner; sizes are in pixels, None is all.
     """
 
     name: str

@@ -52,11 +52,7 @@ class SceneOptions:
     resample: float | str | None = None
 
     def window(self, default: Window) -> Window:
-        """The tile, what is left open as the model has it.
-
-        Raises:
-            UserError: for a tile that the model does not take, or an overlap that leaves no step.
-        """
+        """The tile, what is left open as the model has it."""
         tile = default.size if self.tile is None else self.tile
         if default.fixed and tile != default.size:
             raise UserError(

@@ -55,15 +55,9 @@ def view_scene(
     """Write the page of a scene; memory does not depend on its size.
 
     The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
-    that are within 1/500 of it may differ from the mask.
-
-    Args:
-        path: Probabilities that ``hsonet scene`` wrote.
-        out: Folder to write; by default ``<name>_view`` beside them. An earlier view is replaced, if it is not up to
-            date.
-        before: Where the first date is now, if it was moved.
-        after: Where the second date is now.
-        progress: Show a progress bar on the standard error stream.
+    that are within 1/500 of it may differ from the mask. ``before`` and ``after`` say where the dates are now, if they
+    were moved. By default the folder is ``<name>_view`` beside the result; an earlier view is replaced, if it is not up
+    to date.
 
     Raises:
         UserError: if something is missing, does not fit or cannot be written; an earlier view stays then.

@@ -33,9 +33,8 @@ class SceneSource:
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
         """Read a window of all that is drawn; may be called from several threads.
 
-        Returns:
-            (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in
-            one of them, a pixel is 0 in both dates and 255 in the probability.
+        Returns (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in one
+        of them, a pixel is 0 in both dates and 255 in the probability.
 
         Raises:
             UserError: if a file is damaged or was changed meanwhile.
