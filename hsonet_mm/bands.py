@@ -70,14 +70,10 @@ def set_reading(cfg: Any, reading: Reading) -> None:
         if reading.channels != 3:
             for step in data_set.get('pipeline', []):
                 if str(step.get('type')).split('.')[-1] == _DISTORTION:
-                    _keep_brightness(step)
+                    step['type'] = 'hsonet_mm.MultiImgBrightnessContrast'
+                    for key in set(step) - {'type', 'brightness_delta', 'contrast_range'}:
+                        del step[key]
     set_bands(cfg.model, reading.channels)
-
-
-def _keep_brightness(step: Any) -> None:
-    step['type'] = 'hsonet_mm.MultiImgBrightnessContrast'
-    for key in set(step) - {'type', 'brightness_delta', 'contrast_range'}:
-        del step[key]
 
 
 def set_bands(model: Any, channels: int) -> None:

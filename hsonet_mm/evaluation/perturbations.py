@@ -62,23 +62,13 @@ def autumn(colours: Colours) -> Colours:
     return turned
 
 
-def _swap(t1: Image, t2: Image, target: NDArray[np.uint8], number: int) -> Pair:
-    del number
-    return t2, t1, target
-
-
-def _same(t1: Image, t2: Image, target: NDArray[np.uint8], number: int) -> Pair:
-    del number
-    return t1, t2, target
-
-
 def _light(colours: Callable[[Colours], Colours]) -> Perturbation:
     return partial(recolour, colours=colours)
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    'as they are': _same,
-    'dates exchanged': _swap,
+    'as they are': lambda t1, t2, target, _: (t1, t2, target),
+    'dates exchanged': lambda t1, t2, target, _: (t2, t1, target),
     'date 1 shifted by 1 pixel': partial(shift, date=1, pixels=1),
     'date 1 shifted by 2 pixels': partial(shift, date=1, pixels=2),
     'date 2 shifted by 1 pixel': partial(shift, date=2, pixels=1),

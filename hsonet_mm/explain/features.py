@@ -74,7 +74,8 @@ def choose_pixels(
     for index, pair in enumerate(pairs):
         for number, keys in enumerate(_keys(_mean_probs(networks, pair), pair.target, random)):
             amount = 2 * count if number == KINDS.index('easy background') else count
-            best[number] = _highest(np.concatenate([best[number], _rows(keys, index, amount)]), amount)
+            rows = np.concatenate([best[number], _rows(keys, index, amount)])
+            best[number] = rows[np.argsort(-rows[:, 0], kind='stable')[:amount]]
     hard = {tuple(row) for row in best[1][:, 1:]}
     best[2] = np.array([row for row in best[2] if tuple(row[1:]) not in hard]).reshape(-1, 4)[:count]
     for name, rows in zip(KINDS, best, strict=True):
@@ -180,10 +181,6 @@ def _rows(keys: NDArray[np.float64], pair: int, count: int) -> NDArray[np.float6
     best = np.argpartition(-flat, min(count, flat.size - 1))[:count]
     best = best[np.isfinite(flat[best])]
     return np.stack([flat[best], np.full(len(best), pair), *np.unravel_index(best, keys.shape)], axis=1)
-
-
-def _highest(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return rows[np.argsort(-rows[:, 0], kind='stable')[:count]]
 
 
 def _at(

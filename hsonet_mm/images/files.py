@@ -123,7 +123,8 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     elif image.mode not in _KINDS:
         image = image.convert({'1': 'L', 'PA': 'RGBA', 'La': 'LA', 'RGBa': 'RGBA'}.get(image.mode, 'RGB'))
     kinds = _KINDS[image.mode]
-    header = Header(path, (_dtype(image),) * len(kinds), kinds, (None,) * len(kinds), true_alpha=True)
+    dtype = 'uint16' if image.mode == 'I;16' else 'uint8'
+    header = Header(path, (dtype,) * len(kinds), kinds, (None,) * len(kinds), true_alpha=True)
     chosen = header.colours if every else choose_bands(header, bands)
     values: NDArray[Any] = np.asarray(image)
     values = values.reshape(*values.shape[:2], -1)
@@ -137,10 +138,6 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     if chosen != tuple(range(1, len(kinds) + 1)):
         values = values[..., [band - 1 for band in chosen]]
     return Raster(header, chosen, values, mask, palette, lossy)
-
-
-def _dtype(image: Image.Image) -> str:
-    return 'uint16' if image.mode == 'I;16' else 'uint8'
 
 
 def _upright(raster: Raster, path: str, data: bytes | None) -> Raster:

@@ -126,7 +126,9 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
         UserError: if it is not clear which, the file has them not, or they are of several types or of complex numbers.
     """
     count, path = len(header.kinds), header.path
-    holds = f'{path} has {_count(count)} of {" and ".join(sorted(set(header.dtypes)))}'
+    holds = (
+        f'{path} has {count} band{"s" if count != 1 else ""} of {" and ".join(sorted(set(header.dtypes)))}'
+    )
     if bands is not None:
         if max(bands) > count:
             numbers = '1,1,1' if count == 1 else f'numbers from 1 to {count}'
@@ -152,10 +154,6 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
 def bands_text(bands: Sequence[int]) -> str:
     """Numbers of bands as ``--bands`` takes them."""
     return ','.join(map(str, bands))
-
-
-def _count(bands: int) -> str:
-    return f'{bands} band{"s" if bands != 1 else ""}'
 
 
 def alpha_is_mask(

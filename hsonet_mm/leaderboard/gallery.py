@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.images import Reading, first_three, read_pixels
+from hsonet_mm.images import first_three, read_pixels
+from hsonet_mm.inference.pairs import to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
@@ -184,8 +185,8 @@ class _Painter:
         """Both dates and the label, grey where it is ignored."""
         paths = self.test_set.get_data_info(self.pairs[image])['img_path']
         dates = [
-            Picture(f'date {date + 1}', _url(_picture(path, self.test_set.reading.of_date(date)), '.jpg'))
-            for date, path in enumerate(paths)
+            Picture(f'date {date + 1}', _url(to_bgr(first_three(pixels.values)), '.jpg'))
+            for date, pixels in enumerate(map(read_pixels, paths, map(self.test_set.reading.of_date, (0, 1))))
         ]
         grey = np.array([0, 255, *[128] * 254], np.uint8)
         return [*dates, Picture('label', _url(grey[self.label(image)], '.png'))]
@@ -232,11 +233,6 @@ def _worst(member: _Member, images: Mapping[str, int]) -> list[tuple[str, str]]:
         most = f'most false alarms, {known[alarmed].fp:,} pixels'
         picks[alarmed] = f'{picks[alarmed]}, {most}' if alarmed in picks else most
     return list(picks.items())
-
-
-def _picture(path: str, reading: Reading) -> NDArray[np.uint8]:
-    """A file as a picture for OpenCV, (H, W, 3)."""
-    return np.ascontiguousarray(first_three(read_pixels(path, reading).values)[..., ::-1])
 
 
 def _url(image: NDArray[np.uint8], suffix: str) -> str:

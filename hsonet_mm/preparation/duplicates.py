@@ -97,7 +97,7 @@ def _candidates(
         thumbs.reshape(len(thumbs), _CELLS, step, _CELLS, step).mean((2, 4)) for thumbs in (left, right)
     )
     detailed_left, detailed_right = (
-        np.flatnonzero(_detail(thumbs) >= _MIN_DETAIL) for thumbs in (left, right)
+        np.flatnonzero([_details(thumb).std() >= _MIN_DETAIL for thumb in thumbs]) for thumbs in (left, right)
     )
     if not len(detailed_left) or not len(detailed_right):
         return []
@@ -117,11 +117,6 @@ def _details(thumb: np.ndarray) -> np.ndarray:
     """Subtract the broad brightness. Shapes: (72, 72) to (72, 72) float32."""
     values = thumb.astype(np.float32)
     return values - cv2.GaussianBlur(values, (0, 0), 4)
-
-
-def _detail(thumbs: np.ndarray) -> np.ndarray:
-    """Standard deviation of the details. Shapes: (N, 72, 72) to (N,)."""
-    return np.array([_details(thumb).std() for thumb in thumbs])
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

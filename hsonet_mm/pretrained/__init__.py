@@ -95,10 +95,11 @@ def _text(name: str) -> str:
 
 def _facts(metadata: Metadata, path: Path) -> str:
     low, high = metadata.ground_resolution or (None, None)
+    reading = ', '.join(f'{key} {value}' for key, value in metadata.reading.items() if value is not None)
     rows = {
         'File': f'`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, weights in half precision',
         'Exported from': metadata.name,
-        'Input': f'{metadata.channels} bands per date, read {_reading(metadata)}',
+        'Input': f'{metadata.channels} bands per date, read {reading or "as the files say"}',
         'Ground resolution': 'not stated' if low is None else f'{low:g} to {high:g} m',
         'Training crops': f'{metadata.crop_size} x {metadata.crop_size} pixels, which is the default window',
         'Threshold': f'{metadata.threshold:.4g} ({metadata.threshold_source})',
@@ -106,11 +107,6 @@ def _facts(metadata: Metadata, path: Path) -> str:
         'Versions': ', '.join(f'{package} {version}' for package, version in metadata.versions.items()),
     }
     return _table(('', ''), list(rows.items()))
-
-
-def _reading(metadata: Metadata) -> str:
-    declared = [f'{key} {value}' for key, value in metadata.reading.items() if value is not None]
-    return ', '.join(declared) or 'as the files say'
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> str:

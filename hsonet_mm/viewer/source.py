@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.change_map import PROBS_NODATA, encode
-from hsonet_mm.geo.headers import RasterInfo, open_raster, read_info
+from hsonet_mm.geo.headers import open_raster, read_info
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading, first_three
@@ -112,7 +112,7 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
         raise UserError(f'{path} does not match its summary: run hsonet scene again')
     if not on_grid or size != (t1.width, t1.height):
         raise UserError(
-            f'{t1.path} ({_size(t1)} pixels) does not match the grid of {path} ({size[0]} x {size[1]}): '
+            f'{t1.path} ({t1.width} x {t1.height} pixels) does not match the grid of {path} ({size[0]} x {size[1]}): '
             'give the original raster with --before'
         )
     name = summary['files'].get('polygons')
@@ -139,7 +139,3 @@ def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath |
     if found is None:
         raise UserError(f'{was}, an input of {path}, no longer exists: give it with --{date} FILE')
     return found
-
-
-def _size(info: RasterInfo) -> str:
-    return f'{info.width} x {info.height}'
