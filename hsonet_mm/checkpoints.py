@@ -33,10 +33,7 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Attributes:
-        path: The file.
-        state: Its weights.
         meta: What MMEngine notes of the training: ``iter``, ``epoch``, ``seed`` ..., and our ``val_threshold``.
-        content: Everything in the file.
         exported: What an exported model says about itself; None for files of a training.
     """
 

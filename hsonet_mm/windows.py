@@ -97,7 +97,6 @@ class Axis:
     """Windows along one axis.
 
     Attributes:
-        length: Pixels of the image.
         size: Pixels of a window; beyond the end of the image it is padded.
         starts: First pixel of each window.
         ramp: Pixels over which two neighbours are blended.

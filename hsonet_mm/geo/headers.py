@@ -35,14 +35,8 @@ class RasterInfo:
     """Header of a raster.
 
     Attributes:
-        path: The file, or the name by which GDAL opens it.
-        crs: Coordinate reference system.
-        transform: From columns and rows to coordinates.
-        width: Columns.
-        height: Rows.
         bands: The bands to read, from 1.
         said: Those that the file itself calls so; None where it does not.
-        dtype: Their type.
         colours: Number of bands but the alpha band.
         alpha: The band that says what is transparent, None without one.
         nodata: Declared value of each band read, or None.
@@ -51,7 +45,6 @@ class RasterInfo:
         notes: Sentences about what a user may not expect.
         files: The file and those that belong to it, such as the sources of a VRT; not the statistics beside it, which
             every viewer writes.
-        state: Size and time of these, to notice that one was changed.
     """
 
     path: RasterPath

@@ -31,7 +31,6 @@ class Pixels:
     """An image as network input.
 
     Attributes:
-        path: The file, as messages call it.
         values: (H, W, bands) of 8 bits, in the order declared; red, green and blue unless others are declared.
         valid: Where there is data, (H, W); None means everywhere. What is elsewhere in ``values`` means nothing.
         stretch: What became 0 and 255; None for 8 bits as they are.

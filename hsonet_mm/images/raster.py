@@ -46,8 +46,6 @@ class Header:
     """What a file declares about its bands, numbered from 1.
 
     Attributes:
-        path: The file.
-        dtypes: Type of each band.
         kinds: What each band shows, in GDAL's words: ``'red'``, ``'gray'``, ``'palette'``, ``'alpha'``,
             ``'undefined'`` ...
         nodata: Declared value of each band that means "no data", or None.
@@ -83,13 +81,9 @@ class Raster:
     """Some bands of a file, as they stand in it but for the orientation that it declares.
 
     Attributes:
-        header: What the file says.
-        bands: Which bands these are, by number.
         values: (H, W, bands), of the type in the file.
         mask: False where alpha or a mask in the file says "no data", (H, W); None where nothing says so.
-        palette: Colours of the values of a palette image, (256, 3).
         lossy: Whether values are never exact, as in a JPEG.
-        place: Where it lies, if it says so.
         notes: Sentences about what a user may not expect.
     """
 

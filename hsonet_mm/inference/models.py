@@ -19,10 +19,6 @@ class ChangeModel(Protocol):
 
     Attributes:
         name: Names of its files.
-        threshold: Its own threshold.
-        threshold_source: Origin of the threshold, in words.
-        versions: Versions of the software that runs it.
-        device: Device that runs it.
         tile_size: The only height and width that it takes, None for any.
         crop_size: Height and width of its training crops, None where unknown.
         ground_resolution: Smallest and largest ground resolution that it is for, in metres; None where unknown.

@@ -47,10 +47,6 @@ class Records:
 
     Attributes:
         results: Scores, one a run, test set, split, protocol and threshold rule.
-        images: Counts an image.
-        curves: Counts a threshold.
-        breakdown: Counts a group of objects or pixels.
-        training: What the runs logged.
         failures: Runs whose newest result is a failure; figures of an earlier one count still.
         scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.

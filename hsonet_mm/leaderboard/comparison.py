@@ -50,7 +50,6 @@ class Comparison:
         over_seeds: 95 % interval for other seeds, on these very images: Welch's. None with fewer than two seeds, and
             where no seed differs from another.
         share_above: Share of the resamples of the images in which the method is strictly better; NaN without.
-        images: Number of the images.
         seeds: Seeds that both were trained with, ascending; no others are compared.
     """
 

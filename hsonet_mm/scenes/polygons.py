@@ -64,16 +64,8 @@ class Polygoniser:
 
     Attributes:
         read_rows: From first row and the one after the last to mask (1 changed, 0 not, else nodata) and probabilities.
-        width: Columns of the scene.
-        height: Rows of the scene.
-        transform: From columns and rows to coordinates.
         pixel_areas: Square metres of pixels at (rows, columns).
         min_area: Regions smaller than this many square metres are counted, but not given out.
-        valid: Valid pixels seen.
-        changed: Changed pixels seen.
-        changed_area: Square metres of the changed pixels seen.
-        given: Regions given out.
-        small: Regions that were too small.
     """
 
     read_rows: ReadRows
