@@ -23,6 +23,7 @@ __all__ = [
     'declare_labels',
     'evaluators',
     'load_config',
+    'parse_config',
     'read_config',
     'set_iterations',
     'set_up_loaders',
@@ -64,16 +65,21 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise UserError(
             f'the config {path} does not exist: give the path of a config file, such as configs/hsonet_levir.py'
         )
-    try:
-        cfg = Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: anything can happen
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise UserError(f'the config {path} cannot be read ({reason}): correct it') from error
+    cfg = parse_config(path, f'the config {path}')
     try:
         cfg.merge_from_dict(dict(options or {}))
     except (KeyError, TypeError, AssertionError, IndexError) as error:
         raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
     return cfg
+
+
+def parse_config(path: str | Path, name: str) -> Config:
+    """Read a config file that is there; ``name`` is what messages call it."""
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: anything can happen
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise UserError(f'{name} cannot be read ({reason}): correct it') from error
 
 
 def short_hash(content: Any) -> str:

@@ -27,7 +27,14 @@ from hsonet_mm.labels import (
 )
 from hsonet_mm.registry import TRANSFORMS
 
-__all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label', 'to_bgr']
+__all__ = [
+    'MultiImgLoadAnnotations',
+    'MultiImgLoadImageFromFile',
+    'read_image',
+    'read_label',
+    'tell_once',
+    'to_bgr',
+]
 
 
 def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], bytes] | None:
@@ -55,14 +62,14 @@ def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(ordered)
 
 
-_warned: set[str] = set()
-"""The kinds of warnings that this process has given."""
+_told: set[str] = set()
 
 
-def _warn_once(kind: str, message: str) -> None:
-    if kind not in _warned:
-        _warned.add(kind)
-        print_log(message, logger='current', level=logging.WARNING)
+def tell_once(text: str, kind: str = '', level: int = logging.WARNING) -> None:
+    """Log a message, or the first one of a kind, once per process."""
+    if (key := kind or text) not in _told:
+        _told.add(key)
+        print_log(text, logger='current', level=level)
 
 
 @TRANSFORMS.register_module()
@@ -101,7 +108,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
             )
         pair = join(t1, t2, reading.stretch)
         if note := stretch_note(t1, reading):
-            _warn_once(note.kind, note.text)
+            tell_once(note.text, note.kind)
         images = [to_bgr(pair.t1), to_bgr(pair.t2)]
         results['img'] = [image.astype(np.float32) for image in images] if self.to_float32 else images
         results['img_shape'] = results['ori_shape'] = shape
@@ -174,9 +181,9 @@ class MultiImgLoadAnnotations(BaseTransform):
             return LabelCoding(self.changed_values, None, self.ignored_values)
         coding = survey_labels({path: ''}, lambda _: label, (), self.ignored_values).require().coding
         if coding.lossy:
-            _warn_once(
-                'noise',
+            tell_once(
                 f'the label {path} contains values between 0 and 255, as JPEG compression leaves them; such labels are '
                 'thresholded at 128',
+                'noise',
             )
         return coding

@@ -15,7 +15,7 @@ from torch import nn
 
 from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
-from hsonet_mm.config import set_iterations, short_hash
+from hsonet_mm.config import parse_config, set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
@@ -130,11 +130,7 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
 def _read(path: Path, what: str) -> Config:
     if not path.is_file():
         raise UserError(f'{path}, {what}, does not exist: correct its path, which is relative to the spec')
-    try:
-        return Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: anything can happen
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise UserError(f'{path}, {what}, cannot be read ({reason}): correct it') from error
+    return parse_config(path, f'{path}, {what},')
 
 
 def _add_imports(cfg: Config, other: Config) -> None:
