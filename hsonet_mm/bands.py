@@ -52,9 +52,6 @@ def set_reading(cfg: Any, reading: Reading) -> None:
     """Set how all data sets of a config read their files, and the number of bands of its network.
 
     Colours of other than three bands have neither hue nor saturation: their distortion keeps brightness and contrast.
-
-    Raises:
-        UserError: where no data set of the config can.
     """
     declared = {key: value for key, value in reading.to_dict().items() if value is not None}
     if not declared:

@@ -126,9 +126,6 @@ def load_fitting(model: nn.Module, path: str | Path) -> Fit:
 
     A first convolution for another number of bands is adapted by :func:`~hsonet_mm.bands.adapt_bands`. All else must
     have its shape. The preprocessor of the model says how many bands a date has.
-
-    Raises:
-        UserError: as :func:`load_weights`, but for weights that do not fit; and if none fits.
     """
     own = model.state_dict()
     state = _unwrapped(read_checkpoint(path).state, own)

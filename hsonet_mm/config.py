@@ -56,11 +56,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file; ``options`` replace values in it, by dotted keys.
-
-    Raises:
-        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
-    """
+    """Read a config file; ``options`` replace values in it, by dotted keys."""
     if not Path(path).is_file():
         raise UserError(
             f'the config {path} does not exist: give the path of a config file, such as configs/hsonet_levir.py'
@@ -160,9 +156,6 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         iterations: Iterations of the whole training; None keeps the config's.
         validations: How often to validate and save a checkpoint, evenly spaced, the last time at the end; by default as
             often as the config does, or as near to that as can be evenly spaced.
-
-    Raises:
-        UserError: where the config trains by epochs, or the validations cannot be evenly spaced.
     """
     before = (cfg.get('train_cfg') or {}).get('max_iters')
     if before is None:

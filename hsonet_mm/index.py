@@ -113,9 +113,6 @@ def by_stem(
 
     Returns:
         Path below the folder by :func:`name_key` of the path without suffix, sorted.
-
-    Raises:
-        UserError: if two files have one name.
     """
     found: dict[str, str] = {}
     for name in sorted(name for name in names if belongs(name, suffixes)):
@@ -136,9 +133,6 @@ def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
 
     Returns:
         Their keys, in the order of the list; a line that names none of them stays as it is, but for its suffix.
-
-    Raises:
-        UserError: if it is not text, is empty, or names a scene twice.
     """
     try:
         lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]

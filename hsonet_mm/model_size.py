@@ -50,11 +50,7 @@ _CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _a
 
 
 def build_untrained(config: str | Path) -> nn.Module:
-    """The model of a config with random weights; nothing is downloaded.
-
-    Raises:
-        UserError: if the file does not exist, cannot be read, or defines no model.
-    """
+    """The model of a config with random weights; nothing is downloaded."""
     cfg = read_config(config)
     if 'model' not in cfg:
         raise UserError(f'the config {config} does not define a model: give one for training')

@@ -83,11 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def count_validation(detector: ChangeDetector, config: Config, data_root: str | None = None) -> LogitCounts:
-    """Predict the validation split of a config.
-
-    Raises:
-        UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
-    """
+    """Predict the validation split of a config."""
     counts = LogitCounts()
     pairs = LabelledPairs(config, data_root)
     for t1, t2, target in track(pairs, 'pairs', len(pairs)):

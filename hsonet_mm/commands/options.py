@@ -52,11 +52,7 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
 def split_model(
     arguments: Sequence[str], model: str | None, dates: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Separate the model on a command line, as :func:`open_detector` takes it, from as many inputs as there are dates.
-
-    Raises:
-        UserError: for other arguments.
-    """
+    """Separate the model on a command line, as :func:`open_detector` takes it, from one input for each date."""
     count = len(arguments) - len(dates)
     files, given = tuple(arguments[: max(0, count)]), list(arguments[max(0, count) :])
     wanted = ' and '.join(dates)

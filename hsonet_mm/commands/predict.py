@@ -62,9 +62,6 @@ def predict_paths(
     regions tinted and outlined). Where a date has no data, mask and probability are 0, and ``<stem>_valid.png`` tells
     (0 no data, 255 data at both dates); without such pixels it is not written. Files that are there are replaced. In
     folders a bad pair does not stop the others. A folder that would remain empty is not left behind.
-
-    Raises:
-        UserError: if the paths do not match, the only pair is bad, or the results cannot be written.
     """
     first, second, out = Path(t1), Path(t2), Path(out_dir)
     pairs = find_pairs(first, second)

@@ -88,9 +88,6 @@ def score_perturbed(
 
     Returns, for each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS`, its name, all metrics over all
     pixels, and how much F1 differs from that of the pairs as they are.
-
-    Raises:
-        UserError: for no pairs, or a model of other than three bands.
     """
     if detector.reading.channels != 3:
         raise UserError(

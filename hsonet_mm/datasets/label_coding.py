@@ -22,11 +22,7 @@ def coding_of(
     loader: MultiImgLoadAnnotations,
     backend_args: dict | None = None,
 ) -> LabelCoding:
-    """The label coding of a data set, from the paths and splits of all its labels; suspicious labels are logged.
-
-    Raises:
-        UserError: if a label does not keep to the coding.
-    """
+    """The label coding of a data set, from the paths and splits of all its labels; suspicious labels are logged."""
     written = None if root is None else fileio.join_path(root, CODING_FILE, backend_args=backend_args)
     declared = loader.changed_values or loader.ignored_values
     if written and not declared and fileio.exists(written, backend_args=backend_args):

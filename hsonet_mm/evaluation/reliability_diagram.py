@@ -25,11 +25,7 @@ def check_diagram(path: Path) -> None:
 
 
 def write_diagram(path: Path, before: Reliability, after: Reliability) -> None:
-    """Draw the share of changed pixels over the probability, before and after, and the pixels below.
-
-    Raises:
-        UserError: as :func:`check_diagram`, or if the file cannot be written.
-    """
+    """Draw the share of changed pixels over the probability, before and after, and the pixels below."""
     check_diagram(path)
     from matplotlib.figure import Figure
 

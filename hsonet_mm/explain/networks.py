@@ -58,11 +58,7 @@ def open_network(
 
 
 def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
-    """The config of a training and its snapshots by iteration.
-
-    Raises:
-        UserError: if it is none, or no snapshots were kept.
-    """
+    """The config of a training and its snapshots by iteration."""
     config, snapshots = training_config(work_dir), find_snapshots(work_dir)
     if config is None:
         raise UserError(f'{work_dir} contains no training log: give the work directory of hsonet train')

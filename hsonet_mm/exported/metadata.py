@@ -83,11 +83,7 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], path: str) -> 'Metadata':
-        """Read what :meth:`to_props` made; ``path`` is how messages call the file.
-
-        Raises:
-            UserError: if the model is not one of ours, or from a later version with another format.
-        """
+        """Read what :meth:`to_props` made; ``path`` is how messages call the file."""
         if _KEY not in props:
             raise UserError(
                 f'{path} was not written by `hsonet export`, so its inputs and outputs are unknown: '

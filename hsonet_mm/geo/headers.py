@@ -111,11 +111,7 @@ def check_place(path: RasterPath) -> None:
 
 
 def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
-    """Read and check the header of a raster.
-
-    Raises:
-        UserError: if the raster cannot be one date of a scene; the sentence says why.
-    """
+    """Read and check the header of a raster."""
     reading = reading or Reading()
     check_place(path)
     with open_raster(path) as dataset:
@@ -160,11 +156,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
 def read_dates(
     before: RasterPath, after: RasterPath, reading: Reading | None = None
 ) -> tuple[RasterInfo, RasterInfo]:
-    """Read and check the headers of both dates of a scene.
-
-    Raises:
-        UserError: if one cannot be a date of a scene, or it is not clear which bands go together.
-    """
+    """Read and check the headers of both dates of a scene."""
     reading = reading or Reading()
     dates = read_info(before, reading.of_date(0)), read_info(after, reading.of_date(1))
     t1, t2 = dates

@@ -43,9 +43,6 @@ class ScenePair:
         t2: Header of the second date.
         stretches: What becomes 0 and 255 for each date; None where values are 8 bits as they are.
         resampled: Whether the second date is on another grid.
-
-    Raises:
-        UserError: if the two do not go together.
     """
 
     t1: RasterInfo
@@ -174,9 +171,6 @@ class ScenePair:
         Returns:
             Both dates, (H, W, bands), red, green and blue unless others are declared, and where both are valid, (H, W).
             Elsewhere both are 0, so that nothing changes there.
-
-        Raises:
-            UserError: if a file is damaged or was changed meanwhile.
         """
         shape, window = (rows[1] - rows[0], columns[1] - columns[0]), (rows, columns)
         images, valid = list[NDArray[np.uint8]](), np.ones(shape, bool)

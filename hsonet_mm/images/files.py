@@ -49,9 +49,6 @@ def read_raster(
 
     Content comes by ``read`` where the file is not on the disk; ``every`` reads all bands but the alpha band, as for
     labels; ``name`` is what messages call the file.
-
-    Raises:
-        UserError: if the file does not exist, is not an image, is truncated, or lacks the bands that are asked for.
     """
     name = name or path
     try:

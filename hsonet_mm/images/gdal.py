@@ -42,11 +42,7 @@ _SAMPLE = 1024
 
 
 def open_dataset(source: Any) -> Any:
-    """Open a raster with rasterio, without its warning about a missing georeference.
-
-    Raises:
-        UserError: for a name in another encoding than UTF-8, which GDAL does not take.
-    """
+    """Open a raster with rasterio, without its warning about a missing georeference."""
     require_utf8(source)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)

@@ -32,11 +32,7 @@ class ImagePair:
 
 
 def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
-    """Put two dates of one size together.
-
-    Raises:
-        UserError: if their depths differ, see :func:`check_depths`.
-    """
+    """Put two dates of one size together."""
     check_depths(t1, t2, stretch)
     valid = t1.valid if t2.valid is None else t2.valid if t1.valid is None else t1.valid & t2.valid
     if valid is None:

@@ -50,11 +50,7 @@ def read_pixels(
     read: Callable[[str], bytes] | None = None,
     name: str | None = None,
 ) -> Pixels:
-    """Read an image with any number of bands and any real data type.
-
-    Raises:
-        UserError: if the file cannot be read, or has not the bands that are declared.
-    """
+    """Read an image with any number of bands and any real data type."""
     reading = reading or Reading()
     raster = read_raster(path, read, reading.bands, name=name)
     valid = raster.valid(reading.nodata)

@@ -55,11 +55,7 @@ def sidecar_of(model: str | Path) -> Path:
 
 
 def read_calibration(model: str | Path) -> Calibration | None:
-    """Read the sidecar of a checkpoint or an exported model; None where there is none.
-
-    Raises:
-        UserError: if it is damaged, or was made for another file.
-    """
+    """Read the sidecar of a checkpoint or an exported model; None where there is none."""
     path = sidecar_of(model)
     if not path.is_file():
         return None

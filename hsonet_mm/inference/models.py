@@ -49,11 +49,7 @@ def open_checkpoint(
     precision: str = 'auto',
     whole: bool = False,
 ) -> ChangeModel:
-    """Load a checkpoint, see :meth:`hsonet_mm.ChangeDetector.from_checkpoint`; `whole` ignores the config's window.
-
-    Raises:
-        UserError: if a file or an option is wrong, or PyTorch is missing.
-    """
+    """Load a checkpoint, see :meth:`hsonet_mm.ChangeDetector.from_checkpoint`; `whole` ignores the config's window."""
     _require_torch(f'the checkpoint {checkpoint}', 'give an .onnx file')
     from hsonet_mm import components  # noqa: F401
     from hsonet_mm.inference.torch_model import TorchModel
@@ -69,11 +65,7 @@ def open_exported(
     precision: str = 'auto',
     whole: bool = False,
 ) -> ChangeModel:
-    """Load an exported model, see :meth:`hsonet_mm.ChangeDetector.from_onnx`; `whole` ignores the config's window.
-
-    Raises:
-        UserError: if the file or an option is wrong, or the runtime or the device is missing.
-    """
+    """Load an exported model, see :meth:`hsonet_mm.ChangeDetector.from_onnx`; `whole` ignores the config's window."""
     if runtime == 'pytorch':
         _require_torch(f'{path} in PyTorch', 'leave out the runtime')
         from hsonet_mm import components  # noqa: F401

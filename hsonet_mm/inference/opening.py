@@ -32,9 +32,6 @@ def open_detector(
 
     Files are ``[config, checkpoint]``, ``[model.onnx]`` or ``[name]``; the options are those of :class:`ChangeDetector`
     and its constructors.
-
-    Raises:
-        UserError: for other files, or if an exported model is given options of checkpoints.
     """
     device, precision = device or 'cpu', precision or 'auto'
     if len(files) == 1 and (file := Path(files[0])).suffix in ('', '.onnx'):

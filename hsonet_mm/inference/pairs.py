@@ -26,9 +26,6 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
 
     Returns:
         Name, first and second path of each pair, by name. A single pair has the name of its second image.
-
-    Raises:
-        UserError: if a path is missing, one is a folder and the other is not, or an image has no partner.
     """
     for path in (t1, t2):
         if not path.exists():

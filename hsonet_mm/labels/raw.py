@@ -34,9 +34,6 @@ def raw_label(raster: Raster) -> RawLabel:
     A palette image gives its colours if these are grey and else its indices with their colours; a colour image its
     grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is transparent, masked or the
     file's nodata value is not labelled.
-
-    Raises:
-        UserError: for another number of bands than 1 or 3, and values that are not whole numbers from 0 to 65535.
     """
     path, exact, labelled, palette = raster.header.path, not raster.lossy, raster.valid(), None
     values = colours(raster.values, raster.palette)

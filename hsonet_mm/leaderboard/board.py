@@ -116,9 +116,6 @@ def read_records(out: Path, spec: Spec) -> Records:
     published weights) too, and those of another config than ``configs.json`` names for the method. Where it names none,
     all scorings of a method are of one config, that of its newest. A CSV that is missing counts as empty, but for
     ``results.csv``.
-
-    Raises:
-        UserError: if ``results.csv`` is missing, or one of them is no table of a leaderboard.
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')

@@ -115,11 +115,7 @@ def _trained(folder: Path) -> list[str] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Be the only process that works on a run, on all machines that share the folder.
-
-    Raises:
-        UserError: if another one does.
-    """
+    """Be the only process that works on a run, on all machines that share the folder."""
     with (folder / 'lock').open('w') as file:
         if not lock(file):
             raise UserError(f'another process uses {folder}: wait for it, or end it')

@@ -39,9 +39,6 @@ def write_report(out: Path, pictures: bool = True) -> Path:
     Only files of that folder are read, and for the pictures the data sets that its ``spec.yaml`` names. The same files
     give the same report to the byte. Leave the pictures out of a page that is passed on if the licence of the images
     forbids that. Returns the path of ``index.html``.
-
-    Raises:
-        UserError: if the folder contains no leaderboard, one of its files is broken, or matplotlib is missing.
     """
     spec = read_spec(out / 'spec.yaml')
     records = read_records(out, spec)

@@ -63,9 +63,6 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
     Returns:
         Rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run. Rows
         of val name no test set.
-
-    Raises:
-        UserError: for files that cannot be read, and predictions that are NaN.
     """
     model.test_cfg = cfg.protocols.whole
     _, curve = _curve(predict(model, cfg.val_dataloader))

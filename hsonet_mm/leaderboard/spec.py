@@ -116,9 +116,6 @@ class Spec:
         """The runs, seed by seed, so that a leaderboard cut short still compares all methods.
 
         Those of some seeds, methods or data sets alone, where they are given.
-
-        Raises:
-            UserError: for a seed, a method or a data set that the spec lacks.
         """
         known = {method.name for block in self.blocks for method in block.methods}
         for option, what, wanted, there in (

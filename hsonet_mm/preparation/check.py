@@ -76,9 +76,6 @@ def check_dataset(
             ``labels.json`` says, or inferred from all labels.
         ignore_value: label value that means "not labelled".
         reading: bands, stretch and nodata of the images.
-
-    Raises:
-        UserError: when there is nothing to check.
     """
     with Source(Path(root)) as source, large_images():
         index = source.scenes()

@@ -40,11 +40,7 @@ class Label:
 def find_coding(
     source: Source, index: Index, changed: Sequence[Value] = (), ignored: Sequence[Value] = ()
 ) -> LabelSurvey:
-    """The label coding of a source: declared, recorded beside the labels, or inferred from all of them.
-
-    Raises:
-        UserError: if what lies beside them is not readable.
-    """
+    """The label coding of a source: declared, recorded beside the labels, or inferred from all of them."""
     written = None if changed or ignored else source.declared_coding(index.root)
     if written is not None:
         return written
@@ -63,11 +59,7 @@ def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
 
 
 def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
-    """Read the label of a scene; the rules are those of training.
-
-    Raises:
-        UserError: when the file is unreadable, or its values have no meaning in the coding.
-    """
+    """Read the label of a scene; the rules are those of training."""
     name = scene.files['label']
     if belongs(name, VECTOR_SUFFIXES):
         return Label(source.burn(scene).astype(np.uint8))

@@ -85,9 +85,6 @@ def burn_polygons(
 
     Returns:
         Shape (H, W); and whether there is a polygon within the bounds of the image, or none at all.
-
-    Raises:
-        UserError: if the image has no place on Earth.
     """
     import shapely
 

@@ -38,9 +38,6 @@ def prepare_dataset(
         The manifest that is also written: ``splits`` with the shares, ``files`` with origin and SHA-256 of
             every tile,
         ``warnings`` to tell the user.
-
-    Raises:
-        UserError: for every fault of the source, naming file and cure.
     """
     source, out, options = Path(source), Path(out), options or PrepareOptions()
     _check_target(source, out, overwrite)

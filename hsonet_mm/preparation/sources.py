@@ -32,9 +32,6 @@ class Source:
 
     Archives are read in place: nothing is unpacked, so no path inside an archive ever becomes a path on disk.
     Close it, or use it as a context manager.
-
-    Raises:
-        UserError: when the folder does not exist, an archive is damaged, or it contains paths that lead outside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,11 +121,7 @@ class Source:
         return str(holder / member) if isinstance(holder, Path) else f'/vsizip/{{{holder.filename}}}/{member}'
 
     def burn(self, scene: Scene) -> NDArray[np.bool_]:
-        """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`.
-
-        Raises:
-            UserError: naming the file, if either has no place on Earth or they do not meet.
-        """
+        """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`."""
         name, image = scene.files['label'], scene.files['A']
         if name not in self._polygons:
             self._polygons[name] = read_polygons(self._gdal_path(name), name)

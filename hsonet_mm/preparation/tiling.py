@@ -97,9 +97,6 @@ def assign_splits(
     A table decides alone. The splits of a source are kept; if it has train and test only, ``val`` is taken
     from train. Otherwise units are put in an order drawn from the seed and their names, whatever the order of
     their listing; the first are for test, the next for val.
-
-    Raises:
-        UserError: when the table and the units do not fit, or there are too few units for the shares.
     """
     if table is not None:
         return _by_table(units, table)
@@ -145,9 +142,6 @@ def read_split_file(path: Path) -> dict[str, str]:
     Args:
         path: a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits,
             or one of splits and their lists of scenes.
-
-    Raises:
-        UserError: when the file is unreadable, or names a split other than train, val and test.
     """
     try:
         text = decode_text(path.read_bytes())

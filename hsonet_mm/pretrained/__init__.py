@@ -33,11 +33,7 @@ def model_names() -> list[str]:
 
 
 def model_path(name: str) -> Path:
-    """The file of a model that comes with the package.
-
-    Raises:
-        UserError: if there is none of that name.
-    """
+    """The file of a model that comes with the package."""
     names = model_names()
     if name in names:
         return FOLDER / f'{name}.onnx'

@@ -37,9 +37,6 @@ class SceneJob:
 
     Attributes:
         done: Tiles on record as done, all before that number.
-
-    Raises:
-        UserError: if the folder cannot be made or another process works in it.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], grid: WindowGrid, dtype: str) -> None:

@@ -32,11 +32,7 @@ class Scene:
 
 
 def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
-    """Match the rasters of two folders by the stems of their names.
-
-    Raises:
-        UserError: if there are none or one lacks the other date.
-    """
+    """Match the rasters of two folders by the stems of their names."""
     stems = [_rasters(folder) for folder in (before, after)]
     if not stems[0] or not stems[1]:
         empty = after if stems[0] else before
@@ -64,9 +60,6 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
 
     Commas, semicolons or tabs may separate the columns, and the header be written in any case; what stands around a
     cell is stripped. Relative paths start from the folder of the file, those of outputs from ``output`` if it is given.
-
-    Raises:
-        UserError: if it is not such a file.
     """
     try:
         text = decode_text(path.read_bytes())

@@ -21,11 +21,7 @@ _COLOURS = {0: (235, 235, 235), 1: (220, 20, 60)}
 
 
 def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
-    """Write ``'probs'`` or ``'mask'`` of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews.
-
-    Raises:
-        OSError: if it cannot be written, as on a full disk.
-    """
+    """Write ``'probs'`` or ``'mask'`` of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews."""
     dtype = job.dtype if name == 'probs' else 'uint8'
     source, target = job.folder / f'{name}.vrt', job.folder / f'{name}.tif'
     source.write_text(_vrt(name, dtype, info, tags), encoding='utf-8')

@@ -51,9 +51,6 @@ def detect_tiles(
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
     computes the same as one that was not. Tiles without a valid pixel do not reach the model. The detector is called
     from this thread only, the writer from one of its own.
-
-    Raises:
-        UserError: if a date cannot be read or the model predicts values that are not probabilities.
     """
 
     def read(group: range) -> list[Tile]:

@@ -26,9 +26,6 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside a target; it takes the target's place when the block ends without an error.
 
     What an earlier run left when it was killed is removed.
-
-    Raises:
-        UserError: if something else is there, the disk is full or the place cannot be written to.
     """
     check_place(target, MARK, 'view')
     part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))

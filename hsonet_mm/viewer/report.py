@@ -64,9 +64,6 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
     """Write the pages of scenes and, after the last one, the page over them.
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
-
-    Raises:
-        UserError: if the folder to write is neither an earlier report nor new nor empty.
     """
     check_place(out, MARK, 'report')
     write_text(out / MARK, '{}\n')

@@ -35,9 +35,6 @@ class SceneSource:
 
         Returns (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in one
         of them, a pixel is 0 in both dates and 255 in the probability.
-
-        Raises:
-            UserError: if a file is damaged or was changed meanwhile.
         """
         t1, t2, valid = self.pair.read(rows, columns)
         try:
@@ -94,11 +91,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def open_source(path: Path, before: RasterPath | None = None, after: RasterPath | None = None) -> SceneSource:
-    """Find all files of a scene.
-
-    Raises:
-        UserError: if something is missing or does not fit.
-    """
+    """Find all files of a scene."""
     summary = read_summary(path)
     reading = Reading.from_dict(summary.get('reading'))
     t1 = read_info(_find(path, summary, 'before', before), reading.of_date(0))
