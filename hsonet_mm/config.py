@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading, walk
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
+from hsonet_mm.overrides import add_cfg_options
 
 __all__ = [
     'add_config_arguments',
@@ -38,13 +39,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     add_label_arguments(parser)
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='other changes to the config, e.g. train_dataloader.batch_size=4',
-    )
+    add_cfg_options(parser, 'other changes to the config, e.g. train_dataloader.batch_size=4')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

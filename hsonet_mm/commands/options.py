@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments
+from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.pretrained import DEFAULT
 from hsonet_mm.workers import ENGINES
 
@@ -93,23 +93,6 @@ def resample_of(args: argparse.Namespace) -> float | str | None:
     return metres
 
 
-class _DictAction(argparse.Action):
-    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        try:
-            from mmengine.config import DictAction
-        except ImportError:
-            parser.error('--cfg-options is for configs and needs MMEngine: leave it out')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-
-
 def add_threshold_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--threshold``."""
     parser.add_argument(
@@ -121,13 +104,7 @@ def add_threshold_option(parser: argparse._ActionsContainer) -> None:
 
 def add_override_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, and the options of how files are read."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace those of the config',
-    )
+    add_cfg_options(parser)
     add_reading_arguments(parser, 'as in training')
 
 

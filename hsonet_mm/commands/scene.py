@@ -23,6 +23,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
+from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.scenes.model import ModelSpec
 
 __all__ = ['add_arguments', 'require_geo', 'run']
@@ -51,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_option(model)
     add_threshold_option(model)
     add_compute_options(model)
-    model.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace those of the config'
-    )
+    add_cfg_options(model)
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
@@ -113,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         files,
         device or 'cpu',
         args.threshold,
-        _cfg_options(args.cfg_options),
+        args.cfg_options,
         args.threads,
         args.precision,
         args.runtime,
@@ -226,17 +225,3 @@ def _gpus(text: str | None) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(',')) if text else ()
     except ValueError:
         raise UserError(f"invalid --gpus '{text}': expected whole numbers with commas, as 1,2,3") from None
-
-
-def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:
-    """Values as MMEngine reads them."""
-    if not pairs:
-        return None
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    if wrong := next((pair for pair in pairs if '=' not in pair), None):
-        raise UserError(f"invalid --cfg-options '{wrong}': expected KEY=VALUE")
-    options: dict[str, Any] = parser.parse_args(['--options', *pairs]).options
-    return options

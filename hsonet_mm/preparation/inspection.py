@@ -124,8 +124,8 @@ def _believe(
     if {'A', 'label'} <= set(rasters) and (other := place_note(rasters['A'], rasters['label'])):
         record.add('error', other.kind, other.text)
     for date in dates.values():
-        if note := stretch_note(date, reading):
-            record.add('warning', note.kind, note.text)
+        if scaled := stretch_note(date, reading):
+            record.add('warning', scaled.kind, scaled.text)
 
 
 def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:
