@@ -28,7 +28,6 @@ __all__ = [
     'WindowGrid',
     'default_window',
     'pad',
-    'reflect',
     'slide',
     'starts',
     'with_overlap',
@@ -267,18 +266,10 @@ def _cut(image: NDArray[np.uint8], grid: WindowGrid, index: int) -> NDArray[np.u
 
 def pad(block: NDArray[Any], grid: WindowGrid) -> NDArray[Any]:
     """Fill what a window holds of the image, (h, w, ...), up to its size; beyond the end the image is reflected."""
-    size = grid.rows.size, grid.columns.size
-    if block.shape[:2] == size:
+    rows, columns = grid.rows.size - block.shape[0], grid.columns.size - block.shape[1]
+    if not rows and not columns:
         return block
-    return block[np.ix_(*(reflect(*sides) for sides in zip(size, block.shape[:2], strict=True)))]
-
-
-def reflect(size: int, length: int) -> NDArray[np.intp]:
-    """Which of ``length`` pixels stand at each of ``size`` places when the end, and the start, are mirrors."""
-    if length == 1:
-        return np.zeros(size, np.intp)
-    places = np.arange(size) % (2 * length - 2)
-    return np.where(places < length, places, 2 * length - 2 - places)
+    return np.pad(block, ((0, rows), (0, columns), *[(0, 0)] * (block.ndim - 2)), mode='reflect')
 
 
 def _align(pixels: int) -> int:
