@@ -102,10 +102,7 @@ def _new_ones_removed_if_empty(folder: Path) -> Iterator[None]:
 def replace_folder(new: Path, target: Path, old: Path) -> None:
     """Put a folder in the place of another; whatever goes wrong, an interrupt too, the earlier one is there again.
 
-    Args:
-        new: What is to come, on the same disk.
-        target: The place; a folder or nothing.
-        old: Where a folder that was there is put, for the caller to delete.
+    The new one is on the same disk. ``old`` is where a folder that was there is put, for the caller to delete.
     """
     try:
         if target.exists():

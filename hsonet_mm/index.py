@@ -126,13 +126,8 @@ def by_stem(
 def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
     """Read a list of scenes, one a line: its name with or without suffix and folders, or the paths of its files.
 
-    Args:
-        data: content of the list, in any of the encodings of :func:`~hsonet_mm.texts.decode_text`.
-        path: what messages call the list.
-        known: the scenes there are, by :func:`name_key` of their stem.
-
-    Returns:
-        Their keys, in the order of the list; a line that names none of them stays as it is, but for its suffix.
+    Returns the keys of the known scenes, :func:`name_key` of their stem, in the order of the list; a line that names
+    none of them stays as it is, but for its suffix. ``path`` is what messages call the list.
     """
     try:
         lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]

@@ -21,12 +21,7 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
 
 
 def times_logit(prob: float, factor: float) -> float:
-    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration.
-
-    Args:
-        prob: In (0, 1).
-        factor: By which its logit is multiplied.
-    """
+    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration."""
     odds: float = (prob / (1 - prob)) ** factor
     return odds / (1 + odds)
 

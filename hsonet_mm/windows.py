@@ -186,15 +186,8 @@ class Blender:
     """Blends the windows of an image, in order; each cell is given back as soon as it is known.
 
     Columns are blended first, with what the window on the left has left over, then rows, with what the cell above has.
-    So memory depends on neither height nor width of the image where edges are kept on the disk.
-
-    Args:
-        grid: The windows.
-        edges: Where left-overs of rows are kept.
-        left: What the last window that was done before handed to the next, (rows of a window, ramp); None at the start.
-
-    Attributes:
-        left: What the last window hands to the next.
+    So memory depends on neither height nor width of the image where edges, the left-overs of rows, are kept on the
+    disk. ``left`` is what the last window hands to the next, (rows of a window, ramp); None at the start.
     """
 
     def __init__(self, grid: WindowGrid, edges: Edges, left: NDArray[np.float32] | None = None) -> None:
@@ -237,14 +230,9 @@ Probs = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 def slide(
     probs: Probs, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window, batch: int = 4
 ) -> NDArray[np.float32]:
-    """Slide a window over a pair, in the memory of the images, the result and one batch of windows.
+    """Slide a window over a pair (H, W, C), in the memory of the images, the result and one batch of windows.
 
-    Args:
-        probs: From windows of both dates, (N, h, w, C), to values (N, h, w).
-        t1: First date, (H, W, C).
-        t2: Second date.
-        window: The window.
-        batch: Windows that go through ``probs`` together.
+    ``probs`` maps windows of both dates, (N, h, w, C), to values (N, h, w).
     """
     grid = window.grid(*t1.shape[:2])
     blender = Blender(grid, EdgesInMemory())

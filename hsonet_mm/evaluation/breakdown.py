@@ -90,12 +90,7 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     Ignored pixels are in no group: they part regions that touch through them alone, and distances are measured
     across them to the nearest pixel that is labelled with the other class.
 
-    Args:
-        pred: True where a pixel is called changed.
-        label: 0 unchanged, 1 changed, 255 ignored.
-
-    Shapes:
-        ``pred`` and ``label``: (H, W).
+    Both maps are (H, W), the label is 0 unchanged, 1 changed, 255 ignored.
 
     Returns:
         All groups, empty ones too, in this order: ``size`` changed and unchanged, ``boundary`` changed and

@@ -86,16 +86,10 @@ class Reliability:
 def reliability(
     probs: Floats, unchanged: Counts, changed: Counts, bins: int = RELIABILITY_BINS
 ) -> Reliability:
-    """Compare probabilities with observed frequencies.
+    """Compare probabilities of change with observed frequencies.
 
-    Args:
-        probs: Probabilities of change.
-        unchanged: Number of unchanged pixels with each of them.
-        changed: Number of changed ones.
-        bins: Number of equal bins, each open below and closed above; the first one holds 0 as well.
-
-    Shapes:
-        ``probs``, ``unchanged`` and ``changed``: (K,).
+    For each of the K probabilities there are the numbers of unchanged and of changed pixels that have it. The equal
+    bins are open below and closed above; the first one holds 0 as well.
     """
     index = (np.ceil(probs * bins).astype(np.int64) - 1).clip(0, bins - 1)
     totals = unchanged + changed

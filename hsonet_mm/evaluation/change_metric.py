@@ -188,19 +188,10 @@ class ChangeMetric(BaseMetric):
 
 
 def change_probs(scores: Tensor) -> Tensor:
-    """Probability of change from the ``seg_logits`` that a model returns.
+    """Probability of change (H, W) from the ``seg_logits``, (1, H, W) or (2, H, W), that a model returns.
 
     A model with one channel already returns probabilities there, in spite of the name (MMSegmentation and
     Open-CD apply the sigmoid when they post-process); one with two returns logits, whose softmax is taken.
-
-    Args:
-        scores: ``seg_logits`` of one image.
-
-    Shapes:
-        ``scores``: (1, H, W) or (2, H, W). Returns (H, W).
-
-    Raises:
-        UserError: for any other number of channels.
     """
     channels = scores.shape[0]
     if channels == 1:

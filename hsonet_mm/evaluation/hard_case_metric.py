@@ -134,18 +134,9 @@ class HardCaseMetric(BaseMetric):
 
 
 def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> list[Counts]:
-    """Count the pixels called changed in every object of an image.
+    """Kind, pixels and pixels called changed of every object of an image that has pixels; the rest is background.
 
-    Args:
-        pred: True where a pixel is called changed.
-        ids: Instance map, 0 where no object is.
-        kinds: Kind of every object by its id.
-
-    Shapes:
-        ``pred`` and ``ids``: (H, W).
-
-    Returns:
-        Kind, pixels and pixels called changed of every object that has pixels; the rest comes as background.
+    ``ids`` is the instance map, 0 where no object is, and ``kinds`` the kind of every object by its id.
     """
     pixels = np.bincount(ids.ravel(), minlength=max(kinds, default=0) + 1)
     called = np.bincount(ids[pred], minlength=len(pixels))

@@ -53,16 +53,12 @@ class Prediction:
 def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -> Tables:
     """Score a model on the val split of its data set, and on test splits.
 
-    Args:
-        model: The change detector with the weights to score.
-        cfg: Its config, with loaders, protocols, and the data root of its own data set.
-        test_sets: Roots of the data sets to test on by name.
-        folder: Folder of the run, where the openings of test splits are noted, and the probabilities of the test
-            pairs go: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
+    The config has loaders, protocols, and the data root of its own data set; ``test_sets`` are the roots of those to
+    test on, by name. In the folder of the run the openings of test splits are noted, and the probabilities of the test
+    pairs go there: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
 
-    Returns:
-        Rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run. Rows
-        of val name no test set.
+    Returns the rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run.
+    Rows of val name no test set.
     """
     model.test_cfg = cfg.protocols.whole
     _, curve = _curve(predict(model, cfg.val_dataloader))
@@ -123,11 +119,9 @@ def _tally(
 
 
 class _Tally:
-    """Counts the predictions of one split under one protocol as they pass.
+    """Counts the predictions of one split under one protocol as they pass, at the thresholds by rule.
 
-    Args:
-        thresholds: Thresholds by rule.
-        probs: Folder for the probabilities, where they are to be written; only then errors are broken down.
+    ``probs`` is a folder for the probabilities, where they are to be written; only then errors are broken down.
     """
 
     pairs: int

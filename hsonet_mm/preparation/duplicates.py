@@ -49,16 +49,11 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def find_duplicates(
     first: Sequence[np.ndarray], second: Sequence[np.ndarray] | None = None, max_distance: int = _MAX_DISTANCE
 ) -> list[Duplicate]:
-    """Find pairs of thumbnails that show the same ground.
+    """Find pairs of thumbnails of two splits, or within one, that show the same ground.
 
-    Args:
-        first: thumbnails of one split.
-        second: thumbnails of another; ``None``: compare ``first`` with itself.
-        max_distance: hashes that differ in more of their 144 bits are not candidates; lower is faster and
-            finds fewer of the cropped copies.
-
-    Returns:
-        One entry for each pair of indices, in ascending order; within one list only with ``first < second``.
+    Hashes that differ in more than ``max_distance`` of their 144 bits are no candidates; lower is faster and finds
+    fewer of the cropped copies. Returns one entry for each pair of indices, in ascending order; within one split only
+    with ``first < second``.
     """
     if not len(first) or (second is not None and not len(second)):
         return []

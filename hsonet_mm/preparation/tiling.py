@@ -57,18 +57,11 @@ def _edges(length: int, block: int, tile: int) -> list[int]:
 
 
 def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
-    """Where tiles begin along one axis.
+    """Where tiles begin along one axis, ascending; none if the axis is shorter than a tile, unless it is padded.
 
-    Args:
-        length: pixels along the axis.
-        tile: tile size.
-        stride: distance between two tiles.
-        border: what becomes of the rest that no whole tile covers: ``'shift'`` moves a last tile inward, so
-            that nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond
-            the image; ``'drop'`` leaves the rest out.
-
-    Returns:
-        Ascending offsets; none if the axis is shorter than a tile, unless it is padded.
+    ``border`` says what becomes of the rest that no whole tile covers: ``'shift'`` moves a last tile inward, so that
+    nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond the image; ``'drop'``
+    leaves the rest out.
     """
     starts = list(range(0, length - tile + 1, stride))
     covered = starts[-1] + tile if starts else 0
