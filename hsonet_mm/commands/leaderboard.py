@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hsonet_mm import components  # noqa: F401
-from hsonet_mm.commands.options import add_worker_options, check_worker_options
+from hsonet_mm.commands.options import add_worker_options, check_worker_options, gpus_of
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard import records
@@ -51,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
     """Run as the command line says; returns 0, or 1 if a run failed."""
     load = os.getloadavg()[0]  # before models are built here
     check_worker_options(args)
-    gpus = _gpus(args.gpus)
+    gpus, there = gpus_of(args), torch.cuda.device_count()
+    if not all(gpu < there for gpu in gpus):
+        raise UserError(
+            f'invalid --gpus {args.gpus} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
+        )
     spec, out = read_spec(args.spec), args.out
     runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[Run] = []
@@ -79,19 +83,6 @@ def run(args: argparse.Namespace) -> int:
 
     print(f'Report: {write_report(out, pictures=not args.no_pictures)}')
     return 1 if failed else 0
-
-
-def _gpus(text: str | None) -> list[int]:
-    """The GPUs to use."""
-    if text is None:
-        return []
-    there = torch.cuda.device_count()
-    gpus = [int(one) if one.isdecimal() else -1 for one in text.split(',')]
-    if not all(0 <= gpu < there for gpu in gpus):
-        raise UserError(
-            f'invalid --gpus {text} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
-        )
-    return gpus
 
 
 def _missing(

@@ -20,6 +20,7 @@ __all__ = [
     'add_worker_options',
     'check_positive',
     'check_worker_options',
+    'gpus_of',
     'resample_of',
     'split_model',
 ]
@@ -133,6 +134,14 @@ def check_worker_options(args: argparse.Namespace) -> None:
         raise UserError(
             '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
         )
+
+
+def gpus_of(args: argparse.Namespace) -> tuple[int, ...]:
+    """What ``--gpus`` asks for."""
+    numbers = args.gpus.split(',') if args.gpus else []
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"invalid --gpus '{args.gpus}': expected whole numbers with commas, as 1,2,3")
+    return tuple(map(int, numbers))
 
 
 def check_positive(option: str, value: int) -> None:

@@ -16,6 +16,7 @@ from hsonet_mm.commands.options import (
     add_worker_options,
     check_positive,
     check_worker_options,
+    gpus_of,
     resample_of,
     split_model,
 )
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         dates=tuple(args.dates) if args.dates else None,
         resample=resample_of(args),
     )
-    gpus = _gpus(args.gpus)
+    gpus = gpus_of(args)
     device = 'cuda' if gpus else args.device
     model = ModelSpec(
         files,
@@ -218,10 +219,3 @@ def _words(summary: dict[str, Any]) -> str:
         f'{summary["changed_share"]:.2%} of the pixels changed, {summary["changed_area_m2"]:,.0f} m2 '
         f'in {summary["polygons"]} polygons'
     )
-
-
-def _gpus(text: str | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(',')) if text else ()
-    except ValueError:
-        raise UserError(f"invalid --gpus '{text}': expected whole numbers with commas, as 1,2,3") from None
