@@ -6,12 +6,9 @@ with read_base():
     from .hsonet_levir import *
 
 data_root = '${CDD_ROOT:-data/CDD}'
-train_dataloader.dataset.data_root = data_root
-val_dataloader.dataset.data_root = data_root
-test_dataloader.dataset.data_root = data_root
-train_dataloader.dataset.data_prefix = dict(
-    img_path_from='train/A', img_path_to='train/B', seg_map_path='train/OUT')
-val_dataloader.dataset.data_prefix = dict(
-    img_path_from='val/A', img_path_to='val/B', seg_map_path='val/OUT')
-test_dataloader.dataset.data_prefix = dict(
-    img_path_from='test/A', img_path_to='test/B', seg_map_path='test/OUT')
+for _split, _loader in zip(('train', 'val', 'test'), (train_dataloader, val_dataloader, test_dataloader)):
+    _loader.dataset.update(
+        data_root=data_root,
+        data_prefix=dict(
+            img_path_from=f'{_split}/A', img_path_to=f'{_split}/B', seg_map_path=f'{_split}/OUT'))
+del _split, _loader

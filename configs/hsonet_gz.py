@@ -9,6 +9,6 @@ with read_base():
     from .hsonet_levir import *
 
 data_root = '${GZ_CD_ROOT:-data/GZ-CD}'
-train_dataloader.dataset.data_root = data_root
-val_dataloader.dataset.data_root = data_root
-test_dataloader.dataset.data_root = data_root
+for _loader in (train_dataloader, val_dataloader, test_dataloader):
+    _loader.dataset.data_root = data_root
+del _loader

@@ -13,21 +13,10 @@ for _loader in (train_dataloader, val_dataloader, test_dataloader):
     _loader.dataset.data_root = data_root
 del _loader
 
-train_pipeline = [
-    dict(type='hsonet_mm.MultiImgLoadImageFromFile'),
-    dict(type='hsonet_mm.MultiImgLoadAnnotations'),
-    dict(type='hsonet_mm.MultiImgBalancedCrop', crop_size=128, changed_prob=0.5),
-    dict(type='hsonet_mm.MultiImgRandomRot90', prob=0.75),
-    dict(type='MultiImgRandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='MultiImgExchangeTime', prob=0.5),
-    dict(
-        type='MultiImgPhotoMetricDistortion',
-        brightness_delta=10,
-        contrast_range=(0.9, 1.1),
-        saturation_range=(0.9, 1.1),
-        hue_delta=4),
-    dict(type='MultiImgPackSegInputs'),
-]
+del train_pipeline[2]  # MultiImgRandomScale: all scenes have one resolution
+train_pipeline[2].crop_size = 128  # MultiImgBalancedCrop
+train_pipeline[6].update(  # MultiImgPhotoMetricDistortion
+    brightness_delta=10, contrast_range=(0.9, 1.1), saturation_range=(0.9, 1.1), hue_delta=4)
 train_dataloader.dataset.pipeline = train_pipeline
 
 param_scheduler = [

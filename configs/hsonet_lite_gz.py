@@ -6,9 +6,9 @@ with read_base():
     from .hsonet_lite_levir import *
 
 data_root = '${GZ_CD_ROOT:-data/GZ-CD}'
-train_dataloader.dataset.data_root = data_root
-val_dataloader.dataset.data_root = data_root
-test_dataloader.dataset.data_root = data_root
+for _loader in (train_dataloader, val_dataloader, test_dataloader):
+    _loader.dataset.data_root = data_root
+del _loader
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),

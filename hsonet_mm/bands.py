@@ -1,6 +1,6 @@
 """How a config reads its images, and the number of bands of its network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ __all__ = [
     'parts',
     'set_bands',
     'set_reading',
+    'walk',
 ]
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -23,19 +24,19 @@ _DATA_SET = ('ChangeDataset', 'hsonet_mm.ChangeDataset')
 _DISTORTION = 'MultiImgPhotoMetricDistortion'
 
 
+def walk(node: Any) -> Iterator[Any]:
+    """Every mapping in a part of a config, however deep; the outer one before those in it."""
+    if isinstance(node, Mapping):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for one in node:
+            yield from walk(one)
+
+
 def parts(cfg: Any, *types: str) -> list[Any]:
     """The parts of the data loaders of a config that are of one of these types, inside wrappers too."""
-
-    def walk(node: Any) -> Iterator[Any]:
-        if isinstance(node, dict):
-            if node.get('type') in types:
-                yield node
-            node = list(node.values())
-        if isinstance(node, (list, tuple)):
-            for one in node:
-                yield from walk(one)
-
-    return [part for loader in LOADERS for part in walk(cfg.get(loader))]
+    return [one for loader in LOADERS for one in walk(cfg.get(loader)) if one.get('type') in types]
 
 
 def config_reading(cfg: Any) -> Reading:
@@ -51,13 +52,6 @@ def set_reading(cfg: Any, reading: Reading) -> None:
     """Set how all data sets of a config read their files, and the number of bands of its network.
 
     Colours of other than three bands have neither hue nor saturation: their distortion keeps brightness and contrast.
-
-    Args:
-        cfg: The config, changed in place.
-        reading: What is declared.
-
-    Raises:
-        UserError: where no data set of the config can.
     """
     declared = {key: value for key, value in reading.to_dict().items() if value is not None}
     if not declared:
@@ -73,14 +67,10 @@ def set_reading(cfg: Any, reading: Reading) -> None:
         if reading.channels != 3:
             for step in data_set.get('pipeline', []):
                 if str(step.get('type')).split('.')[-1] == _DISTORTION:
-                    _keep_brightness(step)
+                    step['type'] = 'hsonet_mm.MultiImgBrightnessContrast'
+                    for key in set(step) - {'type', 'brightness_delta', 'contrast_range'}:
+                        del step[key]
     set_bands(cfg.model, reading.channels)
-
-
-def _keep_brightness(step: Any) -> None:
-    step['type'] = 'hsonet_mm.MultiImgBrightnessContrast'
-    for key in set(step) - {'type', 'brightness_delta', 'contrast_range'}:
-        del step[key]
 
 
 def set_bands(model: Any, channels: int) -> None:
@@ -88,11 +78,7 @@ def set_bands(model: Any, channels: int) -> None:
 
     The backbone, a high-resolution branch and the split of the dates follow. Mean and deviation of every band are
     averages of those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
-    takes ImageNet weights as :func:`adapt_bands` says.
-
-    Args:
-        model: Config of the model, changed in place; one that says its number of bands itself stays as it is.
-        channels: Bands of one date.
+    takes ImageNet weights as :func:`adapt_bands` says. A model that says its number of bands itself stays as it is.
     """
     if channels == 3 or model.get('backbone_inchannels', 3) != 3:
         return
@@ -110,29 +96,24 @@ def set_bands(model: Any, channels: int) -> None:
 
 
 def adapt_bands(weight: Tensor, channels: int) -> Tensor:
-    """Adapt the weight of a first convolution from red, green and blue to another number of bands.
+    """Adapt the weight of a first convolution to another number of bands.
 
-    The three filters are repeated in turn and scaled by 3 / channels, so that the layer answers as strongly as before;
-    a single band takes their sum. [choice: timm, ``adapt_input_conv``; it favours no order of the bands]
-
-    Args:
-        weight: (out, 3, height, width).
-        channels: Bands of one date.
+    Its filters are repeated in turn and scaled, so that the layer answers as strongly as before; a single band takes
+    their sum. [choice: timm, ``adapt_input_conv``; it favours no order of the bands]
 
     Shapes:
-        Returns (out, channels, height, width).
+        (out, bands, height, width) to (out, channels, height, width).
     """
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
-    return weight[:, [band % 3 for band in range(channels)]] * (3 / channels)
+    bands = weight.shape[1]
+    return weight[:, [band % bands for band in range(channels)]] * (bands / channels)
 
 
 def adapt_first_conv(backbone: nn.Module, channels: int) -> None:
     """Let the first convolution of a backbone load weights for three bands, see :func:`adapt_bands`.
 
-    Args:
-        backbone: A network whose first convolution takes ``channels`` bands.
-        channels: Bands of one date; for 3 there is nothing to do.
+    For 3 bands there is nothing to do.
     """
     convolutions = (module for module in backbone.modules() if isinstance(module, nn.Conv2d))
     first = next((conv for conv in convolutions if conv.in_channels == channels), None)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import STATE, Metadata
 from hsonet_mm.exported.onnx_file import read_props, read_weights
@@ -32,10 +33,7 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Attributes:
-        path: The file.
-        state: Its weights.
         meta: What MMEngine notes of the training: ``iter``, ``epoch``, ``seed`` ..., and our ``val_threshold``.
-        content: Everything in the file.
         exported: What an exported model says about itself; None for files of a training.
     """
 
@@ -91,20 +89,14 @@ class Fit:
 
 
 def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
-    """Load the weights of a checkpoint into a model of the same architecture.
+    """Load the weights of a checkpoint into a model of the same architecture, and return its content.
 
-    The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of
-    another model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
+    The file is read as plain tensors, so code in it is never run, and every weight must fit: a checkpoint of another
+    model is refused rather than loaded in part. Names that wrappers put before or into the names of weights
     (``module.``, ``_orig_mod.``, ``model.``, ``ema_model.``) are left out; of a model and its moving average in one
     file, the average is taken. Where one part has all weights of the model, as the backbone of TinyCD, its name may be
-    missing: that is how the file of a network by itself, without a detector around it, names them.
-
-    Args:
-        model: The model.
-        source: A file written by a training, or a bare ``state_dict``; or its content.
-
-    Returns:
-        The content of the file.
+    missing: that is how the file of a network by itself, without a detector around it, names them. The source is a file
+    written by a training, a bare ``state_dict``, or its content.
 
     Raises:
         UserError: if the file is missing, truncated, contains code or belongs to another model.
@@ -132,15 +124,8 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
 def load_fitting(model: nn.Module, path: str | Path) -> Fit:
     """Load the weights of a checkpoint that fit into a model, to fine-tune from them.
 
-    A first convolution for another number of bands is adapted as timm does it: the bands of the file are repeated, and
-    scaled so that the response to equal bands is the same [timm, ``adapt_input_conv``]. All else must have its shape.
-
-    Args:
-        model: The model; its preprocessor says how many bands a date has.
-        path: A file written by a training, or a bare ``state_dict``.
-
-    Raises:
-        UserError: as :func:`load_weights`, but for weights that do not fit; and if none fits.
+    A first convolution for another number of bands is adapted by :func:`~hsonet_mm.bands.adapt_bands`. All else must
+    have its shape. The preprocessor of the model says how many bands a date has.
     """
     own = model.state_dict()
     state = _unwrapped(read_checkpoint(path).state, own)
@@ -267,11 +252,7 @@ def _for_bands(given: Tensor, weight: Tensor, bands: int) -> Tensor | None:
     dates, rest = divmod(weight.shape[1], bands)
     if rest or dates not in (1, 2) or given.shape[1] % dates:
         return None
-    parts = []
-    for part in given.chunk(dates, dim=1):
-        repeats = -(-bands // part.shape[1])
-        parts.append(part.repeat(1, repeats, 1, 1)[:, :bands] * (part.shape[1] / bands))
-    return torch.cat(parts, dim=1)
+    return torch.cat([adapt_bands(part, bands) for part in given.chunk(dates, dim=1)], dim=1)
 
 
 def _shapes(name: str, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> str:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading
+from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading, walk
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
+from hsonet_mm.overrides import add_cfg_options
 
 __all__ = [
     'add_config_arguments',
@@ -23,6 +24,7 @@ __all__ = [
     'declare_labels',
     'evaluators',
     'load_config',
+    'parse_config',
     'read_config',
     'set_iterations',
     'set_up_loaders',
@@ -37,13 +39,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     add_label_arguments(parser)
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='other changes to the config, e.g. train_dataloader.batch_size=4',
-    )
+    add_cfg_options(parser, 'other changes to the config, e.g. train_dataloader.batch_size=4')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -55,29 +51,26 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file.
-
-    Args:
-        path: The file.
-        options: Values that replace those in it, by dotted keys.
-
-    Raises:
-        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
-    """
+    """Read a config file; ``options`` replace values in it, by dotted keys."""
     if not Path(path).is_file():
         raise UserError(
             f'the config {path} does not exist: give the path of a config file, such as configs/hsonet_levir.py'
         )
-    try:
-        cfg = Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: anything can happen
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise UserError(f'the config {path} cannot be read ({reason}): correct it') from error
+    cfg = parse_config(path, f'the config {path}')
     try:
         cfg.merge_from_dict(dict(options or {}))
     except (KeyError, TypeError, AssertionError, IndexError) as error:
         raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
     return cfg
+
+
+def parse_config(path: str | Path, name: str) -> Config:
+    """Read a config file that is there; ``name`` is what messages call it."""
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is a program: anything can happen
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise UserError(f'{name} cannot be read ({reason}): correct it') from error
 
 
 def short_hash(content: Any) -> str:
@@ -87,11 +80,7 @@ def short_hash(content: Any) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the options of the command line.
-
-    Raises:
-        UserError: if the file does not exist, cannot be parsed, or an option does not fit it.
-    """
+    """Read the config and apply the options of the command line."""
     cfg = read_config(args.config, args.cfg_options)
     if args.data_root is not None:
         for loader in LOADERS:
@@ -108,11 +97,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply ``--changed-values`` and ``--ignore-value`` to all label loaders of a config, in place.
-
-    Raises:
-        UserError: if nothing of ours does.
-    """
+    """Apply ``--changed-values`` and ``--ignore-value`` to all label loaders of a config, in place."""
     given = {
         key: [list(value) if isinstance(value, tuple) else value for value in values]
         for key, values in (('changed_values', args.changed_values), ('ignore_value', args.ignore_value))
@@ -142,9 +127,6 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
     Args:
         cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
         name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
-
-    Raises:
-        UserError: if the config does not name this protocol.
     """
     protocols = cfg.get('protocols', {})
     if name in (None, 'whole') and not protocols:
@@ -169,9 +151,6 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         iterations: Iterations of the whole training; None keeps the config's.
         validations: How often to validate and save a checkpoint, evenly spaced, the last time at the end; by default as
             often as the config does, or as near to that as can be evenly spaced.
-
-    Raises:
-        UserError: where the config trains by epochs, or the validations cannot be evenly spaced.
     """
     before = (cfg.get('train_cfg') or {}).get('max_iters')
     if before is None:
@@ -220,11 +199,7 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
 
 
 def set_up_loaders(cfg: Config) -> None:
-    """Remove the options of data loaders without workers that PyTorch allows only with workers.
-
-    Args:
-        cfg: The config, changed in place.
-    """
+    """Remove the options of data loaders without workers that PyTorch allows only with workers."""
     for name in LOADERS:
         loader = cfg.get(name)
         if loader and not loader.get('num_workers'):
@@ -236,9 +211,6 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
     """Choose the launcher; without a GPU, which MMEngine takes for granted, the processes talk by gloo.
 
     Batch norms then see the images of their own process alone: PyTorch synchronises them on GPUs only.
-
-    Raises:
-        UserError: if the launcher did not start this process, or cannot do without a GPU.
     """
     cfg.launcher = args.launcher
     if args.launcher == 'none':
@@ -257,21 +229,12 @@ def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
         )
     torch.distributed.init_process_group('gloo')
     cfg.sync_bn = None
-    _without_sync_bn(cfg.model)
+    for part in walk(cfg.model):
+        if part.get('type') in ('SyncBN', 'mmseg.SyncBN'):
+            part['type'] = 'BN'
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'device_ids': None,
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
     }
-
-
-def _without_sync_bn(node: Any) -> None:
-    """Turn every synchronised batch norm of a config into a plain one."""
-    if isinstance(node, dict):
-        if node.get('type') in ('SyncBN', 'mmseg.SyncBN'):
-            node['type'] = 'BN'
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _without_sync_bn(item)

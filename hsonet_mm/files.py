@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders."""
+"""Atomic writing of files and folders, and locks."""
 
 import errno
 import json
@@ -14,15 +14,21 @@ from typing import IO, Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'lock', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = [
+    'folder_beside',
+    'lock',
+    'made_folder',
+    'replace_folder',
+    'write_bytes',
+    'write_json',
+    'write_text',
+]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically: readers never see a part of it, and a failure leaves the old one.
 
-    Args:
-        path: Where to; its folder is made, a file that is there is replaced.
-        data: The whole content.
+    Its folder is made if needed.
 
     Raises:
         UserError: if the disk is full, the place cannot be written to, or is a folder.
@@ -55,22 +61,14 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def made_folder(out: Path) -> Iterator[None]:
-    """A folder, made if needed; what was made is gone again where nothing was written into it.
-
-    Raises:
-        UserError: where it cannot be made.
-    """
+    """A folder, made if needed; what was made is gone again where nothing was written into it."""
     with _held(out, f'the folder {out} cannot be created ({{}}): name another place'):
         yield
 
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted.
-
-    Raises:
-        UserError: where it cannot be made.
-    """
+    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted."""
     failure = f'{out} cannot be created ({{}}): make room for it, or name another place'
     with _held(out.parent, failure):
         try:
@@ -151,10 +149,7 @@ def lock(file: IO[str] | int, *, shared: bool = False) -> bool:
 def replace_folder(new: Path, target: Path, old: Path) -> None:
     """Put a folder in the place of another; whatever goes wrong, an interrupt too, the earlier one is there again.
 
-    Args:
-        new: What is to come, on the same disk.
-        target: The place; a folder or nothing.
-        old: Where a folder that was there is put, for the caller to delete.
+    The new one is on the same disk. ``old`` is where a folder that was there is put, for the caller to delete.
     """
     try:
         if target.exists():

@@ -49,11 +49,7 @@ _LIST = re.compile(rf'(?:(?:lists?|splits?)/)?({"|".join(SPLITS)})\.txt', re.IGN
 class Scene:
     """One place at two dates.
 
-    Args:
-        name: unique in its data set: ``split/stem`` or ``stem``.
-        split: train, val or test where the data set says so.
-        stem: file name without suffix, with the folders below the role's.
-        files: path below the root of each role ``'A'``, ``'B'``, ``'label'`` that is there.
+    ``name`` is ``split/stem`` or ``stem``, with the folders below the role's; files are paths below the root, by role.
     """
 
     name: str
@@ -70,11 +66,8 @@ class Scene:
 class Index:
     """The pairs and splits of a data set.
 
-    Args:
-        layout: name of its layout.
-        root: its folder, below the place that was indexed: ``''`` or ending in a slash.
-        scenes: complete or not, sorted by name.
-        unlisted: names of scenes that none of the data set's lists of splits names; they are left out.
+    The root is ``''`` or ends in a slash; scenes, complete or not, are sorted by name; unlisted ones are left out, for
+    no list of splits names them.
     """
 
     layout: str
@@ -116,16 +109,10 @@ def by_stem(
 ) -> dict[str, str]:
     """The files of a folder by what belongs together.
 
-    Args:
-        names: paths below the folder.
-        suffixes: endings that count, in small letters.
-        folder: what messages call the folder, ending in a slash.
+    The suffixes are in small letters; ``folder`` is what messages call it, ending in a slash.
 
     Returns:
         Path below the folder by :func:`name_key` of the path without suffix, sorted.
-
-    Raises:
-        UserError: if two files have one name.
     """
     found: dict[str, str] = {}
     for name in sorted(name for name in names if belongs(name, suffixes)):
@@ -139,16 +126,8 @@ def by_stem(
 def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
     """Read a list of scenes, one a line: its name with or without suffix and folders, or the paths of its files.
 
-    Args:
-        data: content of the list, in any of the encodings of :func:`~hsonet_mm.texts.decode_text`.
-        path: what messages call the list.
-        known: the scenes there are, by :func:`name_key` of their stem.
-
-    Returns:
-        Their keys, in the order of the list; a line that names none of them stays as it is, but for its suffix.
-
-    Raises:
-        UserError: if it is not text, is empty, or names a scene twice.
+    Returns the keys of the known scenes, :func:`name_key` of their stem, in the order of the list; a line that names
+    none of them stays as it is, but for its suffix. ``path`` is what messages call the list.
     """
     try:
         lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]

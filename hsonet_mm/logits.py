@@ -21,21 +21,12 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
 
 
 def times_logit(prob: float, factor: float) -> float:
-    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration.
-
-    Args:
-        prob: In (0, 1).
-        factor: By which its logit is multiplied.
-    """
+    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration."""
     odds: float = (prob / (1 - prob)) ** factor
     return odds / (1 + odds)
 
 
 def check_threshold(threshold: float | None) -> None:
-    """Check that a threshold is a probability, or None.
-
-    Raises:
-        UserError: if it is outside (0, 1).
-    """
+    """Check that a threshold is a probability, or None."""
     if threshold is not None and not 0 < threshold < 1:
         raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')

@@ -12,14 +12,11 @@ LARGEST_BEFORE = 32 * 2**20
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep what is freed for the next allocation; for processes that run a network in PyTorch.
+    """Tell glibc to keep what is freed for the next allocation, for processes that run a network; whether it was told.
 
     Otherwise every large tensor is mapped anew, filled with zeros by the kernel and unmapped, which is a fifth to a
     third of the time of an inference on a CPU. Other C libraries are left alone, and so is a glibc that the environment
     tells what to do (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``).
-
-    Returns:
-        Whether it was told.
     """
     if any(name.startswith('MALLOC_') for name in os.environ) or 'malloc' in os.environ.get(
         'GLIBC_TUNABLES', ''

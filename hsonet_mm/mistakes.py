@@ -72,12 +72,7 @@ def _leave_process_group() -> None:
 
 
 def explain(error: BaseException, config: Path | None = None) -> str | None:
-    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace.
-
-    Args:
-        error: what ended the command.
-        config: file of the config that it ran, if any.
-    """
+    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace."""
     if isinstance(error, UserError):
         # From a worker of a data loader it arrives with the worker's stack trace in its text.
         return str(error).rsplit('UserError: ', 1)[-1].strip()

@@ -32,16 +32,10 @@ def built_wrongly(error: BaseException) -> bool:
 def explain_load_error(error: BaseException) -> UserError | None:
     """Tell in one sentence why MMEngine could not load a checkpoint.
 
-    MMEngine loads ``http(s)://``, ``open-mmlab://``, ``torchvision://`` and local files in one function and
-    lets the network's, the file system's and PyTorch's errors through. That function is looked for in the
-    trace of the error, for it knows the name that the user wrote; nothing has to be patched, and other errors
-    stay as they are.
-
-    Args:
-        error: any exception, as caught.
-
-    Returns:
-        The user's mistake to report in its place, or None if no checkpoint was being loaded.
+    MMEngine loads ``http(s)://``, ``open-mmlab://``, ``torchvision://`` and local files in one function and lets the
+    network's, the file system's and PyTorch's errors through. That function is looked for in the trace of the error,
+    for it knows the name that the user wrote; nothing has to be patched, and other errors stay as they are. None if no
+    checkpoint was being loaded.
     """
     filename, pretrained = '', False
     for frame, _ in walk_tb(error.__traceback__):

@@ -26,13 +26,6 @@ def macs(model: nn.Module, size: tuple[int, int] = (256, 256)) -> int:
     runs; it takes a multiplication and an addition for two operations, so its figure is halved. Norms,
     activations, pooling and interpolation are free. Other counters differ on the same network by a factor of
     two and more: compare figures of one counter only.
-
-    Args:
-        model: network of MMSegmentation or Open-CD; measured in evaluation mode, left in the mode it was in.
-        size: height and width of the images, in pixels.
-
-    Returns:
-        MACs, which are half the FLOPs.
     """
     channels_of_a_date = getattr(model, 'backbone_inchannels', None)
     channels = 3 if channels_of_a_date is None else 2 * channels_of_a_date
@@ -57,11 +50,7 @@ _CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _a
 
 
 def build_untrained(config: str | Path) -> nn.Module:
-    """The model of a config with random weights; nothing is downloaded.
-
-    Raises:
-        UserError: if the file does not exist, cannot be read, or defines no model.
-    """
+    """The model of a config with random weights; nothing is downloaded."""
     cfg = read_config(config)
     if 'model' not in cfg:
         raise UserError(f'the config {config} does not define a model: give one for training')

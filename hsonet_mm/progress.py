@@ -16,15 +16,8 @@ def progress_bar(
 ) -> Iterator[Callable[[], None]]:
     """Show on the standard error stream how much is done and how long the rest takes.
 
-    Args:
-        text: What is done, such as ``'reading'``.
-        total: Number of steps.
-        done: Steps that an earlier run has done.
-        megapixels: Megapixels of a step; the bar then shows them per second.
-        shown: Whether to show anything at all.
-
-    Yields:
-        A function to call after every step.
+    Steps that an earlier run has done count; with the megapixels of a step the bar shows them per second. Yields a
+    function to call after every step.
     """
     if not shown or not sys.stderr.isatty():
         yield lambda: None

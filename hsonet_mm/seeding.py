@@ -9,20 +9,12 @@ __all__ = ['derived_seed', 'seed_everything']
 
 
 def derived_seed(*numbers: int) -> int:
-    """A seed in [0, 2^32) that numbers such as (seed, iteration, rank) determine, well mixed.
-
-    Args:
-        *numbers: Integers of at least 0.
-    """
+    """A seed in [0, 2^32) that numbers such as (seed, iteration, rank) determine, well mixed."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch.
-
-    Args:
-        seed: In [0, 2^32).
-    """
+    """Seed the global generators of Python, NumPy and PyTorch."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (transforms of MMEngine draw from it)
     torch.manual_seed(seed)

@@ -8,11 +8,7 @@ __all__ = ['check_multiple']
 
 
 def check_multiple(network: str, image: Tensor, factor: int) -> None:
-    """Make sure that both sides of a batch of images (N, C, H, W) are multiples of a number.
-
-    Raises:
-        UserError: if one is not.
-    """
+    """Make sure that both sides of a batch of images (N, C, H, W) are multiples of a number."""
     height, width = image.shape[-2:]
     if height % factor or width % factor:
         raise UserError(

@@ -14,9 +14,6 @@ def decode_text(data: bytes) -> str:
 
     A text without mark whose every other byte is zero, as "Unicode text" of some programs, is UTF-16.
 
-    Args:
-        data: The content of a file.
-
     Raises:
         UnicodeDecodeError: if it is none of these.
     """
@@ -38,11 +35,7 @@ def printable(text: str) -> str:
 
 
 def require_utf8(path: object) -> None:
-    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes.
-
-    Raises:
-        UserError: for such a name.
-    """
+    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -24,14 +24,8 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
     """What was logged in a work dir, a record for each iteration, in order.
 
     Of a training that was killed and resumed, the values are those of the last time that it got to an iteration; of
-    several runs in one work dir, the last one counts.
-
-    Args:
-        work_dir: Work dir of the training.
-
-    Returns:
-        Records with ``step``, the iteration, and whatever was logged at it, of training and validation together;
-        empty where there is no log.
+    several runs in one work dir, the last one counts. Records have ``step``, the iteration, and whatever was logged at
+    it, of training and validation together.
     """
     records: dict[int, dict[str, Any]] = {}
     for path in _logs(work_dir):
@@ -44,22 +38,14 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def find_snapshots(work_dir: Path) -> dict[int, Path]:
-    """The snapshots that a training kept, by iteration, in order.
-
-    Args:
-        work_dir: Work dir of the training.
-    """
+    """The snapshots that a training kept, by iteration, in order."""
     pattern = SNAPSHOT.format(r'(\d+)')
     names = ((re.fullmatch(pattern, path.name), path) for path in work_dir.glob(SNAPSHOT.format('*')))
     return dict(sorted((int(match[1]), path) for match, path in names if match))
 
 
 def training_config(work_dir: Path) -> Path | None:
-    """The config of the last training in a work dir, as MMEngine noted it beside its log; None without.
-
-    Args:
-        work_dir: Work dir of the training.
-    """
+    """The config of the last training in a work dir, as MMEngine noted it beside its log; None without."""
     configs = (path.with_name('config.py') for path in reversed(_logs(work_dir)))
     return next((path for path in configs if path.is_file()), None)
 

@@ -28,7 +28,6 @@ __all__ = [
     'WindowGrid',
     'default_window',
     'pad',
-    'reflect',
     'slide',
     'starts',
     'with_overlap',
@@ -73,10 +72,6 @@ def default_window(tile_size: int | None, crop_size: int | None) -> Window:
     """The window of a model where nobody gives another: the size of its training crops, a quarter of it shared.
 
     A network that averages over its input, as HSONet does, is best at the size that it was trained on.
-
-    Args:
-        tile_size: The only size that the model takes, None for any.
-        crop_size: Height and width of its training crops, None where they are unknown.
     """
     size = tile_size or _align(crop_size or SIZE)
     return with_overlap(size, None, fixed=tile_size is not None)
@@ -91,14 +86,7 @@ def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
 
 
 def starts(length: int, size: int, step: int, align: int = 1) -> tuple[int, ...]:
-    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment.
-
-    Args:
-        length: Pixels of the axis; one shorter than a window has a single window.
-        size: Pixels of a window.
-        step: From one window to the next.
-        align: Every start is a multiple of it, if the step is.
-    """
+    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment."""
     last = -(-max(0, length - size) // align) * align
     return (*range(0, last, step), last)
 
@@ -108,7 +96,6 @@ class Axis:
     """Windows along one axis.
 
     Attributes:
-        length: Pixels of the image.
         size: Pixels of a window; beyond the end of the image it is padded.
         starts: First pixel of each window.
         ramp: Pixels over which two neighbours are blended.
@@ -123,14 +110,7 @@ class Axis:
 
     @classmethod
     def make(cls, length: int, size: int, overlap: int, fixed: bool = False) -> 'Axis':
-        """Lay windows over an axis.
-
-        Args:
-            length: Pixels of the image.
-            size: Pixels of a window. Along a shorter image they are as few multiples of 32 as hold it.
-            overlap: Pixels that neighbours share at least.
-            fixed: Keep the size along a shorter image too.
-        """
+        """Lay windows over an axis."""
         align = ALIGN if size % ALIGN == overlap % ALIGN == 0 else 1
         step = size - overlap
         if not fixed:
@@ -206,15 +186,8 @@ class Blender:
     """Blends the windows of an image, in order; each cell is given back as soon as it is known.
 
     Columns are blended first, with what the window on the left has left over, then rows, with what the cell above has.
-    So memory depends on neither height nor width of the image where edges are kept on the disk.
-
-    Args:
-        grid: The windows.
-        edges: Where left-overs of rows are kept.
-        left: What the last window that was done before handed to the next, (rows of a window, ramp); None at the start.
-
-    Attributes:
-        left: What the last window hands to the next.
+    So memory depends on neither height nor width of the image where edges, the left-overs of rows, are kept on the
+    disk. ``left`` is what the last window hands to the next, (rows of a window, ramp); None at the start.
     """
 
     def __init__(self, grid: WindowGrid, edges: Edges, left: NDArray[np.float32] | None = None) -> None:
@@ -224,15 +197,7 @@ class Blender:
         self._down = grid.rows.weights()[:, None]
 
     def add(self, index: int, probs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next window.
-
-        Args:
-            index: Its number.
-            probs: Its values, (rows, columns) of a window.
-
-        Returns:
-            The values of its cell.
-        """
+        """Take the next window's values, (rows, columns); returns the values of its cell."""
         rows, columns = self.grid.rows, self.grid.columns
         i, j = self.grid[index]
         (y0, y1), (x0, x1) = rows.cell(i), columns.cell(j)
@@ -265,17 +230,9 @@ Probs = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 def slide(
     probs: Probs, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window, batch: int = 4
 ) -> NDArray[np.float32]:
-    """Slide a window over a pair, in the memory of the images, the result and one batch of windows.
+    """Slide a window over a pair (H, W, C), in the memory of the images, the result and one batch of windows.
 
-    Args:
-        probs: From windows of both dates, (N, h, w, C), to values (N, h, w).
-        t1: First date, (H, W, C).
-        t2: Second date.
-        window: The window.
-        batch: Windows that go through ``probs`` together.
-
-    Returns:
-        Blended values, (H, W).
+    ``probs`` maps windows of both dates, (N, h, w, C), to values (N, h, w).
     """
     grid = window.grid(*t1.shape[:2])
     blender = Blender(grid, EdgesInMemory())
@@ -297,18 +254,10 @@ def _cut(image: NDArray[np.uint8], grid: WindowGrid, index: int) -> NDArray[np.u
 
 def pad(block: NDArray[Any], grid: WindowGrid) -> NDArray[Any]:
     """Fill what a window holds of the image, (h, w, ...), up to its size; beyond the end the image is reflected."""
-    size = grid.rows.size, grid.columns.size
-    if block.shape[:2] == size:
+    rows, columns = grid.rows.size - block.shape[0], grid.columns.size - block.shape[1]
+    if not rows and not columns:
         return block
-    return block[np.ix_(*(reflect(*sides) for sides in zip(size, block.shape[:2], strict=True)))]
-
-
-def reflect(size: int, length: int) -> NDArray[np.intp]:
-    """Which of ``length`` pixels stand at each of ``size`` places when the end, and the start, are mirrors."""
-    if length == 1:
-        return np.zeros(size, np.intp)
-    places = np.arange(size) % (2 * length - 2)
-    return np.where(places < length, places, 2 * length - 2 - places)
+    return np.pad(block, ((0, rows), (0, columns), *[(0, 0)] * (block.ndim - 2)), mode='reflect')
 
 
 def _align(pixels: int) -> int:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hsonet_mm.cores import usable_cores
 from hsonet_mm.errors import UserError
@@ -32,31 +32,12 @@ ENDS = [number for number in signal.Signals if number.name in ('SIGTERM', 'SIGHU
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job.
-
-    Attributes:
-        job: Its file.
-        code: Exit code of its process, negative for a signal; None when it starts.
-        seconds: How long it took.
-        error: Why it could not be executed at all, if so.
-    """
+    """The start of a job, without a code, or its end: exit code, negative for a signal, or why it was not executed."""
 
     job: Path
     code: int | None = None
     seconds: float = 0.0
     error: str = ''
-
-
-class Engine(Protocol):
-    """A way to execute jobs, several at a time from threads."""
-
-    workers: int
-
-    def execute(self, job: Path, slot: int) -> int:
-        """Execute one job and wait for it; ``slot`` counts those that run at the same time."""
-
-    def stop(self) -> None:
-        """End what is running."""
 
 
 def run_jobs(
@@ -69,6 +50,8 @@ def run_jobs(
 ) -> Generator[Event, None, None]:
     """Execute jobs, several at a time; whoever stops iterating ends them, and so do SIGTERM and a closed terminal.
 
+    Yields two events a job, at its start and at its end.
+
     Args:
         jobs: The file of each, in a folder of its own.
         module: What to execute, ``python -m MODULE JOB --started SECONDS``.
@@ -77,16 +60,15 @@ def run_jobs(
         gpus: GPUs of this machine to use in turns; Ray finds those of its machines itself, one for a job.
         address: Address of a Ray cluster; by default one is started on this machine.
 
-    Yields:
-        Two events a job, at its start and at its end.
-
     Raises:
         UserError: if Ray is asked for and not installed, or its cluster cannot be reached.
         KeyboardInterrupt: at SIGTERM and SIGHUP, unless they are ignored as under ``nohup``.
     """
     if not jobs:
         return
-    runner: Engine = _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
+    runner: _Ray | _Local = (
+        _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
+    )
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     stopped = threading.Event()
@@ -152,14 +134,7 @@ def _ended_politely() -> Iterator[None]:
 def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | None = None) -> int:
     """Execute one job in a process of its own and wait for it; its output goes to ``log.txt`` beside its file.
 
-    Args:
-        job: Path of its file.
-        module: What to execute.
-        env: Environment variables beside those of this process.
-        processes: Holds the process while it runs, so that another thread can end it.
-
-    Returns:
-        Its exit code.
+    Returns its exit code. While the process runs it is in ``processes``, so that another thread can end it.
     """
     command = [sys.executable, '-m', module, job, '--started', str(time.time())]
     processes = set() if processes is None else processes

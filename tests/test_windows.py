@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.windows import Axis, Window, default_window, pad, reflect, slide, starts, with_overlap
+from hsonet_mm.windows import Axis, Window, default_window, pad, slide, starts, with_overlap
 
 SHAPES = [
     (128, 0),
@@ -59,9 +59,9 @@ def test_starts():
     assert starts(300, 128, 64, align=32) == (0, 64, 128, 192)  # the last one ends 20 pixels beyond
 
 
-def test_reflect():
-    assert reflect(9, 4).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert reflect(3, 1).tolist() == [0, 0, 0]
+def test_what_is_beyond_the_end_is_reflected():
+    line = pad(np.arange(4).reshape(1, 4), Window(9, 0, fixed=True).grid(1, 4))
+    assert line.tolist() == [[0, 1, 2, 3, 2, 1, 0, 1, 2]] * 9
     block = np.arange(6).reshape(2, 3)
     padded = pad(block, Window(4, 0, fixed=True).grid(2, 3))
     assert padded.tolist() == [[0, 1, 2, 1], [3, 4, 5, 4], [0, 1, 2, 1], [3, 4, 5, 4]]

@@ -49,17 +49,6 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path_from='train/A', img_path_to='train/B', seg_map_path='train/label'),
         pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='hsonet_mm.ChangeDataset',
-        data_root=data_root,
-        data_prefix=dict(img_path_from='val/A', img_path_to='val/B', seg_map_path='val/label'),
-        test_mode=True,
-        pipeline=test_pipeline))
 test_dataloader = dict(
     batch_size=1,
     num_workers=4,
@@ -71,3 +60,8 @@ test_dataloader = dict(
         data_prefix=dict(img_path_from='test/A', img_path_to='test/B', seg_map_path='test/label'),
         test_mode=True,
         pipeline=test_pipeline))
+val_dataloader = dict(
+    test_dataloader,
+    dataset=dict(
+        test_dataloader['dataset'],
+        data_prefix=dict(img_path_from='val/A', img_path_to='val/B', seg_map_path='val/label')))

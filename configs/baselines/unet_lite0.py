@@ -12,19 +12,9 @@ with read_base():
     from .._base_.levir_256 import *
     from .._base_.runtime import *
     from .._base_.schedule_40k import *
+    from .._base_.unet_head import *
 
 del model['detail']
 model.neck = dict(type='FeatureFusionNeck', policy='concat')
-model.decode_head = dict(
-    type='hsonet_mm.UNetHead',
-    in_channels=[2 * 24, 2 * 40, 2 * 112, 2 * 320],
-    in_index=[0, 1, 2, 3],
-    decoder_channels=(256, 128, 64, 32, 16),
-    dropout_ratio=0.0,
-    num_classes=2,
-    out_channels=1,
-    threshold=0.5,
-    prior=0.02,  # the start of HSONet's classifier
-    norm_cfg=dict(type='BN', requires_grad=True),
-    align_corners=False,
-    loss_decode=dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))
+model.decode_head = dict(decode_head, in_channels=[2 * 24, 2 * 40, 2 * 112, 2 * 320])
+del decode_head

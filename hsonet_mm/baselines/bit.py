@@ -26,12 +26,6 @@ class _Attention(nn.Module):
 
     The products are scaled by the width of the vectors, not by that of a head, as in the paper's code and Open-CD.
 
-    Args:
-        channels: width C of the vectors.
-        width: channels of all heads together.
-        heads: number of heads.
-        drop_rate: dropout of the output.
-
     Shapes:
         x (N, L, C) and reference (N, M, C) to (N, L, C).
     """
@@ -58,13 +52,7 @@ class _Attention(nn.Module):
 class _Block(nn.Module):
     """Attention and feed-forward network, each with a norm before it and a skip around it.
 
-    Args:
-        channels: width C of the vectors.
-        width: hidden channels of attention and network.
-        heads: number of heads.
-        drop_rate: dropout.
-        norm_cfg: normalisation.
-        cross: attend to a reference, which has a norm of its own, instead of to the vectors themselves.
+    With ``cross`` the vectors attend to a reference, which has a norm of its own, instead of to themselves.
 
     Shapes:
         x (N, L, C) and, with `cross`, reference (N, M, C) to (N, L, C).

@@ -1,4 +1,8 @@
-"""Changer: a ResNet whose two dates interact after every stage, and a head that aligns them by optical flow."""
+"""Changer: a ResNet whose two dates interact after every stage, and a head that aligns them by optical flow.
+
+Fang et al., *Changer: Feature Interaction is What You Need for Change Detection*, TGRS 2023, arXiv 2209.08290. Outputs
+and running statistics checked against Open-CD 1.1.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -52,10 +56,6 @@ class _Exchange(BaseModule):
 
     Raises:
         UserError: for a share outside (0, 1].
-
-    References:
-        Fang et al., *Changer: Feature Interaction is What You Need for Change Detection*, TGRS 2023,
-        arXiv 2209.08290. Outputs checked against Open-CD 1.1.
     """
 
     dim: int
@@ -80,22 +80,14 @@ class _Exchange(BaseModule):
 
 @MODELS.register_module()
 class ChannelExchange(_Exchange):
-    """Exchange every int(1/p)-th channel between the dates.
-
-    Args:
-        p: share of the channels to exchange, in (0, 1].
-    """
+    """Exchange every int(1/p)-th channel between the dates."""
 
     dim = 1
 
 
 @MODELS.register_module()
 class SpatialExchange(_Exchange):
-    """Exchange every int(1/p)-th column between the dates.
-
-    Args:
-        p: share of the columns to exchange, in (0, 1].
-    """
+    """Exchange every int(1/p)-th column between the dates."""
 
     dim = 3
 
@@ -118,9 +110,6 @@ class Aggregation_distribution(BaseModule):  # noqa: N801
 
     Raises:
         UserError: for another number of dates.
-
-    References:
-        Changer, arXiv 2209.08290. Outputs checked against Open-CD 1.1.
     """
 
     def __init__(
@@ -162,10 +151,6 @@ class IA_ResNet(ResNet):  # noqa: N801
 
     Raises:
         UserError: unless there is one interaction for each stage.
-
-    References:
-        Fang et al., *Changer: Feature Interaction is What You Need for Change Detection*, TGRS 2023,
-        arXiv 2209.08290. Outputs and running statistics checked against Open-CD 1.1.
     """
 
     def __init__(
@@ -197,11 +182,7 @@ class IA_ResNet(ResNet):  # noqa: N801
 
 @MODELS.register_module()
 class IA_ResNetV1c(IA_ResNet):  # noqa: N801
-    """:class:`IA_ResNet` with three 3x3 convolutions for a stem.
-
-    Args:
-        **kwargs: of :class:`IA_ResNet`.
-    """
+    """:class:`IA_ResNet` with three 3x3 convolutions for a stem."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(deep_stem=True, avg_down=False, **kwargs)
@@ -212,9 +193,6 @@ _INTERPOLATIONS = ('bilinear', 'bicubic')
 
 class _FlowAlignment(nn.Module):
     """Flow-based dual alignment and fusion (FDAF): each date, warped onto the other, minus the other.
-
-    Args:
-        channels: channels of one date.
 
     Shapes:
         Two tensors of (N, channels, H, W) in, (N, 2 channels, H, W) out.
@@ -266,10 +244,6 @@ class Changer(BaseDecodeHead):
 
     Raises:
         UserError: for an unknown interpolation, an odd number of channels, or in_index of another length.
-
-    References:
-        Fang et al., *Changer: Feature Interaction is What You Need for Change Detection*, TGRS 2023,
-        arXiv 2209.08290. Outputs checked against Open-CD 1.1.
     """
 
     def __init__(self, interpolate_mode: str = 'bilinear', **kwargs: Any) -> None:

@@ -125,13 +125,7 @@ _CHANGE_MIXIN = {'in_channels': 256, 'inner_channels': 16, 'num_convs': 4}
 
 
 def _change_mixin(in_channels: int, inner_channels: int, num_convs: int) -> nn.Sequential:
-    """ChangeMixin without its classifier: blocks of 3x3 convolution, batch norm and ReLU on both dates together.
-
-    Args:
-        in_channels: channels of both dates together.
-        inner_channels: channels of the blocks.
-        num_convs: number of blocks.
-    """
+    """ChangeMixin without its classifier: blocks of 3x3 convolution, batch norm and ReLU on both dates together."""
     widths = [in_channels, *[inner_channels] * num_convs]
     blocks = (
         nn.Sequential(

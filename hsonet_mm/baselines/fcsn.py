@@ -22,10 +22,6 @@ class _FullyConvolutional(nn.Module):
     Stage s has convolutions ``conv{s}{j}`` in the encoder and, transposed, ``conv{s}{j}d`` in the decoder, each with
     batch norm, ReLU and dropout of whole channels; the very last one is bare. Widths double from stage to stage.
 
-    Args:
-        in_channels: Channels of what enters the encoder.
-        base_channel: Width of the first stage and of the output.
-
     Shapes:
         t1, t2 (N, C, H, W) of any size from 16 pixels; returns a tuple of one (N, base_channel, H, W).
 

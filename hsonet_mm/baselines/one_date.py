@@ -38,12 +38,7 @@ class OneDatePreProcessor(BaseDataPreprocessor):
         self.pairs = MODELS.build({'type': 'opencd.DualInputSegDataPreProcessor', **kwargs})
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Prepare a batch of pairs.
-
-        Args:
-            data: ``inputs``, a list of pairs, and optionally ``data_samples``.
-            training: Whether the batch is for training.
-        """
+        """Prepare a batch of pairs."""
         shown = (pair.chunk(2)[self.date - 1] for pair in data['inputs'])
         prepared: dict[str, Any] = self.pairs(
             {**data, 'inputs': [torch.cat([image, image]) for image in shown]}, training

@@ -49,8 +49,6 @@ def run(args: argparse.Namespace) -> int:
     if args.diagram is not None:
         check_diagram(diagram)
     config = read_config(args.config, args.cfg_options)
-    if args.data_root is not None and config.get('val_dataloader'):
-        config.val_dataloader.dataset.data_root = args.data_root
     declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.
     device, precision = args.device or 'cpu', args.precision or 'auto'
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     for note in detector.notes:
         print(f'warning: {note}', file=sys.stderr)
     set_reading(config, detector.reading)
-    counts = count_validation(detector, config)
+    counts = count_validation(detector, config, args.data_root)
     calibration, report = calibrate(counts, model.threshold)
     report |= {'model': model.name, 'made': datetime.now(timezone.utc).isoformat(timespec='seconds')}
     path = write_calibration(args.checkpoint, calibration, report)
@@ -84,18 +82,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
-    """Predict the validation split of a config.
-
-    Args:
-        detector: The detector, without calibration.
-        config: Config with ``val_dataloader``.
-
-    Raises:
-        UserError: without a validation split, changed or unchanged pixels in it, and as its data set and the detector.
-    """
+def count_validation(detector: ChangeDetector, config: Config, data_root: str | None = None) -> LogitCounts:
+    """Predict the validation split of a config."""
     counts = LogitCounts()
-    pairs = LabelledPairs(config)
+    pairs = LabelledPairs(config, data_root)
     for t1, t2, target in track(pairs, 'pairs', len(pairs)):
         counts.add(detector.probs(t1[None], t2[None], channel_order='bgr')[0], target)
     if not counts.counts.sum(axis=1).all():
@@ -108,14 +98,9 @@ def count_validation(detector: ChangeDetector, config: Config) -> LogitCounts:
 
 
 def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:
-    """Fit temperature and threshold.
+    """Fit temperature and threshold; the given threshold is the one that the model has used so far.
 
-    Args:
-        counts: Counts of the validation split.
-        threshold: Threshold that the model has used so far.
-
-    Returns:
-        The calibration; and the figures before and after it, for people.
+    Returns the figures before and after it as well, for people.
     """
     temperature = fit_temperature(counts)
     sweep = counts.sweep(temperature)

@@ -33,6 +33,7 @@ from hsonet_mm.inference.pairs import find_pairs, to_bgr, write_png
 from hsonet_mm.inference.torch_model import TorchModel
 from hsonet_mm.pages import draw_errors
 from hsonet_mm.registry import HOOKS
+from hsonet_mm.training_log import read_log
 
 __all__ = ['DemoProgressHook', 'add_arguments', 'demo_config', 'run']
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     with _step('Training'):
         runner = train(_prepare(args))
     checkpoint = Path(runner.message_hub.get_info('best_ckpt'))
-    curve = _read_curve(Path(runner.log_dir))
+    curve = _read_curve(out / 'work_dir')
     with _step('Test'):
         report = _test(_prepare(args), checkpoint, curve)
     with _step('Predictions'):
@@ -96,11 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 @HOOKS.register_module()
 class DemoProgressHook(Hook):
-    """One line of progress now and then, in place of MMEngine's log.
-
-    Args:
-        interval: Iterations from one line to the next.
-    """
+    """One line of progress every ``interval`` iterations, in place of MMEngine's log."""
 
     priority = 'VERY_LOW'
 
@@ -155,10 +152,9 @@ def _prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _read_curve(log_dir: Path) -> Curve:
+def _read_curve(work_dir: Path) -> Curve:
     """What the training logged."""
-    lines = (log_dir / 'vis_data' / 'scalars.json').read_text(encoding='utf-8').splitlines()
-    records = [json.loads(line) for line in lines]
+    records = read_log(work_dir)
     training = [record for record in records if 'loss' in record]
     validation = [record for record in records if 'changed/f1' in record]
     best = max(validation, key=lambda record: record['changed/best_f1'])

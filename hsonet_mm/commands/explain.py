@@ -77,14 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit code.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Raises:
-        UserError: if files or packages are missing, or one of them is wrong.
-    """
+    """Do what the command line asks for; returns the exit code."""
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
         raise UserError(f'no input: {USAGE}')
@@ -170,13 +163,9 @@ def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features
     """Features of the split that the command line names."""
     first = networks[0]
     config = read_config(first.config)
-    if args.data_root is not None:
-        for loader in ('val_dataloader', 'test_dataloader'):
-            if config.get(loader):
-                config[loader].dataset.data_root = args.data_root
     declare_labels(config, args)
     set_reading(config, first.detector.reading)
-    pairs = LabelledPairs(config, split=args.features)
+    pairs = LabelledPairs(config, args.data_root, args.features)
     _say(f'choosing pixels of {len(pairs)} pairs')
     pixels = choose_pixels(networks, pairs, args.samples, args.seed)
     clouds, relations = [], []

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from hsonet_mm import components  # noqa: F401
+from hsonet_mm.commands.options import add_worker_options, check_worker_options, gpus_of
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json, write_text
 from hsonet_mm.leaderboard import records
@@ -25,7 +26,7 @@ from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, failure
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
-from hsonet_mm.workers import ENGINES, Event, run_jobs
+from hsonet_mm.workers import Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
 
@@ -37,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``hsonet leaderboard``."""
     parser.add_argument('spec', type=Path, help='YAML file of methods, data sets, seeds and budget')
     parser.add_argument('-o', '--out', type=Path, required=True, help='folder of tables, runs and report')
-    parser.add_argument('--workers', type=int, help='runs in parallel [1, or one per GPU or machine]')
-    parser.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
-    parser.add_argument('--engine', choices=ENGINES, default='local', help='where runs are executed [local]')
-    parser.add_argument(
-        '--ray-address', help='Ray cluster whose machines share the folder [one started on this machine]'
-    )
+    add_worker_options(parser)
     parser.add_argument('--seeds', type=int, nargs='+', help='only these seeds of the spec')
     parser.add_argument('--methods', nargs='+', help='only these methods of the spec')
     parser.add_argument('--data', nargs='+', help='train only on these data sets of the spec')
@@ -54,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run as the command line says; returns 0, or 1 if a run failed."""
     load = os.getloadavg()[0]  # before models are built here
-    gpus = _gpus(args)
+    check_worker_options(args)
+    gpus, there = gpus_of(args), torch.cuda.device_count()
+    if not all(gpu < there for gpu in gpus):
+        raise UserError(
+            f'invalid --gpus {args.gpus} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
+        )
     spec, out = read_spec(args.spec), args.out
     runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[Run] = []
@@ -84,27 +85,6 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _gpus(args: argparse.Namespace) -> list[int]:
-    """The GPUs to use, after a look at the other options."""
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f'invalid --workers {args.workers}: expected 1 or more')
-    if args.ray_address and args.engine != 'ray':
-        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
-    if args.gpus is None:
-        return []
-    if args.engine == 'ray':
-        raise UserError(
-            '--gpus requires --engine local: leave it out, Ray gives each run a GPU of its machines'
-        )
-    there = torch.cuda.device_count()
-    gpus = [int(text) if text.isdecimal() else -1 for text in args.gpus.split(',')]
-    if not all(0 <= gpu < there for gpu in gpus):
-        raise UserError(
-            f'invalid --gpus {args.gpus} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
-        )
-    return gpus
-
-
 def _missing(
     out: Path, spec: Spec, runs: Sequence[Run], ready: Mapping[tuple[str, str], Contender]
 ) -> list[Run]:
@@ -129,11 +109,7 @@ def _missing(
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
-    """Keep the spec with the figures; the report reads it there.
-
-    Raises:
-        UserError: if figures are there of runs that the spec kept so far names and this one does not.
-    """
+    """Keep the spec with the figures; the report reads it there."""
     kept = out / 'spec.yaml'
     if spec.path.resolve() == kept.resolve():
         return
@@ -219,9 +195,7 @@ def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int
 def _outcome(event: Event, before: str) -> tuple[bool, str]:
     """Whether a run gave figures, and what to say of it; a process that wrote no row gets one here.
 
-    Args:
-        event: The end of its process.
-        before: Time of its last scoring before.
+    ``before`` is the time of its last scoring before.
     """
     folder = event.job.parent
     if event.code == BUSY:

@@ -3,11 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments
+from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.pretrained import DEFAULT
+from hsonet_mm.workers import ENGINES
 
 __all__ = [
     'add_compute_options',
@@ -16,6 +17,10 @@ __all__ = [
     'add_override_options',
     'add_resample_option',
     'add_threshold_option',
+    'add_worker_options',
+    'check_positive',
+    'check_worker_options',
+    'gpus_of',
     'resample_of',
     'split_model',
 ]
@@ -48,20 +53,7 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
 def split_model(
     arguments: Sequence[str], model: str | None, dates: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Separate the model from its inputs.
-
-    Args:
-        arguments: What stands on the command line: a config and a checkpoint, one ``.onnx`` file or no model; and then
-            as many names as there are dates.
-        model: What ``--model`` names.
-        dates: What each date is called in messages.
-
-    Returns:
-        What :func:`hsonet_mm.inference.opening.open_detector` takes, and the dates.
-
-    Raises:
-        UserError: for other arguments.
-    """
+    """Separate the model on a command line, as :func:`open_detector` takes it, from one input for each date."""
     count = len(arguments) - len(dates)
     files, given = tuple(arguments[: max(0, count)]), list(arguments[max(0, count) :])
     wanted = ' and '.join(dates)
@@ -87,11 +79,7 @@ def split_model(
 
 
 def resample_of(args: argparse.Namespace) -> float | str | None:
-    """What ``--resample`` asks for: metres, ``'model'`` or nothing.
-
-    Raises:
-        UserError: for something else, such as an image that it swallowed.
-    """
+    """What ``--resample`` asks for: metres, ``'model'`` or nothing."""
     if args.resample is None or args.resample == 'model':
         return args.resample
     try:
@@ -106,23 +94,6 @@ def resample_of(args: argparse.Namespace) -> float | str | None:
     return metres
 
 
-class _DictAction(argparse.Action):
-    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        try:
-            from mmengine.config import DictAction
-        except ImportError:
-            parser.error('--cfg-options is for configs and needs MMEngine: leave it out')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-
-
 def add_threshold_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--threshold``."""
     parser.add_argument(
@@ -134,24 +105,49 @@ def add_threshold_option(parser: argparse._ActionsContainer) -> None:
 
 def add_override_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, and the options of how files are read."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace those of the config',
-    )
+    add_cfg_options(parser)
     add_reading_arguments(parser, 'as in training')
 
 
 def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> None:
-    """Add ``--device``.
-
-    Args:
-        parser: A parser or a group of its arguments.
-        more: What else it can be.
-    """
+    """Add ``--device`` to a parser or a group of its arguments; ``more`` is what else it can be."""
     parser.add_argument('--device', help=f'cpu, cuda, cuda:1 ...{more} [cpu]')
+
+
+def add_worker_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--workers``, ``--gpus``, ``--engine`` and ``--ray-address``."""
+    parser.add_argument('--workers', type=int, help='parallel processes [1, or one per GPU or machine]')
+    parser.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
+    parser.add_argument('--engine', choices=ENGINES, default='local', help='where to compute [local]')
+    parser.add_argument(
+        '--ray-address', help='Ray cluster whose machines share the files [one started on this machine]'
+    )
+
+
+def check_worker_options(args: argparse.Namespace) -> None:
+    """Refuse options of workers that do not go together."""
+    if args.workers is not None:
+        check_positive('--workers', args.workers)
+    if args.ray_address and args.engine != 'ray':
+        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
+    if args.gpus and args.engine == 'ray':
+        raise UserError(
+            '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
+        )
+
+
+def gpus_of(args: argparse.Namespace) -> tuple[int, ...]:
+    """What ``--gpus`` asks for."""
+    numbers = args.gpus.split(',') if args.gpus else []
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"invalid --gpus '{args.gpus}': expected whole numbers with commas, as 1,2,3")
+    return tuple(map(int, numbers))
+
+
+def check_positive(option: str, value: int) -> None:
+    """Refuse a number below 1."""
+    if value < 1:
+        raise UserError(f'invalid {option} {value}: expected 1 or more')
 
 
 def add_compute_options(parser: argparse._ActionsContainer) -> None:

@@ -31,11 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack as the command line says; returns the exit code.
-
-    Raises:
-        UserError: if the model has no card, or is too large; the file in the package is then as it was.
-    """
+    """Pack as the command line says; if that fails, the file in the package is as it was. Returns the exit code."""
     folder = pretrained.FOLDER
     target, card = folder / f'{args.name}.onnx', folder / f'{args.name}.md'
     for path in (card, card.with_suffix('.json')):

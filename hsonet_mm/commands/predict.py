@@ -34,14 +34,8 @@ __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 class Summary:
     """Summary of the predictions of one or more pairs.
 
-    Attributes:
-        pairs: Pairs written.
-        changed: Changed pixels in them.
-        pixels: All pixels in them that have data at both dates.
-        without_data: All other pixels in them.
-        slid: Pairs that a window slid over.
-        warnings: One sentence for each suspicious image.
-        failures: One sentence for each pair that could not be predicted.
+    Pixels are those that have data at both dates; there is a sentence for each suspicious image and each pair that
+    failed.
     """
 
     pairs: int
@@ -68,16 +62,6 @@ def predict_paths(
     regions tinted and outlined). Where a date has no data, mask and probability are 0, and ``<stem>_valid.png`` tells
     (0 no data, 255 data at both dates); without such pixels it is not written. Files that are there are replaced. In
     folders a bad pair does not stop the others. A folder that would remain empty is not left behind.
-
-    Args:
-        detector: The model.
-        t1: Image or folder of the first date.
-        t2: Image or folder of the second date.
-        out_dir: Folder for the results; made if needed.
-        progress: Show a progress bar on the standard error stream.
-
-    Raises:
-        UserError: if the paths do not match, the only pair is bad, or the results cannot be written.
     """
     first, second, out = Path(t1), Path(t2), Path(out_dir)
     pairs = find_pairs(first, second)
@@ -174,14 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Returns:
-        Exit code: 0, or 2 if a pair could not be predicted.
-    """
+    """Predict as the command line says; returns 0, or 2 if a pair could not be predicted."""
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
     choice: WindowChoice = args.mode

@@ -22,6 +22,7 @@ from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.pretrained import model_names
+from hsonet_mm.progress import track
 
 __all__ = ['add_arguments', 'run', 'score_perturbed']
 
@@ -85,16 +86,8 @@ def score_perturbed(
 ) -> list[dict[str, Any]]:
     """Score a detector on pairs as they are and perturbed.
 
-    Args:
-        detector: The detector, whose threshold counts.
-        pairs: Labelled pairs of three bands.
-
-    Returns:
-        For each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS` its name, precision, recall, F1, IoU,
-        overall accuracy and kappa over all pixels, and how much F1 differs from that of the pairs as they are.
-
-    Raises:
-        UserError: for no pairs, or a model of other than three bands.
+    Returns, for each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS`, its name, all metrics over all
+    pixels, and how much F1 differs from that of the pairs as they are.
     """
     if detector.reading.channels != 3:
         raise UserError(
@@ -102,15 +95,13 @@ def score_perturbed(
             'simulated in red, green and blue: give a model of three bands'
         )
     totals = dict.fromkeys(PERTURBATIONS, Confusion())
-    for number in range(len(pairs)):
+    for number in track(range(len(pairs)), 'pairs', len(pairs)):
         pair = pairs[number]
         for name, perturb in PERTURBATIONS.items():
             t1, t2, target = perturb(*pair, number)
             probs = detector.probs(t1[None], t2[None], channel_order='bgr')[0]
             changed = torch.from_numpy(probs > detector.threshold)
             totals[name] += confusion(changed, torch.from_numpy(target))
-        print(f'\r{number + 1}/{len(pairs)} pairs', end='', file=sys.stderr, flush=True)
-    print(file=sys.stderr)
     original = next(iter(totals.values())).f1
     return [
         {'name': name, **total.metrics(), 'f1_difference': total.f1 - original}

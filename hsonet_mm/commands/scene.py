@@ -13,6 +13,10 @@ from hsonet_mm.commands.options import (
     add_model_option,
     add_resample_option,
     add_threshold_option,
+    add_worker_options,
+    check_positive,
+    check_worker_options,
+    gpus_of,
     resample_of,
     split_model,
 )
@@ -20,6 +24,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
+from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.scenes.model import ModelSpec
 
 __all__ = ['add_arguments', 'require_geo', 'run']
@@ -48,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_option(model)
     add_threshold_option(model)
     add_compute_options(model)
-    model.add_argument(
-        '--cfg-options', nargs='+', metavar='KEY=VALUE', help='values that replace those of the config'
-    )
+    add_cfg_options(model)
     model.add_argument(
         '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
     )
@@ -78,21 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser, 'as in training')
     parser.add_argument('--view', action='store_true', help='also write the page of hsonet view')
     many = parser.add_argument_group('many scenes')
-    many.add_argument('--workers', type=int, help='parallel processes [1, or one per GPU or machine]')
-    many.add_argument('--gpus', help='GPUs of this machine to use, such as 0,1')
-    many.add_argument('--engine', choices=['local', 'ray'], default='local', help='where to compute [local]')
-    many.add_argument('--ray-address', help='Ray cluster whose machines share the files [one started here]')
+    add_worker_options(many)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Returns:
-        Exit code: 0, or 1 if one of many scenes failed.
-    """
+    """Map as the command line says; returns 0, or 1 if one of many scenes failed."""
     require_geo()
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions
@@ -101,10 +94,11 @@ def run(args: argparse.Namespace) -> int:
     files, dates = split_model(args.arguments, args.model, wanted)
     if args.out is None and not args.list:
         raise UserError('no output: name it, as -o change.tif')
+    check_positive('--batch', args.batch)
     options = SceneOptions(
         tile=args.tile,
         overlap=args.overlap,
-        batch=_positive('--batch', args.batch),
+        batch=args.batch,
         tta=() if args.tta is None else tuple(args.tta) or KINDS,
         reading=reading_of(args),
         float32=args.float32,
@@ -113,13 +107,13 @@ def run(args: argparse.Namespace) -> int:
         dates=tuple(args.dates) if args.dates else None,
         resample=resample_of(args),
     )
-    gpus = _numbers('--gpus', args.gpus)
+    gpus = gpus_of(args)
     device = 'cuda' if gpus else args.device
     model = ModelSpec(
         files,
         device or 'cpu',
         args.threshold,
-        _cfg_options(args.cfg_options),
+        args.cfg_options,
         args.threads,
         args.precision,
         args.runtime,
@@ -145,11 +139,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_geo() -> None:
-    """Check that the packages for rasters are installed and work.
-
-    Raises:
-        UserError: if one is missing, or finds the files of another installation.
-    """
+    """Check that the packages for rasters are installed and work."""
     try:
         import cv2  # noqa: F401
         import pyogrio  # noqa: F401
@@ -202,14 +192,7 @@ def _many(
 ) -> int:
     from hsonet_mm.scenes.many import run_scenes
 
-    if args.workers is not None:
-        _positive('--workers', args.workers)
-    if args.engine == 'ray' and gpus:
-        raise UserError(
-            '--gpus requires --engine local: leave it out, Ray gives each process a GPU of its machines'
-        )
-    if args.ray_address and args.engine != 'ray':
-        raise UserError('--ray-address requires --engine ray: add it, or leave the address out')
+    check_worker_options(args)
     folder = args.out or args.list.parent
     failed, done = 0, list[Path]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
@@ -236,30 +219,3 @@ def _words(summary: dict[str, Any]) -> str:
         f'{summary["changed_share"]:.2%} of the pixels changed, {summary["changed_area_m2"]:,.0f} m2 '
         f'in {summary["polygons"]} polygons'
     )
-
-
-def _positive(option: str, value: int) -> int:
-    if value < 1:
-        raise UserError(f'invalid {option} {value}: expected 1 or more')
-    return value
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(',')) if text else ()
-    except ValueError:
-        raise UserError(f"invalid {option} '{text}': expected whole numbers with commas, as 1,2,3") from None
-
-
-def _cfg_options(pairs: list[str] | None) -> dict[str, Any] | None:
-    """Values as MMEngine reads them."""
-    if not pairs:
-        return None
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    if wrong := next((pair for pair in pairs if '=' not in pair), None):
-        raise UserError(f"invalid --cfg-options '{wrong}': expected KEY=VALUE")
-    options: dict[str, Any] = parser.parse_args(['--options', *pairs]).options
-    return options

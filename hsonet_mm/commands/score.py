@@ -23,11 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Note the figures; returns the exit code.
-
-    Raises:
-        UserError: if a file cannot be read, or is something else.
-    """
+    """Note the figures; returns the exit code."""
     path = pretrained.model_path(args.name).with_suffix('.json')
     figures = json.loads(path.read_text(encoding='utf-8'))
     if args.test is not None:

@@ -85,6 +85,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], str]:
     """Score a checkpoint on the config's test split.
 
+    Returns scores by name, and the threshold with its source in words, empty where it is the config's.
+
     Args:
         cfg: config of the model and data.
         checkpoint: file of its weights.
@@ -93,10 +95,6 @@ def evaluate(
             that the checkpoint carries, or else keeps the config's. One that an evaluator of the config names stays,
             unless another is given here.
         show_dir: folder for a picture of every prediction of the test split.
-
-    Returns:
-        Scores by name, as the evaluators report them; and the threshold with its source, in words, empty where it is
-        the config's.
 
     Raises:
         UserError: for a threshold outside (0, 1) or that the config has no use for, pictures that it does not draw, or

@@ -22,14 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for.
-
-    Args:
-        args: Parsed arguments of :func:`add_arguments`.
-
-    Returns:
-        Exit code: 0, or 1 if one of many scenes cannot be shown.
-    """
+    """Write the pages; returns 0, or 1 if one of many scenes cannot be shown."""
     require_geo()
     if args.result.is_dir():
         from hsonet_mm.viewer.report import find_results, print_report

@@ -39,12 +39,6 @@ def expand_variables(path: str) -> str:
     """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables, and ``~`` by the home folder.
 
     As in a shell, the default also stands in for a variable that is set but empty.
-
-    Args:
-        path: The path as written in a config.
-
-    Raises:
-        UserError: if a variable without a default is not set.
     """
 
     def value(match: re.Match[str]) -> str:

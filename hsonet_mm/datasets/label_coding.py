@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
-from mmengine.logging import print_log
 
-from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, read_label
+from hsonet_mm.datasets.loading import MultiImgLoadAnnotations, read_label, tell_once
 from hsonet_mm.labels import CODING_FILE, LabelCoding, LabelSurvey, label_remarks, read_survey, survey_labels
 
 __all__ = ['coding_of']
 
 _known: dict[Any, LabelSurvey] = {}
 """Surveys of this process: train and validation ask for the same one."""
-
-_told: set[str] = set()
 
 
 def coding_of(
@@ -25,17 +22,7 @@ def coding_of(
     loader: MultiImgLoadAnnotations,
     backend_args: dict | None = None,
 ) -> LabelCoding:
-    """The label coding of a data set; suspicious labels are logged.
-
-    Args:
-        root: root of the data set; None if its files have none in common.
-        labels: paths of all its labels, of all splits, and their splits.
-        loader: what reads them, which may declare it.
-        backend_args: arguments of MMEngine's file backend.
-
-    Raises:
-        UserError: if a label does not keep to the coding.
-    """
+    """The label coding of a data set, from the paths and splits of all its labels; suspicious labels are logged."""
     written = None if root is None else fileio.join_path(root, CODING_FILE, backend_args=backend_args)
     declared = loader.changed_values or loader.ignored_values
     if written and not declared and fileio.exists(written, backend_args=backend_args):
@@ -55,14 +42,15 @@ def coding_of(
                 loader.ignored_values,
             )
         survey = _known[key].require()
-        _tell(f'{len(labels)} labels are coded {survey.coding}; hsonet check records this', logging.INFO)
+        tell_once(
+            f'{len(labels)} labels are coded {survey.coding}; hsonet check records this', level=logging.INFO
+        )
     place = root or next(iter(labels)).rpartition('/')[0]
     for _, remark in label_remarks(survey.splits).values():
-        _tell(f'{place}: {remark}', logging.WARNING)
+        tell_once(f'{place}: {remark}')
     if survey.coding.lossy:
-        _tell(
-            f'{place}: labels contain values between 0 and 255, as after JPEG compression; they are thresholded at 128',
-            logging.WARNING,
+        tell_once(
+            f'{place}: labels contain values between 0 and 255, as after JPEG compression; they are thresholded at 128'
         )
     return survey.coding
 
@@ -74,10 +62,3 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
-
-
-def _tell(text: str, level: int) -> None:
-    """Log a message once per process."""
-    if text not in _told:
-        _told.add(text)
-        print_log(text, logger='current', level=level)

@@ -29,12 +29,7 @@ class LabelledPair(NamedTuple):
 
 
 class LabelledPairs:
-    """A split of a config; each pass over it reads the files again.
-
-    Args:
-        config: Config with ``val_dataloader``, or that of another split.
-        data_root: Folder of the data set, in place of the one in the config.
-        split: ``'val'`` or ``'test'``.
+    """A split of a config, ``'val'`` or ``'test'``; each pass over it reads the files again.
 
     Raises:
         UserError: without such a split, for a pair without a label or a pipeline that changes the size of images,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Pixels, Reading, join, read_pixels, read_raster
-from hsonet_mm.images.options import DEFAULT_STRETCH
+from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.labels import (
     IGNORED,
     LabelCoding,
@@ -27,7 +27,14 @@ from hsonet_mm.labels import (
 )
 from hsonet_mm.registry import TRANSFORMS
 
-__all__ = ['MultiImgLoadAnnotations', 'MultiImgLoadImageFromFile', 'read_image', 'read_label', 'to_bgr']
+__all__ = [
+    'MultiImgLoadAnnotations',
+    'MultiImgLoadImageFromFile',
+    'read_image',
+    'read_label',
+    'tell_once',
+    'to_bgr',
+]
 
 
 def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], bytes] | None:
@@ -40,29 +47,12 @@ def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], b
 def read_image(
     path: str, backend_args: dict[str, Any] | None = None, reading: Reading | None = None
 ) -> Pixels:
-    """Read an image, see :func:`hsonet_mm.images.read_pixels`.
-
-    Args:
-        path: The file.
-        backend_args: Arguments of MMEngine's file backend.
-        reading: What is declared about it.
-
-    Raises:
-        UserError: if the file cannot be read, is cut off, or has not the bands that are declared.
-    """
+    """Read an image, see :func:`hsonet_mm.images.read_pixels`."""
     return read_pixels(path, reading, _reader(path, backend_args))
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
-    """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`.
-
-    Args:
-        path: The file.
-        backend_args: Arguments of MMEngine's file backend.
-
-    Raises:
-        UserError: if the file cannot be read, or has values that are not whole numbers in 0..65535.
-    """
+    """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`."""
     return raw_label(read_raster(path, _reader(path, backend_args), every=True))
 
 
@@ -72,14 +62,14 @@ def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(ordered)
 
 
-_warned: set[str] = set()
-"""The kinds of warnings that this process has given."""
+_told: set[str] = set()
 
 
-def _warn_once(kind: str, message: str) -> None:
-    if kind not in _warned:
-        _warned.add(kind)
-        print_log(message, logger='current', level=logging.WARNING)
+def tell_once(text: str, kind: str = '', level: int = logging.WARNING) -> None:
+    """Log a message, or the first one of a kind, once per process."""
+    if (key := kind or text) not in _told:
+        _told.add(key)
+        print_log(text, logger='current', level=level)
 
 
 @TRANSFORMS.register_module()
@@ -117,12 +107,8 @@ class MultiImgLoadImageFromFile(BaseTransform):
                 f'(rows x columns), {t2.path} has {t2.values.shape[0]} x {t2.values.shape[1]}: resample to one grid'
             )
         pair = join(t1, t2, reading.stretch)
-        if t1.stretch is not None and reading.stretch is None:
-            _warn_once(
-                'stretch',
-                f'{t1.path} has {t1.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} percentiles of each '
-                'file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
-            )
+        if note := stretch_note(t1, reading):
+            tell_once(note.text, note.kind)
         images = [to_bgr(pair.t1), to_bgr(pair.t2)]
         results['img'] = [image.astype(np.float32) for image in images] if self.to_float32 else images
         results['img_shape'] = results['ori_shape'] = shape
@@ -195,9 +181,9 @@ class MultiImgLoadAnnotations(BaseTransform):
             return LabelCoding(self.changed_values, None, self.ignored_values)
         coding = survey_labels({path: ''}, lambda _: label, (), self.ignored_values).require().coding
         if coding.lossy:
-            _warn_once(
-                'noise',
+            tell_once(
                 f'the label {path} contains values between 0 and 255, as JPEG compression leaves them; such labels are '
                 'thresholded at 128',
+                'noise',
             )
         return coding

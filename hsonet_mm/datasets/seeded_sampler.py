@@ -12,11 +12,7 @@ __all__ = ['SeededIndex', 'SeededSampler']
 
 
 class SeededIndex(int):
-    """Index of a sample, with the seed of its random augmentation.
-
-    Attributes:
-        seed: In [0, 2^32).
-    """
+    """Index of a sample, with the seed of its random augmentation in [0, 2^32)."""
 
     seed: int
 
@@ -35,11 +31,6 @@ class SeededSampler(InfiniteSampler):
 
     The seed follows from the seed of the run and the position in the stream of samples, so that a sample is the same
     for any number of workers, and after a resume. :class:`~hsonet_mm.ChangeDataset` heeds it.
-
-    Args:
-        dataset: Data set to draw from.
-        shuffle: Whether to draw in random order.
-        seed: Seed of the run.
     """
 
     def __init__(self, dataset: object, shuffle: bool = True, seed: int | None = None) -> None:
@@ -47,11 +38,7 @@ class SeededSampler(InfiniteSampler):
         self._start = 0
 
     def skip(self, num_samples: int) -> None:
-        """Begin as if this process had drawn some samples already; none of them is read.
-
-        Args:
-            num_samples: How many, counted from the start of the run.
-        """
+        """Begin as if this process had drawn so many samples since the start of the run; none of them is read."""
         self._start = num_samples
 
     def __iter__(self) -> Iterator[SeededIndex]:

@@ -13,11 +13,7 @@ T = TypeVar('T')
 
 
 class Draw:
-    """A random generator with the few draws that a plan needs.
-
-    Args:
-        rng: Source of all randomness.
-    """
+    """A random generator with the few draws that a plan needs."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng

@@ -18,12 +18,7 @@ MOST_CHANGED = 0.45
 
 
 def plan_scene(size: int, rng: np.random.Generator) -> Scene:
-    """Draw a scene with all that happens in it.
-
-    Args:
-        size: Pixels on a side.
-        rng: Source of all randomness; its seed fixes the plan.
-    """
+    """Draw a scene with all that happens in it."""
     layout = Layout(size, Draw(rng))
     _change_buildings(layout)
     staying = [building for building in layout.scene.buildings if not building.changed]

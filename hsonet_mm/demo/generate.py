@@ -112,14 +112,7 @@ class Pair:
 
 
 def make_pair(size: int, seed: int, split: str, index: int) -> Pair:
-    """Generate one pair in memory.
-
-    Args:
-        size: Pixels on a side.
-        seed: Seed of the data set.
-        split: ``train``, ``val`` or ``test``.
-        index: Number of the pair in its split.
-    """
+    """Generate one pair in memory."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     scene = plan_scene(size, rng)
     done = render(scene, rng)

@@ -23,12 +23,7 @@ DATES = [(True, False), (False, True), (True, False), (False, True), (True, True
 
 
 class Layout:
-    """A scene under construction.
-
-    Args:
-        size: Pixels on a side.
-        draw: Source of all randomness.
-    """
+    """A scene under construction."""
 
     def __init__(self, size: int, draw: Draw) -> None:
         self.size, self.draw = size, draw

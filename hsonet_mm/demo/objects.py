@@ -33,15 +33,7 @@ SMALLEST = 12
 
 @dataclass(frozen=True)
 class TypedObject:
-    """One object of the instance map.
-
-    Attributes:
-        id: Its value in the map, from 1.
-        kind: A key of HARD_CASES.
-        changed: Whether its pixels are labelled as changed.
-        area: Number of its pixels.
-        bbox: Left, top, right, bottom; right and bottom are exclusive.
-    """
+    """One object of the instance map; right and bottom of its ``bbox`` are exclusive."""
 
     id: int
     kind: str
@@ -55,15 +47,7 @@ Region = tuple[Window, np.ndarray]
 
 
 def type_objects(scene: Scene, done: Rendered) -> tuple[np.ndarray, list[TypedObject]]:
-    """Number the typed objects of a scene.
-
-    Args:
-        scene: The plan.
-        done: What was rendered from it.
-
-    Returns:
-        The instance map, (size, size) uint16, 0 where no object is, and the objects in order of their ids.
-    """
+    """Number the typed objects of a scene: the instance map, uint16, 0 where none is, and the objects in that order."""
     ids = np.zeros((scene.size, scene.size), np.uint16)
     objects: list[TypedObject] = []
     order = list(HARD_CASES)

@@ -23,14 +23,7 @@ VIEWS = {'t1': 'date 1', 't2': 'date 2', 'label': 'label', 'errors': 'prediction
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run logged.
-
-    Attributes:
-        loss: Iteration and training loss.
-        zeta: Iteration and annealing value of EO-loss.
-        val_f1: Iteration and F1 of "changed" on the validation split.
-        val_threshold: Threshold of the highest F1 at the best validation.
-    """
+    """What a run logged: (iteration, value) of loss, zeta and validation F1, and the best threshold of validation."""
 
     loss: Points
     zeta: Points
@@ -40,13 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Example:
-    """One predicted pair.
-
-    Attributes:
-        name: Name of the pair.
-        counts: Its confusion matrix, in pixels.
-        images: The pictures named in VIEWS, (H, W) or (H, W, 3) BGR uint8.
-    """
+    """One predicted pair, with its counts in pixels and the pictures named in VIEWS."""
 
     name: str
     counts: Confusion
@@ -62,12 +49,7 @@ class Example:
 class Report:
     """Everything that the page shows.
 
-    Attributes:
-        scores: Threshold in words and figures at it.
-        hard_cases: Result by kind of object.
-        curve: The training.
-        examples: Predicted pairs.
-        images: Number of pairs that were scored.
+    Scores are the figures at each threshold, in words.
     """
 
     scores: list[tuple[str, dict[str, Any]]]
@@ -78,26 +60,14 @@ class Report:
 
 
 def draw_probs(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colour probabilities from dark (0) to light (1).
-
-    Args:
-        probs: (H, W), in [0, 1].
-
-    Returns:
-        (H, W, 3), BGR.
-    """
+    """Colour probabilities (H, W) from dark (0) to light (1), as (H, W, 3) in BGR."""
     return np.asarray(
         cv2.applyColorMap((probs * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS), np.uint8
     )
 
 
 def write_page(path: Path, report: Report) -> Path:
-    """Write the page, pictures included.
-
-    Args:
-        path: The HTML file; one that is there is replaced.
-        report: What to show.
-    """
+    """Write the page, pictures included."""
     objects = report.scores[0][1]['objects']
     text = render(
         'demo/page.html.j2',

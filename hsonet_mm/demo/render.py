@@ -35,9 +35,7 @@ class Rendered:
     """Two images and the maps that say what is seen in them; pairs are (date 1, date 2).
 
     Attributes:
-        images: (size, size, 3) RGB, uint8.
         colours: The same without light, clouds, blur and noise, float, 0-255.
-        shadows: Pixels in cast shadow, bool.
         crowns: 0, CROWN, SINGLE_CROWN or TURNED_CROWN per pixel.
         clouds: Opacity of clouds, 0-1.
         cloud_shadows: Strength of cloud shadows, 0-1.
@@ -52,12 +50,7 @@ class Rendered:
 
 
 def render(scene: Scene, rng: np.random.Generator) -> Rendered:
-    """Render both dates.
-
-    Args:
-        scene: The plan.
-        rng: Source of textures and noise.
-    """
+    """Render both dates."""
     fine = SCALE * scene.size
     ground = _ground(scene, rng)
     texture = cv2.resize(fractal(rng, scene.size, 3, 0.8), (fine, fine)) * 0.7

@@ -160,18 +160,10 @@ class Scene:
     """Everything that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest.
 
     Attributes:
-        size: Pixels on a side.
-        suns: The sun at both dates.
         grass: Colours of grass and of the bare places in it, at both dates.
         light: Factors of the channels of each image.
         illumination: Whether the light of the two images differs strongly.
         shift: How far the second image is off, (x, y).
-        land: Fields, lawns, bare soil.
-        paved: Yards, pavements, streets and their marks.
-        buildings: Everything with a roof.
-        trees: Everything with a crown.
-        vehicles: Cars and trucks.
-        clouds: Clouds over either image.
     """
 
     size: int

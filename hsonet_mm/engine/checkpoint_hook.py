@@ -67,15 +67,7 @@ class ChangeCheckpointHook(CheckpointHook):
             checkpoint['meta']['val_threshold'] = threshold
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any]) -> None:
-        """Note the threshold; save the best checkpoint, or the last one again.
-
-        Args:
-            runner: The runner.
-            metrics: Figures of the validation.
-
-        Raises:
-            KeyError: if they lack the figure of ``save_best``.
-        """
+        """Note the threshold; save the best checkpoint, or the last one again."""
         runner.message_hub.update_info('val_threshold', _threshold(metrics, runner.iter))
         if self._name is None or self.figure is None:
             self._save_again(runner)

@@ -30,15 +30,7 @@ GAIN = 1.05
 
 
 def set_precision(cfg: Config, precision: str) -> None:
-    """Set the training precision of a config.
-
-    Args:
-        cfg: Of a training, changed in place.
-        precision: One of :data:`PRECISIONS`; 'off' is float32.
-
-    Raises:
-        UserError: if the optimiser has a wrapper that is neither MMEngine's nor ours.
-    """
+    """Set the training precision of a config, in place, to one of :data:`PRECISIONS`; 'off' is float32."""
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
     name = kind if isinstance(kind, str) else kind.__name__

@@ -15,9 +15,6 @@ def follow_config(runner: Any) -> None:
     MMEngine restores schedules from the checkpoint whatever the config says, so that a training that was resumed for
     more iterations goes on at the learning rate of its end, mostly 0. Where learning rate, length or kind of schedules
     differ, they are built from the config and stepped to this iteration; otherwise nothing changes.
-
-    Args:
-        runner: The runner, resumed, before its first iteration.
     """
     restored = runner.param_schedulers
     if (
@@ -32,7 +29,7 @@ def follow_config(runner: Any) -> None:
     runner.scale_lr(fresh, runner.auto_scale_lr)
     for group, wanted in zip(optimizer.param_groups, fresh.param_groups, strict=True):
         group['lr'] = group['initial_lr'] = wanted['lr']
-    schedulers = _build(runner)
+    schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
     if [_kind(one) for one in schedulers] == [_kind(one) for one in restored]:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group['lr'] = rate
@@ -49,11 +46,6 @@ def follow_config(runner: Any) -> None:
         f'The schedules are not those of the checkpoint; they follow the config from here ({lengths}; learning rate '
         f'{rates[0]:.3g} before, {optimizer.param_groups[0]["lr"]:.3g} now)'
     )
-
-
-def _build(runner: Any) -> list[Any]:
-    """The schedulers of the config, at their start."""
-    return runner.build_param_scheduler(runner.cfg.param_scheduler)
 
 
 def _kind(scheduler: Any) -> tuple[type, dict[str, Any]]:

@@ -14,13 +14,10 @@ __all__ = ['SnapshotHook', 'keep_snapshots']
 
 @HOOKS.register_module()
 class SnapshotHook(Hook):
-    """Keep the weights of evenly spaced iterations, the last one among them, as ``snapshot_iter_N.pth``.
+    """Keep the weights of ``count`` evenly spaced iterations, the last among them, as ``snapshot_iter_N.pth``.
 
     They lie in the work dir beside the checkpoints, hold no state to resume from, and are never deleted. What is
     resumed keeps those of the whole training.
-
-    Args:
-        count: how many.
 
     Raises:
         UserError: before the training, if it has fewer iterations, or none are asked for.
@@ -54,11 +51,6 @@ class SnapshotHook(Hook):
 
 
 def keep_snapshots(cfg: Config, count: int) -> None:
-    """Make a training save snapshots.
-
-    Args:
-        cfg: Config of the training, changed in place.
-        count: How many.
-    """
+    """Make the training of a config save so many snapshots."""
     others = [one for one in cfg.get('custom_hooks') or [] if one.get('type') != 'hsonet_mm.SnapshotHook']
     cfg.custom_hooks = [*others, {'type': 'hsonet_mm.SnapshotHook', 'count': count}]

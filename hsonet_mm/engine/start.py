@@ -20,9 +20,6 @@ def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
 
     That is ``load_from``, a file or a folder, or the newest checkpoint of the work dir.
 
-    Args:
-        cfg: Config of the training, with its work dir.
-
     Raises:
         UserError: if it is damaged, contains only weights, or has done more iterations than the config asks for; and if
             the work dir contains checkpoints, but none to go on from.
@@ -56,13 +53,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
     MMEngine's ``last_checkpoint`` names it with its whole path, which leads astray once the folder has moved; the file
     of that name in the folder counts. Without it, the one of the most iterations does. One that was cut off by a kill
-    is passed over, with a warning.
-
-    Args:
-        folder: The work dir.
-
-    Returns:
-        The checkpoint; None if the folder contains no checkpoint at all.
+    is passed over, with a warning. None if the folder contains no checkpoint at all.
 
     Raises:
         UserError: if the folder contains checkpoints but none to resume from, or if the one that it names is
@@ -108,12 +99,7 @@ def _number(path: Path) -> int:
 
 
 class StartHook(Hook):
-    """Loads weights to start from once the network has its initial ones.
-
-    Args:
-        path: A checkpoint, or a bare ``state_dict``.
-        partly: Whether to load what fits and list what does not; otherwise all must fit.
-    """
+    """Loads weights to start from, all or ``partly`` those that fit, once the network has its initial ones."""
 
     priority = 'VERY_HIGH'
 

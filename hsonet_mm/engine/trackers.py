@@ -17,12 +17,7 @@ TRACKERS = {
 
 
 def add_tracker(cfg: Config, package: str) -> None:
-    """Make a training log to a tracker as well.
-
-    Args:
-        cfg: Config of the training, changed in place.
-        package: One of TRACKERS.
-    """
+    """Make a training log to a tracker as well."""
     cfg.setdefault('visualizer', {'type': 'Visualizer'})
     cfg.visualizer.setdefault('vis_backends', [{'type': 'LocalVisBackend'}])
     backend = TRACKERS[package][0]
@@ -31,11 +26,7 @@ def add_tracker(cfg: Config, package: str) -> None:
 
 
 def check_trackers(cfg: Config) -> None:
-    """Check that the packages of the trackers of a config are installed.
-
-    Raises:
-        UserError: if one is not installed, or the config names one in another form.
-    """
+    """Check that the packages of the trackers of a config are installed."""
     backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
     if wrong := [one for one in backends if not isinstance(one, dict)]:
         raise UserError(

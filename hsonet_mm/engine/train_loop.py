@@ -48,11 +48,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def run_iter(self, data_batch: Any) -> None:
-        """Train on one batch.
-
-        Args:
-            data_batch: The batch.
-        """
+        """Train on one batch."""
         seed_everything(derived_seed(self.runner.seed, self._iter, get_rank()))
         super().run_iter(data_batch)
 

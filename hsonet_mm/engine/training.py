@@ -88,9 +88,6 @@ def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
     """Decide what a training starts from; the config then says so to MMEngine.
 
     A training that was interrupted is past its start: ``--init-from`` and ``load_from`` do not count for it.
-
-    Returns:
-        The checkpoint to go on from, and the hook that loads other weights.
     """
     init_from = cfg.pop('init_from', None)
     if cfg.get('resume') and (checkpoint := checkpoint_to_resume(cfg)):

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hsonet_mm.labels import IGNORED
+
 __all__ = ['FOUND', 'RINGS', 'SIZES', 'Group', 'breakdown', 'sum_groups']
 
 FOUND = 0.5
@@ -24,25 +26,14 @@ The distance is Euclidean, from the centre of a pixel to the centre of the neare
 Ring ``a-b`` holds ``a <= distance < b + 1``. Direct neighbours are at distance 1 and diagonal ones at 1.41, so
 ring ``0-1`` is the line of pixels along the boundary, on either side of it.
 """
-IGNORED = 255
-"""Label of the pixels that do not count."""
 
 
 @dataclass(frozen=True)
 class Group:
     """The result of a prediction on one group of objects or pixels.
 
-    Groups of the same kind, name and side add up, over images or over data sets.
-
-    Attributes:
-        kind: What the groups are made by: ``size``, ``boundary`` or ``hard_case``.
-        group: Name of the group.
-        changed: Whether the label calls its pixels changed.
-        objects: Number of objects, None where pixels alone are counted.
-        pixels: Number of pixels.
-        called: How many of the pixels are called changed.
-        hits: How many of the objects are found (changed) or raise a false alarm (unchanged), None where pixels
-            alone are counted.
+    Groups of the same kind, name and side add up, over images or over data sets. The counts of objects and hits, which
+    are those found (changed) or with a false alarm (unchanged), are None where pixels alone are counted.
     """
 
     kind: str
@@ -99,12 +90,7 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     Ignored pixels are in no group: they part regions that touch through them alone, and distances are measured
     across them to the nearest pixel that is labelled with the other class.
 
-    Args:
-        pred: True where a pixel is called changed.
-        label: 0 unchanged, 1 changed, 255 ignored.
-
-    Shapes:
-        ``pred`` and ``label``: (H, W).
+    Both maps are (H, W), the label is 0 unchanged, 1 changed, 255 ignored.
 
     Returns:
         All groups, empty ones too, in this order: ``size`` changed and unchanged, ``boundary`` changed and
@@ -165,15 +151,7 @@ def _by_distance(
 
 
 def sum_groups(images: Iterable[Iterable[Group]]) -> list[Group]:
-    """Add up the groups of several images.
-
-    Args:
-        images: The groups of each, from :func:`breakdown` or
-            :func:`~hsonet_mm.evaluation.hard_case_metric.hard_case_groups`.
-
-    Returns:
-        One group for each kind, name and side, in the order in which they first appear.
-    """
+    """Add up the groups of several images: one for each kind, name and side, in the order of their first appearance."""
     sums: dict[tuple[str, str, bool], Group] = {}
     for groups in images:
         for group in groups:

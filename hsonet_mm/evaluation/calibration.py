@@ -43,16 +43,7 @@ class LogitCounts:
         self.logits: Floats = (edges[1:] + edges[:-1]) / 2
 
     def add(self, probs: NDArray[np.float32], target: NDArray[np.uint8], ignore_index: int = 255) -> None:
-        """Count the pixels of an image.
-
-        Args:
-            probs: Probability of change.
-            target: 0 unchanged, 1 changed, and ``ignore_index``.
-            ignore_index: Label of the pixels that do not count.
-
-        Shapes:
-            ``probs`` and ``target``: equal, any.
-        """
+        """Count the pixels of an image: probabilities of change, and labels 0, 1 and ``ignore_index``, of one shape."""
         valid = target != ignore_index
         logits = logits_of(probs[valid].astype(np.float64))
         scaled = (logits + LOGIT_LIMIT) * (_FINE_BINS / (2 * LOGIT_LIMIT))
@@ -79,13 +70,7 @@ class LogitCounts:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Observed frequency of change in equal bins of the predicted probability.
-
-    Attributes:
-        confidence: Mean probability of every bin, 0 where it is empty.
-        frequency: Share of changed pixels in it.
-        pixels: Number of pixels in it.
-    """
+    """Mean probability, share of changed pixels and number of pixels in equal bins of the predicted probability."""
 
     confidence: Floats
     frequency: Floats
@@ -101,16 +86,10 @@ class Reliability:
 def reliability(
     probs: Floats, unchanged: Counts, changed: Counts, bins: int = RELIABILITY_BINS
 ) -> Reliability:
-    """Compare probabilities with observed frequencies.
+    """Compare probabilities of change with observed frequencies.
 
-    Args:
-        probs: Probabilities of change.
-        unchanged: Number of unchanged pixels with each of them.
-        changed: Number of changed ones.
-        bins: Number of equal bins, each open below and closed above; the first one holds 0 as well.
-
-    Shapes:
-        ``probs``, ``unchanged`` and ``changed``: (K,).
+    For each of the K probabilities there are the numbers of unchanged and of changed pixels that have it. The equal
+    bins are open below and closed above; the first one holds 0 as well.
     """
     index = (np.ceil(probs * bins).astype(np.int64) - 1).clip(0, bins - 1)
     totals = unchanged + changed

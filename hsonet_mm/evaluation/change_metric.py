@@ -107,12 +107,7 @@ class ChangeMetric(BaseMetric):
         self.out_file = out_file
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
-        """Count one batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``gt_sem_seg``, ``pred_sem_seg`` and ``seg_logits``, as dicts.
-        """
+        """Count one batch."""
         for sample in data_samples:
             self.results.append(self._count(sample))
 
@@ -153,11 +148,7 @@ class ChangeMetric(BaseMetric):
         return match_objects(pred.numpy(), probs.numpy(), target.numpy(), typed, self.ignore_index)
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
-        """Sum up the images, print the table, write the JSON file.
-
-        Args:
-            results: One item an image, from :meth:`process` in all processes.
-        """
+        """Sum up the images, print the table, write the JSON file."""
         logger: MMLogger = MMLogger.get_current_instance()
         counts = sum((one.counts for one in results), Confusion())
         report: dict[str, Any] = {
@@ -197,19 +188,10 @@ class ChangeMetric(BaseMetric):
 
 
 def change_probs(scores: Tensor) -> Tensor:
-    """Probability of change from the ``seg_logits`` that a model returns.
+    """Probability of change (H, W) from the ``seg_logits``, (1, H, W) or (2, H, W), that a model returns.
 
     A model with one channel already returns probabilities there, in spite of the name (MMSegmentation and
     Open-CD apply the sigmoid when they post-process); one with two returns logits, whose softmax is taken.
-
-    Args:
-        scores: ``seg_logits`` of one image.
-
-    Shapes:
-        ``scores``: (1, H, W) or (2, H, W). Returns (H, W).
-
-    Raises:
-        UserError: for any other number of channels.
     """
     channels = scores.shape[0]
     if channels == 1:
@@ -220,11 +202,7 @@ def change_probs(scores: Tensor) -> Tensor:
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """Lay out the figures as a text table, "changed" at the model's or the given threshold first.
-
-    Args:
-        report: What :class:`ChangeMetric` writes as JSON.
-    """
+    """Lay out the figures as a text table, "changed" at the model's or the given threshold first."""
     names = {'precision': 'P', 'recall': 'R', 'f1': 'F1', 'iou': 'IoU', 'oa': 'OA', 'kappa': 'kappa'}
     threshold = report['threshold']
     rows = [(threshold if isinstance(threshold, str) else f'{threshold:.4f}', report)]

@@ -43,19 +43,10 @@ Counts = tuple[str, int, int]
 class HardCaseRow:
     """The result on one kind of object.
 
-    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged
-    kinds both should be 0: false alarms over pixels, and share of the objects with one. Without objects they
-    are 0.
-
-    Attributes:
-        kind: A key of HARD_CASES, or ``background`` for the pixels of no object (one "object" an image).
-        changed: Whether objects of this kind are changes.
-        objects: Number of objects.
-        pixels: Number of their pixels.
-        pixel_rate: Share of the pixels that is called changed.
-        object_rate: Share of the objects with at least FOUND (changed) or ALARMED (unchanged) of their pixels
-            called changed.
-        description: What the kind is.
+    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds
+    both should be 0: false alarms over pixels, and share of the objects with one. Without objects they are 0.
+    ``background`` are the pixels of no object, one "object" an image; its object rate counts objects with at least
+    FOUND (changed) or ALARMED (unchanged) of their pixels called changed.
     """
 
     kind: str
@@ -106,10 +97,7 @@ class HardCaseMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
         """Count the objects of one batch.
 
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``pred_sem_seg`` (and ``seg_logits``, if there is a threshold) and
-                ``img_path``, the paths of both images, as dicts.
+        With a threshold they need ``seg_logits`` as well.
         """
         for sample in data_samples:
             if self.threshold is None:
@@ -120,11 +108,7 @@ class HardCaseMetric(BaseMetric):
             self.results.append(count_objects(pred.cpu().numpy(), ids, kinds))
 
     def compute_metrics(self, results: list[list[Counts]]) -> dict[str, float]:
-        """Sum up the images, print the table, write the JSON file.
-
-        Args:
-            results: One item an image, from :meth:`process` in all processes.
-        """
+        """Sum up the images, print the table, write the JSON file."""
         logger: MMLogger = MMLogger.get_current_instance()
         self.rows = hard_case_rows(counts for image in results for counts in image)
         logger.info('\n' + hard_case_table(self.rows))
@@ -150,18 +134,9 @@ class HardCaseMetric(BaseMetric):
 
 
 def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> list[Counts]:
-    """Count the pixels called changed in every object of an image.
+    """Kind, pixels and pixels called changed of every object of an image that has pixels; the rest is background.
 
-    Args:
-        pred: True where a pixel is called changed.
-        ids: Instance map, 0 where no object is.
-        kinds: Kind of every object by its id.
-
-    Shapes:
-        ``pred`` and ``ids``: (H, W).
-
-    Returns:
-        Kind, pixels and pixels called changed of every object that has pixels; the rest comes as background.
+    ``ids`` is the instance map, 0 where no object is, and ``kinds`` the kind of every object by its id.
     """
     pixels = np.bincount(ids.ravel(), minlength=max(kinds, default=0) + 1)
     called = np.bincount(ids[pred], minlength=len(pixels))
@@ -170,14 +145,7 @@ def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> l
 
 
 def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
-    """Sum up objects by kind, for a table together with other breakdowns.
-
-    Args:
-        counts: Kind, pixels and pixels called changed of every object of one or more images.
-
-    Returns:
-        One group a kind, empty ones too, in the order of CASES.
-    """
+    """Sum up objects by kind, for a table together with other breakdowns: a group a kind in the order of CASES."""
     empty = [Group('hard_case', kind, case.changed, 0, 0, 0, 0) for kind, case in CASES.items()]
     objects = []
     for kind, pixels, called in counts:
@@ -188,14 +156,7 @@ def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
 
 
 def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
-    """Sum up objects by kind.
-
-    Args:
-        counts: Kind, pixels and pixels called changed of every object of all images.
-
-    Returns:
-        One row a kind, empty ones too, in the order of CASES.
-    """
+    """Sum up objects by kind: a row a kind, empty ones too, in the order of CASES."""
     return [
         HardCaseRow(
             kind=group.group,
@@ -211,11 +172,7 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
 
 
 def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
-    """Lay out the result as a text table; kinds without an object are left out.
-
-    Args:
-        rows: From :func:`hard_case_rows`.
-    """
+    """Lay out the result as a text table; kinds without an object are left out."""
     lines = []
     for changed, title, pixel_rate, object_rate in (
         (True, 'changed', 'recall', 'found'),

@@ -64,23 +64,15 @@ CASES = HARD_CASES | {BACKGROUND: HardCase(False, 'everything outside of typed o
 
 
 def are_objects_typed(image: Path) -> bool:
-    """Whether the split of a pair has a folder of typed objects.
-
-    Args:
-        image: Path of date 1.
-    """
+    """Whether the split of a pair has a folder of typed objects."""
     return (image.parent.parent / 'objects').is_dir()
 
 
 def read_objects(image: Path, shape: Sequence[int]) -> tuple[NDArray[Any], dict[int, str]]:
     """Read the typed objects of a pair.
 
-    Args:
-        image: Path of date 1.
-        shape: Height and width of the prediction that they are for.
-
-    Returns:
-        Instance map (H, W), and the kind of every object by its id.
+    The image is that of date 1, the shape that of the prediction. Returns the instance map (H, W) and the kind of every
+    object by its id.
 
     Raises:
         UserError: if the data set has no typed objects, or map, list and prediction do not fit.

@@ -101,11 +101,7 @@ def object_groups(objects: Objects) -> list[Group]:
 
 
 def object_table(report: dict[str, Any]) -> str:
-    """Lay out the result as a text table, all objects first.
-
-    Args:
-        report: From :func:`object_report`.
-    """
+    """Lay out the result as a text table, all objects first."""
     names = ('precision', 'recall', 'f1', 'ap', 'recall_at_precision')
     heads = ('labelled', 'found', 'alarms', 'P', 'R', 'F1', 'AP', f'R at P {PRECISION:g}')
     lines = [f'{"objects":<20}' + ''.join(f' {head:>10}' for head in heads)]

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['IGNORED', 'PERTURBATIONS', 'autumn', 'recolour', 'shift']
+from hsonet_mm.labels import IGNORED
+
+__all__ = ['PERTURBATIONS', 'autumn', 'recolour', 'shift']
 
 Image = NDArray[np.uint8]
 Colours = NDArray[np.floating[Any]]
 Pair = tuple[Image, Image, NDArray[np.uint8]]
 Perturbation = Callable[[Image, Image, NDArray[np.uint8], int], Pair]
 
-IGNORED = 255
-"""Label of pixels that do not count."""
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 """Right, down, left, up: those in which one pair after the other is shifted."""
 
@@ -28,14 +28,6 @@ def shift(t1: Image, t2: Image, target: NDArray[np.uint8], number: int, *, date:
     """Shift a date by whole pixels, to the right, down, to the left and up from pair to pair.
 
     The label stays. Pixels whose content would come from beyond the edge do not count.
-
-    Args:
-        t1: First date.
-        t2: Second date.
-        target: Label.
-        number: Of the pair, which decides on the direction.
-        date: Which date, 1 or 2.
-        pixels: By how much.
     """
     down, right = (pixels * step for step in DIRECTIONS[number % len(DIRECTIONS)])
     moved = np.roll([t1, t2][date - 1], (down, right), axis=(0, 1))
@@ -51,15 +43,7 @@ def shift(t1: Image, t2: Image, target: NDArray[np.uint8], number: int, *, date:
 def recolour(
     t1: Image, t2: Image, target: NDArray[np.uint8], number: int, *, colours: Callable[[Colours], Colours]
 ) -> Pair:
-    """Change the colours of the second date.
-
-    Args:
-        t1: First date.
-        t2: Second date.
-        target: Label.
-        number: Of the pair; not used.
-        colours: From colours (..., 3), red, green and blue in [0, 1], to others, which are cut to [0, 1].
-    """
+    """Change the colours of the second date, (..., 3) in [0, 1], red first; results are cut to [0, 1]."""
     del number
     changed = colours(t2[..., ::-1] / 255)[..., ::-1]
     return t1, np.rint(changed.clip(0, 1) * 255).astype(np.uint8), target
@@ -70,9 +54,6 @@ def autumn(colours: Colours) -> Colours:
 
     By its excess of green, 2 G - R - B, from 0 to 0.2, a colour turns from itself to a brown of the same luma (BT.601):
     its luma times (1.25, 0.95, 0.6), which has the luma 1.0 itself.
-
-    Args:
-        colours: (..., 3), red, green and blue in [0, 1].
     """
     luma = colours @ np.array([0.299, 0.587, 0.114])
     share = ((2 * colours[..., 1] - colours[..., 0] - colours[..., 2]) / 0.2).clip(0, 1)[..., None]
@@ -81,23 +62,13 @@ def autumn(colours: Colours) -> Colours:
     return turned
 
 
-def _swap(t1: Image, t2: Image, target: NDArray[np.uint8], number: int) -> Pair:
-    del number
-    return t2, t1, target
-
-
-def _same(t1: Image, t2: Image, target: NDArray[np.uint8], number: int) -> Pair:
-    del number
-    return t1, t2, target
-
-
 def _light(colours: Callable[[Colours], Colours]) -> Perturbation:
     return partial(recolour, colours=colours)
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    'as they are': _same,
-    'dates exchanged': _swap,
+    'as they are': lambda t1, t2, target, _: (t1, t2, target),
+    'dates exchanged': lambda t1, t2, target, _: (t2, t1, target),
     'date 1 shifted by 1 pixel': partial(shift, date=1, pixels=1),
     'date 1 shifted by 2 pixels': partial(shift, date=1, pixels=2),
     'date 2 shifted by 1 pixel': partial(shift, date=2, pixels=1),

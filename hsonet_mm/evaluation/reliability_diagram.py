@@ -13,11 +13,7 @@ SUFFIXES = ('.png', '.svg')
 
 
 def check_diagram(path: Path) -> None:
-    """Check that the diagram can be drawn.
-
-    Raises:
-        UserError: for another suffix, or without matplotlib.
-    """
+    """Check that the diagram can be drawn."""
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"invalid diagram file '{path}': expected a name that ends in {' or '.join(SUFFIXES)}"
@@ -29,16 +25,7 @@ def check_diagram(path: Path) -> None:
 
 
 def write_diagram(path: Path, before: Reliability, after: Reliability) -> None:
-    """Draw the share of changed pixels over the probability, before and after, and the pixels below.
-
-    Args:
-        path: Where to, ``.png`` or ``.svg``.
-        before: Reliability of the model.
-        after: Reliability of the calibrated model.
-
-    Raises:
-        UserError: as :func:`check_diagram`, or if the file cannot be written.
-    """
+    """Draw the share of changed pixels over the probability, before and after, and the pixels below."""
     check_diagram(path)
     from matplotlib.figure import Figure
 

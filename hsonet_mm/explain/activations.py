@@ -56,10 +56,6 @@ def layers(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Layer]:
     """All layers with feature maps, in the order in which they finish.
 
     Which dates a map answers to is tried out: in two more passes, noise takes the place of one date.
-
-    Args:
-        model: The network.
-        batch: One prepared pair.
     """
     inputs = batch['inputs']
     t1, t2 = inputs.chunk(2, dim=1)
@@ -92,10 +88,6 @@ def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
     That is the decoder of HSONet. A network that mixes the dates from the start has none: of it the last layer before
     the classifier is taken.
 
-    Args:
-        found: From :func:`layers`.
-        name: Name of a layer.
-
     Raises:
         UserError: if there is no layer of that name, or it gives no maps.
     """
@@ -116,10 +108,6 @@ def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
 
 def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """Relation maps r_i of each level of the pyramid, as the head computes them.
-
-    Args:
-        model: The network.
-        batch: One prepared pair.
 
     Returns:
         By level, finest first: ``p2``, ``p3`` and so on where the finest has a stride of 4 pixels. Empty for a network
@@ -144,12 +132,7 @@ def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tens
 def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
     """The input of the classifier, that is of the last convolution.
 
-    Args:
-        model: The network.
-        batch: One prepared pair.
-
-    Returns:
-        (C, h, w), of the padded image; where the classifier runs several times at one size, one after the other in C.
+    (C, h, w), of the padded image; where the classifier runs several times at one size, one after the other in C.
     """
     seen: dict[str, list[Tensor]] = {}
 

@@ -11,14 +11,7 @@ PACKAGES = {'captum': 'captum', 'sklearn': 'scikit-learn', 'matplotlib': 'matplo
 
 
 def require(*modules: str) -> None:
-    """Check that packages are installed.
-
-    Args:
-        modules: Keys of :data:`PACKAGES`.
-
-    Raises:
-        UserError: for the first one that is not.
-    """
+    """Check that packages, keys of :data:`PACKAGES`, are installed."""
     for module in modules:
         try:
             import_module(module)

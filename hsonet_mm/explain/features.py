@@ -27,14 +27,7 @@ PERPLEXITY = 30.0
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels of a data set.
-
-    Attributes:
-        pair: Number of the pair of each, (n,), ascending.
-        row: Its row.
-        column: Its column.
-        kind: Index of its kind in :data:`KINDS`.
-    """
+    """Pixels of a data set: number of the pair, ascending, row, column and index in :data:`KINDS` of each, (n,)."""
 
     pair: NDArray[np.int64]
     row: NDArray[np.int64]
@@ -73,12 +66,6 @@ def choose_pixels(
 
     Memory is that of one pair and of the pixels chosen.
 
-    Args:
-        networks: The networks.
-        pairs: The data set.
-        count: Pixels of each kind, at most.
-        seed: Of the choice.
-
     Raises:
         UserError: if there are too few pixels of a kind.
     """
@@ -87,7 +74,8 @@ def choose_pixels(
     for index, pair in enumerate(pairs):
         for number, keys in enumerate(_keys(_mean_probs(networks, pair), pair.target, random)):
             amount = 2 * count if number == KINDS.index('easy background') else count
-            best[number] = _highest(np.concatenate([best[number], _rows(keys, index, amount)]), amount)
+            rows = np.concatenate([best[number], _rows(keys, index, amount)])
+            best[number] = rows[np.argsort(-rows[:, 0], kind='stable')[:amount]]
     hard = {tuple(row) for row in best[1][:, 1:]}
     best[2] = np.array([row for row in best[2] if tuple(row[1:]) not in hard]).reshape(-1, 4)[:count]
     for name, rows in zip(KINDS, best, strict=True):
@@ -107,11 +95,6 @@ def features_of(
     network: Network, pairs: LabelledPairs, pixels: Pixels
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
     """Features and relations of a network at the chosen pixels.
-
-    Args:
-        network: The network.
-        pairs: The data set that they were chosen from.
-        pixels: The pixels.
 
     Returns:
         The features that its classifier sees, (n, C); and its relations by level, (n, 2) of the two dates, empty for a
@@ -198,10 +181,6 @@ def _rows(keys: NDArray[np.float64], pair: int, count: int) -> NDArray[np.float6
     best = np.argpartition(-flat, min(count, flat.size - 1))[:count]
     best = best[np.isfinite(flat[best])]
     return np.stack([flat[best], np.full(len(best), pair), *np.unravel_index(best, keys.shape)], axis=1)
-
-
-def _highest(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return rows[np.argsort(-rows[:, 0], kind='stable')[:count]]
 
 
 def _at(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,8 @@ from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import ImagePair, first_three
 from hsonet_mm.inference.pairs import draw_overlay, to_bgr
-from hsonet_mm.pages.svg import INK, draw_in_ink
+from hsonet_mm.pages import reduced
+from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure
 from hsonet_mm.training_log import SHARES
 
 __all__ = [
@@ -40,12 +40,8 @@ MARKERS = dict(zip(KINDS, ('o', '^', 's'), strict=True))
 
 
 def pair_figure(pair: ImagePair) -> Any:
-    """Both dates side by side.
-
-    Args:
-        pair: The pair.
-    """
-    figure = _figure(2 * 2 * CELL, 2 * CELL + 0.3)
+    """Both dates side by side."""
+    figure = new_figure(2 * 2 * CELL, 2 * CELL + 0.3)
     for axes, image, name in zip(figure.subplots(1, 2), (pair.t1, pair.t2), ('before', 'after'), strict=True):
         _photo(axes, first_three(image))
         axes.set_title(name, fontsize=9, color=INK)
@@ -53,14 +49,10 @@ def pair_figure(pair: ImagePair) -> Any:
 
 
 def view_figure(view: View) -> Any:
-    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM.
-
-    Args:
-        view: What to draw.
-    """
+    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
     cams = math.ceil(len(view.cam) / 2)
     columns = 1 + len(view.relations) + cams
-    figure = _figure(CELL * columns + 1.1, 2 * CELL + 0.9)
+    figure = new_figure(CELL * columns + 1.1, 2 * CELL + 0.9)
     grid = figure.subplots(2, columns, squeeze=False)
     height, width = view.prediction.probs.shape
     after = first_three(view.pair.t2)
@@ -93,19 +85,11 @@ def view_figure(view: View) -> Any:
 
 
 def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]) -> Any | None:
-    """Shares of the gradient under EO-loss over a training, with lines where snapshots were taken.
-
-    Args:
-        records: From :func:`~hsonet_mm.training_log.read_log`.
-        snapshots: Iterations.
-
-    Returns:
-        The figure; None where the log contains no shares.
-    """
+    """Shares of the gradient under EO-loss over a training, with lines at snapshots; None where none are logged."""
     logged = [one for one in records if SHARES.keys() <= one.keys()]
     if not logged:
         return None
-    figure = _figure(7.2, 3)
+    figure = new_figure(7.2, 3)
     axes = figure.subplots()
     steps = [one['step'] for one in logged]
     names, colours = zip(*SHARES.values(), strict=True)
@@ -119,26 +103,17 @@ def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]
     axes.set(xlabel='iteration', ylabel='share of the gradient, %', ylim=(0, 100))
     axes.margins(x=0)
     draw_in_ink(axes)
-    _legend(axes)
+    legend_beside(axes)
     return figure
 
 
 def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArray[np.float32]]],
                     kind: NDArray[np.int64]) -> Any | None:  # fmt: skip
-    """Mean relation of foreground, hard and easy background by network, a plot for each level.
-
-    Args:
-        names: Of the networks.
-        relations: Of each network by level, (n, 2), from :func:`~hsonet_mm.explain.features.features_of`.
-        kind: Kinds of the pixels, (n,).
-
-    Returns:
-        The figure; None if no network has an association.
-    """
+    """Mean relation of the kinds of pixels by network, a plot a level; None if no network has an association."""
     levels = sorted({level for one in relations for level in one})
     if not levels:
         return None
-    figure = _figure(1.9 * len(levels) + 1.4, 2.6)
+    figure = new_figure(1.9 * len(levels) + 1.4, 2.6)
     plots = figure.subplots(1, len(levels), squeeze=False, sharey=True)[0]
     for axes, level in zip(plots, levels, strict=True):
         having = [number for number, one in enumerate(relations) if level in one]
@@ -150,20 +125,15 @@ def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArr
         axes.set_xticks(range(len(names)), names, rotation=45, ha='right', fontsize=7)
         draw_in_ink(axes)
     plots[0].set_ylabel('mean relation', color=INK, fontsize=9)
-    _legend(plots[-1])
+    legend_beside(plots[-1])
     return figure
 
 
 def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
-    """Features in the plane, a plot for each network with its silhouette score under it.
-
-    Args:
-        names: Of the networks.
-        clouds: What t-SNE made of their features.
-    """
+    """Features in the plane, a plot for each network with its silhouette score under it."""
     columns = min(3, len(clouds))
     rows = math.ceil(len(clouds) / columns)
-    figure = _figure(2.6 * columns + 1.2, 3.1 * rows)
+    figure = new_figure(2.6 * columns + 1.2, 3.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, name, cloud in zip(grid.ravel(), names, clouds, strict=False):
         for index, kind in enumerate(KINDS):
@@ -181,40 +151,22 @@ def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
         axes.set_xlabel(f'silhouette {cloud.silhouette:.3f}\n({parts})', fontsize=7.5, color=INK)
     for axes in grid.ravel()[len(clouds) :]:
         axes.set_axis_off()
-    _legend(grid[0, -1])
+    legend_beside(grid[0, -1])
     return figure
 
 
 def write_picture(figure: Any, path: Path) -> None:
-    """Write a figure as a picture on white.
-
-    Args:
-        figure: The figure.
-        path: Where to; its ending says how: .png, .webp, .svg, .pdf.
-    """
+    """Write a figure as a picture on white; the ending of the path says how: .png, .webp, .svg, .pdf."""
     buffer = io.BytesIO()
     figure.patch.set_alpha(1)
     figure.savefig(buffer, format=path.suffix[1:], dpi=110, facecolor='white', bbox_inches='tight')
     write_bytes(path, buffer.getvalue())
 
 
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout='constrained')
-    figure.patch.set_alpha(0)
-    return figure
-
-
 def _photo(axes: Any, image: NDArray[np.uint8]) -> None:
     """Draw an RGB image, reduced where it is large."""
     height, width = image.shape[:2]
-    factor = LARGEST / max(height, width)
-    if factor < 1:
-        image = np.asarray(
-            cv2.resize(np.ascontiguousarray(image), None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        )
-    axes.imshow(image, extent=(0, width, height, 0), interpolation='none')
+    axes.imshow(reduced(image, LARGEST), extent=(0, width, height, 0), interpolation='none')
     _bare(axes)
 
 
@@ -250,14 +202,3 @@ def _colour_bars(figure: Any, grid: Any) -> None:
         bar.set_label(label, color=INK, fontsize=7)
         bar.ax.tick_params(colors=INK, labelsize=7)
         bar.outline.set_visible(False)
-
-
-def _legend(axes: Any) -> None:
-    axes.legend(
-        loc='center left',
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
-        labelcolor=INK,
-        fontsize=8,
-        handlelength=1.4,
-    )

@@ -16,15 +16,7 @@ __all__ = ['Network', 'open_network', 'prepare_pair', 'snapshots_of']
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network and its name on the page.
-
-    Attributes:
-        name: Unique on the page.
-        config: File of its config.
-        checkpoint: File of its weights.
-        detector: What predicts with it, whole images in float32.
-        iteration: Of a snapshot, when it was taken.
-    """
+    """A trained network, its unique name on the page, and the iteration of a snapshot."""
 
     name: str
     config: Path
@@ -50,15 +42,6 @@ def open_network(
 ) -> Network:
     """Load a network, see :meth:`~hsonet_mm.ChangeDetector.from_checkpoint`.
 
-    Args:
-        name: What the page calls it.
-        config: File of its config.
-        checkpoint: File of its weights.
-        device: Where to compute.
-        threshold: Probability above which a pixel is changed.
-        reading: How to read images.
-        iteration: Of a snapshot, when it was taken.
-
     Raises:
         UserError: as that.
     """
@@ -75,14 +58,7 @@ def open_network(
 
 
 def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
-    """The config of a training and its snapshots by iteration.
-
-    Args:
-        work_dir: Work dir of the training.
-
-    Raises:
-        UserError: if it is none, or no snapshots were kept.
-    """
+    """The config of a training and its snapshots by iteration."""
     config, snapshots = training_config(work_dir), find_snapshots(work_dir)
     if config is None:
         raise UserError(f'{work_dir} contains no training log: give the work directory of hsonet train')

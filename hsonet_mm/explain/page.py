@@ -24,13 +24,7 @@ STAGES = 5
 
 @dataclass(frozen=True)
 class Features:
-    """What the networks have at pixels of a data set.
-
-    Attributes:
-        source: The data set, in words.
-        clouds: By t-SNE, one for each network.
-        relations: Relations at the same pixels by level, (n, 2), one for each network.
-    """
+    """What each network has at pixels of a data set: t-SNE, and relations by level, (n, 2)."""
 
     source: str
     clouds: list[Cloud]
@@ -39,16 +33,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Content:
-    """All that the page shows.
-
-    Attributes:
-        networks: The networks, in the order of the page.
-        images: Files of the pair; None without one.
-        views: What each network makes of it.
-        work_dir: Work dir of the training that snapshots are of; None without.
-        log: Its log.
-        features: Features at pixels of a data set; None without.
-    """
+    """All that the page shows: networks on a pair, over a training, and at pixels of a data set, if any."""
 
     networks: Sequence[Network]
     images: tuple[Path, Path] | None = None
@@ -64,14 +49,7 @@ class Content:
 
 
 def draw(content: Content) -> dict[str, Any]:
-    """The figures of a page by name: ``pair``, ``network_1`` ..., ``gradient_shares``, ``relations``, ``features``.
-
-    Args:
-        content: What to draw.
-
-    Raises:
-        UserError: if matplotlib is not installed.
-    """
+    """The figures of a page by name: ``pair``, ``network_1`` ..., ``gradient_shares``, ``relations``, ``features``."""
     require('matplotlib')
     figures: dict[str, Any] = {}
     if content.views:
@@ -88,16 +66,7 @@ def draw(content: Content) -> dict[str, Any]:
 
 
 def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None:
-    """Write the page.
-
-    Args:
-        path: The HTML file; one that is there is replaced.
-        content: What to show.
-        figures: From :func:`draw`.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
+    """Write the page."""
     text = render(
         'explain/page.html.j2',
         content=content,
@@ -110,14 +79,7 @@ def write_page(path: Path, content: Content, figures: Mapping[str, Any]) -> None
 
 
 def movement(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
-    """How the shares of the gradient moved: their means in the first and in the last fifth of the log.
-
-    Args:
-        log: From :func:`~hsonet_mm.training_log.read_log`.
-
-    Returns:
-        Name, first and last mean in percent; empty where the log contains no shares.
-    """
+    """Means of the shares of the gradient in the first and the last fifth of a log, by name, in percent, if any."""
     logged = [one for one in log if SHARES.keys() <= one.keys()]
     if not logged:
         return []

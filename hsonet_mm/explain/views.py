@@ -50,11 +50,6 @@ class View:
 def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
     """Predict a pair and compute relation maps and Grad-CAM.
 
-    Args:
-        network: The network.
-        pair: The pair, as its detector reads it.
-        layer: Name of the layer of Grad-CAM, see :func:`~hsonet_mm.explain.activations.find_layer`.
-
     Raises:
         UserError: if the pair is too large to look at as a whole, or there is no such layer.
     """

@@ -18,7 +18,7 @@ from hsonet_mm.export.half import store_weights
 from hsonet_mm.export.opset import NEWEST, lower
 from hsonet_mm.exported.metadata import INPUT, OUTPUT, Metadata
 
-__all__ = ['EXTRA_FILE', 'ProgramModel', 'to_onnx', 'to_program', 'with_metadata']
+__all__ = ['EXTRA_FILE', 'ProgramModel', 'quiet', 'to_onnx', 'to_program', 'with_metadata']
 
 IR_VERSION = 8  # of opset 18
 EXTRA_FILE = 'hsonet_mm.json'
@@ -49,7 +49,7 @@ def to_onnx(
         raise UserError(
             f'exporting to ONNX needs the package {error.name}: pip install "hsonet_mm[export]"'
         ) from None
-    with _quiet():
+    with quiet():
         translated = torch.onnx.export(
             program,
             input_names=[INPUT, *(weights or ())],
@@ -98,17 +98,16 @@ def _forget_sources(model: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its remarks on its own parts to itself."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Keep the remarks of exporters and their tools on their own parts and progress to themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> bytes:
@@ -123,11 +122,7 @@ def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> byt
 
 
 class ProgramModel:
-    """What :func:`to_program` saved, read again.
-
-    Args:
-        content: The content of a ``.pt2`` file.
-    """
+    """What :func:`to_program` saved, read again."""
 
     def __init__(self, content: bytes) -> None:
         self._module = torch.export.load(io.BytesIO(content)).module()

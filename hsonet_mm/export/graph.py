@@ -85,11 +85,7 @@ def trace(
 ) -> torch.export.ExportedProgram:
     """Trace the module for any batch, and for any size or a fixed one.
 
-    Args:
-        module: What to trace, with the number of its ``channels``; its weights are brought into PyTorch's default order
-            in memory.
-        tile_size: Height and width, None for any.
-        weights: A second input, whose sizes do not vary.
+    Its weights are brought into PyTorch's default order in memory; the sizes of a second input of weights do not vary.
 
     Raises:
         UserError: for a PyTorch that is too old.

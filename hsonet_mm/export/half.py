@@ -22,11 +22,7 @@ __all__ = ['PairAndWeights', 'round_weights', 'store_weights', 'weights_of']
 
 
 class PairAndWeights(nn.Module):
-    """:class:`~hsonet_mm.export.graph.PairToProbs` with the weights of its network as a second input.
-
-    Args:
-        module: The module, whose own weights do not count.
-    """
+    """:class:`~hsonet_mm.export.graph.PairToProbs` with the weights of its network as a second input."""
 
     def __init__(self, module: PairToProbs) -> None:
         super().__init__()
@@ -47,11 +43,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round the kernels of a network, in place, to what half precision can express.
-
-    Raises:
-        UserError: for a weight that it cannot.
-    """
+    """Round the kernels of a network, in place, to what half precision can express."""
     for name, weight in weights_of(network).items():
         if weight.ndim > 1:
             rounded = weight.half().float()
@@ -65,9 +57,7 @@ def round_weights(network: nn.Module) -> None:
 def store_weights(model: Any, weights: Mapping[str, Tensor]) -> None:
     """Make constants of the inputs of an ONNX model that are weights, in place.
 
-    Args:
-        model: The ``ModelProto``, whose inputs after the first are the weights by their names.
-        weights: The weights; kernels are stored in half precision.
+    Its inputs after the first are the weights by their names; kernels are stored in half precision.
     """
     from onnx import TensorProto, helper, numpy_helper
 

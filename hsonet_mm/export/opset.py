@@ -16,32 +16,15 @@ NEWEST = 18
 OLDEST = 13
 """Before, axes were attributes of nearly every operator."""
 
-_SAME = frozenset(
-    (
-        'Add',
-        'Sub',
-        'Mul',
-        'Div',
-        'Pow',
-        'Relu',
-        'LeakyRelu',
-        'PRelu',
-        'Where',
-        'Identity',
-        'CumSum',
-        'ScatterND',
-    )
-)
+_SAME = {
+    'Add', 'Sub', 'Mul', 'Div', 'Pow', 'Relu', 'LeakyRelu', 'PRelu', 'Where', 'Identity', 'CumSum', 'ScatterND',
+}  # fmt: skip
 """Operators whose later versions differ in the types that they take only."""
 _FOREVER = 2**63 - 1
 
 
 def lower(model: Any, opset: int) -> None:
-    """Write a model of opset 18 with an older one, in place.
-
-    Args:
-        model: The ``ModelProto``.
-        opset: From :data:`OLDEST` to :data:`NEWEST`.
+    """Write a model of opset 18 with an older one, from :data:`OLDEST` on, in place.
 
     Raises:
         UserError: if it uses an operator that the older opset does not have; the sentence says which one does.

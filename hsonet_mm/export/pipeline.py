@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 from numpy.typing import NDArray
 
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
@@ -126,6 +125,10 @@ def export(
     if fp16:
         round_weights(model.network)
     temperature = detector.temperature * model.temperature
+    network = {
+        'default_scope': model.config.get('default_scope', 'opencd'),
+        'model': model.config.model.to_dict(),
+    }
     pairs = LabelledPairs(model.config, calibration_data) if int8 else None  # before the work
     metadata = Metadata(
         name=detector.name,
@@ -137,7 +140,7 @@ def export(
         versions={name: text for name, text in detector.versions.items() if name != 'precision'},
         reading=detector.reading.to_dict(),
         ground_resolution=ground_resolution or model.ground_resolution,
-        network=_network(model.config) if fp16 else None,
+        network=network if fp16 else None,
         licence=licence,
     )
     module = PairToProbs(model.network, temperature).eval()
@@ -181,19 +184,10 @@ def export(
     return metadata, difference
 
 
-def _network(config: Config) -> dict[str, Any]:
-    """What it takes to build the network of a config again."""
-    return {'default_scope': config.get('default_scope', 'opencd'), 'model': config.model.to_dict()}
-
-
 def _in_int8(
     content: bytes, metadata: Metadata, pairs: LabelledPairs, target: Path
 ) -> tuple[bytes, Metadata]:
-    """The model in 8 bits and what it says about itself.
-
-    Raises:
-        UserError: if it loses more than :data:`MOST_LOST` of F1, or no pixel of the pairs is changed.
-    """
+    """The model in 8 bits and what it says about itself."""
     chosen = range(0, len(pairs), max(1, len(pairs) // CALIBRATION_PAIRS))
     quantised = quantize(content, cut((pairs[index] for index in chosen), metadata.tile_size))
     f1_float, f1 = (

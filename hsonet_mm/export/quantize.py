@@ -1,9 +1,7 @@
 """Exported models in 8 bits: static quantisation of all operators, with onnxruntime's own tools."""
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import Confusion, confusion
+from hsonet_mm.export.formats import quiet
 from hsonet_mm.exported.metadata import INPUT
+from hsonet_mm.labels import IGNORED
 
 __all__ = ['cut', 'quantize', 'score']
 
 SIDE = 512
 """Rows and columns of the largest piece of an image that is predicted at once."""
-IGNORED = 255
-"""Label of pixels that do not count."""
 
 Images = NDArray[np.uint8]
 Pair = tuple[Images, Images, Images]
@@ -30,11 +28,8 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
     """Weights and maps of a model in 8 bits: weights for each output channel, maps by the ranges seen on images.
 
     Every operator is quantised, as ``QuantizeLinear`` and ``DequantizeLinear`` around it (QDQ), which runtimes fuse
-    into integer kernels: with float operators in between, converting costs more than is gained.
-
-    Args:
-        content: An ``.onnx`` file that :func:`~hsonet_mm.export.formats.to_onnx` wrote.
-        pieces: Images that show what maps look like.
+    into integer kernels: with float operators in between, converting costs more than is gained. The pieces of images
+    show what maps look like.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -51,7 +46,7 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
             pair = np.concatenate([image[..., ::-1] for image in piece[:2]], axis=2)
             return {INPUT: pair.transpose(2, 0, 1)[None].astype(np.float32)}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared, target = (
             Path(folder) / f'{name}.onnx' for name in ('source', 'prepared', 'target')
         )
@@ -73,23 +68,10 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
     return model.SerializeToString()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the remarks of the tools on their own steps to themselves."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
 def cut(pairs: Iterable[Pair], tile_size: int | None) -> Iterator[Pair]:
     """Cut pairs into pieces that a model takes; they do not overlap.
 
-    Args:
-        pairs: The pairs.
-        tile_size: Rows and columns that the model takes, to which pieces are padded; None for any.
+    They are padded to the size that the model takes, if it takes only one.
     """
     side = tile_size or SIDE
     for pair in pairs:

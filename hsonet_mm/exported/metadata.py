@@ -27,19 +27,15 @@ class Metadata:
 
     Attributes:
         name: Config and checkpoint that it was exported from.
-        threshold: Probability above which a pixel is changed.
-        threshold_source: Where the threshold comes from, in words.
         temperature: Of the calibration, already in the graph; 1 without one.
         tile_size: Height and width that it takes, None for any.
         crop_size: Height and width of the crops that it was trained on, None where the config does not say.
-        versions: Versions of the packages that wrote it.
         int8: Of a model in 8 bits: pairs of the validation split that were compared, and F1 there of the model before
             it was quantised (``f1_float``) and after (``f1``).
         reading: How the files that it was trained on were read, see :meth:`hsonet_mm.images.Reading.to_dict`.
         ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
             nobody said.
         network: Of a model that PyTorch can load as well: ``model`` and ``default_scope`` of its config.
-        licence: Terms of its weights, in words.
     """
 
     name: str
@@ -87,15 +83,7 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], path: str) -> 'Metadata':
-        """Read what :meth:`to_props` made.
-
-        Args:
-            props: Key-value pairs of a model.
-            path: How messages call its file.
-
-        Raises:
-            UserError: if the model is not one of ours, or from a later version with another format.
-        """
+        """Read what :meth:`to_props` made; ``path`` is how messages call the file."""
         if _KEY not in props:
             raise UserError(
                 f'{path} was not written by `hsonet export`, so its inputs and outputs are unknown: '

@@ -18,14 +18,7 @@ _TYPES = {1: '<f4', 10: '<f2'}
 
 
 def read_props(content: bytes) -> dict[str, str]:
-    """Read the ``metadata_props`` of a model, for runtimes that do not hand them on.
-
-    Args:
-        content: The file.
-
-    Raises:
-        ValueError: if it is cut off or no protocol buffer.
-    """
+    """Read the ``metadata_props`` of a model, for runtimes that do not hand them on."""
     texts = (
         {number: bytes(value).decode() for number, value in _blocks(prop)}
         for prop in _of(content, _MODEL_PROPS)
@@ -35,9 +28,6 @@ def read_props(content: bytes) -> dict[str, str]:
 
 def read_weights(content: bytes) -> dict[str, NDArray[np.float32]]:
     """Read the constants of single or half precision of a model by their names, in single precision.
-
-    Args:
-        content: The file.
 
     Raises:
         ValueError: if it is cut off or no protocol buffer.

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from hsonet_mm.geo.headers import coordinates
 from hsonet_mm.images.ground import ground_points
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['PixelAreas']
 
@@ -19,12 +19,6 @@ class PixelAreas:
     Projected systems distort areas too: those of web maps by a factor of two at 45 degrees. So pixels at 33 x 33
     places of the scene are measured in space, between their corners on the ellipsoid, and areas between these
     places are interpolated. [our choice]
-
-    Args:
-        crs: Reference system of the scene.
-        transform: From columns and rows to its coordinates.
-        width: Columns of the scene.
-        height: Rows of the scene.
 
     Attributes:
         step: Metres on the ground from a column to the next one, in the middle of the scene.

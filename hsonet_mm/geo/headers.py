@@ -16,13 +16,12 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.geo.places import RasterPath
 from hsonet_mm.images import Reading
 from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
-from hsonet_mm.images.raster import choose_bands
+from hsonet_mm.images.raster import bands_text, choose_bands, coordinates
 
 __all__ = [
     'RasterInfo',
     'check_place',
     'check_proj',
-    'coordinates',
     'file_state',
     'file_states',
     'open_raster',
@@ -36,14 +35,8 @@ class RasterInfo:
     """Header of a raster.
 
     Attributes:
-        path: The file, or the name by which GDAL opens it.
-        crs: Coordinate reference system.
-        transform: From columns and rows to coordinates.
-        width: Columns.
-        height: Rows.
         bands: The bands to read, from 1.
         said: Those that the file itself calls so; None where it does not.
-        dtype: Their type.
         colours: Number of bands but the alpha band.
         alpha: The band that says what is transparent, None without one.
         nodata: Declared value of each band read, or None.
@@ -52,7 +45,6 @@ class RasterInfo:
         notes: Sentences about what a user may not expect.
         files: The file and those that belong to it, such as the sources of a VRT; not the statistics beside it, which
             every viewer writes.
-        state: Size and time of these, to notice that one was changed.
     """
 
     path: RasterPath
@@ -80,20 +72,8 @@ class RasterInfo:
         return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
 
 
-def coordinates(
-    transform: Affine, columns: NDArray[np.generic], rows: NDArray[np.generic]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates of places in a raster, counted in pixels from the outer corner of its first one."""
-    a, b, c, d, e, f = transform[:6]
-    return a * columns + b * rows + c, d * columns + e * rows + f
-
-
 def check_proj() -> None:
-    """Make sure that PROJ uses the database that it was built with.
-
-    Raises:
-        UserError: if it has not; the sentence names the variable that leads it to another one.
-    """
+    """Make sure that PROJ uses the database that it was built with."""
     try:
         transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
     except (*GDAL_ERRORS, ValueError) as error:
@@ -109,11 +89,7 @@ def check_proj() -> None:
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file.
-
-    Raises:
-        UserError: if there is none.
-    """
+    """Size and time of change of a file."""
     try:
         state = path.stat()
     except (OSError, ValueError):
@@ -127,11 +103,7 @@ def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
 
 
 def check_place(path: RasterPath) -> None:
-    """Make sure that a raster can be there; what is not a file of its own is left to GDAL.
-
-    Raises:
-        UserError: if the file does not exist, or is a folder.
-    """
+    """Make sure that a raster can be there; what is not a file of its own is left to GDAL."""
     if isinstance(path, Path):
         file_state(path)
         if path.is_dir():
@@ -139,15 +111,7 @@ def check_place(path: RasterPath) -> None:
 
 
 def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
-    """Read and check the header of a raster.
-
-    Args:
-        path: The file, or the name by which GDAL opens it.
-        reading: What is declared about it.
-
-    Raises:
-        UserError: if the raster cannot be one date of a scene; the sentence says why.
-    """
+    """Read and check the header of a raster."""
     reading = reading or Reading()
     check_place(path)
     with open_raster(path) as dataset:
@@ -192,16 +156,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
 def read_dates(
     before: RasterPath, after: RasterPath, reading: Reading | None = None
 ) -> tuple[RasterInfo, RasterInfo]:
-    """Read and check the headers of both dates of a scene.
-
-    Args:
-        before: The first date.
-        after: The second date.
-        reading: What is declared about both.
-
-    Raises:
-        UserError: if one cannot be a date of a scene, or it is not clear which bands go together.
-    """
+    """Read and check the headers of both dates of a scene."""
     reading = reading or Reading()
     dates = read_info(before, reading.of_date(0)), read_info(after, reading.of_date(1))
     t1, t2 = dates
@@ -214,19 +169,15 @@ def read_dates(
         contradicts = one.said not in (None, one.bands) and len(one.bands) == 3
         if reading.bands_after is None and t1.said != t2.said and contradicts:
             raise UserError(
-                f'{one.path} declares {_joined(one.said or ())} as its red, green and blue bands, and the other '
+                f'{one.path} declares {bands_text(one.said or ())} as its red, green and blue bands, and the other '
                 'date does not: name those of both with --bands, as '
-                f'{_joined(t1.said or t1.bands)}/{_joined(t2.said or t2.bands)}'
+                f'{bands_text(t1.said or t1.bands)}/{bands_text(t2.said or t2.bands)}'
             )
     return dates
 
 
 def open_raster(path: RasterPath) -> Any:
-    """Open a raster with rasterio.
-
-    Raises:
-        UserError: if it is none.
-    """
+    """Open a raster with rasterio."""
     try:
         return open_dataset(path if isinstance(path, Path) else str(path))
     except UserError:
@@ -249,10 +200,6 @@ def _files(dataset: Any, path: RasterPath) -> tuple[Path, ...]:
         return (path.archive,) if path.archive else ()
     others = (Path(name) for name in dataset.files if not name.endswith('.aux.xml'))
     return path, *(other for other in others if other != path and other.is_file())
-
-
-def _joined(bands: Sequence[int]) -> str:
-    return ','.join(map(str, bands))
 
 
 def _check_georeference(dataset: Any, path: RasterPath) -> None:

@@ -15,9 +15,7 @@ _NAME = re.compile(r'(/vsi[a-z0-9_]+/|[a-z][a-z0-9+.\-]+://)', re.IGNORECASE)  #
 class RemoteRaster:
     """A raster that is not a file of its own, as far as it can stand in place of a path.
 
-    Attributes:
-        text: What GDAL opens: ``https://...``, ``s3://...``, ``/vsicurl/...``, ``/vsizip/archive.zip/name.tif`` and the
-            like.
+    It is named as GDAL opens it: ``https://...``, ``s3://...``, ``/vsicurl/...``, ``/vsizip/archive.zip/name.tif``.
     """
 
     text: str

@@ -43,9 +43,6 @@ class ScenePair:
         t2: Header of the second date.
         stretches: What becomes 0 and 255 for each date; None where values are 8 bits as they are.
         resampled: Whether the second date is on another grid.
-
-    Raises:
-        UserError: if the two do not go together.
     """
 
     t1: RasterInfo
@@ -164,16 +161,11 @@ class ScenePair:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         """Read a window of both dates.
 
-        Args:
-            rows: First row and the one after the last.
-            columns: First column and the one after the last.
+        Rows and columns are given by the first and the one after the last.
 
         Returns:
             Both dates, (H, W, bands), red, green and blue unless others are declared, and where both are valid, (H, W).
             Elsewhere both are 0, so that nothing changes there.
-
-        Raises:
-            UserError: if a file is damaged or was changed meanwhile.
         """
         shape, window = (rows[1] - rows[0], columns[1] - columns[0]), (rows, columns)
         images, valid = list[NDArray[np.uint8]](), np.ones(shape, bool)
@@ -199,11 +191,7 @@ class ScenePair:
         return images[0], images[1], valid
 
     def check_unchanged(self) -> None:
-        """Make sure that both files are still what they were.
-
-        Raises:
-            UserError: if one was changed or removed.
-        """
+        """Make sure that both files are still what they were."""
         for info in (self.t1, self.t2):
             if not all(file.exists() for file in info.files) or file_states(info.files) != info.state:
                 raise UserError(
@@ -233,11 +221,7 @@ def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
 
 
 def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
-    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first.
-
-    Raises:
-        UserError: if what the first shows lies at both ends of the second, as 170 to 190 in a map from -180 to 180.
-    """
+    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first."""
     if not (t1.crs.is_geographic and t2.crs.is_geographic and np.isfinite(found).all()):
         return 0
     west, _, east, _ = t1.bounds

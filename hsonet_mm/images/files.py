@@ -47,16 +47,8 @@ def read_raster(
 ) -> Raster:
     """Read the pixels of a file as stored, rotated by its orientation (EXIF).
 
-    Args:
-        path: The file.
-        read: How to get its content, where it is not a file on the disk.
-        bands: The bands to read, by number; by default those that are clear, see
-            :func:`~hsonet_mm.images.raster.choose_bands`.
-        every: Whether to read all bands but the alpha band instead, as for labels.
-        name: What messages call the file, where not by its path.
-
-    Raises:
-        UserError: if the file does not exist, is not an image, is truncated, or lacks the bands that are asked for.
+    Content comes by ``read`` where the file is not on the disk; ``every`` reads all bands but the alpha band, as for
+    labels; ``name`` is what messages call the file.
     """
     name = name or path
     try:
@@ -128,7 +120,8 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     elif image.mode not in _KINDS:
         image = image.convert({'1': 'L', 'PA': 'RGBA', 'La': 'LA', 'RGBa': 'RGBA'}.get(image.mode, 'RGB'))
     kinds = _KINDS[image.mode]
-    header = Header(path, (_dtype(image),) * len(kinds), kinds, (None,) * len(kinds), true_alpha=True)
+    dtype = 'uint16' if image.mode == 'I;16' else 'uint8'
+    header = Header(path, (dtype,) * len(kinds), kinds, (None,) * len(kinds), true_alpha=True)
     chosen = header.colours if every else choose_bands(header, bands)
     values: NDArray[Any] = np.asarray(image)
     values = values.reshape(*values.shape[:2], -1)
@@ -142,10 +135,6 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     if chosen != tuple(range(1, len(kinds) + 1)):
         values = values[..., [band - 1 for band in chosen]]
     return Raster(header, chosen, values, mask, palette, lossy)
-
-
-def _dtype(image: Image.Image) -> str:
-    return 'uint16' if image.mode == 'I;16' else 'uint8'
 
 
 def _upright(raster: Raster, path: str, data: bytes | None) -> Raster:

@@ -42,11 +42,7 @@ _SAMPLE = 1024
 
 
 def open_dataset(source: Any) -> Any:
-    """Open a raster with rasterio, without its warning about a missing georeference.
-
-    Raises:
-        UserError: for a name in another encoding than UTF-8, which GDAL does not take.
-    """
+    """Open a raster with rasterio, without its warning about a missing georeference."""
     require_utf8(source)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
@@ -85,13 +81,7 @@ def colour_table(dataset: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | No
 def find_alpha(
     dataset: Any, header: Header, bands: tuple[int, ...] | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Number of the band that says what is transparent, None without one, and a note for the user.
-
-    Args:
-        dataset: The open file.
-        header: What it says.
-        bands: What the user declares.
-    """
+    """Number of the band that says what is transparent, given those that a user declares, and a note for the user."""
     if header.alpha is None:
         return None, ()
     is_mask, notes = alpha_is_mask(_sample(dataset, header.alpha), header, bands)
@@ -119,14 +109,7 @@ def without_alpha(dataset: Any) -> Any:
 
 
 def read_mask(dataset: Any, band: int, alpha: int | None, **where: Any) -> NDArray[np.bool_] | None:
-    """What alpha band or mask of the file say, (H, W); None where there is neither.
-
-    Args:
-        dataset: The open file.
-        band: Whose mask.
-        alpha: The band that says what is transparent.
-        **where: Window and shape, as rasterio takes them.
-    """
+    """What alpha band or mask of the file say, (H, W); None where there is neither."""
     if alpha is not None:
         return np.asarray(dataset.read(alpha, **where) > 0)
     flags = dataset.mask_flag_enums[band - 1]
@@ -160,19 +143,7 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
 def read_raster(
     path: str, data: bytes | None, bands: tuple[int, ...] | None, every: bool, limit: int, name: str
 ) -> Raster:
-    """Read a file.
-
-    Args:
-        path: The file.
-        data: Its content, where it is not to be read from the path.
-        bands: What the user declares.
-        every: Whether to read all bands but the alpha band, whatever they show.
-        limit: Most pixels.
-        name: What messages call the file.
-
-    Raises:
-        UserError: if there is something wrong with it.
-    """
+    """Read all bands but the alpha band, or those that a user declares; at most so many pixels."""
     try:
         if data is None:
             with open_dataset(path) as dataset:

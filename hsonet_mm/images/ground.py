@@ -9,17 +9,13 @@ from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
 from hsonet_mm.images.gdal import GDAL_ERRORS
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['PixelSize', 'ground_points', 'pixel_size', 'pixel_steps']
 
 
 class PixelSize(NamedTuple):
-    """Metres on the ground from one pixel to the next.
-
-    Attributes:
-        down: From a row to the next one.
-        across: From a column to the next one.
-    """
+    """Metres on the ground from one pixel to the next: down a column, and across a row."""
 
     down: float
     across: float
@@ -33,14 +29,9 @@ class PixelSize(NamedTuple):
 def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSize | None:
     """The size of the pixels in the middle of a raster; None where it cannot be told.
 
-    Args:
-        crs: Its reference system; degrees and web maps are measured where they are.
-        transform: From its columns and rows to coordinates.
-        height: Rows.
-        width: Columns.
+    Degrees and web maps are measured where they are.
     """
-    a, b, c, d, e, f = transform[:6]
-    x, y = a * width / 2 + b * height / 2 + c, d * width / 2 + e * height / 2 + f
+    x, y = map(float, coordinates(transform, np.float64(width / 2), np.float64(height / 2)))
     try:
         across, down = np.linalg.norm(pixel_steps(crs, transform, x, y), axis=0).tolist()
     except GDAL_ERRORS:
@@ -49,14 +40,7 @@ def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSiz
 
 
 def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.float64]:
-    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2).
-
-    Args:
-        crs: Reference system of a raster.
-        transform: From its columns and rows to coordinates.
-        x: First coordinate of the place.
-        y: Second coordinate of the place.
-    """
+    """Metres in space from a place to where a pixel lies in the next column, and in the next row, (3, 2)."""
     a, b, _, d, e, _ = transform[:6]
     points = ground_points(crs, np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
     return points[:, 1:] - points[:, :1]

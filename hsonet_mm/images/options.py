@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.images.raster import bands_text
 
 __all__ = [
     'DEFAULT_STRETCH',
@@ -56,11 +57,7 @@ DEFAULT_STRETCH = Stretch(2, 98, percent=True)
 
 
 def parse_stretch(text: str) -> Stretch:
-    """Read a stretch: ``0,3000`` are values, ``2%,98%`` percentiles.
-
-    Raises:
-        UserError: if it is neither.
-    """
+    """Read a stretch: ``0,3000`` are values, ``2%,98%`` percentiles."""
     number = r'\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*'
     match = re.fullmatch(f'{number}(%?)\\s*,{number}(%?)\\s*', text)
     if match and match[2] == match[4]:
@@ -103,7 +100,7 @@ class Reading:
     def __post_init__(self) -> None:
         dates = [date for date in (self.bands, self.bands_after) if date is not None]
         if any(not date or min(date) < 1 for date in dates) or len({len(date) for date in dates}) > 1:
-            text = '/'.join(map(_joined, dates))
+            text = '/'.join(map(bands_text, dates))
             raise UserError(
                 f"invalid bands '{text}': expected numbers from 1, as 3,2,1, or as many for before and after, as "
                 '1,2,3/3,2,1'
@@ -145,7 +142,7 @@ class Reading:
         """The same as plain texts, for checkpoints, exported models and summaries."""
         bands = None
         if self.bands is not None:
-            bands = '/'.join(_joined(part) for part in (self.bands, self.bands_after) if part is not None)
+            bands = '/'.join(bands_text(part) for part in (self.bands, self.bands_after) if part is not None)
         return {
             'bands': bands,
             'stretch': None if self.stretch is None else str(self.stretch),
@@ -165,8 +162,7 @@ class Reading:
     def over(self, trained: 'Reading') -> tuple['Reading', list[str]]:
         """What to read by where a model was trained with another reading.
 
-        Args:
-            trained: What the model was trained with, which holds for what is not declared here.
+        What the model was trained with holds for what is not declared here.
 
         Returns:
             The reading, and a sentence for each value that differs from the model's.
@@ -194,17 +190,8 @@ def _parse_bands(bands: Numbers) -> tuple[tuple[int, ...], tuple[int, ...] | Non
     return dates[0], dates[1] if len(dates) > 1 else None
 
 
-def _joined(bands: Sequence[int]) -> str:
-    return ','.join(map(str, bands))
-
-
 def add_reading_arguments(parser: argparse.ArgumentParser, default: str = 'as the files say') -> None:
-    """Add ``--bands``, ``--stretch`` and ``--nodata``, the same for every command.
-
-    Args:
-        parser: Where to add them.
-        default: What holds without them, in words.
-    """
+    """Add ``--bands``, ``--stretch`` and ``--nodata``, the same for every command."""
     group = parser.add_argument_group('reading images')
     group.add_argument(
         '--bands',

@@ -1,7 +1,6 @@
 """Checks that the files of a pair, or a label and its image, belong together."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.options import Stretch
 from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
-from hsonet_mm.images.raster import Note, Raster
+from hsonet_mm.images.raster import Note, Raster, coordinates
 
 __all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'place_note', 'refuse_depths']
 
@@ -33,16 +32,7 @@ class ImagePair:
 
 
 def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
-    """Put two dates of one size together.
-
-    Args:
-        t1: The first date.
-        t2: The second date.
-        stretch: What the user declares.
-
-    Raises:
-        UserError: if their depths differ, see :func:`check_depths`.
-    """
+    """Put two dates of one size together."""
     check_depths(t1, t2, stretch)
     valid = t1.valid if t2.valid is None else t2.valid if t1.valid is None else t1.valid & t2.valid
     if valid is None:
@@ -52,16 +42,7 @@ def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
 
 
 def check_depths(t1: Pixels, t2: Pixels, stretch: Stretch | None) -> None:
-    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits.
-
-    Args:
-        t1: The first date.
-        t2: The second date.
-        stretch: What the user declares.
-
-    Raises:
-        UserError: if one range cannot be right for both.
-    """
+    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits."""
     refuse_depths(t1.path, str(t1.raster.values.dtype), t2.path, str(t2.raster.values.dtype), stretch)
 
 
@@ -75,13 +56,7 @@ def refuse_depths(path1: str, type1: str, path2: str, type2: str, stretch: Stret
 
 
 def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
-    """What a user should know about a pair that can be read.
-
-    Args:
-        t1: The first date.
-        t2: The second date.
-        nodata_declared: Whether the user names a value for "no data", which then is believed.
-    """
+    """What a user should know about a pair that can be read."""
     notes = [Note('alpha', text) for text in (*t1.raster.notes, *t2.raster.notes)]
     for date in (t1, t2):
         values = date.raster.values
@@ -104,12 +79,7 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
 
 
 def place_note(one: Raster, other: Raster) -> Note | None:
-    """A note where the georeferences of two files that are compared pixel by pixel differ.
-
-    Args:
-        one: A file.
-        other: One of the same size.
-    """
+    """A note where the georeferences of two files that are compared pixel by pixel differ."""
     if one.place is None or other.place is None or one.values.shape[:2] != other.values.shape[:2]:
         return None
     height, width = one.values.shape[:2]
@@ -138,18 +108,12 @@ def _distance(one: Raster, other: Raster, corners: list[tuple[int, int]]) -> flo
     assert one.place is not None
     assert other.place is not None
     columns, rows = np.array(corners, float).T
-    xs, ys = _moved(one.place.transform, columns, rows)
+    xs, ys = coordinates(one.place.transform, columns, rows)
     try:
         if one.place.crs != other.place.crs:
             xs, ys = map(np.array, transform_points(one.place.crs, other.place.crs, xs, ys)[:2])
-        back = _moved(~other.place.transform, xs, ys)
+        back = coordinates(~other.place.transform, xs, ys)
     except (*GDAL_ERRORS, ArithmeticError, TransformNotInvertibleError):
         return np.inf
     distance = np.abs(np.array(back) - [columns, rows]).max()
     return float(distance) if np.isfinite(distance) else np.inf
-
-
-def _moved(transform: Any, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Points by an affine transform."""
-    a, b, c, d, e, f = transform[:6]
-    return a * xs + b * ys + c, d * xs + e * ys + f

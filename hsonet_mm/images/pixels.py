@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.images.files import read_raster
 from hsonet_mm.images.options import DEFAULT_STRETCH, Reading, Stretch, apply_stretch
-from hsonet_mm.images.raster import Raster
+from hsonet_mm.images.raster import Note, Raster
 
 __all__ = [
     'Pixels',
@@ -19,6 +19,7 @@ __all__ = [
     'first_three',
     'read_pixels',
     'size',
+    'stretch_note',
 ]
 
 _EDGE = 0.05
@@ -30,7 +31,6 @@ class Pixels:
     """An image as network input.
 
     Attributes:
-        path: The file, as messages call it.
         values: (H, W, bands) of 8 bits, in the order declared; red, green and blue unless others are declared.
         valid: Where there is data, (H, W); None means everywhere. What is elsewhere in ``values`` means nothing.
         stretch: What became 0 and 255; None for 8 bits as they are.
@@ -50,17 +50,7 @@ def read_pixels(
     read: Callable[[str], bytes] | None = None,
     name: str | None = None,
 ) -> Pixels:
-    """Read an image with any number of bands and any real data type.
-
-    Args:
-        path: The file.
-        reading: What is declared about it; the bands are those of its date.
-        read: How to get its content, where it is not a file on the disk.
-        name: What messages call the file, where not by its path.
-
-    Raises:
-        UserError: if the file cannot be read, or has not the bands that are declared.
-    """
+    """Read an image with any number of bands and any real data type."""
     reading = reading or Reading()
     raster = read_raster(path, read, reading.bands, name=name)
     valid = raster.valid(reading.nodata)
@@ -87,14 +77,19 @@ def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | No
     return declared or (None if dtype == np.uint8 else DEFAULT_STRETCH)
 
 
-def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:
-    """Warn about black or white around an image that is not declared as "no data".
+def stretch_note(date: Pixels, reading: Reading) -> Note | None:
+    """A note where every file is scaled by percentiles of its own, because nothing is declared."""
+    if date.stretch is None or reading.stretch is not None:
+        return None
+    return Note(
+        'stretch',
+        f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} percentiles of each '
+        'file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
+    )
 
-    Args:
-        path: What to call the image.
-        edge: Its outermost pixels, (N, bands), as in the file.
-        valid: Which of them have data, (N,).
-    """
+
+def edge_text(path: str, edge: NDArray, valid: NDArray[np.bool_]) -> str | None:
+    """Warn about black or white in the outermost pixels (N, bands) of an image that are valid, not declared nodata."""
     whole = edge.dtype.kind in 'ui'
     for name, value in (('black', 0), *((('white', int(np.iinfo(edge.dtype).max)),) if whole else ())):
         share = ((edge == value).all(axis=1) & valid).mean()

@@ -9,19 +9,25 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['Header', 'Note', 'Place', 'Raster', 'alpha_is_mask', 'choose_bands', 'fits', 'valid_pixels']
+__all__ = [
+    'Header',
+    'Note',
+    'Place',
+    'Raster',
+    'alpha_is_mask',
+    'bands_text',
+    'choose_bands',
+    'coordinates',
+    'fits',
+    'valid_pixels',
+]
 
 _BETWEEN = 0.01
 """Largest share of an alpha band between transparent and opaque, as soft edges have it [choice]."""
 
 
 class Note(NamedTuple):
-    """A note for the user about files that can be read.
-
-    Attributes:
-        kind: ``'alpha'``, ``'bands'``, ``'border'`` or ``'grid'``.
-        text: One sentence with the file and the cure.
-    """
+    """A sentence for the user about files that can be read: of kind ``alpha``, ``bands``, ``border`` ..."""
 
     kind: str
     text: str
@@ -29,12 +35,7 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Georeference of a file.
-
-    Attributes:
-        crs: Its coordinate reference system, of rasterio.
-        transform: From columns and rows to coordinates.
-    """
+    """Georeference of a file, as of rasterio."""
 
     crs: Any
     transform: Any
@@ -45,8 +46,6 @@ class Header:
     """What a file declares about its bands, numbered from 1.
 
     Attributes:
-        path: The file.
-        dtypes: Type of each band.
         kinds: What each band shows, in GDAL's words: ``'red'``, ``'gray'``, ``'palette'``, ``'alpha'``,
             ``'undefined'`` ...
         nodata: Declared value of each band that means "no data", or None.
@@ -82,13 +81,9 @@ class Raster:
     """Some bands of a file, as they stand in it but for the orientation that it declares.
 
     Attributes:
-        header: What the file says.
-        bands: Which bands these are, by number.
         values: (H, W, bands), of the type in the file.
         mask: False where alpha or a mask in the file says "no data", (H, W); None where nothing says so.
-        palette: Colours of the values of a palette image, (256, 3).
         lossy: Whether values are never exact, as in a JPEG.
-        place: Where it lies, if it says so.
         notes: Sentences about what a user may not expect.
     """
 
@@ -102,33 +97,36 @@ class Raster:
     notes: tuple[str, ...] = ()
 
     def valid(self, nodata: float | None = None) -> NDArray[np.bool_] | None:
-        """Where there is data, (H, W); None means everywhere.
-
-        Args:
-            nodata: A value that means "no data" beside what the file declares.
-        """
+        """Where there is data, (H, W), also by a value that means "no data"; None means everywhere."""
         declared = [self.header.nodata[band - 1] for band in self.bands]
         valid = valid_pixels(self.values, declared, self.mask)
         return valid if nodata is None else valid_pixels(self.values, [nodata] * len(self.bands), valid)
 
 
+def coordinates(
+    transform: Any, columns: NDArray[Any], rows: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates of places in a raster, counted in pixels from the outer corner of its first one; or of any points."""
+    a, b, c, d, e, f = transform[:6]
+    return a * columns + b * rows + c, d * columns + e * rows + f
+
+
 def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:
     """The bands to read of a file.
 
-    Args:
-        header: What it says.
-        bands: What is declared; undeclared, those that the file calls red, green and blue, or all three, or the only
-            one.
+    Undeclared, they are those that the file calls red, green and blue, or all three, or the only one.
 
     Raises:
         UserError: if it is not clear which, the file has them not, or they are of several types or of complex numbers.
     """
     count, path = len(header.kinds), header.path
-    holds = f'{path} has {_count(count)} of {" and ".join(sorted(set(header.dtypes)))}'
+    holds = (
+        f'{path} has {count} band{"s" if count != 1 else ""} of {" and ".join(sorted(set(header.dtypes)))}'
+    )
     if bands is not None:
         if max(bands) > count:
             numbers = '1,1,1' if count == 1 else f'numbers from 1 to {count}'
-            raise UserError(f'{holds}, so --bands {_joined(bands)} cannot be read: give {numbers}')
+            raise UserError(f'{holds}, so --bands {bands_text(bands)} cannot be read: give {numbers}')
         chosen = tuple(bands)
     else:
         colours = header.colours
@@ -141,18 +139,15 @@ def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]
     types = {header.dtypes[band - 1] for band in chosen}
     if len(types) > 1 or np.dtype(min(types)).kind not in 'uifb':
         raise UserError(
-            f'{path} has {" and ".join(sorted(types))} values in bands {_joined(chosen)}: convert them to '
+            f'{path} has {" and ".join(sorted(types))} values in bands {bands_text(chosen)}: convert them to '
             'real numbers of one type (gdal_translate -ot Float32)'
         )
     return chosen
 
 
-def _joined(bands: Sequence[int]) -> str:
+def bands_text(bands: Sequence[int]) -> str:
+    """Numbers of bands as ``--bands`` takes them."""
     return ','.join(map(str, bands))
-
-
-def _count(bands: int) -> str:
-    return f'{bands} band{"s" if bands != 1 else ""}'
 
 
 def alpha_is_mask(
@@ -162,15 +157,7 @@ def alpha_is_mask(
 
     GDAL and many tools flag the fourth band of any RGB TIFF as alpha. A mask is nearly always 0 or full; a band that is
     not, is read as a band, so that dark water in it does not become "no data" [choice]. So is one that the user names,
-    and where bands are named, one that is 0 everywhere.
-
-    Args:
-        alpha: Its values, or a sample of them.
-        header: What the file says.
-        bands: What the user declares.
-
-    Returns:
-        The answer, and a sentence where a user may not expect it.
+    and where bands are named, one that is 0 everywhere. Returns a sentence as well where a user may not expect it.
     """
     if header.true_alpha:
         return True, ()
@@ -183,7 +170,7 @@ def alpha_is_mask(
         return False, ()
     return False, (
         f'band {header.alpha} of {header.path} is flagged as alpha but is not a mask, so it hides no pixel: name the '
-        f'bands to read, as --bands {_joined(header.rgb or header.colours)}, or with {header.alpha} among them',
+        f'bands to read, as --bands {bands_text(header.rgb or header.colours)}, or with {header.alpha} among them',
     )
 
 
@@ -192,30 +179,17 @@ def valid_pixels(
 ) -> NDArray[np.bool_] | None:
     """Where pixels have data: no mask hides them, all bands are finite, and one at least is not the nodata value.
 
-    Args:
-        values: (H, W, bands).
-        nodata: Of each band; None where it has none.
-        mask: False where there is no data, (H, W); None: nowhere.
-
-    Returns:
-        (H, W), or None where all have.
+    ``nodata`` is of each band; the mask is False where there is no data. (H, W), or None where all have.
     """
     valid = mask
     if values.dtype.kind == 'f':
         finite = np.isfinite(values).all(axis=2)
         valid = finite if valid is None else valid & finite
-    empty: NDArray[np.bool_] | None = None
-    for band, value in enumerate(nodata):
-        if value is None or not fits(value, values.dtype):
-            empty = None
-            break
-        if np.isnan(value):  # not finite, so found above
-            empty = None
-            break
-        same = values[..., band] == values.dtype.type(value)
-        empty = same if empty is None else empty & same
-    if empty is not None:
-        valid = ~empty if valid is None else valid & ~empty
+    kind = values.dtype.type
+    declared = [one for one in nodata if one is not None and fits(one, values.dtype) and not np.isnan(one)]
+    if declared and len(declared) == len(nodata):  # NaN is not finite, so found above
+        full = np.logical_or.reduce([values[..., band] != kind(one) for band, one in enumerate(declared)])
+        valid = full if valid is None else valid & full
     return None if valid is None or valid.all() else valid
 
 

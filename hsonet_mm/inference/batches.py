@@ -16,13 +16,7 @@ ORDERS = ('rgb', 'bgr')
 def checked_batch(
     t1: NDArray[np.uint8], t2: NDArray[np.uint8], bands: int, channel_order: str | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Check a batch, and bring three bands to BGR.
-
-    Args:
-        t1: Images of the first date, (N, H, W, bands).
-        t2: Images of the second date.
-        bands: Number of bands that the model takes.
-        channel_order: ``'rgb'`` or ``'bgr'``; needed for three bands only.
+    """Check a batch of two dates, (N, H, W, bands) each, and bring three bands to BGR.
 
     Raises:
         UserError: for another type, shape or order, dates that differ in size, and images without pixels.
@@ -51,13 +45,7 @@ def checked_batch(
 def batch_probs(
     model: ChangeModel, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window | None
 ) -> NDArray[np.float32]:
-    """Uncalibrated probabilities (N, H, W) of a checked batch.
-
-    Args:
-        model: The model.
-        t1: Images of the first date, (N, H, W, bands), three bands in BGR.
-        t2: Images of the second date.
-        window: The window that slides over them, or None to predict them at once.
+    """Uncalibrated probabilities (N, H, W) of a checked batch, at once or through a sliding window.
 
     Raises:
         UserError: if the memory of machine or GPU does not suffice, or the model predicts NaN.

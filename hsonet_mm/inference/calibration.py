@@ -55,11 +55,7 @@ def sidecar_of(model: str | Path) -> Path:
 
 
 def read_calibration(model: str | Path) -> Calibration | None:
-    """Read the sidecar of a checkpoint or an exported model; None where there is none.
-
-    Raises:
-        UserError: if it is damaged, or was made for another file.
-    """
+    """Read the sidecar of a checkpoint or an exported model; None where there is none."""
     path = sidecar_of(model)
     if not path.is_file():
         return None
@@ -102,12 +98,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def apply_temperature(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Divide the logits of probabilities by a temperature; 1 changes nothing.
-
-    Args:
-        probs: Probabilities in [0, 1], of any shape.
-        temperature: T > 0.
-    """
+    """Divide the logits of probabilities by a temperature; 1 changes nothing."""
     if temperature == 1:
         return probs
     return (1 / (1 + np.exp(-logits_of(probs) / np.float32(temperature)))).astype(np.float32)

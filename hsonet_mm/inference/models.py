@@ -19,10 +19,6 @@ class ChangeModel(Protocol):
 
     Attributes:
         name: Names of its files.
-        threshold: Its own threshold.
-        threshold_source: Origin of the threshold, in words.
-        versions: Versions of the software that runs it.
-        device: Device that runs it.
         tile_size: The only height and width that it takes, None for any.
         crop_size: Height and width of its training crops, None where unknown.
         ground_resolution: Smallest and largest ground resolution that it is for, in metres; None where unknown.
@@ -53,11 +49,7 @@ def open_checkpoint(
     precision: str = 'auto',
     whole: bool = False,
 ) -> ChangeModel:
-    """Load a checkpoint, see :meth:`hsonet_mm.ChangeDetector.from_checkpoint`; `whole` ignores the config's window.
-
-    Raises:
-        UserError: if a file or an option is wrong, or PyTorch is missing.
-    """
+    """Load a checkpoint, see :meth:`hsonet_mm.ChangeDetector.from_checkpoint`; `whole` ignores the config's window."""
     _require_torch(f'the checkpoint {checkpoint}', 'give an .onnx file')
     from hsonet_mm import components  # noqa: F401
     from hsonet_mm.inference.torch_model import TorchModel
@@ -73,11 +65,7 @@ def open_exported(
     precision: str = 'auto',
     whole: bool = False,
 ) -> ChangeModel:
-    """Load an exported model, see :meth:`hsonet_mm.ChangeDetector.from_onnx`; `whole` ignores the config's window.
-
-    Raises:
-        UserError: if the file or an option is wrong, or the runtime or the device is missing.
-    """
+    """Load an exported model, see :meth:`hsonet_mm.ChangeDetector.from_onnx`; `whole` ignores the config's window."""
     if runtime == 'pytorch':
         _require_torch(f'{path} in PyTorch', 'leave out the runtime')
         from hsonet_mm import components  # noqa: F401
@@ -99,11 +87,7 @@ def _require_torch(what: str, otherwise: str) -> None:
 
 
 def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
-    """Check that a checkpoint is to run in PyTorch.
-
-    Raises:
-        UserError: for another runtime.
-    """
+    """Check that a checkpoint is to run in PyTorch."""
     if runtime not in (None, 'pytorch'):
         raise UserError(
             f'--runtime {runtime} requires an exported model: export {checkpoint} with `hsonet export` '
@@ -112,15 +96,7 @@ def check_runtime(runtime: str | None, checkpoint: str | Path) -> None:
 
 
 def refuse_options(path: str | Path, options: Mapping[str, Any]) -> None:
-    """Refuse options that an exported model ignores.
-
-    Args:
-        path: Its file.
-        options: Values by option, as a user types it.
-
-    Raises:
-        UserError: for a value other than None and ``'auto'``.
-    """
+    """Refuse options that an exported model ignores, unless their value is None or ``'auto'``."""
     for option, value in options.items():
         if value not in (None, 'auto'):
             raise UserError(f'{option} does not apply to the exported model {path}: leave it out')

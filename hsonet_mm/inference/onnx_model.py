@@ -17,26 +17,15 @@ __all__ = ['OnnxModel']
 class OnnxModel:
     """A model that ``hsonet export`` wrote.
 
+    Its attributes are those of :class:`~hsonet_mm.inference.models.ChangeModel`, and ``metadata``, what the file says
+    about itself.
+
     Args:
         path: The ``.onnx`` file.
         threads: Threads of one prediction on a CPU; by default one for each core.
         content: Content of the file where it is known already.
         runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
         device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
-
-    Attributes:
-        name: Name of the file.
-        metadata: What the model says about itself.
-        threshold: Its own threshold.
-        threshold_source: Where that comes from, in words.
-        versions: Versions of what computes, and of what it was exported with.
-        reading: How its training images were read.
-        device: Where it computes.
-        tile_size: The only height and width that it takes, None for any.
-        crop_size: Height and width of the crops that it was trained on, None where they are unknown.
-        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
-            nobody said.
-        slides: False, it sees what it is given as a whole.
 
     Raises:
         UserError: without the runtime or the device, for a file that is missing, damaged or not ours, and for no

@@ -30,18 +30,8 @@ def open_detector(
 ) -> ChangeDetector:
     """Open config and checkpoint, an exported model, or a model that comes with the package.
 
-    Args:
-        files: ``[config, checkpoint]``, ``[model.onnx]`` or ``[name]``.
-        device: As in :meth:`ChangeDetector.from_checkpoint`.
-        cfg_options: Values that replace those of the config.
-        threads: Threads of an exported model.
-        precision: Precision of a checkpoint in PyTorch.
-        runtime: ``'pytorch'`` for a checkpoint, ``'onnxruntime'`` or ``'openvino'`` for an exported model, any of them
-            for a model that comes with the package.
-        options: ``threshold``, ``window``, ``reading`` and ``resample`` of :class:`ChangeDetector`.
-
-    Raises:
-        UserError: for other files, or if an exported model is given options of checkpoints.
+    Files are ``[config, checkpoint]``, ``[model.onnx]`` or ``[name]``; the options are those of :class:`ChangeDetector`
+    and its constructors.
     """
     device, precision = device or 'cpu', precision or 'auto'
     if len(files) == 1 and (file := Path(files[0])).suffix in ('', '.onnx'):

@@ -26,9 +26,6 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
 
     Returns:
         Name, first and second path of each pair, by name. A single pair has the name of its second image.
-
-    Raises:
-        UserError: if a path is missing, one is a folder and the other is not, or an image has no partner.
     """
     for path in (t1, t2):
         if not path.exists():
@@ -58,12 +55,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Tint and outline the changed regions of an image.
-
-    Args:
-        image: The second date, (H, W, 3) BGR.
-        mask: Where it changed, (H, W).
-    """
+    """Tint and outline the changed regions of an image (H, W, 3) in BGR."""
     overlay = image.copy()
     overlay[mask] = (0.6 * image[mask] + 0.4 * np.array(TINT)).astype(np.uint8)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -78,12 +70,7 @@ def to_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an image in one step, see :func:`~hsonet_mm.files.write_bytes`.
-
-    Args:
-        path: Where to; a file that is there is replaced.
-        image: (H, W) or (H, W, 3) BGR.
-    """
+    """Write an image, (H, W) or (H, W, 3) in BGR, in one step, see :func:`~hsonet_mm.files.write_bytes`."""
     done, data = cv2.imencode('.png', image)
     assert done
     write_bytes(path, data.tobytes())

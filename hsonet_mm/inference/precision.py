@@ -15,15 +15,7 @@ PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What to run a network in.
-
-    Args:
-        precision: One of :data:`PRECISIONS`.
-        device: Where it computes.
-
-    Raises:
-        UserError: for another precision, or bfloat16 on a device that does not know it.
-    """
+    """What to run a network in, for one of :data:`PRECISIONS` and a device."""
     if precision not in PRECISIONS:
         raise UserError(f"invalid precision '{precision}': expected one of {', '.join(PRECISIONS)}")
     if precision == 'fp32' or (precision == 'auto' and not (device.type == 'cpu' and has_bf16())):

@@ -31,14 +31,7 @@ Range = tuple[float, float]
 
 
 def resolution_note(path: object, size: 'PixelSize', model: str, wanted: Range | None) -> str | None:
-    """A sentence if the ground resolution of an image is far from the model's, else None.
-
-    Args:
-        path: Name of the image.
-        size: Size of its pixels on the ground.
-        model: Name of the model.
-        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
-    """
+    """A sentence if the ground resolution of an image is far from the model's, else None."""
     if wanted is None or wanted[0] / FAR <= size.mean <= wanted[1] * FAR:
         return None
     return f'{path} has a ground resolution of {size.mean:.3g} m, but {model} is for {_words(wanted)}: add --resample'
@@ -65,13 +58,7 @@ class Resampling:
     tile: int | None = None
 
     def grid(self, window: Window, height: int, width: int) -> WindowGrid:
-        """Windows over an image, each as large as the model's window is on the ground.
-
-        Args:
-            window: The model's window.
-            height: Rows of the image.
-            width: Columns of the image.
-        """
+        """Windows over an image, each as large as the model's window is on the ground."""
         axes = []
         for length, factor in ((height, self.down), (width, self.across)):
             size, overlap = (max(1, round(pixels * factor)) for pixels in (window.size, window.overlap))
@@ -117,13 +104,8 @@ def resampling(
 ) -> Resampling | None:
     """Resampling of an image to a ground resolution; None where it needs none.
 
-    Args:
-        path: Name of the image.
-        size: Size of its pixels on the ground; None where unknown.
-        resample: Metres, or :data:`MODELS_OWN`.
-        model: Name of the model.
-        wanted: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
-        tile: The only height and width that the model takes; None for any.
+    The size of its pixels may be unknown, ``wanted`` is what the model is for, and ``tile`` the only size that it
+    takes, if any.
 
     Raises:
         UserError: if the ground resolution of the image is unknown, or that of the model where it is asked for.
@@ -147,11 +129,7 @@ def resampling(
 
 
 def pair_resampling(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> Resampling | None:
-    """Resampling of a pair as its detector asks for it; None where it needs none.
-
-    Raises:
-        UserError: where it is asked for, if neither file is georeferenced, or the model names no ground resolution.
-    """
+    """Resampling of a pair as its detector asks for it; None where it needs none."""
     if detector.resample is None:
         return None
     size = _pair_pixel_size(t1, t2)

@@ -24,13 +24,7 @@ PROVIDERS = {
 
 
 class Program(NamedTuple):
-    """A model that is ready to run.
-
-    Attributes:
-        run: From (N, 6, H, W) float32 to (N, 1, H, W).
-        props: The model's ``metadata_props``.
-        versions: Versions of what runs it.
-    """
+    """A model that is ready to run from (N, 6, H, W) float32 to (N, 1, H, W), and its ``metadata_props``."""
 
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     props: Mapping[str, str]
@@ -38,18 +32,7 @@ class Program(NamedTuple):
 
 
 def load(path: str | Path, content: bytes | None, runtime: str, device: str, threads: int | None) -> Program:
-    """Load a model.
-
-    Args:
-        path: Its file.
-        content: Content of the file where it is known already.
-        runtime: One of :data:`RUNTIMES`.
-        device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
-        threads: Threads of a CPU; by default those of :func:`~hsonet_mm.cores.default_threads`.
-
-    Raises:
-        UserError: for another runtime or device, one that is not there, and a file that is damaged or no model.
-    """
+    """Load a model by one of :data:`RUNTIMES`, from its file or its content where that is known already."""
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmseg import __version__ as mmseg_version
@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
-from hsonet_mm.bands import config_reading, set_bands
+from hsonet_mm.bands import config_reading, set_bands, walk
 from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import read_config, short_hash
 from hsonet_mm.errors import UserError
@@ -33,7 +33,10 @@ class TorchModel:
     """A trained model, ready for images.
 
     Nothing is downloaded: pre-trained weights named in the config are left out, since the checkpoint contains all
-    weights.
+    weights. Its attributes are those of :class:`~hsonet_mm.inference.models.ChangeModel`; ``network``, the model of
+    MMSegmentation in evaluation mode; its ``config`` with the options in it; and ``temperature``, that of the
+    calibration that an exported model carries, already in its probabilities. The threshold is that of validation in the
+    checkpoint; else, or where the options set one, that of the head.
 
     Args:
         config: Path of the config file that the model was trained with; None where the checkpoint is an exported model.
@@ -42,23 +45,6 @@ class TorchModel:
         cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
         whole: Predict images at once, also where ``model.test_cfg`` of the config slides a window over them.
         precision: One of :data:`~hsonet_mm.inference.precision.PRECISIONS`.
-
-    Attributes:
-        network: The model of MMSegmentation, in evaluation mode.
-        config: The config, with the options in it.
-        name: Names of config and checkpoint, or of the exported model.
-        temperature: Of the calibration that an exported model carries, already in its probabilities; else 1.
-        threshold: The threshold of validation that the checkpoint carries; else, or where the options set one, that of
-            the head.
-        threshold_source: Where that comes from, in words.
-        versions: Versions of what computes, and the hash of the model's part of the config, and the precision.
-        reading: How its training images were read.
-        device: Where it computes.
-        tile_size: None, for it takes images of any size.
-        crop_size: Height and width of the crops that it was trained on, None where the config does not say.
-        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
-            nobody said.
-        slides: Whether it slides a window of the config's over images itself.
 
     Raises:
         UserError: if one of these is wrong; the sentence says which and what to do.
@@ -135,25 +121,14 @@ class TorchModel:
         return [change_probs(sample.seg_logits.data.float()) for sample in samples]
 
     def prepare(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> dict[str, Any]:
-        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``.
-
-        Args:
-            t1: First dates, (N, H, W, bands), 8 bits, three bands in BGR.
-            t2: Second dates.
-        """
+        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``."""
         prepared: dict[str, Any] = self.network.data_preprocessor(_batch(_stacked(t1, t2)), False)
         return prepared
 
     def log_odds(self, batch: Mapping[str, Any]) -> torch.Tensor:
         """Log-odds of change of the whole images of a prepared batch, with a graph where gradients are enabled.
 
-        They are what :meth:`probs` takes the sigmoid of, in float32.
-
-        Args:
-            batch: What :meth:`prepare` returned.
-
-        Returns:
-            (N, H, W), without padding.
+        They are what :meth:`probs` takes the sigmoid of, in float32. (N, H, W), without padding.
         """
         metas = [sample.metainfo for sample in batch['data_samples']]
         height, width = metas[0]['ori_shape']
@@ -189,23 +164,14 @@ def _device(name: str) -> torch.device:
 
 def training_crop(config: Config) -> int | None:
     """The larger side of the crops that a config trains on; None where its training pipeline names none."""
-    found = _find(config.get('train_dataloader'), 'crop_size')
+    crops = (one.get('crop_size') for one in walk(config.get('train_dataloader')))
+    found = next((crop for crop in crops if crop is not None), None)
     return None if found is None else int(found if isinstance(found, int) else max(found))
 
 
-def _find(node: Any, name: str) -> Any:
-    """The first value of that name in a config, however deep: data sets and transforms wrap one another."""
-    if isinstance(node, Mapping):
-        if node.get(name) is not None:
-            return node[name]
-        node = list(node.values())
-    if not isinstance(node, (list, tuple)):
-        return None
-    return next((found for item in node if (found := _find(item, name)) is not None), None)
-
-
 def _build(config: Config, path: str | Path) -> nn.Module:
-    _forget_pretrained(config.model)
+    for part in walk(config.model):  # nothing is to start from other weights
+        part.update({key: None for key in ('init_cfg', 'pretrained') if key in part})
     try:
         with DefaultScope.overwrite_default_scope(config.get('default_scope', 'opencd')):
             model: nn.Module = MODELS.build(config.model)
@@ -213,15 +179,3 @@ def _build(config: Config, path: str | Path) -> nn.Module:
         reason = str(error.args[0] if error.args else error).split('. ')[0]
         raise UserError(f'the model of {path} cannot be built ({reason}): correct the config') from error
     return cast('nn.Module', revert_sync_batchnorm(model))
-
-
-def _forget_pretrained(node: Any) -> None:
-    """Take out everything that names weights to start a training from."""
-    if isinstance(node, ConfigDict):
-        for key in ('init_cfg', 'pretrained'):
-            if key in node:
-                node[key] = None
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _forget_pretrained(item)

@@ -17,18 +17,7 @@ KINDS = ('flips', 'rotations', 'swap')
 
 
 class Detector(Protocol):
-    """What a scene needs of a model, as :class:`hsonet_mm.ChangeDetector` offers it.
-
-    Attributes:
-        threshold: Probability above which a pixel is changed.
-        threshold_source: Where the threshold comes from, in words.
-        name: Name of the model for summaries.
-        versions: Versions of what computes.
-        reading: How files are read, as in training.
-        window: The tile that suits it.
-        ground_resolution: Smallest and largest size of a pixel on the ground that it is for, in metres; None where
-            nobody said.
-    """
+    """What a scene needs of a model, as :class:`hsonet_mm.ChangeDetector` offers it."""
 
     threshold: float
     threshold_source: str

@@ -15,11 +15,7 @@ a window slides over large images only, and where ``model.test_cfg`` of the conf
 
 
 def chosen_window(model: ChangeModel, choice: WindowChoice) -> Window:
-    """The window of a choice, completed by the model's defaults.
-
-    Raises:
-        UserError: for a window that does not exist or that the model cannot take.
-    """
+    """The window of a choice, completed by the model's defaults."""
     default = default_window(model.tile_size, model.crop_size)
     if choice in (None, 'whole', 'slide'):
         return default

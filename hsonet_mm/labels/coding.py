@@ -28,12 +28,8 @@ _APART = 64
 class LabelCoding:
     """The coding of a data set's labels.
 
-    Args:
-        changed: values that mean changed.
-        unchanged: values that mean unchanged; None: all others.
-        ignored: values that mean "not labelled".
-        lossy: whether values lie near these, as after a lossy compression: a pixel then takes the nearest.
-        written: the file that says so, for messages; empty: none.
+    Unchanged are all other values where it is None; of a lossy coding, a pixel takes the nearest value. ``written`` is
+    the file that says so.
     """
 
     changed: tuple[Value, ...] = (255,)
@@ -61,13 +57,7 @@ class LabelCoding:
 def classes_of(label: RawLabel, coding: LabelCoding, path: str) -> NDArray[np.uint8]:
     """Read a label by the coding of its data set.
 
-    Args:
-        label: The label.
-        coding: What its values mean.
-        path: What messages call the file.
-
-    Returns:
-        0 unchanged, 1 changed, :data:`IGNORED` not labelled; (H, W).
+    0 is unchanged, 1 changed, :data:`IGNORED` not labelled; (H, W).
 
     Raises:
         UserError: if the label contains values without a meaning, or its values are not exact enough to be told apart.

@@ -11,13 +11,7 @@ __all__ = ['Figures', 'LabelSurvey', 'label_remarks']
 
 
 class Figures(NamedTuple):
-    """Statistics of the labels of a split.
-
-    Attributes:
-        labels: number of labels.
-        changed: pixels that are changed.
-        labelled: pixels that are changed or unchanged.
-    """
+    """Statistics of the labels of a split: their number, changed pixels, and those that are changed or unchanged."""
 
     labels: int = 0
     changed: int = 0
@@ -33,10 +27,7 @@ class Figures(NamedTuple):
 class LabelSurvey:
     """How the labels of a data set are coded.
 
-    Args:
-        coding: what their values mean; the usual 0 and 255 where no label contains more than 0.
-        splits: figures of each split.
-        problems: a sentence for each label that does not keep to it, by its path.
+    Problems are a sentence for each label that does not keep to it, by its path.
     """
 
     coding: LabelCoding
@@ -44,11 +35,7 @@ class LabelSurvey:
     problems: dict[str, str] = field(default_factory=dict)
 
     def require(self) -> 'LabelSurvey':
-        """This survey.
-
-        Raises:
-            UserError: if a label does not keep to the coding.
-        """
+        """This survey, if all labels keep to the coding."""
         if self.problems:
             first = next(iter(self.problems.values()))
             more = len(self.problems) - 1
@@ -57,11 +44,7 @@ class LabelSurvey:
 
 
 def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
-    """What is suspicious about the labels of each split: a word for it and a sentence.
-
-    Args:
-        splits: figures of the splits; the name of one is empty where the data set has no splits.
-    """
+    """What is suspicious about the labels of each split, ``''`` where there are none: a word for it and a sentence."""
     remarks = {}
     for split, figures in splits.items():
         place = f'{split}: ' if split else ''

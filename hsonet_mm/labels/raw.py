@@ -34,12 +34,6 @@ def raw_label(raster: Raster) -> RawLabel:
     A palette image gives its colours if these are grey and else its indices with their colours; a colour image its
     grey, if the channels agree (in a JPEG: to 32 steps), and else its colours. What is transparent, masked or the
     file's nodata value is not labelled.
-
-    Args:
-        raster: All bands of the file.
-
-    Raises:
-        UserError: for another number of bands than 1 or 3, and values that are not whole numbers from 0 to 65535.
     """
     path, exact, labelled, palette = raster.header.path, not raster.lossy, raster.valid(), None
     values = colours(raster.values, raster.palette)
@@ -82,10 +76,6 @@ def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
     Where nothing does, a file of exact values has none to cut; a JPEG of one value below 16 is black as its compression
     rounds it, and in another there are classes if more than 1 % of the pixels are above 1, or more than 5 % are 1. The
     limits are our choice.
-
-    Args:
-        counts: Labelled pixels by value, (256,).
-        exact: Whether the values are those that were saved.
     """
     shares = counts / max(1, counts.sum())
     if shares[:16].max() == 1 and not exact:
@@ -102,9 +92,6 @@ def few_values(counts: NDArray[np.int64]) -> bool:
 
     Compression leaves noise below and above 128 alike, of at least three values where it is strong. A third class, or
     255 for "not labelled" beside 0 and 1, lies on one side; two more may be 85 and 170. The limits are our choice.
-
-    Args:
-        counts: Labelled pixels by value, (256,).
     """
     between = np.flatnonzero(counts[1:255]) + 1
     strong = ((between >= 16) & (between < 240)).any()

@@ -33,15 +33,7 @@ def write_survey(survey: LabelSurvey) -> dict[str, Any]:
 
 
 def read_survey(data: bytes, path: str) -> LabelSurvey:
-    """Read the output of :func:`write_survey`.
-
-    Args:
-        data: content of the file.
-        path: what messages call it.
-
-    Raises:
-        UserError: if it is not of this kind.
-    """
+    """Read the output of :func:`write_survey`; ``path`` is what messages call it."""
     try:
         content = json.loads(data)
         if content['format'] != 1:

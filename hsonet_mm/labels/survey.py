@@ -39,12 +39,6 @@ def survey_labels(
 
     Without declared values, the labels are 0 and 1, or 0 and 255, whichever most are, the latter perhaps with noise of
     compression.
-
-    Args:
-        labels: paths of the labels and their splits.
-        load: reads one.
-        changed: values that mean changed, all others being unchanged; empty: find out.
-        ignored: values that mean "not labelled".
     """
     declared = LabelCoding(tuple(changed), None, tuple(ignored)) if changed else None
     channels = [(value, value, value) if isinstance(value, int) else value for value in ignored]

@@ -13,11 +13,7 @@ Value = int | tuple[int, int, int]
 
 
 def parse_value(text: object) -> Value:
-    """Read a value of a label as users write it: ``2``, ``'255,0,0'``, ``[255, 0, 0]``, ``'#ff0000'``, ``'red'``.
-
-    Raises:
-        UserError: if it is none.
-    """
+    """Read a value of a label as users write it: ``2``, ``'255,0,0'``, ``[255, 0, 0]``, ``'#ff0000'``, ``'red'``."""
     try:
         if isinstance(text, str) and not text.strip().isdigit():
             numbers = text.split(',')

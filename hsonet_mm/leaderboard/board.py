@@ -35,12 +35,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed run.
-
-    Attributes:
-        run: The run.
-        sentence: What went wrong.
-    """
+    """A failed run, and what went wrong."""
 
     run: RunKey
     sentence: str
@@ -52,10 +47,6 @@ class Records:
 
     Attributes:
         results: Scores, one a run, test set, split, protocol and threshold rule.
-        images: Counts an image.
-        curves: Counts a threshold.
-        breakdown: Counts a group of objects or pixels.
-        training: What the runs logged.
         failures: Runs whose newest result is a failure; figures of an earlier one count still.
         scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.
@@ -99,8 +90,7 @@ class Records:
     def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
         """Changed and all pixels of every test image of a table, as its runs saw them.
 
-        Returns:
-            One account if all runs were scored on the same images and labels, several if not, none without counts.
+        One account if all runs were scored on the same images and labels, several if not, none without counts.
         """
         runs = [images for seeds in self.counts.get(cell, {}).values() for images in seeds.values()]
         found: list[dict[str, tuple[int, int]]] = []
@@ -124,14 +114,8 @@ def read_records(out: Path, spec: Spec) -> Records:
 
     Runs and test sets that the spec does not name are left out, scorings after another number of iterations (none of
     published weights) too, and those of another config than ``configs.json`` names for the method. Where it names none,
-    all scorings of a method are of one config, that of its newest.
-
-    Args:
-        out: The folder; a CSV that is missing there counts as empty, but for ``results.csv``.
-        spec: What was to be run.
-
-    Raises:
-        UserError: if ``results.csv`` is missing, or one of them is no table of a leaderboard.
+    all scorings of a method are of one config, that of its newest. A CSV that is missing counts as empty, but for
+    ``results.csv``.
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')
@@ -185,11 +169,7 @@ def read_records(out: Path, spec: Spec) -> Records:
 
 
 def read_configs(out: Path) -> dict[tuple[str, str], str]:
-    """The hash of the config of every block and method as the leaderboard was last started; none if it never was.
-
-    Raises:
-        UserError: if ``configs.json`` is damaged.
-    """
+    """The hash of the config of every block and method as the leaderboard was last started; none if it never was."""
     path = out / 'configs.json'
     if not path.is_file():
         return {}
@@ -208,11 +188,7 @@ def rows_of(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """The numbers of a column of text, NaN for empty cells.
-
-    Raises:
-        UserError: for a text that is no figure.
-    """
+    """The numbers of a column of text, NaN for empty cells."""
     values = pd.to_numeric(column, errors='coerce').astype(float)
     wrong = column[values.isna() & ~column.str.lower().isin(['', 'nan'])]
     if len(wrong):

@@ -40,12 +40,7 @@ Counts = Mapping[int, Mapping[str, Any]]
 
 
 class Statistic(NamedTuple):
-    """A metric of counts that are summed over images.
-
-    Attributes:
-        counts: The K counts of an image.
-        figure: The figure of summed counts, (..., K) to (...).
-    """
+    """A metric: the K counts of an image, and the figure of counts summed over images, (..., K) to (...)."""
 
     counts: Callable[[Any], Sequence[int]]
     figure: Callable[[NDArray[Any]], NDArray[np.float64]]
@@ -55,11 +50,6 @@ def common_images(
     method: Counts, reference: Counts, statistic: Statistic | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Line up the images that every seed of both methods was scored on.
-
-    Args:
-        method: Counts of the method.
-        reference: Counts of the reference; its seeds need not be the same.
-        statistic: What is counted [PIXEL_F1].
 
     Shapes:
         Returns (seeds of the method, N, K), (seeds of the reference, N, K), and N names in sorted order.
@@ -76,14 +66,7 @@ def common_images(
 
 
 def f1_of(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """F1 of summed counts; 0 where nothing is labelled or predicted as changed.
-
-    Args:
-        sums: tp, fp and fn.
-
-    Shapes:
-        ``sums``: (..., 3). Returns (...).
-    """
+    """F1 of summed tp, fp and fn, (..., 3) to (...); 0 where nothing is labelled or predicted as changed."""
     tp, fp, fn = np.moveaxis(sums, -1, 0)
     cells = 2 * tp + fp + fn
     f1: NDArray[np.float64] = np.divide(2 * tp, cells, out=np.zeros(cells.shape), where=cells > 0)

@@ -16,14 +16,7 @@ __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 
 @dataclass(frozen=True)
 class Share:
-    """One cell of a table.
-
-    Attributes:
-        value: Share in [0, 1], or the number of regions; None if there is nothing to take a share of.
-        bar: Length of its bar in [0, 1].
-        pixels: Share of the pixels that are called changed, where ``value`` counts objects.
-        best: Whether no other method is better; never of a number of regions, where fewer need not be better.
-    """
+    """One cell: a share or number of regions, if any, its bar, the share of pixels, and whether none is better."""
 
     value: float | None
     bar: float
@@ -35,13 +28,8 @@ class Share:
 class BreakdownTable:
     """One kind of groups, on one side of the label.
 
-    Attributes:
-        title: What is counted.
-        note: How to read it.
-        changed: Whether much is good: the groups are changes.
-        counted: Whether the cells are numbers and not shares.
-        groups: Name of every group, and its size in words.
-        rows: Method, with its seeds where some are missing, and its shares, in the order of the groups.
+    It is ``counted`` where cells are numbers and not shares; groups have a name and a size in words; rows are a method,
+    with its seeds where some are missing, and its shares.
     """
 
     title: str
@@ -111,10 +99,7 @@ def breakdown_tables(
 ) -> list[BreakdownTable]:
     """All tables of one block, data set and test set; kinds without a record are left out.
 
-    Args:
-        records: Of that block, data set and test set.
-        methods: The rows, in this order, and the seeds of each that were scored; those without a record are left out.
-        threshold_rule: At which threshold.
+    Rows are the methods, each with the seeds that were scored, in this order; those without a record are left out.
     """
     mine = rows_of(records.breakdown, threshold_rule=threshold_rule)
     mine = mine.assign(**{name: numbers(mine[name]) for name in SUMMED})

@@ -5,7 +5,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.pages import svg
-from hsonet_mm.pages.svg import INK, draw_in_ink
+from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure
 
 __all__ = ['INK', 'log_axis', 'new_axes', 'to_svg']
 
@@ -13,13 +13,9 @@ __all__ = ['INK', 'log_axis', 'new_axes', 'to_svg']
 def new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> tuple[Any, Any]:
     """An empty figure whose ink is that of the page."""
     try:
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
+        figure = new_figure(*size)
     except ImportError:
         raise UserError('the report needs matplotlib: pip install "hsonet_mm[leaderboard]"') from None
-    figure = Figure(figsize=size, layout='constrained')
-    FigureCanvasSVG(figure)
-    figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.set(xlabel=x_label, ylabel=y_label)
     draw_in_ink(axes)
@@ -46,8 +42,5 @@ def log_axis(axes: Any) -> None:
 
 def to_svg(figure: Any, axes: Any, alt: str) -> str:
     """The figure as text, without a date, with the same ids in every build; the legend stands beside it."""
-    axes.legend(
-        loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=INK, fontsize=8,
-        handlelength=1.4,
-    )  # fmt: skip
+    legend_beside(axes)
     return svg.to_svg(figure, alt)

@@ -50,7 +50,6 @@ class Comparison:
         over_seeds: 95 % interval for other seeds, on these very images: Welch's. None with fewer than two seeds, and
             where no seed differs from another.
         share_above: Share of the resamples of the images in which the method is strictly better; NaN without.
-        images: Number of the images.
         seeds: Seeds that both were trained with, ascending; no others are compared.
     """
 
@@ -79,14 +78,7 @@ class Comparison:
 def compare(
     method: Counts, reference: Counts, resamples: int = RESAMPLES, statistic: Statistic = PIXEL_F1
 ) -> Comparison:
-    """Compare two methods on the seeds and the images that both have.
-
-    Args:
-        method: Counts of the method.
-        reference: Counts of the reference.
-        resamples: Of the bootstrap.
-        statistic: The figure that is compared.
-    """
+    """Compare two methods on the seeds and the images that both have."""
     seeds = tuple(sorted(method.keys() & reference.keys()))
     ours, theirs, images = common_images(
         {seed: method[seed] for seed in seeds}, {seed: reference[seed] for seed in seeds}, statistic
@@ -114,13 +106,7 @@ def welch(
 ) -> Interval | None:
     """Welch's t interval of the difference of two means; spreads may differ; None where no seed differs from another.
 
-    Args:
-        method: Figure of every seed, each an independent run.
-        reference: The same of the reference.
-        level: Of the interval, in (0, 1).
-
-    Shapes:
-        ``method``: (seeds,), at least 2. ``reference``: (seeds of the reference,), at least 2.
+    Figures of every seed, (seeds,) and (seeds of the reference,), are of independent runs.
 
     References:
         Welch, The generalization of "Student's" problem when several different population variances are

@@ -46,16 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(model: Any) -> dict[str, float]:
     """Size and speed of a model.
 
-    A prediction is what a user waits for: 8-bit images in the main memory are normalised, go through the network,
-    and become a change map of their size. Its time is the median of the repeats after a warm-up; a GPU is waited
-    for before either reading of the clock.
-
-    Args:
-        model: A change detector on its device; left in evaluation mode, and in mode ``whole``.
-
-    Returns:
-        ``parameters``; ``macs`` of one pair of 256 x 256 pixels; ``latency_ms`` at batch 1; ``throughput`` in pairs
-        a second at batch 8.
+    A prediction is what a user waits for: 8-bit images in the main memory are normalised, go through the network, and
+    become a change map of their size. Its time is the median of the repeats after a warm-up; a GPU is waited for before
+    either reading of the clock. The model is left in evaluation mode, and in mode ``whole``. Returns ``parameters``,
+    ``macs`` of one pair of 256 x 256 pixels, ``latency_ms`` at batch 1, and ``throughput`` in pairs a second at batch
+    8.
     """
     model.eval()
     model.test_cfg = type(model.test_cfg)(mode='whole')

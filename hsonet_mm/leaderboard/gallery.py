@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.images import Reading, first_three, read_pixels
+from hsonet_mm.images import first_three, read_pixels
+from hsonet_mm.inference.pairs import to_bgr
+from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
 from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
-from hsonet_mm.pages import data_url, draw_errors
+from hsonet_mm.pages import data_url, draw_errors, reduced
 
 __all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
 
@@ -29,8 +31,6 @@ DISPUTED = 3
 SIDE = 256
 """Longest side of a picture in pixels."""
 QUALITY = 80
-IGNORED = 255
-"""Value of a label where nothing is scored, as the data sets give it."""
 ROUNDING = 0.01
 """Slack of the search for disputed images: stored probabilities are rounded, so a mask may differ in some pixels
 from the one that was scored."""
@@ -38,12 +38,7 @@ from the one that was scored."""
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
-
-    Attributes:
-        caption: What it shows.
-        data: A data URL.
-    """
+    """A caption, and a picture as a data URL."""
 
     caption: str
     data: str
@@ -51,13 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scene:
-    """Pictures of one pair.
-
-    Attributes:
-        image: Name of the pair.
-        why: What it stands here for.
-        pictures: Both dates, the label, and errors of one or all methods.
-    """
+    """Both dates of a pair, the label, and errors of one or all methods; and why it stands here."""
 
     image: str
     why: str
@@ -94,13 +83,6 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
     """Draw the pictures of one table: of every method its first seed with probabilities, at the table's threshold.
 
     Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
-
-    Args:
-        out: Folder of the leaderboard.
-        spec: Names the runs and the data roots.
-        records: Name the worst images, and the thresholds.
-        cell: The table.
-        rows: Its methods.
     """
     runs = [run for run in spec.runs(data=[cell.data_set]) if run.block.name == cell.block]
     members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
@@ -144,11 +126,6 @@ def most_disputed(
     rate. Images are looked at by falling error rate, and the search ends where that bound is below what is found:
     most masks are never read.
 
-    Args:
-        members: At least two methods.
-        painter: Reads masks and labels.
-        number: How many images.
-
     Returns:
         Disagreement in [0, 1] and name, the highest first; images on which all agree are left out.
     """
@@ -169,15 +146,10 @@ def most_disputed(
 class _Painter:
     """Reads the pairs of one test set as they were scored, and masks, and draws them.
 
-    Args:
-        config: Config of a run, whose test set tells which files there are and how a label is read.
-        root: Data root.
+    The config of a run tells which files there are and how a label is read.
 
     Attributes:
         pairs: Number of every pair in the test set, by name.
-
-    Raises:
-        UserError: if files are missing.
     """
 
     def __init__(self, config: Path, root: str) -> None:
@@ -213,8 +185,8 @@ class _Painter:
         """Both dates and the label, grey where it is ignored."""
         paths = self.test_set.get_data_info(self.pairs[image])['img_path']
         dates = [
-            Picture(f'date {date + 1}', _url(_picture(path, self.test_set.reading.of_date(date)), '.jpg'))
-            for date, path in enumerate(paths)
+            Picture(f'date {date + 1}', _url(to_bgr(first_three(pixels.values)), '.jpg'))
+            for date, pixels in enumerate(map(read_pixels, paths, map(self.test_set.reading.of_date, (0, 1))))
         ]
         grey = np.array([0, 255, *[128] * 254], np.uint8)
         return [*dates, Picture('label', _url(grey[self.label(image)], '.png'))]
@@ -263,16 +235,6 @@ def _worst(member: _Member, images: Mapping[str, int]) -> list[tuple[str, str]]:
     return list(picks.items())
 
 
-def _picture(path: str, reading: Reading) -> NDArray[np.uint8]:
-    """A file as a picture for OpenCV, (H, W, 3)."""
-    return np.ascontiguousarray(first_three(read_pixels(path, reading).values)[..., ::-1])
-
-
 def _url(image: NDArray[np.uint8], suffix: str) -> str:
     """The picture, made small, as a data URL."""
-    height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return data_url(image, suffix, QUALITY)
+    return data_url(reduced(image, SIDE), suffix, QUALITY)

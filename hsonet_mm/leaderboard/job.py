@@ -30,18 +30,8 @@ NOTE = 'trains.json'
 class Job:
     """What the process of one run needs to know; stands in the run's folder as ``run.json``.
 
-    Attributes:
-        block: Name of the block.
-        method: Name of the method.
-        data_set: Name of the data set that it is trained on.
-        seed: Seed of the training.
-        iterations: Iterations of the training, none with a checkpoint.
-        weights: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
-        config_hash: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
-        test_sets: Roots of the data sets to test on by name, as written in the spec.
-        data_hashes: As in :class:`hsonet_mm.leaderboard.plan.Contender`.
-        cost: What the model costs, as :mod:`hsonet_mm.leaderboard.cost` wrote it; empty where it is not known.
-        checkpoint: As in :class:`hsonet_mm.leaderboard.spec.Method`.
+    Hashes and weights are as in :class:`hsonet_mm.leaderboard.plan.Contender`; roots of test sets as written in the
+    spec; the cost is empty where it is not known.
     """
 
     block: str
@@ -70,10 +60,7 @@ class Job:
 def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any], out: Path) -> Path:
     """Make the folder of a run, with ``config.py`` and ``run.json``.
 
-    Where another process works on the run, they stay as they are.
-
-    Returns:
-        The path of ``run.json``.
+    Where another process works on the run, they stay as they are. Returns the path of ``run.json``.
     """
     job = Job(
         **run.key._asdict(),
@@ -128,11 +115,7 @@ def _trained(folder: Path) -> list[str] | None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Be the only process that works on a run, on all machines that share the folder.
-
-    Raises:
-        UserError: if another one does.
-    """
+    """Be the only process that works on a run, on all machines that share the folder."""
     with (folder / 'lock').open('w') as file:
         if not lock(file):
             raise UserError(f'another process uses {folder}: wait for it, or end it')

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
-from hsonet_mm.bands import LOADERS
+from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
-from hsonet_mm.config import set_iterations, short_hash
+from hsonet_mm.config import parse_config, set_iterations, short_hash
 from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
@@ -56,20 +56,10 @@ class Contender:
 
 
 def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
-    """Make the config of every method of a spec, and check everything that runs need.
+    """Make the config of every method of a spec, by block and method, and check everything that runs need.
 
     All configs and published weights are read. The models of the runs are built, without weights but published ones,
     which must fit, and the files of all splits that they use are listed.
-
-    Args:
-        spec: The spec.
-        runs: What is to be run of it; everything unless given.
-
-    Returns:
-        Contenders by block and method, also of methods that are not to be run.
-
-    Raises:
-        UserError: for the first mistake that is found.
     """
     runs = list(spec.runs() if runs is None else runs)
     wanted = {run.key[:2] for run in runs}
@@ -140,11 +130,7 @@ def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Conten
 def _read(path: Path, what: str) -> Config:
     if not path.is_file():
         raise UserError(f'{path}, {what}, does not exist: correct its path, which is relative to the spec')
-    try:
-        return Config.fromfile(str(path))
-    except Exception as error:  # a config is a program: anything can happen
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise UserError(f'{path}, {what}, cannot be read ({reason}): correct it') from error
+    return parse_config(path, f'{path}, {what},')
 
 
 def _add_imports(cfg: Config, other: Config) -> None:
@@ -202,23 +188,18 @@ def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
 
 def _names_weights(node: Any) -> bool:
     """Whether a part of a model starts from pre-trained weights."""
-    if isinstance(node, dict):
-        init = node.get('init_cfg')
-        if node.get('pretrained') or any(
-            isinstance(one, dict) and one.get('type') == 'Pretrained'
-            for one in (init if isinstance(init, (list, tuple)) else [init])
-        ):
+    for part in walk(node):
+        init = part.get('init_cfg')
+        starts = init if isinstance(init, (list, tuple)) else [init]
+        if part.get('pretrained') or any(one.get('type') == 'Pretrained' for one in starts if one):
             return True
-        node = list(node.values())
-    return isinstance(node, (list, tuple)) and any(map(_names_weights, node))
+    return False
 
 
 def _starts_from_weights(model: nn.Module) -> bool:
     """Whether a part of a built model would load pre-trained weights, perhaps by default."""
     return any(
-        _names_weights(
-            {'init_cfg': getattr(part, 'init_cfg', None), 'pretrained': getattr(part, 'pretrained', None)}
-        )
+        _names_weights({name: getattr(part, name, None) for name in ('init_cfg', 'pretrained')})
         for part in model.modules()
     )
 

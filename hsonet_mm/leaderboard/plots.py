@@ -26,8 +26,7 @@ Style = tuple[str, str]
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """Give every method one colour and marker, the same in all plots of a block.
 
-    Args:
-        methods: In the order of the spec, so that a ranking does not recolour them.
+    The order is that of the spec, so that a ranking does not recolour them.
     """
     return {
         method: (COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
@@ -38,16 +37,8 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -> str | None:
     """F1 against a cost, with the standard deviation over seeds where there is one.
 
-    The dotted line joins the methods that no other one beats in both; there is none over latencies that were
-    measured on different devices.
-
-    Args:
-        rows: Of one table.
-        cost: ``macs`` or ``latency_ms``.
-        looks: From :func:`styles`.
-
-    Returns:
-        SVG, or None if no row has that cost.
+    The dotted line joins the methods that no other one beats in both; there is none over latencies that were measured
+    on different devices. None if no row has that cost, ``macs`` or ``latency_ms``.
     """
     unit, label = {'macs': (1e9, 'GMACs a pair at 256 x 256'), 'latency_ms': (1, 'latency of a pair, ms')}[
         cost
@@ -81,16 +72,8 @@ def pr_plot(
 ) -> str | None:
     """Precision over recall: a thick line for the mean over seeds at one threshold, a thin one for every seed.
 
-    An open mark stands at threshold 0.5, a filled one at the threshold chosen on val (means over seeds).
-
-    Args:
-        records: Of one block, data set and test set.
-        protocol: How the images were scored.
-        rows: The methods, in the order of the legend.
-        looks: From :func:`styles`.
-
-    Returns:
-        SVG, or None without a curve.
+    An open mark stands at threshold 0.5, a filled one at the threshold chosen on val (means over seeds). None without a
+    curve.
     """
     table = rows_of(records.curves, protocol=protocol)
     table = table.assign(**{name: numbers(table[name]) for name in ('threshold', 'tp', 'fp', 'fn')})
@@ -117,11 +100,13 @@ def pr_plot(
         seeds = [one[['threshold', 'recall', 'precision']].to_numpy() for _, one in curves]
         if not seeds:
             continue
-        if len(seeds) > 1:
-            for points in seeds:
-                axes.plot(100 * points[:, 1], 100 * points[:, 2], color=colour, linewidth=0.5, alpha=0.4)
-        mean = _mean_curve(seeds)
-        axes.plot(100 * mean[:, 1], 100 * mean[:, 2], color=colour, linewidth=1.8, label=method)
+        _draw(
+            axes,
+            [100 * points[:, 1:] for points in seeds],
+            100 * _mean_curve(seeds)[:, 1:],
+            colour,
+            label=method,
+        )
         for rule, fill in (('half', 'none'), ('val', colour)):
             spot = _operating_point(records.results, protocol, method, rule)
             if spot:
@@ -133,13 +118,7 @@ def pr_plot(
 def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str, Style]) -> str | None:
     """F1 on the validation split over the training, each at its best threshold: thick the mean, thin the seeds.
 
-    Args:
-        records: Of one block and data set.
-        rows: The methods, in the order of the legend.
-        looks: From :func:`styles`.
-
-    Returns:
-        SVG, or None if no validation was logged.
+    None if no validation was logged.
     """
     series = {row.method: _series(records, row.method, 'val_best_f1') for row in rows}
     if not any(series.values()):
@@ -148,27 +127,15 @@ def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str
     for method, seeds in series.items():
         if seeds:
             colour, marker = looks[method]
-            if len(seeds) > 1:
-                for points in seeds:
-                    axes.plot(points[:, 0], 100 * points[:, 1], color=colour, linewidth=0.5, alpha=0.4)
-            mean = _mean_curve(seeds)
-            axes.plot(
-                mean[:, 0], 100 * mean[:, 1], color=colour, marker=marker, markersize=4, linewidth=1.8,
-                label=method,
-            )  # fmt: skip
+            scaled = [points * [1, 100] for points in seeds]
+            _draw(axes, scaled, _mean_curve(scaled), colour, marker=marker, markersize=4, label=method)
     return to_svg(figure, axes, 'F1 on the validation split over the training')
 
 
 def gradient_plot(records: Records, method: str) -> str | None:
     """Who pulls at the weights under EO-loss: the shares of the gradient, stacked; mean over seeds.
 
-    Args:
-        records: Of one block and data set.
-        method: The method.
-
-    Returns:
-        SVG, or None if the method logged no shares, because its loss is another one, or its seeds did at different
-        iterations.
+    None if the method logged no shares, because its loss is another one, or its seeds did at different iterations.
     """
     logged = {name: _series(records, method, name) for name in SHARES}
     if not all(logged.values()):
@@ -185,6 +152,13 @@ def gradient_plot(records: Records, method: str) -> str | None:
     axes.set(ylim=(0, 100))
     axes.margins(x=0)
     return to_svg(figure, axes, f'shares of the gradient of {method}')
+
+
+def _draw(axes: Any, seeds: Sequence[Any], mean: Any, colour: str, **how: Any) -> None:
+    """A thick line for the mean over seeds, thin ones for the seeds if there are several; each (points, 2)."""
+    for points in seeds if len(seeds) > 1 else ():
+        axes.plot(*points.T, color=colour, linewidth=0.5, alpha=0.4)
+    axes.plot(*mean.T, color=colour, linewidth=1.8, **how)
 
 
 def _series(records: Records, method: str, column: str) -> list[Any]:

@@ -19,17 +19,7 @@ FILE = Path(__file__).with_name('published.csv')
 class Published:
     """One published result of class "changed", in percent, as the text of the file; a range where papers differ.
 
-    Attributes:
-        method: Key as in the spec files of the leaderboard, for instance ``ussfc_net``.
-        name: Name as in the paper.
-        data_set: Name of the public data set.
-        precision: Precision; empty where not stated.
-        recall: Recall; empty where not stated.
-        f1: Lowest and highest F1, equal where there is one.
-        iou: Lowest and highest IoU; both empty where not stated.
-        protocol: Split, tiles and pre-training, as far as they are known.
-        source: The paper.
-        footnote: What to know before it is quoted; may be empty.
+    The method is named as in the spec files; F1 and IoU are the lowest and the highest; what is not stated is empty.
     """
 
     method: str
@@ -57,10 +47,6 @@ def read_published() -> tuple[Published, ...]:
 
 def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Published figures beside ours: a row a method, methods of the leaderboard first.
-
-    Args:
-        spec: Names the methods.
-        sections: With ``cell`` and ``rows``; those that are tested on their own data set count.
 
     Returns:
         ``heads`` of our columns, ``data_sets`` of the published ones, ``rows`` (key, name in the paper, our F1s,

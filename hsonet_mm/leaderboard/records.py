@@ -114,11 +114,7 @@ def run_key(row: Mapping[str, Any]) -> RunKey:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as text, without rows if it does not exist; a column that an older version did not write is empty.
-
-    Raises:
-        UserError: if it is no table of a leaderboard, or one of its lines is damaged.
-    """
+    """A CSV file as text, without rows if it does not exist; a column that an older version did not write is empty."""
     columns = list(COLUMNS.get(path.stem, ()))
     if not path.is_file():
         return pd.DataFrame(columns=columns, dtype=object)
@@ -160,13 +156,7 @@ def newest(rows: Iterable[Row]) -> list[Row]:
 
 
 def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Write all rows of one scoring in one step.
-
-    Args:
-        folder: Folder of the run.
-        scored_at: Time of the scoring, from :func:`now`.
-        tables: Rows by table; a column that a row lacks stays empty.
-    """
+    """Write all rows of one scoring in one step."""
     parts = folder / 'parts'
     temporary = parts / f'.{secrets.token_hex(4)}'
     temporary.mkdir(parents=True)
@@ -182,12 +172,7 @@ def read_parts(folder: Path, table: str) -> list[Row]:
 
 
 def note_opening(folder: Path, test_set: str) -> None:
-    """Note that a run is about to open a test split, so that it counts whatever comes of it.
-
-    Args:
-        folder: Folder of the run.
-        test_set: Name of the data set.
-    """
+    """Note that a run is about to open a test split, so that it counts whatever comes of it."""
     notes = folder / 'parts' / 'opened' / test_set
     notes.mkdir(parents=True, exist_ok=True)
     (notes / now().replace(':', '')).touch()

@@ -36,19 +36,9 @@ Tables = Mapping[Cell, list[Standing]]
 def write_report(out: Path, pictures: bool = True) -> Path:
     """Write ``index.html``, ``report.md`` and ``summary.csv`` into the folder of a leaderboard.
 
-    Only files of that folder are read, and for the pictures the data sets that its ``spec.yaml`` names. The
-    same files give the same report to the byte.
-
-    Args:
-        out: Folder of the leaderboard.
-        pictures: Draw the gallery where images and probabilities are there. Leave it out of a page that is
-            passed on if the licence of the images forbids that.
-
-    Returns:
-        The path of ``index.html``.
-
-    Raises:
-        UserError: if the folder contains no leaderboard, one of its files is broken, or matplotlib is missing.
+    Only files of that folder are read, and for the pictures the data sets that its ``spec.yaml`` names. The same files
+    give the same report to the byte. Leave the pictures out of a page that is passed on if the licence of the images
+    forbids that. Returns the path of ``index.html``.
     """
     spec = read_spec(out / 'spec.yaml')
     records = read_records(out, spec)

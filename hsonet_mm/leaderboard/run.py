@@ -76,14 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> Tables:
     """Train, unless that was done before or the weights are published, and score.
 
-    Args:
-        job: What to do.
-        folder: Folder of the run, with ``config.py``.
-        started: Time of day, in seconds, when the process was started.
-        here: Device and commit of this process.
-
-    Returns:
-        The rows of all tables.
+    Returns the rows of all tables.
     """
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
@@ -114,14 +107,7 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
 
 
 def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
-    """The rows of a run that failed: one, and one more for each other test split that it has opened all the same.
-
-    Args:
-        job: The run.
-        folder: Folder of the run.
-        sentence: Why.
-        here: Device and commit of the process that executed it, where it can still tell.
-    """
+    """The rows of a run that failed: one, and one more for each other test split that it has opened all the same."""
     facts = {
         **job.key._asdict(),
         **_facts(job),
@@ -139,11 +125,7 @@ def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | Non
 
 
 def training_log(work_dir: Path) -> list[dict[str, Any]]:
-    """The rows of ``training``: what MMEngine logged.
-
-    Args:
-        work_dir: Work dir of the training.
-    """
+    """The rows of ``training``: what MMEngine logged."""
     names = {
         'changed/f1': 'val_f1',
         'changed/best_f1': 'val_best_f1',
@@ -158,13 +140,8 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
 def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
     """Train, or find what an earlier process has trained to the end.
 
-    Args:
-        cfg: What to train.
-        note: JSON file of what a finished training leaves beside its best checkpoint.
-        here: Device and commit of this process.
-
-    Returns:
-        The model with the weights of the best validation; columns of ``results``; seconds of training in this process.
+    ``note`` is what a finished training leaves beside its best checkpoint. Returns the model with the weights of the
+    best validation, columns of ``results``, and seconds of training in this process.
     """
     work_dir, spent = Path(cfg.work_dir), 0.0
     left = json.loads(note.read_text(encoding='utf-8')) if note.exists() else None

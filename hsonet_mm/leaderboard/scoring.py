@@ -39,15 +39,8 @@ Tables = dict[str, list[dict[str, Any]]]
 class Prediction:
     """One pair of a split.
 
-    Attributes:
-        image: Name of the pair: its path below the folder of date 1, without suffix.
-        path: The image of date 1.
-        probs: Probability of change.
-        target: Label: 0 unchanged, 1 changed, 255 ignored.
-        seen: Height and width of the pair as the network sees it.
-
-    Shapes:
-        ``probs`` and ``target``: (H, W), on the CPU.
+    Its name is its path below the folder of date 1, without suffix. Probabilities and label (0, 1, 255 ignored) are (H,
+    W), on the CPU; ``seen`` are height and width as the network sees it.
     """
 
     image: str
@@ -60,19 +53,12 @@ class Prediction:
 def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -> Tables:
     """Score a model on the val split of its data set, and on test splits.
 
-    Args:
-        model: The change detector with the weights to score.
-        cfg: Its config, with loaders, protocols, and the data root of its own data set.
-        test_sets: Roots of the data sets to test on by name.
-        folder: Folder of the run, where the openings of test splits are noted, and the probabilities of the test
-            pairs go: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
+    The config has loaders, protocols, and the data root of its own data set; ``test_sets`` are the roots of those to
+    test on, by name. In the folder of the run the openings of test splits are noted, and the probabilities of the test
+    pairs go there: ``probs/<test set>/<image>.png``, 8 bits, 255 is 1.
 
-    Returns:
-        Rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run. Rows
-        of val name no test set.
-
-    Raises:
-        UserError: for files that cannot be read, and predictions that are NaN.
+    Returns the rows of ``results``, ``images``, ``curves`` and ``breakdown``, without the columns that tell the run.
+    Rows of val name no test set.
     """
     model.test_cfg = cfg.protocols.whole
     _, curve = _curve(predict(model, cfg.val_dataloader))
@@ -94,12 +80,7 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
 
 @torch.inference_mode()
 def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
-    """Predict the pairs of a split, by the steps of a test in MMEngine.
-
-    Args:
-        model: The change detector, in the mode of the protocol; put into evaluation mode.
-        loader: Config of the data loader.
-    """
+    """Predict the pairs of a split, by the steps of a test in MMEngine."""
     loader = {**loader, 'persistent_workers': False}  # they would outlive the one pass
     built = Runner.build_dataloader(loader)
     first_date = built.dataset.data_prefix['img_path_from']
@@ -138,11 +119,9 @@ def _tally(
 
 
 class _Tally:
-    """Counts the predictions of one split under one protocol as they pass.
+    """Counts the predictions of one split under one protocol as they pass, at the thresholds by rule.
 
-    Args:
-        thresholds: Thresholds by rule.
-        probs: Folder for the probabilities, where they are to be written; only then errors are broken down.
+    ``probs`` is a folder for the probabilities, where they are to be written; only then errors are broken down.
     """
 
     pairs: int

@@ -17,7 +17,6 @@ class Method:
     """A method of a block.
 
     Attributes:
-        name: What it is called in the tables.
         config: File of its config, of which the model alone is used.
         options: Changes to the model, by dotted keys that begin with ``model.``
         checkpoint: File of published weights, as written: environment variables are not expanded; or the name of a
@@ -35,11 +34,9 @@ class Block:
     """Methods that are compared with each other.
 
     Attributes:
-        name: What it is called in the tables.
         reference: Name of the method that the others are compared with.
         recipe: File of the config of everything but the model.
         options: Changes to the config for every method of the block, by dotted keys.
-        methods: The methods in the order of the tables.
     """
 
     name: str
@@ -56,14 +53,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its scoring; of published weights the scoring alone.
-
-    Attributes:
-        block: Block of the method.
-        method: What is trained.
-        data_set: Name of the data set that it is trained on; of published weights, that their threshold is chosen on.
-        seed: Seed of the training.
-    """
+    """One training and its scoring; of published weights the scoring alone."""
 
     block: Block
     method: Method
@@ -89,15 +79,11 @@ class Spec:
     """A leaderboard.
 
     Attributes:
-        path: The file that it was read from.
-        title: Heading of the report.
         iterations: Iterations of every training; 0 where all weights are published.
-        validations: Validations of every training, evenly spaced, the last at the end.
         seeds: Seeds of the trainings of each method on each data set.
         data: Roots of the data sets that methods are trained on, and tested on, by name, as written: environment
             variables are not expanded.
         also_test: Roots, likewise, of the data sets that every checkpoint is tested on as well.
-        blocks: The blocks in the order of the report.
     """
 
     path: Path
@@ -129,13 +115,7 @@ class Spec:
     ) -> Iterator[Run]:
         """The runs, seed by seed, so that a leaderboard cut short still compares all methods.
 
-        Args:
-            seeds: Only these.
-            methods: Only these.
-            data: Only trained on these data sets.
-
-        Raises:
-            UserError: for a seed, a method or a data set that the spec lacks.
+        Those of some seeds, methods or data sets alone, where they are given.
         """
         known = {method.name for block in self.blocks for method in block.methods}
         for option, what, wanted, there in (

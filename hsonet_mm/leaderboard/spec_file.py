@@ -144,11 +144,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_spec(path: str | Path) -> Spec:
-    """Read a spec; the files that it names are not looked at, see :func:`hsonet_mm.leaderboard.plan.contenders`.
-
-    Raises:
-        UserError: if the file does not exist, is no YAML, or says what no spec can say.
-    """
+    """Read a spec; the files that it names are not looked at, see :func:`hsonet_mm.leaderboard.plan.contenders`."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f'the spec {path} does not exist: give a YAML file, see configs/leaderboard')

@@ -43,22 +43,17 @@ class Standing:
     """One method in one table.
 
     Attributes:
-        cell: The table.
-        method: The method.
         planned: Number of seeds of the spec; 1 of published weights.
         seeds: Seeds with a result, ascending.
         failed: Seeds whose run failed and has no earlier result, ascending.
-        weights: What its backbone starts from, ``none``, ``ImageNet`` or ``published``; empty if unknown.
         figures: Fractions by name, see FIGURES and OBJECTS, and ``threshold``; empty without a result.
         costs: See COSTS; those that were not measured are missing. Those of ONCE have a standard deviation only
             where the rows of the seeds differ, as after a second measurement.
-        device: Where it was trained and scored.
         timed_on: Device that its latency and throughput were measured on, the last one of several; empty if unknown.
         comparison: Difference of F1 to the reference; None for the reference itself and where one of the two has
             no counts.
         object_comparisons: Differences of the figures in COMPARED to the reference; empty where ``comparison`` is None
             or one of the two has no objects.
-        is_reference: Whether it is the reference of its block.
         scorings: How often a run of it was scored on this test split, at most.
     """
 
@@ -80,10 +75,6 @@ class Standing:
 
 def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
     """The tables of the leaderboard: one a block, data set, test set, protocol and threshold rule.
-
-    Args:
-        spec: Names the methods, which are all in every table of their block, and the references.
-        records: The newest scorings.
 
     Returns:
         Standings by table, best mean F1 first, methods without a result last. Tables are in the order of the

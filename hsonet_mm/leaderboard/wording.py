@@ -106,12 +106,7 @@ def difference(row: Standing, figure: str = 'f1') -> str:
 
 
 def interval(comparison: Comparison | None, kind: str) -> str:
-    """Both ends in points of F1; says so if there is none.
-
-    Args:
-        comparison: Nothing is said where there is none.
-        kind: ``images`` or ``seeds``.
-    """
+    """Both ends of the interval over ``images`` or ``seeds`` in points of F1; says so if there is none."""
     if comparison is None:
         return ''
     if not comparison.seeds:
@@ -176,12 +171,7 @@ def alike(cells: Sequence[Cell]) -> str:
 
 
 def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> list[str]:
-    """What spoils the tables of one block, data set and test set.
-
-    Args:
-        records: Of these tables alone.
-        tables: The tables.
-    """
+    """What spoils the tables of one block, data set and test set."""
     found = []
     if any(row.weights == 'published' for rows in tables.values() for row in rows):
         found.append(
@@ -201,13 +191,7 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
 
 
 def said(rows: Sequence[Standing], reference: str, changed_share: float | None) -> str:
-    """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess.
-
-    Args:
-        rows: Of one table, best first.
-        reference: Of its block.
-        changed_share: Share of the pixels of the test images that are changed, if it is known.
-    """
+    """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'

@@ -17,9 +17,6 @@ __all__ = ['main']
 def main(arguments: list[str]) -> None:
     """Run a Python file as ``python FILE ARGUMENTS`` would.
 
-    Args:
-        arguments: the file, then its arguments.
-
     Raises:
         SystemExit: without such a file, and whenever the file exits.
     """

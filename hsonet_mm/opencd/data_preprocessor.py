@@ -69,15 +69,7 @@ class DualInputSegDataPreProcessor(BaseDataPreprocessor):
             self.register_buffer(name, column, persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Prepare a batch for the network.
-
-        Args:
-            data: ``inputs``, a list of pairs, and optionally ``data_samples``.
-            training: Whether the batch is for training.
-
-        Raises:
-            UserError: if the pairs of an evaluation batch differ in size.
-        """
+        """Prepare a batch for the network."""
         data = self.cast_data(data)
         pairs, samples = [self._normalise(pair) for pair in data['inputs']], data.get('data_samples')
         padding: dict[str, Any] = {'pad_val': self.pad_val, 'seg_pad_val': self.seg_pad_val}

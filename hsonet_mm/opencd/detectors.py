@@ -14,12 +14,7 @@ __all__ = ['DIEncoderDecoder', 'SiamEncoderDecoder']
 
 @MODELS.register_module()
 class SiamEncoderDecoder(models.SiamEncoderDecoder):
-    """Each date by itself through one backbone, then ``neck(feats_t1, feats_t2)``, then the head.
-
-    Args:
-        *args: of :class:`hsonet_mm.models.SiamEncoderDecoder`.
-        **kwargs: more of them.
-    """
+    """Each date by itself through one backbone, then ``neck(feats_t1, feats_t2)``, then the head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, batch_dates=False, **kwargs)

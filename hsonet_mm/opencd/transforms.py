@@ -136,11 +136,7 @@ class MultiImgResize(_BothDates, mmseg_transforms.Resize):
 
 @TRANSFORMS.register_module()
 class MultiImgExchangeTime(BaseTransform):
-    """Exchange the two dates.
-
-    Args:
-        prob: Probability of the exchange, in [0, 1].
-    """
+    """Exchange the two dates with a probability."""
 
     def __init__(self, prob: float = 0.5) -> None:
         self.prob = prob

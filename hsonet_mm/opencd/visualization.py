@@ -24,14 +24,7 @@ class CDLocalVisBackend(LocalVisBackend):
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:  # noqa: ARG002
-        """Write a picture.
-
-        Args:
-            name: File name without suffix, perhaps in a folder.
-            image: RGB, (H, W, 3), uint8.
-            step: Not used.
-            **kwargs: Not used.
-        """
+        """Write a picture, (H, W, 3) in RGB; the name may have a folder."""
         mmcv.imwrite(mmcv.rgb2bgr(image), str(Path(self._img_save_dir) / f'{name}.png'))
 
 
@@ -49,17 +42,7 @@ class CDLocalVisualizer(SegLocalVisualizer):
         with_labels: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Draw the label and the prediction of a sample side by side.
-
-        Args:
-            name: Name of the picture.
-            image: What to draw upon, (H, W, 3).
-            image_from_to: Not used; Open-CD draws semantic change on them.
-            data_sample: The sample.
-            *args: The other arguments of MMSegmentation's visualizer: ``draw_gt``, ``draw_pred``, ...
-            with_labels: Whether to write the names of the classes.
-            **kwargs: More of them.
-        """
+        """Draw the label and the prediction of a sample side by side."""
         super().add_datasample(name, image, data_sample, *args, with_labels=with_labels, **kwargs)
 
 

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['COLOURS', 'data_url', 'draw_errors', 'render']
+__all__ = ['COLOURS', 'data_url', 'draw_errors', 'reduced', 'render']
 
 COLOURS = {
     'found': (255, 255, 255),
@@ -28,26 +28,24 @@ STYLE = Path(__file__).with_name('style.css')
 def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Colour every pixel by whether it is right, see COLOURS.
 
-    Args:
-        pred: Where the model sees a change.
-        label: Where there is one.
-
-    Shapes:
-        ``pred`` and ``label``: (H, W). Returns (H, W, 3), BGR.
+    Prediction and label are (H, W), the picture (H, W, 3) in BGR.
     """
     found, alarm, missed, rest = np.array(list(COLOURS.values()), np.uint8)[:, ::-1]
     pred, label = pred[..., None], label[..., None]
     return np.where(label, np.where(pred, found, missed), np.where(pred, alarm, rest))
 
 
-def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
-    """A picture as text that stands in the place of an address.
+def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A picture made smaller, as far as it is longer than so many pixels."""
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
 
-    Args:
-        image: (H, W) or (H, W, 3), BGR.
-        suffix: ``.jpg`` or ``.png``.
-        quality: Of a JPEG, in [0, 100].
-    """
+
+def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
+    """A picture, (H, W) or (H, W, 3) in BGR, as text that stands in the place of an address; ``.jpg`` or ``.png``."""
     done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == '.jpg' else [])
     assert done
     kind = 'jpeg' if suffix == '.jpg' else 'png'
@@ -57,9 +55,7 @@ def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
 def render(template: str, **values: Any) -> str:
     """Fill a template; text is escaped in HTML, and ``style`` and ``colours`` are there.
 
-    Args:
-        template: Its path in this package, such as ``demo/page.html.j2``.
-        **values: What it shows; under ``filters`` functions that it calls, by name.
+    The path of the template is that in this package; ``filters`` are functions that it calls, by name.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parents[1]),

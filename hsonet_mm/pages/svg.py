@@ -5,10 +5,27 @@ import re
 from html import escape
 from typing import Any
 
-__all__ = ['INK', 'draw_in_ink', 'to_svg']
+__all__ = ['INK', 'draw_in_ink', 'legend_beside', 'new_figure', 'to_svg']
 
 INK = '#123456'
 """Stands for the text colour of the page, and is replaced by it."""
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, transparent, of so many inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout='constrained')
+    figure.patch.set_alpha(0)
+    return figure
+
+
+def legend_beside(axes: Any) -> None:
+    """Put the legend of axes beside them."""
+    axes.legend(
+        loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False, labelcolor=INK, fontsize=8,
+        handlelength=1.4,
+    )  # fmt: skip
 
 
 def draw_in_ink(axes: Any) -> None:
@@ -24,12 +41,7 @@ def draw_in_ink(axes: Any) -> None:
 
 
 def to_svg(figure: Any, alt: str) -> str:
-    """The figure as text, without a date, with the same ids in every build.
-
-    Args:
-        figure: A figure of matplotlib.
-        alt: What it shows, in words.
-    """
+    """The figure as text, without a date, with the same ids in every build."""
     from matplotlib import rc_context
 
     buffer = io.StringIO()

@@ -39,15 +39,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Result of a check.
-
-    Args:
-        layout: name of the set's layout.
-        root: folder of the set below the one that was checked, ``''`` or ending in a slash.
-        labels: how the labels are coded.
-        splits: pairs, sizes and shares of every split.
-        findings: errors first.
-    """
+    """Result of a check, errors first."""
 
     layout: str
     root: str
@@ -84,9 +76,6 @@ def check_dataset(
             ``labels.json`` says, or inferred from all labels.
         ignore_value: label value that means "not labelled".
         reading: bands, stretch and nodata of the images.
-
-    Raises:
-        UserError: when there is nothing to check.
     """
     with Source(Path(root)) as source, large_images():
         index = source.scenes()
@@ -149,14 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check a data set from parsed arguments and print the report.
-
-    Returns:
-        0: fine; 1: problems found.
-
-    Raises:
-        UserError: when there is nothing to check.
-    """
+    """Check as the command line says and print the report; returns 0, or 1 if problems were found."""
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
     report = check_dataset(

@@ -19,13 +19,7 @@ _RED, _WHITE = (255, 40, 40), (255, 255, 255)
 
 
 def choose(records: Sequence[PairRecord], count: int, seed: int) -> list[PairRecord]:
-    """Half the most changed pairs, half drawn at random from the others; the most changed first.
-
-    Args:
-        records: of one split.
-        count: how many.
-        seed: of the draw, with the names.
-    """
+    """Half the most changed pairs, half drawn at random from the others; the most changed first."""
     whole = [
         record
         for record in records
@@ -55,19 +49,7 @@ def contact_sheet(
     coding: LabelCoding = LabelCoding(),  # noqa: B008 (immutable)
     reading: Reading | None = None,
 ) -> bytes:
-    """Draw the sheet: one column a split, one row a pair.
-
-    Args:
-        source: where the pairs come from.
-        records: of all pairs; those with unreadable files are left out.
-        count: pairs a split.
-        seed: of their choice.
-        coding: what the values of the labels mean.
-        reading: bands, stretch and nodata of the images.
-
-    Returns:
-        The encoded png.
-    """
+    """Draw the sheet as a png: one column a split, one row a pair; pairs with unreadable files are left out."""
     groups = group_by_split(records)
     columns = [
         _column(source, split, choose(group, count, seed), coding, reading or Reading())

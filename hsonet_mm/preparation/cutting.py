@@ -89,14 +89,7 @@ class PrepareOptions:
 
 
 class Cutter:
-    """One run over a source.
-
-    Args:
-        source: where scenes come from.
-        out: folder to write to.
-        options: how to cut and split.
-        table: split by scene name, instead of every other rule.
-    """
+    """One run over a source; a table of splits by scene name counts in place of every other rule."""
 
     def __init__(
         self, source: Source, out: Path, options: PrepareOptions, table: dict[str, str] | None = None
@@ -111,14 +104,7 @@ class Cutter:
         self.paths: dict[str, list[Path]] = {}
 
     def run(self) -> dict[str, Any]:
-        """Cut everything.
-
-        Returns:
-            The manifest.
-
-        Raises:
-            UserError: naming the file and the cure.
-        """
+        """Cut everything; returns the manifest."""
         index = self.source.scenes(self.options.folders or None)
         for scene in index.scenes:
             if missing := scene.missing():

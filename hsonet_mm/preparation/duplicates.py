@@ -32,14 +32,7 @@ _ORIENTATIONS = range(8)
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two images that show the same ground.
-
-    Args:
-        first: index in the first list.
-        second: index in the second list.
-        distance: bits in which the hashes differ, of 144.
-        correlation: of the details, up to 1.
-    """
+    """Two images, by their index, that show the same ground: differing bits of 144, and correlation of the details."""
 
     first: int
     second: int
@@ -48,13 +41,7 @@ class Duplicate:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Small grey version of an image, used to recognise it.
-
-    Args:
-        image: RGB, shape (H, W, 3), uint8.
-
-    Shapes: (H, W, 3) in, (72, 72) uint8 out, whatever the ratio of the sides.
-    """
+    """Small grey version of an image, used to recognise it: (H, W, 3) uint8 RGB to (72, 72), whatever its sides."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
 
@@ -62,16 +49,11 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def find_duplicates(
     first: Sequence[np.ndarray], second: Sequence[np.ndarray] | None = None, max_distance: int = _MAX_DISTANCE
 ) -> list[Duplicate]:
-    """Find pairs of thumbnails that show the same ground.
+    """Find pairs of thumbnails of two splits, or within one, that show the same ground.
 
-    Args:
-        first: thumbnails of one split.
-        second: thumbnails of another; ``None``: compare ``first`` with itself.
-        max_distance: hashes that differ in more of their 144 bits are not candidates; lower is faster and
-            finds fewer of the cropped copies.
-
-    Returns:
-        One entry for each pair of indices, in ascending order; within one list only with ``first < second``.
+    Hashes that differ in more than ``max_distance`` of their 144 bits are no candidates; lower is faster and finds
+    fewer of the cropped copies. Returns one entry for each pair of indices, in ascending order; within one split only
+    with ``first < second``.
     """
     if not len(first) or (second is not None and not len(second)):
         return []
@@ -110,7 +92,7 @@ def _candidates(
         thumbs.reshape(len(thumbs), _CELLS, step, _CELLS, step).mean((2, 4)) for thumbs in (left, right)
     )
     detailed_left, detailed_right = (
-        np.flatnonzero(_detail(thumbs) >= _MIN_DETAIL) for thumbs in (left, right)
+        np.flatnonzero([_details(thumb).std() >= _MIN_DETAIL for thumb in thumbs]) for thumbs in (left, right)
     )
     if not len(detailed_left) or not len(detailed_right):
         return []
@@ -130,11 +112,6 @@ def _details(thumb: np.ndarray) -> np.ndarray:
     """Subtract the broad brightness. Shapes: (72, 72) to (72, 72) float32."""
     values = thumb.astype(np.float32)
     return values - cv2.GaussianBlur(values, (0, 0), 4)
-
-
-def _detail(thumbs: np.ndarray) -> np.ndarray:
-    """Standard deviation of the details. Shapes: (N, 72, 72) to (N,)."""
-    return np.array([_details(thumb).std() for thumb in thumbs])
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Pixels, Raster, Reading, first_three, notes_of, place_note
-from hsonet_mm.images.options import DEFAULT_STRETCH
 from hsonet_mm.images.pairs import check_depths
+from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.index import ROLES, SPLITS, Scene
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
@@ -28,14 +28,7 @@ _REPEAT_DISTANCE = 32
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem found by a check.
-
-    Args:
-        level: ``'error'``: training or its figures would be wrong; ``'warning'``: look at it.
-        kind: what rule found it, one word.
-        split: where.
-        message: one sentence with file and cure.
-    """
+    """A problem found by a check: of a rule, in one word, with a sentence that names file and cure."""
 
     level: str
     kind: str
@@ -47,14 +40,8 @@ class Finding:
 class PairRecord:
     """What is known about one pair.
 
-    Args:
-        scene: the pair.
-        split: its split; ``'all'`` where the source has none.
-        size: rows and columns, if both dates and the mask agree in it.
-        changed: changed pixels, if the mask is readable.
-        labelled: pixels that are changed or unchanged.
-        thumbs: the two dates' thumbnails by role, if readable.
-        findings: what is wrong with this pair alone.
+    Its split is ``'all'`` where the source has none; size and pixels are known where the files are readable, thumbnails
+    by role.
     """
 
     scene: Scene
@@ -85,13 +72,7 @@ def inspect_pair(
 ) -> PairRecord:
     """Read one pair and note what is wrong with it.
 
-    Args:
-        source: where the pair comes from.
-        scene: the pair, complete or not.
-        crop: training crop size, pixels; 0: unknown.
-        coding: what the values of the set's labels mean.
-        problems: what is known to be wrong with labels, by their path.
-        reading: bands, stretch and nodata of the images.
+    ``problems`` are what is known to be wrong with labels, by their path; a crop of 0 is unknown.
     """
     reading = reading or Reading()
     record = PairRecord(scene, scene.split or 'all')
@@ -143,13 +124,8 @@ def _believe(
     if {'A', 'label'} <= set(rasters) and (other := place_note(rasters['A'], rasters['label'])):
         record.add('error', other.kind, other.text)
     for date in dates.values():
-        if date.stretch is not None and reading.stretch is None:
-            record.add(
-                'warning',
-                'stretch',
-                f'{date.path} has {date.raster.values.dtype} values, scaled from the {DEFAULT_STRETCH} '
-                f'percentiles of each file to 0 to 255: declare one range for all with --stretch LOW,HIGH',
-            )
+        if scaled := stretch_note(date, reading):
+            record.add('warning', scaled.kind, scaled.text)
 
 
 def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:
@@ -176,19 +152,11 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
     if {'A', 'B'} <= set(images) and np.array_equal(images['A'], images['B']):
         level = 'error' if record.changed else 'warning'
         although = ' although its mask has changes' if record.changed else ''
-        record.add(
-            level,
-            'identical',
-            f'{files["B"]}: equals the other date{although}: replace one of them',
-        )
+        record.add(level, 'identical', f'{files["B"]}: equals the other date{although}: replace one of them')
 
 
 def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]:
-    """The records of every split, in the order train, val, test.
-
-    Args:
-        records: of all pairs.
-    """
+    """The records of every split, in the order train, val, test."""
     groups: dict[str, list[PairRecord]] = {}
     for record in sorted(records, key=lambda record: (*SPLITS, 'all').index(record.split)):
         groups.setdefault(record.split, []).append(record)
@@ -196,11 +164,7 @@ def group_by_split(records: Sequence[PairRecord]) -> dict[str, list[PairRecord]]
 
 
 def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
-    """Statistics of the readable labels of every split.
-
-    Args:
-        records: of all pairs.
-    """
+    """Statistics of the readable labels of every split."""
     known = {
         split: [record for record in group if record.changed is not None]
         for split, group in group_by_split(records).items()
@@ -213,12 +177,7 @@ def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
 
 
 def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> list[Finding]:
-    """The rules for splits and for the whole set, duplicates aside.
-
-    Args:
-        records: of all pairs.
-        folders: splits that have a folder, be it empty.
-    """
+    """The rules for splits, some of which may have an empty folder, and for the whole set, duplicates aside."""
     findings = []
     by_split = group_by_split(records)
     if 'all' in by_split:
@@ -227,23 +186,14 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
         for split in SPLITS:
             if split not in by_split:
                 level = 'error' if split == 'train' or split in folders else 'warning'
-                findings.append(
-                    Finding(
-                        level, 'splits', split, f'{split}: contains no images: fill it or run hsonet prepare'
-                    )
-                )
+                message = f'{split}: contains no images: fill it or run hsonet prepare'
+                findings.append(Finding(level, 'splits', split, message))
     for split, group in by_split.items():
         sizes = Counter(record.size for record in group if record.size)
         if len(sizes) > 1:
             told = ', '.join(f'{w}x{h} ({n})' for (h, w), n in sizes.most_common(4))
-            findings.append(
-                Finding(
-                    'warning',
-                    'mixed sizes',
-                    split,
-                    f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare',
-                )
-            )
+            message = f'{split}: has images of {len(sizes)} sizes, {told}: cut them to one size with prepare'
+            findings.append(Finding('warning', 'mixed sizes', split, message))
     for split, (kind, remark) in label_remarks(figures_of(records)).items():
         findings.append(Finding('error' if kind == 'no change' else 'warning', kind, split, remark))
     return findings
@@ -254,9 +204,6 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
 
     Across splits, a pair that agrees at both dates is an error: the figure would be too good. Agreement at
     one date is a warning, because regular structures such as factory roofs look alike without being the same.
-
-    Args:
-        records: of all pairs, with their thumbnails.
     """
     images = {
         split: [(record, role) for record in group for role in ROLES if role in record.thumbs]
@@ -286,20 +233,13 @@ def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
         for found in find_duplicates(thumbs[split], max_distance=_REPEAT_DISTANCE):
             (first, role), (second, other) = pairs[found.first], pairs[found.second]
             if first is not second:
-                repeats[first.scene.name, second.scene.name] = (
-                    first.scene.files[role],
-                    second.scene.files[other],
-                )
+                files = first.scene.files[role], second.scene.files[other]
+                repeats[first.scene.name, second.scene.name] = files
         if repeats:
-            one_file, other_file = next(iter(repeats.values()))
-            findings.append(
-                Finding(
-                    'warning',
-                    'repeats',
-                    split,
-                    f'{one_file}: shows the same ground as {other_file}; '
-                    f'{split} has at least {len(repeats)} such pairs: keep one of each, or count '
-                    'the split as smaller than it looks',
-                )
+            file, copy = next(iter(repeats.values()))
+            message = (
+                f'{file}: shows the same ground as {copy}; {split} has at least {len(repeats)} such pairs'
             )
+            cure = 'keep one of each, or count the split as smaller than it looks'
+            findings.append(Finding('warning', 'repeats', split, f'{message}: {cure}'))
     return findings

@@ -18,10 +18,8 @@ __all__ = ['Label', 'find_coding', 'read_label']
 class Label:
     """A change label.
 
-    Args:
-        classes: 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; (H, W).
-        raster: the file's own values; None of polygons.
-        noisy: whether it contains values between 0 and 255, which were thresholded at 128.
+    Classes are 0 unchanged, 1 changed, :data:`hsonet_mm.labels.IGNORED` not labelled; ``noisy`` ones were thresholded
+    at 128.
     """
 
     classes: NDArray[np.uint8]
@@ -42,17 +40,7 @@ class Label:
 def find_coding(
     source: Source, index: Index, changed: Sequence[Value] = (), ignored: Sequence[Value] = ()
 ) -> LabelSurvey:
-    """The label coding of a source: declared, recorded beside the labels, or inferred from all of them.
-
-    Args:
-        source: where they come from.
-        index: what it holds.
-        changed: values that mean changed, all others being unchanged; empty: not declared.
-        ignored: values that mean "not labelled".
-
-    Raises:
-        UserError: if what lies beside them is not readable.
-    """
+    """The label coding of a source: declared, recorded beside the labels, or inferred from all of them."""
     written = None if changed or ignored else source.declared_coding(index.root)
     if written is not None:
         return written
@@ -71,16 +59,7 @@ def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
 
 
 def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
-    """Read the label of a scene; the rules are those of training.
-
-    Args:
-        source: where it comes from.
-        scene: the scene.
-        coding: what the values of its set mean.
-
-    Raises:
-        UserError: when the file is unreadable, or its values have no meaning in the coding.
-    """
+    """Read the label of a scene; the rules are those of training."""
     name = scene.files['label']
     if belongs(name, VECTOR_SUFFIXES):
         return Label(source.burn(scene).astype(np.uint8))

@@ -18,12 +18,7 @@ __all__ = ['Polygons', 'burn_polygons', 'no_polygon', 'read_polygons']
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons of the changed areas.
-
-    Args:
-        geometries: shapely polygons and multipolygons, (N,).
-        crs: their coordinate reference system.
-    """
+    """Polygons of the changed areas, shapely's, (N,)."""
 
     geometries: NDArray[np.object_]
     crs: CRS
@@ -31,10 +26,6 @@ class Polygons:
 
 def read_polygons(path: str, name: str) -> Polygons:
     """Read the only layer of polygons of a file.
-
-    Args:
-        path: the file, as GDAL names it.
-        name: how messages call it.
 
     Raises:
         UserError: if pyogrio is missing, the file cannot be read, has none or several such layers, geometries that are
@@ -92,17 +83,8 @@ def burn_polygons(
 ) -> tuple[NDArray[np.bool_], bool]:
     """Mask of the pixels of an image whose centres are in a polygon.
 
-    Args:
-        polygons: what changed, in any reference system.
-        name: how messages call their file.
-        image: the image, as GDAL names it.
-        image_name: how messages call it.
-
     Returns:
         Shape (H, W); and whether there is a polygon within the bounds of the image, or none at all.
-
-    Raises:
-        UserError: if the image has no place on Earth.
     """
     import shapely
 

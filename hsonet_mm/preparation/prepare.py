@@ -31,22 +31,13 @@ def prepare_dataset(
 ) -> dict[str, Any]:
     """Cut a source into the LEVIR layout.
 
-    The result appears under its name when it is complete, never before.
-
-    Args:
-        source: folder or zip archive; its layout is found out.
-        out: folder to make.
-        options: how to cut and split.
-        split_file: table of scenes and splits that overrides every other rule.
-        overwrite: replace ``out`` if an earlier call made it.
+    The result appears under its name when it is complete, never before. A split file overrides every other rule;
+    ``out`` is replaced with ``overwrite`` if an earlier call made it.
 
     Returns:
         The manifest that is also written: ``splits`` with the shares, ``files`` with origin and SHA-256 of
             every tile,
         ``warnings`` to tell the user.
-
-    Raises:
-        UserError: for every fault of the source, naming file and cure.
     """
     source, out, options = Path(source), Path(out), options or PrepareOptions()
     _check_target(source, out, overwrite)
@@ -119,11 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare a data set from parsed arguments and print a summary.
-
-    Raises:
-        UserError: see :func:`prepare_dataset`.
-    """
+    """Prepare a data set from parsed arguments and print a summary."""
     names = ('tile', 'stride', 'border', 'block', 'val', 'test', 'seed', 'max_empty')
     options = PrepareOptions(
         **{name: getattr(args, name) for name in names},

@@ -18,16 +18,7 @@ __all__ = [
 
 
 def read_date(source: Source, name: str, reading: Reading) -> Pixels:
-    """Read one date of a pair, see :func:`hsonet_mm.images.read_pixels`.
-
-    Args:
-        source: where it comes from.
-        name: its path inside the source.
-        reading: what is declared about the files of this date.
-
-    Raises:
-        UserError: as the function says.
-    """
+    """Read one date of a pair, see :func:`hsonet_mm.images.read_pixels`."""
     return read_pixels(source.located(name), reading, source.reader(name), name)
 
 
@@ -44,12 +35,7 @@ def read_dates(
 def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, bytes]:
     """Encode a tile of a date and mark pixels without data: transparent in a png, masked in a GeoTIFF.
 
-    Args:
-        values: (H, W, bands) of 8 bits.
-        valid: where there is data, (H, W); None: everywhere.
-
-    Returns:
-        The suffix, ``'.png'`` for three bands and ``'.tif'`` for any other number, and the content.
+    The suffix is ``'.png'`` for three bands and ``'.tif'`` for any other number.
     """
     if values.shape[2] == 3:
         image = cv2.cvtColor(values, cv2.COLOR_RGB2BGR)

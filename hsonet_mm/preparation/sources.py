@@ -32,12 +32,6 @@ class Source:
 
     Archives are read in place: nothing is unpacked, so no path inside an archive ever becomes a path on disk.
     Close it, or use it as a context manager.
-
-    Args:
-        path: folder or archive.
-
-    Raises:
-        UserError: when the folder does not exist, an archive is damaged, or it contains paths that lead outside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,11 +84,7 @@ class Source:
             self._entries[name] = (holder, member or name)
 
     def open(self, name: str) -> BinaryIO:
-        """Open one image for reading.
-
-        Args:
-            name: path inside the source, as in :attr:`Scene.files`.
-        """
+        """Open one image for reading."""
         holder, member = self._entries[name]
         return (
             (holder / member).open('rb')
@@ -112,14 +102,7 @@ class Source:
         return None if isinstance(self._entries[name][0], Path) else lambda _: self.read(name)
 
     def read(self, name: str) -> bytes:
-        """Read one image's file.
-
-        Args:
-            name: path inside the source.
-
-        Raises:
-            UserError: when the archive or the disk does not give it.
-        """
+        """Read one image's file."""
         try:
             with self.open(name) as stream:
                 return stream.read()
@@ -129,15 +112,7 @@ class Source:
             ) from None
 
     def scenes(self, templates: Sequence[str] | None = None) -> Index:
-        """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`.
-
-        Args:
-            templates: paths of date 1, date 2 and label; without them the layout is found out. The label may be one
-                file of polygons for all scenes.
-
-        Raises:
-            UserError: when no layout fits, or the source contains several data sets or the same image twice.
-        """
+        """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`."""
         return index_names(self._entries, self.read, str(self.path), templates)
 
     def _gdal_path(self, name: str) -> str:
@@ -146,11 +121,7 @@ class Source:
         return str(holder / member) if isinstance(holder, Path) else f'/vsizip/{{{holder.filename}}}/{member}'
 
     def burn(self, scene: Scene) -> NDArray[np.bool_]:
-        """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`.
-
-        Raises:
-            UserError: naming the file, if either has no place on Earth or they do not meet.
-        """
+        """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`."""
         name, image = scene.files['label'], scene.files['A']
         if name not in self._polygons:
             self._polygons[name] = read_polygons(self._gdal_path(name), name)
@@ -164,21 +135,13 @@ class Source:
         return mask
 
     def check_polygons(self) -> None:
-        """Make sure that polygons for several scenes overlap one of them.
-
-        Raises:
-            UserError: if they did not.
-        """
+        """Make sure that polygons for several scenes overlap one of them."""
         if self._unmet:
             name = min(self._unmet)
             raise no_polygon(self._polygons[name], name, 'an image')
 
     def declared_coding(self, root: str) -> LabelSurvey | None:
-        """What lies beside the labels about how they are coded; None if nothing does.
-
-        Args:
-            root: of the data set, as in :class:`hsonet_mm.index.Index`.
-        """
+        """What lies beside the labels about how they are coded; None if nothing does."""
         name = f'{root}{CODING_FILE}'
         return read_survey(self.read(name), name) if name in self._entries else None
 

@@ -23,13 +23,7 @@ BORDERS = ('shift', 'pad', 'drop')
 class Unit:
     """The unit that is assigned to a split: a scene, or a block of a very large one.
 
-    Args:
-        name: the scene's name, for a block followed by its upper left corner.
-        scene: the scene.
-        y: upper edge in the scene, pixels.
-        x: left edge.
-        height: rows; ``None``: all.
-        width: columns; ``None``: all.
+    The name of a block ends in its upper left corner; sizes are in pixels, None is all.
     """
 
     name: str
@@ -43,12 +37,7 @@ class Unit:
 def blocks(scene: Scene, height: int, width: int, block: int, tile: int) -> list[Unit]:
     """Divide a large scene into blocks that are split like scenes; no tile crosses their borders.
 
-    Args:
-        scene: the scene.
-        height: its rows.
-        width: its columns.
-        block: size of a block in pixels; a remainder smaller than a tile is added to the last block.
-        tile: tile size in pixels.
+    A remainder smaller than a tile is added to the last block.
     """
     rows, columns = _edges(height, block, tile), _edges(width, block, tile)
     if len(rows) == len(columns) == 2:
@@ -68,18 +57,11 @@ def _edges(length: int, block: int, tile: int) -> list[int]:
 
 
 def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
-    """Where tiles begin along one axis.
+    """Where tiles begin along one axis, ascending; none if the axis is shorter than a tile, unless it is padded.
 
-    Args:
-        length: pixels along the axis.
-        tile: tile size.
-        stride: distance between two tiles.
-        border: what becomes of the rest that no whole tile covers: ``'shift'`` moves a last tile inward, so
-            that nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond
-            the image; ``'drop'`` leaves the rest out.
-
-    Returns:
-        Ascending offsets; none if the axis is shorter than a tile, unless it is padded.
+    ``border`` says what becomes of the rest that no whole tile covers: ``'shift'`` moves a last tile inward, so that
+    nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond the image; ``'drop'``
+    leaves the rest out.
     """
     starts = list(range(0, length - tile + 1, stride))
     covered = starts[-1] + tile if starts else 0
@@ -108,19 +90,6 @@ def assign_splits(
     A table decides alone. The splits of a source are kept; if it has train and test only, ``val`` is taken
     from train. Otherwise units are put in an order drawn from the seed and their names, whatever the order of
     their listing; the first are for test, the next for val.
-
-    Args:
-        units: scenes or blocks.
-        val: share of the units for val, 0 to 1.
-        test: the same for test.
-        seed: of the order.
-        table: split of each scene or block by name.
-
-    Returns:
-        Split by unit name.
-
-    Raises:
-        UserError: when the table and the units do not fit, or there are too few units for the shares.
     """
     if table is not None:
         return _by_table(units, table)
@@ -166,9 +135,6 @@ def read_split_file(path: Path) -> dict[str, str]:
     Args:
         path: a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits,
             or one of splits and their lists of scenes.
-
-    Raises:
-        UserError: when the file is unreadable, or names a split other than train, val and test.
     """
     try:
         text = decode_text(path.read_bytes())

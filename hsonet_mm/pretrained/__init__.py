@@ -33,14 +33,7 @@ def model_names() -> list[str]:
 
 
 def model_path(name: str) -> Path:
-    """The file of a model that comes with the package.
-
-    Args:
-        name: Its name, such as ``'buildings'``.
-
-    Raises:
-        UserError: if there is none of that name.
-    """
+    """The file of a model that comes with the package."""
     names = model_names()
     if name in names:
         return FOLDER / f'{name}.onnx'
@@ -66,11 +59,7 @@ def default_runtime(device: str = 'cpu', precision: str = 'auto') -> str:
 
 
 def model_metadata(name: str) -> Metadata:
-    """What a model that comes with the package says about itself.
-
-    Raises:
-        UserError: if there is none of that name, or its file is damaged.
-    """
+    """What a model that comes with the package says about itself."""
     path = model_path(name)
     try:
         return Metadata.from_props(read_props(path.read_bytes()), str(path))
@@ -90,9 +79,6 @@ def model_card(name: str) -> str:
 
     The text is that of ``NAME.md``; in the place of ``{facts}`` stands what the model says about itself, of
     ``{scores}`` and ``{perturbed}`` the figures of ``NAME.json``, and of ``{licence}`` the terms of the weights.
-
-    Raises:
-        UserError: if there is none of that name, or its file is damaged.
     """
     metadata = model_metadata(name)
     figures = json.loads((FOLDER / f'{name}.json').read_text(encoding='utf-8'))
@@ -114,10 +100,11 @@ def _text(name: str) -> str:
 
 def _facts(metadata: Metadata, path: Path) -> str:
     low, high = metadata.ground_resolution or (None, None)
+    reading = ', '.join(f'{key} {value}' for key, value in metadata.reading.items() if value is not None)
     rows = {
         'File': f'`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, weights in half precision',
         'Exported from': metadata.name,
-        'Input': f'{metadata.channels} bands per date, read {_reading(metadata)}',
+        'Input': f'{metadata.channels} bands per date, read {reading or "as the files say"}',
         'Ground resolution': 'not stated' if low is None else f'{low:g} to {high:g} m',
         'Training crops': f'{metadata.crop_size} x {metadata.crop_size} pixels, which is the default window',
         'Threshold': f'{metadata.threshold:.4g} ({metadata.threshold_source})',
@@ -125,11 +112,6 @@ def _facts(metadata: Metadata, path: Path) -> str:
         'Versions': ', '.join(f'{package} {version}' for package, version in metadata.versions.items()),
     }
     return _table(('', ''), list(rows.items()))
-
-
-def _reading(metadata: Metadata) -> str:
-    declared = [f'{key} {value}' for key, value in metadata.reading.items() if value is not None]
-    return ', '.join(declared) or 'as the files say'
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> str:

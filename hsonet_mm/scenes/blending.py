@@ -14,10 +14,6 @@ class CellWriter:
     """Writes the cell of each tile as soon as it is known.
 
     What a tile hands to the one below it is kept on the disk, so memory depends on neither side of the scene.
-
-    Args:
-        job: Where cells and left-overs are written; the writer goes on where it stopped.
-        threshold: Probability above which a pixel is changed.
     """
 
     def __init__(self, job: SceneJob, threshold: float) -> None:
@@ -28,11 +24,8 @@ class CellWriter:
     def add(self, tile: int, probs: NDArray[np.float32] | None, valid: NDArray[np.bool_]) -> None:
         """Take the next tile.
 
-        Args:
-            tile: Its number.
-            probs: Its probabilities, (rows, columns) of a tile, or None where all of it is nodata. Its neighbours
-                then are nodata where they overlap with it, and what is handed to them does not matter.
-            valid: Where both dates are valid.
+        Probabilities are None where all of a tile is nodata: its neighbours are then nodata where they overlap with it,
+        and what is handed to them does not matter.
         """
         i, j = self.grid[tile]
         top, left = self.grid.rows.starts[i], self.grid.columns.starts[j]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -38,9 +37,6 @@ class SceneJob:
 
     Attributes:
         done: Tiles on record as done, all before that number.
-
-    Raises:
-        UserError: if the folder cannot be made or another process works in it.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], grid: WindowGrid, dtype: str) -> None:
@@ -96,13 +92,7 @@ class SceneJob:
         return int(done[0]), left.reshape(shape)
 
     def record(self, done: int, left: NDArray[np.float32], force: bool = False) -> None:
-        """Note that tiles are done, if that was not noted within the last two seconds.
-
-        Args:
-            done: Tiles done, all before that number.
-            left: What the last of them hands to the next, (rows of a tile, ramp).
-            force: Note it in any case.
-        """
+        """Note that tiles are done, if that was not noted within the last two seconds."""
         if not force and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
             return
         for file in self._files.values():
@@ -158,9 +148,7 @@ class SceneJob:
     def __enter__(self) -> 'SceneJob':
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -32,16 +32,7 @@ class Scene:
 
 
 def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
-    """Match the rasters of two folders by the stems of their names.
-
-    Args:
-        before: Folder of the first date.
-        after: Folder of the second date.
-        output: Folder for the results, ``<stem>.tif`` and what belongs to it.
-
-    Raises:
-        UserError: if there are none or one lacks the other date.
-    """
+    """Match the rasters of two folders by the stems of their names."""
     stems = [_rasters(folder) for folder in (before, after)]
     if not stems[0] or not stems[1]:
         empty = after if stems[0] else before
@@ -68,14 +59,7 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
     """Read scenes from a CSV file with the columns before, after and output, as spreadsheets write it too.
 
     Commas, semicolons or tabs may separate the columns, and the header be written in any case; what stands around a
-    cell is stripped.
-
-    Args:
-        path: The file; relative paths in it start from its folder.
-        output: Folder that relative outputs start from instead.
-
-    Raises:
-        UserError: if it is not such a file.
+    cell is stripped. Relative paths start from the folder of the file, those of outputs from ``output`` if it is given.
     """
     try:
         text = decode_text(path.read_bytes())
@@ -119,15 +103,7 @@ def _from(folder: Path, cell: str) -> str:
 
 
 def check_results(scenes: Sequence[Scene], polygons: str) -> None:
-    """Make sure that no result overwrites that of another scene, or an input.
-
-    Args:
-        scenes: The scenes.
-        polygons: Format of their polygons, which decides on the names of the results.
-
-    Raises:
-        UserError: if one does.
-    """
+    """Make sure that no result overwrites that of another scene, or an input."""
     inputs = {raster_path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
     written = dict[Path, Scene]()
     for scene in scenes:

@@ -34,14 +34,7 @@ MODEL_FAILED = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a scene: its summary, or an error message.
-
-    Attributes:
-        scene: The scene.
-        summary: What its JSON summary says; empty if it failed.
-        error: Why it failed.
-        fresh: False where all was there already.
-    """
+    """Outcome of a scene: its JSON summary, ``fresh`` unless all was there already, or an error message."""
 
     scene: Scene
     summary: dict[str, Any] = field(default_factory=dict)
@@ -61,21 +54,10 @@ def run_scenes(
 ) -> Generator[Outcome, None, None]:
     """Detect the changes of many scenes; one that fails does not stop the others.
 
-    Without workers, GPUs or Ray all is done in this process. Otherwise scenes are dealt out to processes; when one
-    of them ends before its scenes are done, these get a process each. Whoever stops iterating ends them.
-
-    Args:
-        model: The model.
-        scenes: The scenes.
-        options: How to do it.
-        folder: Where jobs are noted while they run; on a cluster all machines share it.
-        engine: ``'local'`` or ``'ray'``.
-        workers: Processes at a time; by default one, or one for each GPU, or for each machine of a cluster.
-        gpus: GPUs of this machine to use in turns.
-        address: Address of a Ray cluster; by default one is started on this machine.
-
-    Yields:
-        What became of each scene, in the order in which they end.
+    Without workers, GPUs or Ray all is done in this process. Otherwise scenes are dealt out to processes; when one of
+    them ends before its scenes are done, these get a process each. Whoever stops iterating ends them. ``workers``,
+    ``gpus`` and ``address`` are those of :func:`~hsonet_mm.workers.run_jobs`; on a cluster all machines share the
+    folder, where jobs are noted while they run.
 
     Raises:
         UserError: if a result of one would take the place of one of another or of an input, or the model cannot be

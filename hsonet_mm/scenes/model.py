@@ -16,15 +16,8 @@ __all__ = ['ModelSpec', 'load_detector']
 class ModelSpec:
     """A model and where it computes.
 
-    Attributes:
-        files: Config and checkpoint, one ``.onnx`` file, or the name of a model that comes with the package.
-        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'`` ...
-        threshold: Probability above which a pixel is changed; by default the model's own.
-        cfg_options: Values that replace those of the config.
-        threads: Threads of an exported model.
-        precision: Of a checkpoint in PyTorch.
-        runtime: What runs the model.
-        factory: ``module:function`` that makes the detector of this.
+    Files are config and checkpoint, one ``.onnx`` file, or the name of a packaged model; the factory,
+    ``module:function``, makes the detector.
     """
 
     files: tuple[str, ...]
@@ -50,11 +43,7 @@ class ModelSpec:
 
 
 def load_detector(spec: ModelSpec) -> Detector:
-    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`.
-
-    Raises:
-        UserError: if files or options do not fit.
-    """
+    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`."""
     from hsonet_mm.inference.opening import open_detector
 
     detector = open_detector(

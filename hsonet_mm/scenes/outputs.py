@@ -6,7 +6,6 @@ from xml.sax.saxutils import escape, quoteattr
 
 import rasterio
 import rasterio.shutil
-from rasterio.transform import Affine
 
 from hsonet_mm.geo.change_map import MASK_NODATA, PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.headers import RasterInfo
@@ -22,20 +21,7 @@ _COLOURS = {0: (235, 235, 235), 1: (220, 20, 60)}
 
 
 def write_geotiff(job: SceneJob, name: str, info: RasterInfo, tags: Mapping[str, str]) -> Path:
-    """Write one raster of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews.
-
-    Args:
-        job: The finished job.
-        name: ``'probs'`` or ``'mask'``.
-        info: Header of the first date, whose grid it takes.
-        tags: Written into the file.
-
-    Returns:
-        The file, in the folder of the job.
-
-    Raises:
-        OSError: if it cannot be written, as on a full disk.
-    """
+    """Write ``'probs'`` or ``'mask'`` of a job as cloud-optimised GeoTIFF: tiles of 512 pixels, deflate, overviews."""
     dtype = job.dtype if name == 'probs' else 'uint8'
     source, target = job.folder / f'{name}.vrt', job.folder / f'{name}.tif'
     source.write_text(_vrt(name, dtype, info, tags), encoding='utf-8')
@@ -69,7 +55,7 @@ def _vrt(name: str, dtype: str, info: RasterInfo, tags: Mapping[str, str]) -> st
     items = ''.join(f'<MDI key={quoteattr(key)}>{escape(value)}</MDI>' for key, value in tags.items())
     return f"""<VRTDataset rasterXSize="{info.width}" rasterYSize="{info.height}">
 <SRS dataAxisToSRSAxisMapping="{_axes(info)}">{escape(info.crs.to_wkt())}</SRS>
-<GeoTransform>{', '.join(repr(value) for value in _geotransform(info.transform))}</GeoTransform>
+<GeoTransform>{', '.join(repr(float(value)) for value in info.transform.to_gdal())}</GeoTransform>
 <Metadata>{items}</Metadata>
 <VRTRasterBand dataType="{_TYPES[dtype]}" band="1" subClass="VRTRawRasterBand">
 <Description>{description}</Description><NoDataValue>{nodata}</NoDataValue>{scale}{colours}
@@ -85,10 +71,6 @@ def _colour_table() -> str:
     entries = (_COLOURS.get(value, (0, 0, 0)) for value in range(256))
     texts = (f'<Entry c1="{red}" c2="{green}" c3="{blue}" c4="255"/>' for red, green, blue in entries)
     return f'<ColorInterp>Palette</ColorInterp><ColorTable>{"".join(texts)}</ColorTable>'
-
-
-def _geotransform(transform: Affine) -> list[float]:
-    return [float(value) for value in transform.to_gdal()]
 
 
 def _axes(info: RasterInfo) -> str:

@@ -49,21 +49,8 @@ def detect_tiles(
     """Predict all remaining tiles and pass them to the writer in order.
 
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
-    computes the same as one that was not. Tiles without a valid pixel do not reach the model.
-
-    Args:
-        detector: The model; called from this thread only.
-        pair: The two dates.
-        grid: Tiles of the scene.
-        writer: Takes the probabilities; called from a thread of its own.
-        batch: Tiles that go through the model together.
-        tta: Kinds of test-time augmentation.
-        readers: Threads that read.
-        advance: Called after every tile.
-        resampling: How tiles are brought to another size of a pixel, and their probabilities back.
-
-    Raises:
-        UserError: if a date cannot be read or the model predicts values that are not probabilities.
+    computes the same as one that was not. Tiles without a valid pixel do not reach the model. The detector is called
+    from this thread only, the writer from one of its own.
     """
 
     def read(group: range) -> list[Tile]:

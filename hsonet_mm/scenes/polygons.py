@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from rasterio.transform import Affine
 
-from hsonet_mm.geo.headers import coordinates
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['Polygon', 'Polygoniser']
 
@@ -23,13 +23,7 @@ ReadRows = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Polygon:
-    """A changed region.
-
-    Attributes:
-        geometry: Polygon, in parts where its ring would touch itself, in the coordinates of the scene.
-        area: Square metres on the ground.
-        prob: Mean probability.
-    """
+    """A changed region: in coordinates of the scene, its square metres on the ground and its mean probability."""
 
     geometry: Any
     area: float
@@ -70,16 +64,8 @@ class Polygoniser:
 
     Attributes:
         read_rows: From first row and the one after the last to mask (1 changed, 0 not, else nodata) and probabilities.
-        width: Columns of the scene.
-        height: Rows of the scene.
-        transform: From columns and rows to coordinates.
         pixel_areas: Square metres of pixels at (rows, columns).
         min_area: Regions smaller than this many square metres are counted, but not given out.
-        valid: Valid pixels seen.
-        changed: Changed pixels seen.
-        changed_area: Square metres of the changed pixels seen.
-        given: Regions given out.
-        small: Regions that were too small.
     """
 
     read_rows: ReadRows

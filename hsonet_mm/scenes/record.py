@@ -27,14 +27,10 @@ class SceneOptions:
         tile: Rows and columns that the model sees at once; by default the size of its training crops, or the only one
             that an exported model takes. Multiples of 32 are best.
         overlap: Rows and columns that neighbouring tiles share; by default a quarter of a tile.
-        batch: Tiles that go through the model together.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
         float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
-        polygons: ``'gpkg'``, ``'geojson'`` or ``'none'``.
         min_area: Square metres; smaller regions get no polygon. The mask keeps them.
-        dates: Names of the two dates; by default those of the files.
-        readers: Threads that read.
         resample: Size of a pixel on the ground, in metres, that tiles are brought to, and their probabilities back;
             ``'model'`` for the nearest that the model is for. None leaves them as they are.
     """
@@ -52,11 +48,7 @@ class SceneOptions:
     resample: float | str | None = None
 
     def window(self, default: Window) -> Window:
-        """The tile, what is left open as the model has it.
-
-        Raises:
-            UserError: for a tile that the model does not take, or an overlap that leaves no step.
-        """
+        """The tile, what is left open as the model has it."""
         tile = default.size if self.tile is None else self.tile
         if default.fixed and tile != default.size:
             raise UserError(

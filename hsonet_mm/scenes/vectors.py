@@ -115,10 +115,8 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
 def _cut_at_180(geometry: Any, continuous: bool) -> Any:
     """Bring a polygon in degrees to longitudes from -180 to 180; one across 180 becomes one for each side.
 
-    Args:
-        geometry: The polygon.
-        continuous: Longitudes go on beyond 180, as those of a raster do; else a polygon across 180 has some near 180
-            and some near -180, and seems to go around the globe.
+    The longitudes of a raster are continuous beyond 180; else a polygon across 180 has some near 180 and some near
+    -180.
     """
     west, _, east, _ = geometry.bounds
     if not continuous and east - west > 180:

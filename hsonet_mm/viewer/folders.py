@@ -15,16 +15,7 @@ MARK = 'view.json'
 
 
 def check_place(target: Path, mark: str, kind: str) -> None:
-    """Make sure that a folder was written by this package, is empty, or does not exist.
-
-    Args:
-        target: The folder.
-        mark: A file that ours have.
-        kind: What ours are, in words.
-
-    Raises:
-        UserError: if something else is there.
-    """
+    """Make sure that a folder was written by this package, is empty, or does not exist."""
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / mark).is_file():
         raise UserError(f'{target} exists and is not a {kind}: give another folder with -o')
@@ -35,12 +26,6 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder beside a target; it takes the target's place when the block ends without an error.
 
     What an earlier run left when it was killed is removed.
-
-    Args:
-        target: An earlier view, an empty folder, or nothing yet.
-
-    Raises:
-        UserError: if something else is there, the disk is full or the place cannot be written to.
     """
     check_place(target, MARK, 'view')
     part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))

@@ -14,7 +14,7 @@ from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.change_map import LAYER
-from hsonet_mm.geo.headers import coordinates
+from hsonet_mm.images.raster import coordinates
 
 __all__ = ['write_outlines']
 
@@ -33,18 +33,9 @@ def write_outlines(
 ) -> int:
     """Write ``<number>.js`` with some thousand polygons each, in pixels of the scene.
 
-    A polygon is ``[area, probability, rings]``; a ring is x and y of its first corner and then the steps to the
-    others, all whole numbers, as regions of pixels have corners between pixels.
-
-    Args:
-        path: GeoPackage or GeoJSON that ``hsonet scene`` wrote.
-        folder: Where the scripts go.
-        crs: Reference system of the scene.
-        transform: From its columns and rows to coordinates.
-        seen: Given the corners (N, 2) of some polygons at a time.
-
-    Returns:
-        Number of scripts.
+    A polygon is ``[area, probability, rings]``; a ring is x and y of its first corner and then the steps to the others,
+    all whole numbers, as regions of pixels have corners between pixels. Corners (N, 2) of some polygons at a time are
+    given to ``seen``. Returns the number of scripts.
 
     Raises:
         UserError: if the polygons cannot be read.

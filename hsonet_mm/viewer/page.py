@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import raster_path
-from hsonet_mm.pages import render
+from hsonet_mm.pages import reduced, render
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
@@ -32,18 +31,13 @@ COLOUR = (255, 64, 32)
 """RGB of what changed; the page has it from here."""
 
 STRENGTH = 0.6
+SIDE = 384
+"""Longest side of the small picture of the changes, in pixels."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A page.
-
-    Attributes:
-        folder: Where it is; open its ``index.html``.
-        summary: Summary of the scene.
-        thumbnails: Small pictures of both dates and of the change, in the folder.
-        fresh: False where all was there already.
-    """
+    """A page and its small pictures, ``fresh`` unless all was there already."""
 
     folder: Path
     summary: Mapping[str, Any]
@@ -61,15 +55,9 @@ def view_scene(
     """Write the page of a scene; memory does not depend on its size.
 
     The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
-    that are within 1/500 of it may differ from the mask.
-
-    Args:
-        path: Probabilities that ``hsonet scene`` wrote.
-        out: Folder to write; by default ``<name>_view`` beside them. An earlier view is replaced, if it is not up to
-            date.
-        before: Where the first date is now, if it was moved.
-        after: Where the second date is now.
-        progress: Show a progress bar on the standard error stream.
+    that are within 1/500 of it may differ from the mask. ``before`` and ``after`` say where the dates are now, if they
+    were moved. By default the folder is ``<name>_view`` beside the result; an earlier view is replaced, if it is not up
+    to date.
 
     Raises:
         UserError: if something is missing, does not fit or cannot be written; an earlier view stays then.
@@ -148,18 +136,10 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
         scripts = write_outlines(source.polygons, folder / 'polygons', pair.t1.crs, pair.t1.transform, mark)
     picture = pyramid.top[..., 3:6].copy()
     picture[dots] = (1 - STRENGTH) * picture[dots] + STRENGTH * np.array(COLOUR[::-1])
-    (folder / 'change.jpg').write_bytes(encode_jpeg(_smaller(picture)))
+    (folder / 'change.jpg').write_bytes(encode_jpeg(reduced(picture, SIDE)))
     page = _page(source, pyramid, scripts)
     (folder / 'index.html').write_text(page, encoding='utf-8')
     (folder / MARK).write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')
-
-
-def _smaller(picture: NDArray[np.uint8], side: int = 384) -> NDArray[np.uint8]:
-    scale = side / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    size = tuple(max(1, round(length * scale)) for length in picture.shape[1::-1])
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:

@@ -40,12 +40,7 @@ ReadBlock = Callable[[tuple[int, int], tuple[int, int]], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of a scene.
-
-    Attributes:
-        height: Rows of pixels.
-        width: Columns of pixels.
-    """
+    """One resolution of a scene, in pixels."""
 
     height: int
     width: int
@@ -98,15 +93,7 @@ class Pyramid:
         return sum(tiles.size for tiles in self.written)
 
     def build(self, advance: Callable[[], None] = lambda: None) -> None:
-        """Write all tiles.
-
-        Args:
-            advance: Called for every tile, from this thread.
-
-        Raises:
-            OSError: if they cannot be written, as on a full disk.
-            UserError: if the scene cannot be read.
-        """
+        """Write all tiles."""
         for index in range(len(self.levels)):
             for kind in ('before', 'after', 'probs'):
                 (self._folder / kind / str(index)).mkdir(parents=True)

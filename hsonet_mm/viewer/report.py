@@ -21,13 +21,7 @@ MARK = 'report.json'
 
 @dataclass(frozen=True)
 class Row:
-    """A scene of the report.
-
-    Attributes:
-        path: Its probabilities.
-        view: Its page, if there is one.
-        error: Why there is none.
-    """
+    """A scene of the report: its probabilities, and its page or why there is none."""
 
     path: Path
     view: View | None = None
@@ -35,11 +29,7 @@ class Row:
 
 
 def find_results(folder: Path) -> list[Path]:
-    """The results of ``hsonet scene`` in a folder and the folders in it.
-
-    Raises:
-        UserError: if there are none.
-    """
+    """The results of ``hsonet scene`` in a folder and the folders in it."""
     results = list[Path]()
     for path in sorted(folder.rglob('*')):
         if path.suffix.lower() in SUFFIXES and path.with_suffix('.json').is_file():
@@ -54,16 +44,7 @@ def find_results(folder: Path) -> list[Path]:
 
 
 def print_report(results: Sequence[Path], folder: Path, out: Path | None = None) -> int:
-    """Write the report and print its outcome.
-
-    Args:
-        results: Probabilities of the scenes.
-        folder: Folder that they are in.
-        out: Folder to write; by default ``<folder>_view`` beside it.
-
-    Returns:
-        Number of scenes that cannot be shown.
-    """
+    """Write the report, by default to ``<folder>_view``, and print its outcome; returns how many scenes fail."""
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (a link keeps its name, "." gets one)
     out = out or folder.with_name(f'{folder.name}_view')
     rows = list[Row]()
@@ -83,17 +64,6 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
     """Write the pages of scenes and, after the last one, the page over them.
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
-
-    Args:
-        results: Probabilities of the scenes.
-        folder: Pages are named after where results are in this folder.
-        out: Folder to write.
-
-    Yields:
-        What became of each scene.
-
-    Raises:
-        UserError: if the folder to write is neither an earlier report nor new nor empty.
     """
     check_place(out, MARK, 'report')
     write_text(out / MARK, '{}\n')

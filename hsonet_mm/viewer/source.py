@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.change_map import PROBS_NODATA, encode
-from hsonet_mm.geo.headers import RasterInfo, open_raster, read_info
+from hsonet_mm.geo.headers import open_raster, read_info
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading, first_three
@@ -22,15 +22,7 @@ __all__ = ['SUFFIXES', 'SceneSource', 'open_source', 'read_summary']
 
 @dataclass(frozen=True)
 class SceneSource:
-    """A finished scene.
-
-    Attributes:
-        path: Its probabilities.
-        summary: What its JSON summary says.
-        pair: Both dates, on its grid.
-        polygons: Its polygons, if there are any.
-        float32: Whether probabilities are stored as they are.
-    """
+    """A finished scene, with both dates on its grid; ``float32`` where probabilities are stored as they are."""
 
     path: Path
     summary: Mapping[str, Any]
@@ -41,16 +33,8 @@ class SceneSource:
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
         """Read a window of all that is drawn; may be called from several threads.
 
-        Args:
-            rows: First row and the one after the last.
-            columns: First column and the one after the last.
-
-        Returns:
-            (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in
-            one of them, a pixel is 0 in both dates and 255 in the probability.
-
-        Raises:
-            UserError: if a file is damaged or was changed meanwhile.
+        Returns (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in one
+        of them, a pixel is 0 in both dates and 255 in the probability.
         """
         t1, t2, valid = self.pair.read(rows, columns)
         try:
@@ -86,11 +70,7 @@ KNOWN = {
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Read the summary beside the probabilities of a scene.
-
-    Raises:
-        UserError: if there is none, because the file is not a result of ``hsonet scene``.
-    """
+    """Read the summary beside the probabilities of a scene."""
     if not path.is_file():
         raise UserError(
             f'{path} does not exist: give the GeoTIFF that hsonet scene wrote, such as change.tif'
@@ -111,16 +91,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def open_source(path: Path, before: RasterPath | None = None, after: RasterPath | None = None) -> SceneSource:
-    """Find all files of a scene.
-
-    Args:
-        path: Probabilities that ``hsonet scene`` wrote; the summary beside them names the rest.
-        before: Where the first date is now.
-        after: Where the second date is now.
-
-    Raises:
-        UserError: if something is missing or does not fit.
-    """
+    """Find all files of a scene."""
     summary = read_summary(path)
     reading = Reading.from_dict(summary.get('reading'))
     t1 = read_info(_find(path, summary, 'before', before), reading.of_date(0))
@@ -134,7 +105,7 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
         raise UserError(f'{path} does not match its summary: run hsonet scene again')
     if not on_grid or size != (t1.width, t1.height):
         raise UserError(
-            f'{t1.path} ({_size(t1)} pixels) does not match the grid of {path} ({size[0]} x {size[1]}): '
+            f'{t1.path} ({t1.width} x {t1.height} pixels) does not match the grid of {path} ({size[0]} x {size[1]}): '
             'give the original raster with --before'
         )
     name = summary['files'].get('polygons')
@@ -161,7 +132,3 @@ def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath |
     if found is None:
         raise UserError(f'{was}, an input of {path}, no longer exists: give it with --{date} FILE')
     return found
-
-
-def _size(info: RasterInfo) -> str:
-    return f'{info.width} x {info.height}'

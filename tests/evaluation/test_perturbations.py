@@ -6,8 +6,9 @@ import pytest
 from hsonet_mm.commands.robustness import score_perturbed
 from hsonet_mm.datasets.labelled_pairs import LabelledPair
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.perturbations import IGNORED, PERTURBATIONS, autumn
+from hsonet_mm.evaluation.perturbations import PERTURBATIONS, autumn
 from hsonet_mm.images import Reading
+from hsonet_mm.labels import IGNORED
 
 SIDE, HOUSE = 40, slice(10, 20)
 

@@ -1120,7 +1120,7 @@ def test_methods_bring_their_packages(write_spec, tmp_path, monkeypatch):
     [
         (['--workers', 0], 'invalid --workers 0: expected'),
         (['--ray-address', 'auto'], 'requires --engine ray'),
-        (['--gpus', 'a'], 'invalid --gpus a '),
+        (['--gpus', 'a'], "invalid --gpus 'a': expected whole numbers"),
         (['--gpus', '0,99'], 'invalid --gpus 0,99 '),
         (['--gpus', '0', '--engine', 'ray'], 'requires --engine local'),
         (['--seeds', 9], "invalid --seeds '9' "),

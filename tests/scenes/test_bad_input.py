@@ -531,10 +531,6 @@ class TestCommand:
                 'invalid bands',
             ),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--stretch', '1'), 'invalid stretch'),
-            (
-                ('c.py', 'm.pth', 'a', 'b', '-o', 'c.tif', '--cfg-options', 'x'),
-                "^invalid --cfg-options 'x': expected",
-            ),
             (('model.onnx', '.', '.', '-o', 'config.py'), r'config\.py is a file: name a folder'),
             (
                 ('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--workers', '2'),

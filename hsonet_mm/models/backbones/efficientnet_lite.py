@@ -137,7 +137,7 @@ class EfficientNetLite(BaseModule):
         self.frozen_stages = frozen_stages
         width, depth = _SCALES[str(variant)]
 
-        repeats = [_repeats(n, depth if 0 < i < 6 else 1.0) for i, (*_, n) in enumerate(_STAGES)]
+        repeats = [math.ceil(n * depth) if 0 < i < 6 else n for i, (*_, n) in enumerate(_STAGES)]
         last = sum(repeats) - 1
         self.conv_stem = _SameConv2d(in_channels, 32, 3, stride=2)
         self.bn0 = _norm(32)
@@ -222,7 +222,3 @@ def _channels(channels: int, width: float) -> int:
     """Scale a number of channels to the nearest multiple of 8 that is at most 10 % less."""
     rounded = max(8, int(channels * width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
-
-
-def _repeats(repeats: int, depth: float) -> int:
-    return math.ceil(repeats * depth)

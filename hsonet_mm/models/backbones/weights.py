@@ -19,11 +19,7 @@ _SCHEME = 'package://'
 
 @CheckpointLoader.register_scheme(prefixes=_SCHEME, force=True)
 def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Load the one ``.pth`` file of an installed package, without running the package's code.
-
-    Args:
-        filename: ``package://`` and the import name of a package, as MMEngine passes it.
-        map_location: where to put the tensors, see :func:`torch.load`.
+    """Load the one ``.pth`` file of an installed package, as ``package://NAME``, without running the package's code.
 
     Raises:
         UserError: if the package is missing, has not exactly one ``.pth`` file, or contains more than tensors.
@@ -52,11 +48,6 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
 
 def check_fit(weights: Mapping[str, Tensor], module: nn.Module, name: str) -> None:
     """Refuse published weights of another variant; MMEngine would load what fits and only log the rest.
-
-    Args:
-        weights: published weights under the module's own names, without a classifier.
-        module: where they shall go.
-        name: what to call the module in the message.
 
     Raises:
         UserError: if a name or shape is missing, left over or different.

@@ -57,13 +57,6 @@ class PairEncoderDecoder(EncoderDecoder):
         Beside the image it needs the memory of the logits, their counts and one window; the last windows
         are moved inwards, and an image smaller than a window is one window.
 
-        Args:
-            inputs: A batch, (N, C, H, W).
-            batch_img_metas: What is known about each pair; not changed.
-
-        Returns:
-            Logits of shape (N, out_channels, H, W).
-
         Raises:
             UserError: without a size and a stride of the windows, or for a stride that leaves gaps between them.
         """

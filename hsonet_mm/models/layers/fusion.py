@@ -12,12 +12,7 @@ __all__ = ['FUSIONS', 'Fusion', 'fusion']
 
 
 class Fusion(NamedTuple):
-    """A fusion of the dates.
-
-    Attributes:
-        factor: channels of the result for one channel of a date.
-        join: maps of date 1 and date 2, (N, C, H, W) each, to (N, factor C, H, W).
-    """
+    """How maps of two dates, (N, C, H, W) each, are joined, to (N, factor C, H, W)."""
 
     factor: int
     join: Callable[[Tensor, Tensor], Tensor]
@@ -34,12 +29,7 @@ FUSIONS = {
 
 
 def fusion(name: str, owner: object, choices: Sequence[str]) -> Fusion:
-    """The fusion of a name.
-
-    Args:
-        name: one of `choices`.
-        owner: who asks, for the message.
-        choices: what makes sense there.
+    """The fusion of a name, one of the choices that make sense to its owner.
 
     Raises:
         UserError: for another name.

@@ -22,12 +22,6 @@ __all__ = [
 def require(fits: bool, name: str, value: object, expected: str) -> None:
     """Refuse a constant that is out of range.
 
-    Args:
-        fits: whether it is in range.
-        name: its name.
-        value: its value.
-        expected: the range, in words.
-
     Raises:
         ValueError: if it is out of range.
     """
@@ -38,10 +32,7 @@ def require(fits: bool, name: str, value: object, expected: str) -> None:
 def known_pixels(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Separate the pixels that count from the ignored ones.
 
-    Args:
-        pred: logits (N, C, *).
-        target: class of every pixel, (N, *) or (N, 1, *); `ignore_index` where unknown.
-        ignore_index: label of pixels that do not count.
+    Logits are (N, C, *), classes (N, *) or (N, 1, *).
 
     Returns:
         Logits (N, C, *) in float32 or better, 0 where ignored even if they were NaN; classes (N, *), 0 where ignored;
@@ -58,15 +49,7 @@ def known_pixels(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tenso
 
 
 def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Known pixels of a head of one channel, see :func:`known_pixels`.
-
-    Args:
-        pred: logits (N, 1, *).
-        target: labels 0, 1 and `ignore_index`, (N, *) or (N, 1, *).
-        ignore_index: label of pixels that do not count.
-
-    Returns:
-        Logits; labels in their type, 1 where changed and else 0; whether each pixel counts. All (N, *).
+    """Logits, labels in their type and which pixels count, all (N, *), of a head of one channel.
 
     Raises:
         UserError: for more channels, or other labels.
@@ -81,12 +64,7 @@ def one_logit(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
 
 
 def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
-    """Weight of every pixel, 0 where it does not count.
-
-    Args:
-        weight: (N, *) or (N, 1, *), or None for 1 everywhere.
-        pred: logits (N, 1, *).
-        known: which pixels count, (N, *).
+    """Weight of every pixel, (N, *) or (N, 1, *) or None for 1, as (N, *), 0 where it does not count.
 
     Raises:
         ValueError: for a shape that does not fit the logits.
@@ -96,14 +74,7 @@ def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
 
 
 def check_reduction(reduction: str) -> None:
-    """Refuse an unknown reduction.
-
-    Args:
-        reduction: ``none``, ``mean`` or ``sum``.
-
-    Raises:
-        UserError: for another reduction.
-    """
+    """Refuse an unknown reduction."""
     if reduction not in ('none', 'mean', 'sum'):
         raise UserError(f'invalid reduction {reduction!r}: expected none, mean or sum')
 
@@ -148,14 +119,7 @@ def over_processes(value: Tensor, operation: dist.ReduceOp.RedOpType = dist.Redu
 def mean_of_class(errors: Tensor, foreground: Tensor, valid: Tensor, window: int) -> Tensor:
     """Mean error of the pixels of the same class in the window around each valid pixel; 0 elsewhere.
 
-    Args:
-        errors: error of every pixel.
-        foreground: whether its class is not 0.
-        valid: whether it counts.
-        window: side of the window in pixels, odd.
-
-    Shapes:
-        All (N, H, W).
+    The window has an odd side; all is (N, H, W).
     """
 
     def box(x: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ LOG_EVERY = 10
 def running_training(hub_name: str = '') -> MessageHub | None:
     """The message hub of the running MMEngine training, or None.
 
-    Args:
-        hub_name: name of the hub to ask first, before the current one, which belongs to the latest runner.
+    The hub of that name is asked first, before the current one, which belongs to the latest runner.
     """
     hubs = [MessageHub.get_instance(hub_name)] if MessageHub.check_instance_created(hub_name) else []
     needed = {'iter', 'max_iters', 'loop_stage'}  # the last is there while a loop runs
@@ -42,10 +41,7 @@ def training_progress(hub_name: str = '') -> float:
 def log_scalars(hub_name: str, prefix: str, scalars: Callable[[], Mapping[str, float | Tensor]]) -> None:
     """Write scalars to the log of the running training, if there is one, at its first and every tenth iteration.
 
-    Args:
-        hub_name: as in :func:`running_training`.
-        prefix: what their names in the log begin with.
-        scalars: computes them by name; called only when they are logged.
+    ``scalars`` computes them by name; it is called only when they are logged.
     """
     hub = running_training(hub_name)
     if hub is not None and ((iteration := hub.get_info('iter')) == 0 or (iteration + 1) % LOG_EVERY == 0):
