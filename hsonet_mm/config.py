@@ -71,6 +71,12 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # a config is a program: anything can happen
+        if 'inheritance chain' in str(error):
+            raise UserError(
+                f'the config {path} and the one it inherits are of two kinds, with _base_ and with read_base(), which '
+                'MMEngine does not mix: inherit those of this project with '
+                '`with read_base(): from hsonet_mm.configs.NAME import *`'
+            ) from error
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         raise UserError(f'the config {path} cannot be read ({reason}): correct it') from error
     try:

@@ -14,7 +14,15 @@ from typing import IO, Any
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['folder_beside', 'lock', 'made_folder', 'replace_folder', 'write_bytes', 'write_json', 'write_text']
+__all__ = [
+    'folder_beside',
+    'lock',
+    'made_folder',
+    'replace_folder',
+    'write_bytes',
+    'write_json',
+    'write_text',
+]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
