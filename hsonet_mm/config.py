@@ -188,7 +188,12 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
     if iterations < 1:
         raise UserError(f'invalid --iters {iterations}: expected 1 or more')
     if validations is None:
-        most = min(max(before // cfg.train_cfg.get('val_interval', before), 1), iterations)
+        interval = cfg.train_cfg.get('val_interval', before)
+        if interval < 1:
+            raise UserError(
+                f'invalid train_cfg.val_interval {interval} in {cfg.filename}: expected 1 or more'
+            )
+        most = min(max(before // interval, 1), iterations)
         validations = next(number for number in range(most, 0, -1) if iterations % number == 0)
     if not 0 < validations <= iterations or iterations % validations:
         raise UserError(

@@ -1,8 +1,8 @@
 """The scores of a checkpoint, as rows of the tables.
 
 The threshold is chosen on val and fixed before the test split is opened. Predictions of val are kept on the disk until
-they are counted at it. Each test split is then predicted once a protocol, and every figure comes from these probabilities. Tiles of a
-split whose images are no larger than one are its whole images, which are not predicted again.
+they are counted at it. Each test split is then predicted once a protocol, and every figure comes from these
+probabilities. Tiles of a split whose images are no larger than one are its whole images, which are not predicted again.
 """
 
 import copy
