@@ -69,6 +69,12 @@ def parse_config(path: str | Path, name: str) -> Config:
     try:
         return Config.fromfile(str(path))
     except Exception as error:  # a config is a program: anything can happen
+        if 'inheritance chain' in str(error):
+            raise UserError(
+                f'{name} and the one it inherits are of two kinds, with _base_ and with read_base(), which MMEngine '
+                'does not mix: inherit those of this project with '
+                '`with read_base(): from hsonet_mm.configs.NAME import *`'
+            ) from error
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         raise UserError(f'{name} cannot be read ({reason}): correct it') from error
 
@@ -161,7 +167,12 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
     if iterations < 1:
         raise UserError(f'invalid --iters {iterations}: expected 1 or more')
     if validations is None:
-        most = min(max(before // cfg.train_cfg.get('val_interval', before), 1), iterations)
+        interval = cfg.train_cfg.get('val_interval', before)
+        if interval < 1:
+            raise UserError(
+                f'invalid train_cfg.val_interval {interval} in {cfg.filename}: expected 1 or more'
+            )
+        most = min(max(before // interval, 1), iterations)
         validations = next(number for number in range(most, 0, -1) if iterations % number == 0)
     if not 0 < validations <= iterations or iterations % validations:
         raise UserError(

@@ -1,13 +1,15 @@
 """What happens when the OpenMMLab packages are imported; installing it costs nothing where they never are.
 
-Three import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
+Four import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
 components behind them at the first look-up. One lets a torchvision be imported that was built for another PyTorch. One
-stands in for the compiled operators that mmcv-lite lacks.
+leaves out what the OneDL forks print at import. One stands in for the compiled operators that mmcv-lite lacks.
 """
 
+import io
 import sys
 import types
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -26,6 +28,9 @@ def install() -> None:
     """Install the finders; where MMEngine is imported already, add the registries at once."""
     sys.meta_path.append(_CompiledOpsFinder())  # the last one: asked only if there are no compiled operators
     sys.meta_path.insert(0, _Finder('torchvision', before=_declare_operators_of_torchvision))
+    sys.meta_path.insert(
+        0, _Finder('mmseg.datasets', silent=True)
+    )  # prints that an optional package is missing
     if sys.modules.get('mmengine') is None:
         sys.meta_path.insert(0, _Finder('mmengine', after=_add_registries))
     elif find_spec('opencd') is None:
@@ -63,10 +68,12 @@ def _declare_operators_of_torchvision(spec: ModuleSpec) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one package where the other finders do, and has something done before or after its import."""
+    """Finds one package where the other finders do, and has something done before or after its import, or silently."""
 
-    def __init__(self, name: str, *, before: _Step | None = None, after: _Step | None = None) -> None:
-        self._name, self._before, self._after = name, before, after
+    def __init__(
+        self, name: str, *, before: _Step | None = None, after: _Step | None = None, silent: bool = False
+    ) -> None:
+        self._name, self._before, self._after, self._silent = name, before, after, silent
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -78,15 +85,15 @@ class _Finder(MetaPathFinder):
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((one for one in specs if one is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._before, self._after)
+            spec.loader = _Loader(spec.loader, self._before, self._after, self._silent)
         return spec
 
 
 class _Loader(Loader):
     """A loader of one package that takes a step before or after; everything else is the real loader's."""
 
-    def __init__(self, loader: Any, before: _Step | None, after: _Step | None) -> None:
-        self._loader, self._before, self._after = loader, before, after
+    def __init__(self, loader: Any, before: _Step | None, after: _Step | None, silent: bool) -> None:
+        self._loader, self._before, self._after, self._silent = loader, before, after, silent
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         """Leave it to the real loader."""
@@ -99,7 +106,8 @@ class _Loader(Loader):
         module.__spec__.loader = module.__loader__ = self._loader
         if self._before is not None:
             self._before(module.__spec__)
-        self._loader.exec_module(module)
+        with redirect_stdout(io.StringIO()) if self._silent else nullcontext():
+            self._loader.exec_module(module)
         if self._after is not None:
             self._after(module.__spec__)
 

@@ -20,9 +20,10 @@ from hsonet_mm.commands.options import (
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
 from hsonet_mm.images import first_three, join, notes_of, reading_of
+from hsonet_mm.index import some
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
-from hsonet_mm.inference.pairs import draw_overlay, find_pairs, to_bgr, write_png
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, to_bgr, write_png
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
@@ -66,8 +67,10 @@ def predict_paths(
     first, second, out = Path(t1), Path(t2), Path(out_dir)
     pairs = find_pairs(first, second)
     if out.resolve() in (first.resolve(), second.resolve()):
-        raise UserError(f'{out} is the folder of the images: give another one for the results with --out')
-    changed, pixels, without, slid, notes, failures = 0, 0, 0, 0, list[str](), list[str]()
+        what = 'an image: give a folder' if first.is_file() else 'the folder of the images: give another one'
+        raise UserError(f'{out} is {what} for the results with --out')
+    notes = _notes(first, second, out)
+    changed, pixels, without, slid, failures = 0, 0, 0, 0, list[str]()
     with made_folder(out), progress_bar('pairs', len(pairs), shown=progress) as advance:
         for stem, path1, path2 in pairs:
             try:
@@ -81,7 +84,12 @@ def predict_paths(
                 if valid is None:
                     (out / f'{stem}_valid.png').unlink(missing_ok=True)  # of an earlier pair of this name
                 for kind, image in results.items():
-                    write_png(out / f'{stem}_{kind}.png', image)
+                    target = out / f'{stem}_{kind}.png'
+                    if target.resolve() in (path1.resolve(), path2.resolve()):
+                        raise UserError(
+                            f'{target} is an image that the result would overwrite: give another folder with --out'
+                        )
+                    write_png(target, image)
                 changed += int(np.count_nonzero(results['mask']))
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known
@@ -90,6 +98,18 @@ def predict_paths(
             advance()
     counts = (changed, pixels, without, slid)
     return Summary(len(pairs) - len(failures), *counts, tuple(notes), tuple(failures))
+
+
+def _notes(first: Path, second: Path, out: Path) -> list[str]:
+    """What a user may not expect of the two images or folders."""
+    notes = [f'{second} is given for both dates'] if first.samefile(second) else []
+    if first.is_dir():
+        below = [path for path in folders_left_out(first) if path.resolve() != out.resolve()]
+        if below:
+            notes.append(
+                f'{some(map(str, below))}: images in folders below are not predicted, give each folder'
+            )
+    return notes
 
 
 def _predict_pair(

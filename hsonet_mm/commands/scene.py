@@ -1,6 +1,7 @@
 """``hsonet scene``: change maps of georeferenced rasters of any size."""
 
 import argparse
+import math
 import sys
 import time
 from contextlib import closing
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None and not args.list:
         raise UserError('no output: name it, as -o change.tif')
     check_positive('--batch', args.batch)
+    if not 0 <= args.min_area < math.inf:
+        raise UserError(f'invalid --min-area {args.min_area:g}: expected 0 or more square metres')
     options = SceneOptions(
         tile=args.tile,
         overlap=args.overlap,
@@ -155,11 +158,11 @@ def require_geo() -> None:
 
 def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool) -> int:
     from hsonet_mm.geo.headers import check_place
-    from hsonet_mm.geo.places import raster_path
+    from hsonet_mm.geo.places import find_raster
     from hsonet_mm.scenes.scene import detect_scene
 
     for date in dates:
-        check_place(raster_path(date))  # before the model is loaded
+        check_place(find_raster(date))  # before the model is loaded
     start = time.monotonic()
     result = detect_scene(model.load(), dates[0], dates[1], out, options, model.paths, progress=True)
     seconds = time.monotonic() - start

@@ -218,6 +218,6 @@ def _check_georeference(dataset: Any, path: RasterPath) -> None:
     lowest, highest = min(bottom, top), max(bottom, top)
     if crs.is_geographic and not (-541 < left < right < 541 and -91 < lowest < highest < 91):
         raise UserError(
-            f'{path} declares {crs.to_string()}, but its coordinates ({left:.6g}, {top:.6g}) are not degrees: assign '
+            f'{path} declares {crs.to_string()}, but its coordinates ({left:.9g}, {top:.9g}) are not degrees: assign '
             'the right reference system (gdal_edit -a_srs EPSG:...)'
         )

@@ -98,9 +98,9 @@ class ScenePair:
             )
         (west, south, east, north), (left, bottom, right, top) = t1.bounds, found
         raise UserError(
-            f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.6g}, '
-            f'{south:.6g}) to ({east:.6g}, {north:.6g}), the other at ({left:.6g}, {bottom:.6g}) to '
-            f'({right:.6g}, {top:.6g}); check that they show one place'
+            f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.9g}, '
+            f'{south:.9g}) to ({east:.9g}, {north:.9g}), the other at ({left:.9g}, {bottom:.9g}) to '
+            f'({right:.9g}, {top:.9g}); check that they show one place'
         )
 
     def _datasets(self) -> list[Any]:

@@ -4,7 +4,7 @@ Undeclared, a file is believed: what it calls red, green and blue, its orientati
 :class:`Reading` declares more. Pillow decodes what it reads as it is, GDAL all else.
 """
 
-from hsonet_mm.images.files import IMAGE_SUFFIXES, image_size, large_images, read_raster
+from hsonet_mm.images.files import IMAGE_SUFFIXES, RASTER_SUFFIXES, image_size, large_images, read_raster
 from hsonet_mm.images.options import Reading, Stretch, add_reading_arguments, reading_of
 from hsonet_mm.images.pairs import ImagePair, join, notes_of, place_note
 from hsonet_mm.images.pixels import Pixels, first_three, read_pixels, size
@@ -12,6 +12,7 @@ from hsonet_mm.images.raster import Note, Raster
 
 __all__ = [
     'IMAGE_SUFFIXES',
+    'RASTER_SUFFIXES',
     'ImagePair',
     'Note',
     'Pixels',

@@ -16,9 +16,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.raster import Header, Raster, choose_bands
 
-__all__ = ['IMAGE_SUFFIXES', 'image_size', 'large_images', 'read_raster']
+__all__ = ['IMAGE_SUFFIXES', 'RASTER_SUFFIXES', 'image_size', 'large_images', 'read_raster']
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
+RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.img')
+"""The suffixes that count as a georeferenced raster, in small letters."""
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.webp', *RASTER_SUFFIXES)
 """The suffixes that count as an image when none is asked for, in small letters."""
 
 _FORMATS = ('PNG', 'JPEG', 'MPO', 'BMP', 'DIB', 'GIF', 'WEBP')

@@ -1,5 +1,6 @@
 """Finding image pairs, drawing predictions and writing them."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,9 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import IMAGE_SUFFIXES
-from hsonet_mm.index import by_stem
+from hsonet_mm.index import belongs, by_stem
 
-__all__ = ['draw_overlay', 'find_pairs', 'to_bgr', 'write_png']
+__all__ = ['draw_overlay', 'find_pairs', 'folders_left_out', 'to_bgr', 'write_png']
 
 TINT = (60, 20, 220)
 """Colour of changed regions in overlays, BGR: crimson, rare in aerial images."""
@@ -29,7 +30,12 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
     """
     for path in (t1, t2):
         if not path.exists():
-            raise UserError(f'{path} does not exist: give two images or two folders of images')
+            elsewhere = re.match(r'/vsi\w+/|\w{2,}:/', str(path))
+            raise UserError(
+                f'{path} is not a file on this machine: copy it here, or use hsonet scene, which opens such names'
+                if elsewhere
+                else f'{path} does not exist: give two images or two folders of images'
+            )
     if t1.is_dir() != t2.is_dir():
         raise UserError(f'{t1} and {t2} are a folder and a file: give two images or two folders of images')
     if t1.is_file():
@@ -46,12 +52,21 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    images = by_stem((path.name for path in folder.iterdir() if path.is_file()), folder=f'{folder}/')
+    files = (path.name for path in folder.iterdir() if path.is_file() or path.is_symlink())
+    images = by_stem(files, folder=f'{folder}/')
     if not images:
+        below = folders_left_out(folder)
         raise UserError(
             f'{folder} contains no image ({", ".join(IMAGE_SUFFIXES)}): give a folder with images'
+            + (f', such as {below[0]}' if below else '')
         )
     return {stem: folder / name for stem, name in images.items()}
+
+
+def folders_left_out(folder: Path) -> list[Path]:
+    """The folders in a folder of images that contain images themselves, which are not predicted."""
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
+    return sorted(path for path in folders if any(belongs(file.name) for file in path.iterdir()))
 
 
 def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

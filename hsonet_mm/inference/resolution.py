@@ -27,6 +27,8 @@ FAR = 1.5
 """Ratio of ground resolutions, up or down, from which on there is a warning. [choice]"""
 NEAR = 1.1
 """Ratio up to which images are not resampled. [choice]"""
+FARTHEST = 100
+"""Largest ratio of pixel sizes, up or down, that is resampled: 30 m to 0.3 m. [choice]"""
 Range = tuple[float, float]
 
 
@@ -108,7 +110,8 @@ def resampling(
     takes, if any.
 
     Raises:
-        UserError: if the ground resolution of the image is unknown, or that of the model where it is asked for.
+        UserError: if the ground resolution of the image is unknown, or that of the model where it is asked for, or the
+            two differ too much.
     """
     if size is None:
         raise UserError(
@@ -125,6 +128,11 @@ def resampling(
         low = high = metres = float(resample)
     if low / NEAR <= min(size) and max(size) <= high * NEAR:
         return None
+    if max(metres / min(size), max(size) / metres) > FARTHEST:
+        raise UserError(
+            f'{path} has a ground resolution of {size.mean:.3g} m, which cannot be resampled to {metres:g} m: expected '
+            f'a ratio of at most {FARTHEST}'
+        )
     return Resampling(metres / size.down, metres / size.across, metres, tile)
 
 

@@ -1,16 +1,17 @@
 """The scores of a checkpoint, as rows of the tables.
 
-The threshold is chosen on val, which is predicted again to count its objects there, and fixed before the test split is
-opened. Each test split is then predicted once a protocol, and every figure comes from these probabilities. Tiles of a
-split whose images are no larger than one are its whole images, which are not predicted again.
+The threshold is chosen on val and fixed before the test split is opened. Predictions of val are kept on the disk until
+they are counted at it. Each test split is then predicted once a protocol, and every figure comes from these
+probabilities. Tiles of a split whose images are no larger than one are its whole images, which are not predicted again.
 """
 
 import copy
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -61,18 +62,22 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
     Rows of val name no test set.
     """
     model.test_cfg = cfg.protocols.whole
-    _, curve = _curve(predict(model, cfg.val_dataloader))
-    thresholds = {'half': HALF, 'val': curve.best[0]}
-    val = _tally(model, cfg.protocols.whole, cfg.val_dataloader, thresholds)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        kept = _Kept(file)
+        _, curve = _curve(kept.watch(predict(model, cfg.val_dataloader)))
+        thresholds = {'half': HALF, 'val': curve.best[0]}
+        val = _tally(kept, thresholds)
     tables: Tables = {'results': val.results('val', 'whole'), 'images': [], 'curves': [], 'breakdown': []}
     for test_set, root in test_sets.items():
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.data_root = root
         note_opening(folder, test_set)
-        whole = _tally(model, cfg.protocols.whole, loader, thresholds, folder / 'probs' / test_set)
+        model.test_cfg = cfg.protocols.whole
+        whole = _tally(predict(model, loader), thresholds, folder / 'probs' / test_set)
         for protocol, test_cfg in cfg.protocols.items():
             same = protocol == 'whole' or whole.fits(test_cfg)
-            tally = whole if same else _tally(model, test_cfg, loader, thresholds)
+            model.test_cfg = test_cfg
+            tally = whole if same else _tally(predict(model, loader), thresholds)
             for name, rows in tally.tables(protocol).items():
                 tables[name] += [{'test_set': test_set, **row} for row in rows]
     return tables
@@ -104,17 +109,38 @@ def _curve(predictions: Iterable[Prediction]) -> tuple[int, Sweep]:
     return count, sweep(*sums)
 
 
+class _Kept:
+    """Predictions of a split, kept in a file so that they can be gone through once more.
+
+    Args:
+        file: An empty file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.pairs: list[tuple[str, Path, tuple[int, int]]] = []
+
+    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Keep what passes."""
+        for one in predictions:
+            self.pairs.append((one.image, one.path, one.seen))
+            for values in (one.probs.numpy(), one.target.numpy().astype(np.uint8)):
+                np.save(self.file, values, allow_pickle=False)
+            yield one
+
+    def __iter__(self) -> Iterator[Prediction]:
+        self.file.seek(0)
+        for image, path, seen in self.pairs:
+            probs, target = (torch.from_numpy(np.load(self.file, allow_pickle=False)) for _ in range(2))
+            yield Prediction(image, path, probs, target, seen)
+
+
 def _tally(
-    model: Any,
-    test_cfg: Mapping[str, Any],
-    loader: Mapping[str, Any],
-    thresholds: Mapping[str, float],
-    probs: Path | None = None,
+    predictions: Iterable[Prediction], thresholds: Mapping[str, float], probs: Path | None = None
 ) -> '_Tally':
-    """Predict a split under one protocol and count; see :class:`_Tally`."""
-    model.test_cfg = test_cfg
+    """Count the predictions of a split under one protocol; see :class:`_Tally`."""
     tally = _Tally(thresholds, probs)
-    tally.pairs, tally.curve = _curve(tally.watch(predict(model, loader)))
+    tally.pairs, tally.curve = _curve(tally.watch(predictions))
     return tally
 
 

@@ -8,14 +8,12 @@ in place before that.
 
 import importlib
 import importlib.util
-import io
 import os
 import pickle
 import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -49,13 +47,6 @@ def prepare_host() -> None:
     _warn_about_versions()
     _load_checkpoints_safely()
     _end_workers_without_shared_memory()
-    _import_quietly('mmseg.datasets')
-
-
-def _import_quietly(name: str) -> None:
-    """Import a module of the OneDL forks, which print that an optional package is missing, without that line."""
-    with redirect_stdout(io.StringIO()):
-        importlib.import_module(name)
 
 
 def _warn_about_versions() -> None:

@@ -69,7 +69,16 @@ class DualInputSegDataPreProcessor(BaseDataPreprocessor):
             self.register_buffer(name, column, persistent=False)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Prepare a batch for the network."""
+        """Prepare a batch for the network.
+
+        Raises:
+            UserError: if the pairs of an evaluation batch differ in size, have another number of channels than the
+                mean, or were not packed.
+        """
+        if 'inputs' not in data:
+            raise UserError(
+                'the pipeline of the data set packs no inputs: its last transform must be MultiImgPackSegInputs'
+            )
         data = self.cast_data(data)
         pairs, samples = [self._normalise(pair) for pair in data['inputs']], data.get('data_samples')
         padding: dict[str, Any] = {'pad_val': self.pad_val, 'seg_pad_val': self.seg_pad_val}
@@ -96,4 +105,11 @@ class DualInputSegDataPreProcessor(BaseDataPreprocessor):
         if self.channel_conversion and pair.shape[0] == 6:
             pair = pair[[2, 1, 0, 5, 4, 3]]
         pair = pair.float()
-        return pair if self.mean is None or self.std is None else (pair - self.mean) / self.std
+        if self.mean is None or self.std is None:
+            return pair
+        if {len(self.mean), len(self.std)} - {1, len(pair)}:
+            raise UserError(
+                f'invalid data_preprocessor with {len(self.mean)} values of mean and {len(self.std)} of std: expected '
+                f'{len(pair)}, one for each channel of both dates'
+            )
+        return (pair - self.mean) / self.std

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.places import raster_path
+from hsonet_mm.images import RASTER_SUFFIXES
 from hsonet_mm.index import by_stem
 from hsonet_mm.scenes.scene import result_files
 from hsonet_mm.texts import decode_text
@@ -16,7 +17,6 @@ from hsonet_mm.texts import decode_text
 __all__ = ['Scene', 'check_results', 'find_scenes', 'read_list']
 
 COLUMNS = ('before', 'after', 'output')
-SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.img')
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
     stems = [_rasters(folder) for folder in (before, after)]
     if not stems[0] or not stems[1]:
         empty = after if stems[0] else before
-        raise UserError(f'{empty} contains no rasters ({", ".join(SUFFIXES)}): give a folder that does')
+        raise UserError(
+            f'{empty} contains no rasters ({", ".join(RASTER_SUFFIXES)}): give a folder that does'
+        )
     if single := sorted(stems[0].keys() ^ stems[1].keys()):
         folder, other = (before, after) if single[0] in stems[0] else (after, before)
         raise UserError(
@@ -52,7 +54,7 @@ def find_scenes(before: Path, after: Path, output: Path) -> list[Scene]:
 
 def _rasters(folder: Path) -> dict[str, Path]:
     names = (path.name for path in folder.iterdir() if path.is_file())
-    return {stem: folder / name for stem, name in by_stem(names, SUFFIXES, f'{folder}/').items()}
+    return {stem: folder / name for stem, name in by_stem(names, RASTER_SUFFIXES, f'{folder}/').items()}
 
 
 def read_list(path: Path, output: Path | None = None) -> list[Scene]:

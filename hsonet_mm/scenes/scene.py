@@ -14,7 +14,7 @@ from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.geo.change_map import PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import RasterInfo, read_dates
-from hsonet_mm.geo.places import RasterPath, raster_path
+from hsonet_mm.geo.places import RasterPath, find_raster
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
 from hsonet_mm.inference.tta import Detector
@@ -108,10 +108,12 @@ def detect_scene(
     options = replace(options, reading=reading)
     files = result_files(output, options.polygons)
     with limited_cache():
-        t1, t2 = read_dates(raster_path(before), raster_path(after), reading)
+        t1, t2 = read_dates(find_raster(before), find_raster(after), reading)
         _check_output(output, files, (t1.path, t2.path))
         _check_polygons(options.polygons, t1)
         pair = ScenePair(t1, t2, reading.stretch)
+        if t1.path.resolve() == t2.path.resolve():
+            notes.append(f'{t2.path} is given for both dates')
         for info in (t1, t2):
             notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
         window = options.window(detector.window)
@@ -188,6 +190,12 @@ def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Rast
     if output.suffix.lower() not in ('.tif', '.tiff'):
         raise UserError(f"invalid output '{output}': expected a GeoTIFF, a name that ends in .tif")
     require_utf8(output)
+    named = earlier_summary(files).get('files')
+    other = named.get('probs') if isinstance(named, dict) else None
+    if isinstance(other, str) and other != output.name and output.with_name(other).exists():
+        raise UserError(
+            f'{files["summary"].name} is the summary of {output.with_name(other)}: give another name with -o'
+        )
     for path in (*files.values(), *_leftovers(files)):
         if path.is_dir():
             raise UserError(f'{path} is a folder: give another name with -o')

@@ -16,7 +16,7 @@ from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
-from hsonet_mm.geo.places import raster_path
+from hsonet_mm.geo.places import find_raster
 from hsonet_mm.pages import reduced, render
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.version import __version__
@@ -65,7 +65,7 @@ def view_scene(
     path = Path(path)
     folder = path.with_name(f'{path.stem}_view') if out is None else Path(os.path.abspath(out))  # noqa: PTH100
     with limited_cache():
-        source = open_source(path, *(None if date is None else raster_path(date) for date in (before, after)))
+        source = open_source(path, *(None if date is None else find_raster(date) for date in (before, after)))
         try:
             pyramid = Pyramid(source.read, source.pair.height, source.pair.width, folder)
             thumbnails = _thumbnails(pyramid)

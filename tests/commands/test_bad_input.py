@@ -18,6 +18,7 @@ from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 
 PIPELINE = 'train_dataloader.dataset.pipeline'
+ENTRY = pathlib.Path(__file__).parents[2] / 'configs/hsonet_levir.py'
 
 
 @pytest.fixture
@@ -396,6 +397,10 @@ def test_wrong_type_name_in_test_and_prediction(config, refuse, checkpoint, tiny
         (None, ['does not exist']),
         ('model = dict(\n', ['cannot be read', 'correct it']),
         ("_base_ = './nowhere.py'\n", ['nowhere.py', 'correct it']),
+        (
+            f"_base_ = '{ENTRY}'\n",
+            ['two kinds, with _base_ and with read_base()', 'from hsonet_mm.configs.NAME'],
+        ),
         ("custom_imports = dict(imports=['no_such_package'])\n", ['no_such_package', 'correct it']),
     ],
 )
@@ -490,6 +495,27 @@ def test_threshold_out_of_range_in_prediction(threshold, config, refuse, checkpo
     pair = (tiny_data / 'test/A/0.png', tiny_data / 'test/B/0.png')
     args = (config(), checkpoint, *pair, f'--threshold={threshold}')
     refuse('predict', *args, naming=['threshold', 'between 0 and 1'])
+
+
+@pytest.mark.parametrize('threshold', ['a', 0, 1.0])
+def test_threshold_of_the_head(config, refuse, threshold):
+    naming = [f'threshold {threshold!r} of the decode head', 'between 0 and 1']
+    refuse('train', config({'model.decode_head.threshold': threshold}), naming=naming)
+
+
+def test_mean_of_one_date_alone(config, refuse):
+    path = config({'model.data_preprocessor.mean': [120.0] * 3, 'model.data_preprocessor.std': [60.0] * 3})
+    refuse('train', path, naming=['3 values of mean', 'expected 6', 'both dates'])
+
+
+def test_pipeline_that_packs_nothing(config, refuse):
+    refuse('train', config({PIPELINE: []}), naming=['pipeline', 'MultiImgPackSegInputs'])
+
+
+@pytest.mark.parametrize('interval', [0, -5])
+def test_no_interval_between_validations(config, refuse, interval):
+    path = config({'train_cfg.val_interval': interval})
+    refuse('train', path, '--iters', '2', naming=[f'val_interval {interval}', path, '1 or more'])
 
 
 def test_threshold_out_of_range_in_the_config(config, refuse, checkpoint):

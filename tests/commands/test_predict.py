@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.checkpoints import load_weights
@@ -371,6 +372,71 @@ def test_paths_that_do_not_match(detector, folders, tmp_path):
     with pytest.raises(UserError, match='have one name'):
         predict_paths(detector, t1, t2, out)
     assert not out.exists()
+
+
+def test_names_that_only_scenes_open(detector, folders):
+    t1, _, out = folders
+    for name in ('/vsizip/a.zip/a.tif', 'https://host/a.tif'):
+        with pytest.raises(UserError, match=r'is not a file on this machine: .*hsonet scene'):
+            predict_paths(detector, name, t1 / '0.png', out)
+
+
+def test_folders_below_are_told(detector, folders):
+    t1, t2, out = folders
+    for folder in (t1 / 'below', t2 / 'below', t1 / '.hidden', t1 / 'empty', t1 / 'out'):
+        folder.mkdir()
+    for folder in (t1 / 'below', t1 / '.hidden', t1 / 'out'):
+        (folder / '9.png').write_bytes((t1 / '0.png').read_bytes())
+    summary = predict_paths(detector, t1, t2, t1 / 'out')
+    told = [text for text in summary.warnings if 'folders below' in text]
+    assert told == [f'{t1 / "below"}: images in folders below are not predicted, give each folder']
+    (t1 / 'only').mkdir()
+    (t1 / 'below').rename(t1 / 'only/below')
+    with pytest.raises(UserError, match=r'only contains no image .*, such as .*only/below$'):
+        predict_paths(detector, t1 / 'only', t2, out)
+
+
+def test_a_broken_link_is_a_failed_pair(detector, folders):
+    t1, t2, out = folders
+    count = predict_paths(detector, t1, t2, out).pairs
+    for folder in (t1, t2):
+        (folder / 'link.png').symlink_to(folder / 'gone.png')
+    summary = predict_paths(detector, t1, t2, out)
+    assert summary.pairs == count
+    assert len(summary.failures) == 1
+    assert 'link.png does not exist' in summary.failures[0]
+
+
+def test_images_of_every_kind_count(detector, folders):
+    """What a single file may be, a file of a folder may be as well."""
+    t1, t2, out = folders
+    image = Image.open(t1 / '0.png').convert('RGB')
+    for folder in (t1, t2):
+        for suffix in ('gif', 'WEBP', 'jp2'):
+            image.convert('P' if suffix == 'gif' else 'RGB').save(folder / f'kind {suffix}.{suffix}')
+    predict_paths(detector, t1, t2, out)
+    assert {path.name for path in out.glob('kind*_mask.png')} == {
+        f'kind {suffix}_mask.png' for suffix in ('gif', 'WEBP', 'jp2')
+    }
+
+
+def test_inputs_are_never_overwritten(detector, folders):
+    t1, _, _ = folders
+    target = t1 / 'b_mask.png'
+    target.write_bytes((t1 / '0.png').read_bytes())
+    (t1 / 'b.png').write_bytes((t1 / '0.png').read_bytes())
+    before = target.read_bytes()
+    with pytest.raises(UserError, match=r'b_mask\.png is an image that the result would overwrite'):
+        predict_paths(detector, target, t1 / 'b.png', t1)
+    assert target.read_bytes() == before
+    with pytest.raises(UserError, match=r'0\.png is an image: give a folder'):
+        predict_paths(detector, t1 / '0.png', t1 / 'b.png', t1 / '0.png')
+
+
+def test_one_image_for_both_dates_is_told(detector, folders):
+    t1, _, out = folders
+    for first in (t1, t1 / '0.png'):
+        assert predict_paths(detector, first, first, out).warnings[0] == f'{first} is given for both dates'
 
 
 class Code:

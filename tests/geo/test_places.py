@@ -127,6 +127,56 @@ def test_on_a_server_and_in_an_archive(tmp_path, server):
         assert detect_scene(FAKE, *names, output, OPTIONS).fresh == (kind != 'zip')
 
 
+@pytest.mark.parametrize('suffix', ['.zip', '.ZIP'])
+def test_the_only_raster_of_a_zip_file(tmp_path, suffix):
+    for name, changed in (('before', False), ('after', True)):
+        path = write(tmp_path / f'{name}.tif', changed)
+        with zipfile.ZipFile(tmp_path / f'{name}{suffix}', 'w') as archive:
+            archive.write(path, f'in it/{name}.tif')
+            archive.writestr(f'__MACOSX/in it/._{name}.tif', '')
+            archive.writestr('metadata.xml', '')
+        path.unlink()
+    dates = tmp_path / f'before{suffix}', tmp_path / f'after{suffix}'
+    result = detect_scene(FAKE, *dates, tmp_path / 'change.tif', OPTIONS)
+    is_the_box(mask_of(result))
+    assert result.summary['after']['file'] == f'/vsizip/{dates[1]}/in it/after.tif'
+    assert not detect_scene(FAKE, *dates, tmp_path / 'change.tif', OPTIONS).fresh
+
+
+def test_zip_files_without_a_raster_or_with_several(tmp_path):
+    after = write(tmp_path / 'after.tif', True)
+    for names, sentence in (
+        (
+            ['a.tif', 'b/c.jp2'],
+            r'before\.zip contains 2 rasters: name one of them \(/vsizip/.*before\.zip/a\.tif, ',
+        ),
+        (['a.png', '.a.tif'], r'before\.zip contains no raster'),
+    ):
+        with zipfile.ZipFile(tmp_path / 'before.zip', 'w') as archive:
+            for name in names:
+                archive.writestr(name, '')
+        with pytest.raises(UserError, match=sentence):
+            detect_scene(FAKE, tmp_path / 'before.zip', after, tmp_path / 'change.tif', OPTIONS)
+    (tmp_path / 'before.zip').write_bytes(b'PK')
+    with pytest.raises(UserError, match='damaged or of another format'):
+        detect_scene(FAKE, tmp_path / 'before.zip', after, tmp_path / 'change.tif', OPTIONS)
+
+
+def test_one_file_for_both_dates_is_told(tmp_path):
+    before = write(tmp_path / 'before.tif', False)
+    (tmp_path / 'link.tif').symlink_to(before)
+    for after in (before, tmp_path / 'link.tif'):
+        result = detect_scene(FAKE, before, after, tmp_path / f'change {after.stem}.tif', OPTIONS)
+        assert result.summary['warnings'][0] == f'{after} is given for both dates'
+
+
+def test_coordinates_are_told_in_full(tmp_path):
+    before = write(tmp_path / 'a.tif', False)
+    after = write(tmp_path / 'b.tif', True, transform=from_origin(600_000.25, 5_000_000, 1, 1))
+    with pytest.raises(UserError, match=r'\(500000, 4999904\) to .* at \(600000\.25, 4999904\)'):
+        detect_scene(FAKE, before, after, tmp_path / 'change.tif', OPTIONS)
+
+
 def test_a_page_of_it(tmp_path, server, capsys):
     write(tmp_path / 'before.tif', False)
     write(tmp_path / 'after.tif', True)

@@ -171,6 +171,14 @@ class TestResampling:
         with pytest.raises(UserError, match=r'm does not declare a ground resolution.*--resample 0\.5'):
             resampling('a.tif', PixelSize(1, 1), 'model', 'm', None, None)
 
+    @pytest.mark.parametrize(('size', 'metres'), [(0.5, 51), (0.5, 1e9), (30, 0.29), (0.5, 1e-4)])
+    def test_what_is_not_meant(self, size, metres):
+        with pytest.raises(UserError, match=r'^a\.tif has a ground resolution of .* ratio of at most 100'):
+            resampling('a.tif', PixelSize(size, size), metres, 'm', OWN, None)
+
+    def test_from_landsat_to_drones(self):
+        assert resampling('a.tif', PixelSize(30, 30), 0.3, 'm', OWN, None).down == 0.01
+
     def test_means_there_and_interpolation_back(self):
         way = Resampling(2, 4, 1.0)
         image = np.random.default_rng(0).integers(0, 256, (1, 6, 8, 5), dtype=np.uint8)

@@ -475,8 +475,8 @@ def test_tiles_of_small_images_are_the_whole_images(trained_run, execute_here, t
     monkeypatch.setattr(scoring, 'predict', watched)
     monkeypatch.setattr(runs, 'train', None)
     assert execute_here(trained_run) == 0
-    val, test = [('tiny', 'whole')] * 2, [('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
-    assert passes == val + test  # val once for the threshold, and once at it
+    val, test = [('tiny', 'whole')], [('tiny', 'whole'), ('tiny', 'slide'), ('demo', 'whole')]
+    assert passes == val + test
     for table in ('results', 'images', 'curves'):
         rows = [row for row in records.read_parts(trained_run.parent, table) if row['test_set'] == 'demo']
         whole, tiles = (

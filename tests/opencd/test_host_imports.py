@@ -41,6 +41,14 @@ def run_python(code, *args, **options):
     return done.stdout
 
 
+@pytest.mark.any_host
+@pytest.mark.parametrize('module', ['hsonet_mm.datasets', 'hsonet_mm.commands.explain'])
+def test_imports_print_nothing(module):
+    """The OneDL forks print twice that an optional package is missing, whichever module comes first."""
+    pytest.importorskip('mmseg')
+    assert run_python(f'import hsonet_mm; import {module}') == ''
+
+
 def loaded_after(code, *args):
     """Which of the heavy packages a program has loaded."""
     return run_python(f'import sys\n{code}\nprint(*[n for n in {HEAVY} if n in sys.modules])', *args).split()

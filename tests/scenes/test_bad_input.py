@@ -313,6 +313,19 @@ class TestBadOutputs:
         with pytest.raises(UserError, match=r'change\.gpkg is a folder'):
             detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
 
+    @pytest.mark.parametrize('other', ['c.tiff', 'c.TIF'])
+    def test_another_suffix_of_an_earlier_result(self, tmp_path, pair, other):
+        """Mask, polygons and summary would be replaced, and the probabilities stay."""
+        detect_scene(fake(), *pair, tmp_path / 'c.tif', OPTIONS)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+        with pytest.raises(
+            UserError, match=r'^c\.json is the summary of .*c\.tif: give another name with -o'
+        ):
+            detect_scene(fake(), *pair, tmp_path / other, OPTIONS)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+        (tmp_path / 'c.tif').unlink()
+        detect_scene(fake(), *pair, tmp_path / other, OPTIONS)
+
     def test_over_an_input(self, pair):
         with pytest.raises(UserError, match='would overwrite'):
             detect_scene(fake(), *pair, pair[1].parent / 'x' / '..' / 'after.tif', OPTIONS)
@@ -524,6 +537,13 @@ class TestCommand:
             (('model.onnx', '.', 'b.tif', '-o', 'out'), 'two rasters or two folders'),
             (('model.onnx', '--list', 'none.csv'), 'cannot be read'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--batch', '0'), '^invalid --batch 0: expected'),
+            *[
+                (
+                    ('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--min-area', area),
+                    f'^invalid --min-area {area}',
+                )
+                for area in ('-1', 'nan', 'inf')
+            ],
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', 'r,g,b'), 'invalid bands'),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif', '--bands', '1,2/3,4,5,6'), 'invalid bands'),
             (

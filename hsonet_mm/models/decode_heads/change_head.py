@@ -20,19 +20,24 @@ class ChangeHead(BaseDecodeHead):
     Args:
         prior: share of changed pixels that the initial bias of a one-channel classifier assumes; with two channels it
             has no effect.
+        threshold: probability above which a pixel is changed, of a one-channel head; None as in MMSegmentation.
         **kwargs: of ``BaseDecodeHead``.
 
     Raises:
-        UserError: for a prior outside (0, 1).
+        UserError: for a prior or a threshold outside (0, 1).
     """
 
-    def __init__(self, *, prior: float = 0.02, **kwargs: Any) -> None:
+    def __init__(self, *, prior: float = 0.02, threshold: float | None = None, **kwargs: Any) -> None:
         if not 0 < prior < 1:
             raise UserError(f'invalid prior {prior}: expected the share of changed pixels, between 0 and 1')
+        if threshold is not None and not (isinstance(threshold, (int, float)) and 0 < threshold < 1):
+            raise UserError(
+                f'invalid threshold {threshold!r} of the decode head: expected a number between 0 and 1'
+            )
         kwargs.setdefault(
             'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
         )
-        super().__init__(**kwargs)
+        super().__init__(threshold=threshold, **kwargs)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Losses of the head; MMSegmentation's accuracy is left out where it takes one channel for one class."""
