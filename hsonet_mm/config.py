@@ -172,15 +172,9 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
     cfg.param_scheduler = [schedulers] if isinstance(schedulers, dict) else schedulers
     factor = iterations / before
     for scheduler in cfg.param_scheduler:
-        lengths = {
-            key: round(scheduler[key] * factor) for key in ('begin', 'end', 'T_max') if key in scheduler
-        }
-        steps = {
-            key: max(1, round(scheduler[key] * factor))
-            for key in ('total_steps', 'step_size')
-            if key in scheduler
-        }
-        scheduler.update(lengths | steps)
+        for key, least in (('begin', 0), ('end', 0), ('T_max', 0), ('total_steps', 1), ('step_size', 1)):
+            if key in scheduler:
+                scheduler[key] = max(least, round(scheduler[key] * factor))
         if 'milestones' in scheduler:
             scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
         if 'periods' in scheduler:
