@@ -20,6 +20,7 @@ from hsonet_mm.overrides import add_cfg_options
 
 __all__ = [
     'add_config_arguments',
+    'add_data_arguments',
     'apply_protocol',
     'declare_labels',
     'evaluators',
@@ -36,8 +37,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of every command that runs a config."""
     parser.add_argument('config', type=Path, help='config file')
     parser.add_argument('--work-dir', type=Path, help='folder of logs and checkpoints [work_dirs/CONFIG]')
-    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
-    add_label_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
     add_cfg_options(parser, 'other changes to the config, e.g. train_dataloader.batch_size=4')
     parser.add_argument(
@@ -48,6 +48,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_reading_arguments(parser, 'as in the config')
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data-root`` and how labels are coded, see :func:`declare_labels`."""
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    add_label_arguments(parser)
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
