@@ -20,6 +20,7 @@ from hsonet_mm.overrides import add_cfg_options
 
 __all__ = [
     'add_config_arguments',
+    'add_data_arguments',
     'apply_protocol',
     'declare_labels',
     'evaluators',
@@ -36,8 +37,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of every command that runs a config."""
     parser.add_argument('config', type=Path, help='config file')
     parser.add_argument('--work-dir', type=Path, help='folder of logs and checkpoints [work_dirs/CONFIG]')
-    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
-    add_label_arguments(parser)
+    add_data_arguments(parser)
     parser.add_argument('--seed', type=int, help='random seed, in place of the one in the config')
     add_cfg_options(parser, 'other changes to the config, e.g. train_dataloader.batch_size=4')
     parser.add_argument(
@@ -48,6 +48,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_reading_arguments(parser, 'as in the config')
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data-root`` and how labels are coded, see :func:`declare_labels`."""
+    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
+    add_label_arguments(parser)
 
 
 def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
@@ -183,15 +189,9 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
     cfg.param_scheduler = [schedulers] if isinstance(schedulers, dict) else schedulers
     factor = iterations / before
     for scheduler in cfg.param_scheduler:
-        lengths = {
-            key: round(scheduler[key] * factor) for key in ('begin', 'end', 'T_max') if key in scheduler
-        }
-        steps = {
-            key: max(1, round(scheduler[key] * factor))
-            for key in ('total_steps', 'step_size')
-            if key in scheduler
-        }
-        scheduler.update(lengths | steps)
+        for key, least in (('begin', 0), ('end', 0), ('T_max', 0), ('total_steps', 1), ('step_size', 1)):
+            if key in scheduler:
+                scheduler[key] = max(least, round(scheduler[key] * factor))
         if 'milestones' in scheduler:
             scheduler.milestones = [round(milestone * factor) for milestone in scheduler.milestones]
         if 'periods' in scheduler:

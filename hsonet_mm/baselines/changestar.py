@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -34,36 +34,31 @@ class FarSegFPN(VFPN):
         super().__init__(policy=policy, **kwargs)
 
 
-_TO_OPENCD = (
-    (r'association\.scene_encoders', r'_fsr.scene_encoder'),
-    (r'association\.content_encoders\.(\d+)', r'_fsr.content_encoders.\1.0'),
-    (r'association\.feature_encoders\.(\d+)', r'_fsr.feature_reencoders.\1.0'),
-    (r'decoder\.levels\.(\d+\.\d+)', r'_decoder.blocks.\1.0'),
-)
-_FROM_OPENCD = (
-    (r'_fsr\.scene_encoder', r'association.scene_encoders'),
-    (r'_fsr\.content_encoders\.(\d+)\.0', r'association.content_encoders.\1'),
-    (r'_fsr\.feature_reencoders\.(\d+)\.0', r'association.feature_encoders.\1'),
-    (r'_decoder\.blocks\.(\d+\.\d+)\.0', r'decoder.levels.\1'),
+_NAMES = (
+    ('association.scene_encoders', '_fsr.scene_encoder'),
+    ('association.content_encoders.{}', '_fsr.content_encoders.{}.0'),
+    ('association.feature_encoders.{}', '_fsr.feature_reencoders.{}.0'),
+    ('decoder.levels.{}.{}', '_decoder.blocks.{}.{}.0'),
 )
 """Names of the weights in a state dict: here, and in Open-CD."""
 
 
-def _rename(state: dict[str, Any], prefix: str, names: Sequence[tuple[str, str]]) -> None:
+def _rename(state: dict[str, Any], prefix: str, names: Iterable[tuple[str, str]]) -> None:
     """Rename the entries of a state dict below a prefix, in place and in their order."""
     for key in [key for key in state if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
         for old, new in names:
-            name = re.sub(rf'^{old}(?=\.)', new, name)
+            if match := re.match(re.escape(f'{old}.').replace(r'\{\}', r'(\d+)'), name):
+                name = f'{new.format(*match.groups())}.{name[match.end() :]}'
         state[prefix + name] = state.pop(key)
 
 
 def _save_as_opencd(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
-    _rename(state, prefix, _TO_OPENCD)
+    _rename(state, prefix, _NAMES)
 
 
 def _load_from_opencd(state: dict[str, Any], prefix: str, *_: Any) -> None:
-    _rename(state, prefix, _FROM_OPENCD)
+    _rename(state, prefix, [(theirs, ours) for ours, theirs in _NAMES])
 
 
 @MODELS.register_module()

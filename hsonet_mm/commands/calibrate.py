@@ -11,7 +11,7 @@ from mmengine.config import Config
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.commands.options import add_compute_options, add_override_options
-from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
@@ -20,7 +20,6 @@ from hsonet_mm.images import reading_of
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.models import check_runtime, open_checkpoint, open_exported
-from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.progress import track
 from hsonet_mm.version import __version__
@@ -34,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint', type=Path, help='checkpoint (.pth), or the model exported from it (.onnx)'
     )
-    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
-    add_label_arguments(parser)
+    add_data_arguments(parser)
     add_compute_options(parser)
     parser.add_argument(
         '--diagram', type=Path, help='picture of the reliability, .png or .svg [CHECKPOINT.calibration.png]'

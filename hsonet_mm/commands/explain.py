@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hsonet_mm.bands import set_reading
 from hsonet_mm.commands.options import add_device_option
-from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.explain.extra import require
@@ -17,7 +17,6 @@ from hsonet_mm.explain.networks import Network, open_network, snapshots_of, uniq
 from hsonet_mm.explain.page import Content, Features, draw, write_page
 from hsonet_mm.explain.views import View, look
 from hsonet_mm.images import add_reading_arguments, join, notes_of, reading_of
-from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.training_log import read_log
 
@@ -63,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seed', type=int, default=0, help='random seed of the choice of pixels for --features [0]'
     )
-    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--pictures', type=Path, metavar='DIR', help='also write the figures as files')
     parser.add_argument(
         '--picture-format', choices=['png', 'webp', 'svg', 'pdf'], default='png', help='of --pictures [png]'
@@ -72,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--threshold', type=float, help='probability above which a pixel is changed [as in predict]'
     )
     add_device_option(parser)
-    add_label_arguments(parser)
+    add_data_arguments(parser)
     add_reading_arguments(parser, 'as in training')
 
 

@@ -11,7 +11,7 @@ import torch
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.commands.options import add_compute_options, add_override_options, add_threshold_option
-from hsonet_mm.config import declare_labels, read_config
+from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, confusion
@@ -20,7 +20,6 @@ from hsonet_mm.files import write_json
 from hsonet_mm.images import reading_of
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
-from hsonet_mm.labels import add_label_arguments
 from hsonet_mm.pretrained import model_names
 from hsonet_mm.progress import track
 
@@ -35,11 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='checkpoint (.pth), exported model (.onnx) or name of a packaged model',
     )
-    parser.add_argument('--data-root', help='folder of the data set, in place of the one in the config')
     parser.add_argument('--split', choices=['test', 'val'], default='test', help='split to score [test]')
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     add_threshold_option(parser)
-    add_label_arguments(parser)
+    add_data_arguments(parser)
     add_compute_options(parser)
     add_override_options(parser)
 

@@ -22,9 +22,6 @@ class View:
     """Results of one network on one pair.
 
     Attributes:
-        network: The network.
-        pair: The pair.
-        prediction: Probabilities and mask.
         relations: Relation maps by level, (2, H_i, W_i) of both dates; empty without association.
         padded: Height and width that they cover: those of the image, padded.
         layer: The layer of Grad-CAM.

@@ -176,6 +176,15 @@ class Reading:
         merged = {name: theirs[name] if value is None else value for name, value in ours.items()}
         return Reading.from_dict(merged), notes
 
+    def for_model(self, name: str, trained: 'Reading') -> tuple['Reading', list[str]]:
+        """The same for a model of that name, which refuses another number of bands than in its training."""
+        reading, notes = self.over(trained)
+        if reading.channels != trained.channels:
+            raise UserError(
+                f'{name} takes {trained.channels} bands per date, not {reading.channels}: give as many with --bands'
+            )
+        return reading, notes
+
 
 def _parse_bands(bands: Numbers) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     text = bands if isinstance(bands, str) else ','.join(map(str, bands))

@@ -130,12 +130,7 @@ class ChangeDetector:
         if threshold is not None:
             self.threshold, self.threshold_source = threshold, 'given'
         self.temperature = 1.0 if calibration is None else calibration.temperature
-        self.reading, self.notes = (reading or Reading()).over(model.reading)
-        if self.reading.channels != model.reading.channels:
-            raise UserError(
-                f'{model.name} takes {model.reading.channels} bands per date, not '
-                f'{self.reading.channels}: give as many with --bands'
-            )
+        self.reading, self.notes = (reading or Reading()).for_model(model.name, model.reading)
 
     @classmethod
     def pretrained(

@@ -131,15 +131,14 @@ def _believe(
 def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> None:
     """The rules for the decoded images of one pair."""
     files = record.scene.files
+    first = next(iter(files.values()))
     sizes = {role: (image.shape[0], image.shape[1]) for role, image in images.items()}
     if len(set(sizes.values())) > 1:
         told = ', '.join(f'{role} {width}x{height}' for role, (height, width) in sizes.items())
-        first = next(iter(files.values()))
         record.add('error', 'sizes', f'{first}: the sizes differ ({told}): crop all to the same area')
     elif sizes:
         record.size = height, width = next(iter(sizes.values()))
         if crop and min(height, width) < crop:
-            first = next(iter(files.values()))
             message = f'{first}: {width}x{height} is smaller than the crop of {crop}: use a smaller crop'
             record.add('error', 'crop', message)
     for role in ('A', 'B'):

@@ -34,10 +34,8 @@ def prepare_dataset(
     The result appears under its name when it is complete, never before. A split file overrides every other rule;
     ``out`` is replaced with ``overwrite`` if an earlier call made it.
 
-    Returns:
-        The manifest that is also written: ``splits`` with the shares, ``files`` with origin and SHA-256 of
-            every tile,
-        ``warnings`` to tell the user.
+    Returns the manifest that is also written: ``splits`` with the shares, ``files`` with origin and SHA-256 of every
+    tile, ``warnings`` to tell the user.
     """
     source, out, options = Path(source), Path(out), options or PrepareOptions()
     _check_target(source, out, overwrite)

@@ -27,9 +27,8 @@ def read_dates(
 ) -> tuple[Pixels, Pixels]:
     """Read both dates of a pair, the roles ``'A'`` and ``'B'`` of its files, see :func:`read_date`."""
     reading = reading or Reading()
-    return read_date(source, files['A'], reading.of_date(0)), read_date(
-        source, files['B'], reading.of_date(1)
-    )
+    t1, t2 = (read_date(source, files[role], reading.of_date(date)) for date, role in enumerate('AB'))
+    return t1, t2
 
 
 def encode_tile(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, bytes]:

@@ -132,9 +132,8 @@ def _by_table(units: Sequence[Unit], table: Mapping[str, str]) -> dict[str, str]
 def read_split_file(path: Path) -> dict[str, str]:
     """Read which scene belongs to which split.
 
-    Args:
-        path: a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits,
-            or one of splits and their lists of scenes.
+    The file is a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits, or one
+    of splits and their lists of scenes.
     """
     try:
         text = decode_text(path.read_bytes())

@@ -99,12 +99,7 @@ def detect_scene(
         (0, ['change.gpkg', 'change.json', 'change.tif', 'change_mask.tif'])
     """
     options, output = options or SceneOptions(), Path(output)
-    reading, notes = options.reading.over(detector.reading)
-    if reading.channels != detector.reading.channels:
-        raise UserError(
-            f'{detector.name} takes {detector.reading.channels} bands per date, not {reading.channels}: '
-            'give as many with --bands'
-        )
+    reading, notes = options.reading.for_model(detector.name, detector.reading)
     options = replace(options, reading=reading)
     files = result_files(output, options.polygons)
     with limited_cache():
