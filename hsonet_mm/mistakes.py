@@ -1,6 +1,7 @@
 """From an error to the one sentence that a user reads: what is wrong, where, and the cure."""
 
 import argparse
+import errno
 import gc
 import os
 import re
@@ -87,6 +88,9 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         )
     if out_of_memory(error):
         return NO_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f' with {error.filename}' if error.filename else ''
+        return f'the disk{where} is full ({error.strerror}): make room and run the command again (train with --resume)'
     if sys.modules.get('torch') is None:
         return None
     from hsonet_mm.mmengine_errors import built_wrongly, explain_load_error

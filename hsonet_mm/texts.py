@@ -4,9 +4,14 @@ import codecs
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['decode_text', 'printable', 'require_utf8']
+__all__ = ['counted', 'decode_text', 'printable', 'require_utf8']
 
 _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 pair``, ``2,000 pairs``."""
+    return f'{number:,} {noun}' + ('' if number == 1 else 's')
 
 
 def decode_text(data: bytes) -> str:

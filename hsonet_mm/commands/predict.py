@@ -27,6 +27,7 @@ from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
+from hsonet_mm.texts import counted
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
@@ -213,7 +214,7 @@ def run(args: argparse.Namespace) -> int:
         )
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
-        f'{summary.pairs} pair{"" if summary.pairs == 1 else "s"} predicted{failed}, '
+        f'{counted(summary.pairs, "pair")} predicted{failed}, '
         f'{summary.changed_share:.2%} of the pixels changed{gaps} at '
         f'threshold {detector.threshold:g} ({detector.threshold_source}), see {args.out}'
     )

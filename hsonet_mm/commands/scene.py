@@ -27,6 +27,7 @@ from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
 from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.scenes.model import ModelSpec
+from hsonet_mm.texts import counted
 
 __all__ = ['add_arguments', 'require_geo', 'run']
 
@@ -220,5 +221,5 @@ def _many(
 def _words(summary: dict[str, Any]) -> str:
     return (
         f'{summary["changed_share"]:.2%} of the pixels changed, {summary["changed_area_m2"]:,.0f} m2 '
-        f'in {summary["polygons"]} polygons'
+        f'in {counted(summary["polygons"], "polygon")}'
     )

@@ -15,6 +15,7 @@ from hsonet_mm.engine.snapshot_hook import keep_snapshots
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker
 from hsonet_mm.engine.training import chosen_by, train
 from hsonet_mm.labels import value_text
+from hsonet_mm.texts import counted
 
 __all__ = ['add_arguments', 'run']
 
@@ -101,7 +102,7 @@ def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
 
 def _summary(runner: Runner, args: argparse.Namespace) -> str:
     info = runner.message_hub.runtime_info
-    lines = [f'Trained {runner.iter} iterations; log and checkpoints are in {runner.work_dir}']
+    lines = [f'Trained {counted(runner.iter, "iteration")}; log and checkpoints are in {runner.work_dir}']
     if best := info.get('best_ckpt'):
         (figure,) = chosen_by(runner)
         threshold = read_checkpoint(best).threshold

@@ -11,14 +11,17 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
+from hsonet_mm.engine.atomic_backend import ATOMIC
 from hsonet_mm.registry import HOOKS
 
 __all__ = ['ChangeCheckpointHook']
 
+_NAME = r'(best_.+_|snapshot_)?(iter|epoch)_\d+'
+
 
 @HOOKS.register_module()
 class ChangeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook`` for one validation score, with three differences.
+    """MMEngine's ``CheckpointHook`` for one validation score, with four differences.
 
     - Every checkpoint contains the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
       class "changed" there, and its ``iter``. The checkpoint of an iteration that is validated is saved before, and
@@ -27,6 +30,7 @@ class ChangeCheckpointHook(CheckpointHook):
       threshold of validation, makes ``best_changed_f1_iter_N.pth``.
     - Checkpoints that the training does not go on from, of an earlier training or of later iterations, do not stay
       beside its own: they are moved to ``earlier_<time>`` in the same folder.
+    - A checkpoint is written as a whole or not at all, see :class:`~hsonet_mm.engine.atomic_backend.AtomicBackend`.
 
     Args:
         save_best: Figure of a validation by which the best checkpoint is chosen; None keeps none.
@@ -39,6 +43,10 @@ class ChangeCheckpointHook(CheckpointHook):
     ) -> None:
         self.figure = save_best
         self._name = None if save_best is None else re.sub(r'(^|/)best_', r'\1', save_best)
+        if (
+            kwargs.get('out_dir') is None and kwargs.get('file_client_args') is None
+        ):  # a folder of this machine
+            kwargs.setdefault('backend_args', ATOMIC)
         super().__init__(save_best=self._name, rule=rule, **kwargs)
 
     @property
@@ -59,16 +67,19 @@ class ChangeCheckpointHook(CheckpointHook):
                 self.best_ckpt_path = None  # type: ignore[assignment]
                 del info['best_ckpt'], info['best_score']
         if is_main_process():
+            for path in Path(self.out_dir).glob('.*.pth.*'):
+                if re.fullmatch(rf'\.{_NAME}\.pth\.[0-9a-f]{{8}}', path.name):  # cut off by a kill
+                    path.unlink()
             self._put_aside(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Put the threshold of the last validation into the checkpoint."""
-        if threshold := runner.message_hub.runtime_info.get('val_threshold'):
+        if threshold := runner.message_hub.runtime_info.get('last_val_threshold'):
             checkpoint['meta']['val_threshold'] = threshold
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any]) -> None:
         """Note the threshold; save the best checkpoint, or the last one again."""
-        runner.message_hub.update_info('val_threshold', _threshold(metrics, runner.iter))
+        runner.message_hub.update_info('last_val_threshold', _threshold(metrics, runner.iter))
         if self._name is None or self.figure is None:
             self._save_again(runner)
             return
@@ -102,7 +113,7 @@ class ChangeCheckpointHook(CheckpointHook):
     def _checkpoints(self) -> Iterator[Path]:
         """The checkpoints in the folder, snapshots among them, where it is one of this machine."""
         for path in sorted(Path(self.out_dir).glob('*.pth')):
-            if re.fullmatch(r'(best_.+_|snapshot_)?(iter|epoch)_\d+', path.stem):
+            if re.fullmatch(_NAME, path.stem):
                 yield path
 
     def _put_aside(self, runner: Any) -> None:

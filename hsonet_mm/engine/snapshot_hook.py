@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from hsonet_mm.engine.atomic_backend import ATOMIC
 from hsonet_mm.errors import UserError
 from hsonet_mm.registry import HOOKS
 from hsonet_mm.training_log import SNAPSHOT
@@ -47,6 +48,7 @@ class SnapshotHook(Hook):
                 save_optimizer=False,
                 save_param_scheduler=False,
                 by_epoch=False,
+                backend_args=ATOMIC,
             )
 
 

@@ -77,7 +77,9 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
             print_log(f'{first}; going on from {path}', logger='current', level=logging.WARNING)
         return checkpoint
     if first is not None:
-        raise first
+        raise UserError(
+            f'{first}; or, since {folder} contains no other to resume from, remove it to start from scratch'
+        )
     if candidates:
         raise UserError(
             f'{folder} contains {candidates[0].name}, but no checkpoint to resume from (iter_*.pth): name '

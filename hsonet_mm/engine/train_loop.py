@@ -35,7 +35,10 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             follow_config(self.runner)
             self._advance()
             self._decide_current_val_interval()
-            if self._validates_now() and self.runner.message_hub.runtime_info.get('validated') != self._iter:
+            if (
+                self._validates_now()
+                and self.runner.message_hub.runtime_info.get('iter_validated') != self._iter
+            ):
                 self._validate()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
@@ -58,7 +61,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def _validate(self) -> None:
         # Noted first: the checkpoint of before lacks the note, the one that is saved at the end holds it.
-        self.runner.message_hub.update_info('validated', self._iter)
+        self.runner.message_hub.update_info('iter_validated', self._iter)
         self.runner.val_loop.run()
 
     def _advance(self) -> None:

@@ -19,6 +19,7 @@ from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import find_raster
 from hsonet_mm.pages import reduced, render
 from hsonet_mm.progress import progress_bar
+from hsonet_mm.texts import counted
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
 from hsonet_mm.viewer.outlines import write_outlines
@@ -169,7 +170,7 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
     facts = [
         f'{summary["changed_share"]:.2%} changed',
         f'{summary["changed_area_m2"]:,.0f} m²',
-        f'{summary["polygons"]:,} polygons',
+        counted(summary['polygons'], 'polygon'),
         f'{summary["model"]} at threshold {summary["threshold"]:.3g}',
     ]
     return render(

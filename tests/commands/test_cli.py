@@ -135,6 +135,15 @@ def test_log_lists_no_parameters(trained):
     assert 'paramwise_options' not in trained[0].stdout + trained[0].stderr
 
 
+def test_log_of_a_validation_lists_what_was_measured(trained):
+    (log,) = trained[2].glob('*/*.log')
+    lines = [line for line in log.read_text().splitlines() if 'Iter(val)' in line and 'changed/f1' in line]
+    assert lines
+    for line in lines:
+        names = re.findall(r'([\w/.]+):(?= )', line.partition('changed/precision')[2])
+        assert all(name.startswith('changed/') or name in ('data_time', 'time') for name in names), line
+
+
 def test_tensorboard_holds_the_schedule(trained):
     reader = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
     (path,) = trained[2].glob('*/vis_data/events.*')
@@ -308,7 +317,7 @@ def test_shipped_config_by_options_alone(hsonet, repo, tiny_data, tmp_path):
         'train_dataloader.dataset.pipeline.2.min_size=64',
     )  # fmt: skip
     assert code == 0, stderr
-    assert 'Trained 1 iterations' in stdout
+    assert 'Trained 1 iteration;' in stdout
     assert 'Best on validation: ' in stdout
 
 

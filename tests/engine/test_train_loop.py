@@ -130,7 +130,7 @@ def test_validation_that_was_cut_off_is_made_up_for(whole, hsonet, tmp_path):
     """The checkpoint is there and its validation is not, as after a kill in between."""
     config, work = whole
     content = torch.load(work / 'iter_6.pth', weights_only=True)
-    assert content['message_hub']['runtime_info'].pop('validated') == 6
+    assert content['message_hub']['runtime_info'].pop('iter_validated') == 6
     for key in ('best_score', 'best_ckpt'):
         content['message_hub']['runtime_info'].pop(key)
     torch.save(content, tmp_path / 'iter_6.pth')
