@@ -1,9 +1,10 @@
-"""The C library's memory, kept by the process instead of given back after every layer of a network."""
+"""The C library's memory: kept instead of given back after every layer of a network, or given back at once."""
 
 import ctypes
 import os
+from typing import Any
 
-__all__ = ['keep_memory']
+__all__ = ['give_back_memory', 'keep_memory']
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1
@@ -22,11 +23,27 @@ def keep_memory() -> bool:
         'GLIBC_TUNABLES', ''
     ):
         return False
+    if (libc := _glibc()) is None:
+        return False
+    told = libc.mallopt(M_MMAP_THRESHOLD, LARGEST) or libc.mallopt(M_MMAP_THRESHOLD, LARGEST_BEFORE)
+    return bool(told and libc.mallopt(M_TRIM_THRESHOLD, LARGEST))
+
+
+def give_back_memory() -> bool:
+    """Have glibc return what is free to the system, before a step that needs memory in blocks of other sizes.
+
+    Returns:
+        Whether there was anything to return.
+    """
+    libc = _glibc()
+    return libc is not None and bool(libc.malloc_trim(0))
+
+
+def _glibc() -> Any:
+    """The C library where it is glibc, else None."""
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018
-        mallopt = libc.mallopt
     except (OSError, TypeError, AttributeError):  # Windows, macOS, musl
-        return False
-    told = mallopt(M_MMAP_THRESHOLD, LARGEST) or mallopt(M_MMAP_THRESHOLD, LARGEST_BEFORE)
-    return bool(told and mallopt(M_TRIM_THRESHOLD, LARGEST))
+        return None
+    return libc

@@ -49,6 +49,32 @@ def test_another_c_library_is_left_alone(monkeypatch):
 
     monkeypatch.setattr(ctypes, 'CDLL', lambda _: Musl())
     assert not memory.keep_memory()
+    assert not memory.give_back_memory()
+
+
+# Of blocks below the threshold for maps of their own, glibc returns only those at the end of the heap by itself.
+FREED = """
+import re
+from pathlib import Path
+from hsonet_mm.memory import give_back_memory
+def resident():
+    return int(re.search(r'VmRSS:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) / 1024
+blocks = [b'%d' % number * 2**15 for number in range(10, 99) for _ in range(12)]
+full, last = resident(), blocks.pop()
+blocks.clear()
+kept = full - resident()
+assert give_back_memory()
+print(kept, full - resident())
+"""
+
+
+@glibc
+def test_what_is_free_is_given_back():
+    command = [sys.executable, '-c', FREED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    by_itself, told = map(float, done.stdout.split())  # MiB, of 67
+    assert by_itself < 10
+    assert told > 55
 
 
 def test_an_old_glibc_takes_the_largest_it_knows(monkeypatch):

@@ -14,6 +14,7 @@ tiles in memory, in turns.
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -172,11 +173,19 @@ def _memory(sizes: list[int], strips: bool) -> str:
 
 def measure_peak(before: Path, after: Path) -> None:
     """Print peak memory in MiB and seconds of a scene as JSON; for a process of its own."""
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Python with all packages
+    base = _peak()  # Python with all packages
     start = time.monotonic()
     detect_scene(_detector('difference', _difference), before, after, before.with_name('change.tif'))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({'mib': peak, 'base': base, 'seconds': time.monotonic() - start}))
+    seconds = time.monotonic() - start
+    print(json.dumps({'mib': _peak(), 'base': base, 'seconds': seconds}))
+
+
+def _peak() -> float:
+    """Most memory that this process has had, in MiB; on Linux ``ru_maxrss`` begins with that of the parent."""
+    status = Path('/proc/self/status')
+    if status.exists() and (found := re.search(r'^VmHWM:\s+(\d+) kB', status.read_text(), re.M)):
+        return int(found[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _seams(folder: Path, size: int = 1024, tile: int = 256, overlap: int = 128) -> str:

@@ -18,6 +18,7 @@ from hsonet_mm.geo.places import RasterPath, find_raster
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
 from hsonet_mm.inference.tta import Detector
+from hsonet_mm.memory import give_back_memory
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.job import SceneJob
@@ -131,8 +132,11 @@ def detect_scene(
         folder = output.with_name(f'.{output.name}.part')
         with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
             try:
+                give_back_memory()  # what GDAL decoded for the warnings
                 _detect(detector, pair, grid, job, options, there, progress)
                 pair.check_unchanged()
+                pair.close()
+                give_back_memory()  # the decoded blocks of both dates, and what the model needed
                 summary = {**summary, **_write(job, pair, options, detector, files, summary), 'key': key}
                 partial = folder / 'summary.json'
                 partial.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')

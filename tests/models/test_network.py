@@ -16,7 +16,7 @@ from torch import nn
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models import VFPN, DetailBranch, FSAssociationHead, SiamEncoderDecoder
-from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
+from hsonet_mm.models.layers import DetailDecoder, PyramidDecoder, SceneAssociation
 from hsonet_mm.models.losses import EOLoss
 from hsonet_mm.opencd import compat
 
@@ -309,6 +309,39 @@ def test_decoder_takes_levels_of_different_widths():
     assert out.shape == (2, 4, 12, 18)
     out.square().mean().backward()
     assert without_gradient(decoder) == []
+
+
+@pytest.mark.parametrize('coarser', [[], [6], [6, 4]])
+def test_detail_decoder_trains_as_one_with_concatenations(coarser):
+    """Outputs, batch statistics and gradients; the width of the context and the sizes are not those of the maps."""
+    decoder = DetailDecoder([8, *coarser], 5, 3, BN).double().train()
+    sizes = [(22, 35), (11, 18), (6, 9)]
+    detail = [torch.randn(2, c, *size).double() for c, size in zip([8, *coarser], sizes, strict=False)]
+    context = torch.randn(2, 5, 6, 9).double().requires_grad_()
+    twin, twin_context = copy.deepcopy(decoder), context.detach().clone().requires_grad_()
+
+    def joined(x, *others):
+        return torch.cat([x, *(F.interpolate(y, x.shape[2:], mode='bilinear') for y in others)], dim=1)
+
+    def concatenated(block, x):
+        y = F.conv2d(x, block.conv.weight, padding=1)
+        return F.relu(block.bn(y))
+
+    below = []
+    for x, block in zip(detail[:0:-1], twin.coarser, strict=True):
+        below = [concatenated(block, joined(x, *below))]
+    first, second = twin.finest
+    expected = second(concatenated(first, joined(detail[0], *below, twin_context)))
+    out = decoder(detail, context)
+    torch.testing.assert_close(out, expected)
+    for y in (out, expected):
+        (y * torch.arange(y.numel()).view_as(y)).sum().backward()
+    torch.testing.assert_close(context.grad, twin_context.grad)
+    for one, other in zip(decoder.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    for one, other in zip(decoder.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(decoder.eval()(detail, context), twin.eval()(detail, context))
 
 
 # --- head

@@ -964,6 +964,22 @@ class TestPipeline:
         for index, expected in enumerate(whole):
             np.testing.assert_array_equal(np.concatenate([part[index] for part in parts]), expected)
 
+    def test_dates_are_closed_before_results_are_written(self, tmp_path, fake, monkeypatch):
+        """So that what GDAL decoded of them takes no memory then."""
+        events = []
+
+        def noted(name, function):
+            return lambda *args: events.append(name) or function(*args)
+
+        for owner, name in (
+            (ScenePair, 'close'),
+            (scene_module, 'give_back_memory'),
+            (scene_module, '_write'),
+        ):
+            monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
+        detect_scene(fake, *make_pair(tmp_path), tmp_path / 'change.tif', SMALL)
+        assert events[: events.index('_write')] == ['give_back_memory', 'close', 'give_back_memory']
+
     def test_results_are_written_at_once(self, tmp_path, fake, monkeypatch):
         """Each of the three waits for the others to begin."""
         meeting = threading.Barrier(3, timeout=20)

@@ -1,6 +1,7 @@
 """The light-weight decoder that brings a pyramid to one map, and the one that refines a map by finer ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,24 @@ from torch import Tensor, nn
 __all__ = ['DetailDecoder', 'PyramidDecoder']
 
 
+class _JoinedConv(nn.Conv2d):
+    """A convolution of maps side by side.
+
+    Training on a CPU convolves each map with its part of the kernel and adds the results: the same function, without
+    the copies of large maps that the backward pass of a concatenation makes. Otherwise the maps are concatenated, so
+    that exports can fold the norm that follows into one convolution.
+    """
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """From maps of one height and width, whose channels add up to ``in_channels``, to (N, out_channels, H, W)."""
+        if not self.training or maps[0].device.type != 'cpu':
+            return super().forward(torch.cat(list(maps), dim=1))
+        kernels = self.weight.split([x.shape[1] for x in maps], dim=1)
+        first = self._conv_forward(maps[0], kernels[0], self.bias)
+        others = zip(maps[1:], kernels[1:], strict=True)
+        return sum((self._conv_forward(x, kernel, None) for x, kernel in others), first)
+
+
 class _Decoder(BaseModule):
     """3x3 convolutions with norm and ReLU, and bilinear upsampling."""
 
@@ -19,8 +38,8 @@ class _Decoder(BaseModule):
         self.norm_cfg = norm_cfg
         self.align_corners = align_corners
 
-    def block(self, in_channels: int, channels: int) -> ConvModule:
-        return ConvModule(in_channels, channels, 3, padding=1, norm_cfg=self.norm_cfg)
+    def block(self, in_channels: int, channels: int, conv_cfg: dict[str, Any] | None = None) -> ConvModule:
+        return ConvModule(in_channels, channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=self.norm_cfg)
 
     def resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return F.interpolate(x, size, mode='bilinear', align_corners=self.align_corners)
@@ -33,7 +52,8 @@ class PyramidDecoder(_Decoder):
     where they are when sizes are not multiples of each other [choice]; the shipped configs of HSONet were trained so.
 
     Level k (0 is the finest) takes max(1, k) blocks of 3x3 convolution, batch norm and ReLU, each followed by bilinear
-    upsampling to the size of the next finer level where there is one; so odd sizes work.
+    upsampling to the size of the next finer level where there is one; so odd sizes work. The last upsampling, which is
+    linear, is that of the sum of all levels but the finest.
 
     Args:
         in_channels: channels of each level, finest first.
@@ -64,11 +84,14 @@ class PyramidDecoder(_Decoder):
         decoded = []
         for k, (x, blocks) in enumerate(zip(levels, self.levels, strict=True)):
             for step, block in enumerate(blocks.children()):
+                if step > 0:
+                    x = self.resize(x, sizes[k - step])
                 x = block(x)
-                if k > 0:
-                    x = self.resize(x, sizes[k - 1 - step])
             decoded.append(x)
-        return sum(decoded[1:], decoded[0]) / len(decoded)
+        result, *coarser = decoded  # of the sizes of the finest level and of the next
+        if coarser:
+            result = result + self.resize(sum(coarser[1:], coarser[0]), sizes[0])
+        return result / len(decoded)
 
 
 class DetailDecoder(_Decoder):
@@ -102,11 +125,11 @@ class DetailDecoder(_Decoder):
         finest, *coarser = in_channels
         blocks, below = [], 0
         for width in reversed(coarser):
-            blocks.append(self.block(width + below, channels))
+            blocks.append(self._joined_block(width + below, channels))
             below = channels
         self.coarser = nn.ModuleList(blocks)  # coarsest first
         self.finest = nn.Sequential(
-            self.block(finest + below + context_channels, finest), self.block(finest, finest)
+            self._joined_block(finest + below + context_channels, finest), self.block(finest, finest)
         )
 
     def forward(self, detail: Sequence[Tensor], context: Tensor) -> Tensor:
@@ -114,8 +137,11 @@ class DetailDecoder(_Decoder):
         finest, *coarser = detail
         below: list[Tensor] = []
         for x, block in zip(reversed(coarser), self.coarser, strict=True):
-            below = [block(self._joined(x, below))]
-        return self.finest(self._joined(finest, [*below, context]))
+            below = [block(self._of_one_size(x, below))]
+        return self.finest(self._of_one_size(finest, [*below, context]))
 
-    def _joined(self, x: Tensor, others: Sequence[Tensor]) -> Tensor:
-        return torch.cat([x, *(self.resize(y, x.shape[2:]) for y in others)], dim=1)
+    def _joined_block(self, in_channels: int, channels: int) -> ConvModule:
+        return self.block(in_channels, channels, dict(type=_JoinedConv))
+
+    def _of_one_size(self, x: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
+        return [x, *(self.resize(y, x.shape[2:]) for y in others)]
