@@ -9,6 +9,8 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import IGNORED, PERTURBATIONS, autumn
 from hsonet_mm.images import Reading
 
+pytestmark = pytest.mark.any_host
+
 SIDE, HOUSE = 40, slice(10, 20)
 
 
