@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,7 +18,10 @@ import torch
 from filelock import FileLock
 from mmengine.config import Config
 from mmengine.config import config as config_module
+from mmengine.dataset import base_dataset
+from mmengine.hooks import runtime_info_hook
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import runner
 from mmengine.utils import ManagerMixin
 from yapf.yapflib import yapf_api
 
@@ -90,9 +94,20 @@ def write_split(folder, pairs):
 
 
 def pytest_collection_finish():
-    """What was imported stays: MMEngine collects garbage for each data set, and would go through all of it."""
+    """What was imported stays, so that no collection of garbage goes through it, and collections are few."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _hurried_runs():
+    """Runs of MMEngine neither collect garbage for each data set nor ask git for a commit with each checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
+        for module in (runner, runtime_info_hook):
+            patch.setattr(module, 'get_git_hash', lambda: 'commit')
+        yield
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -145,10 +160,13 @@ def repo():
 
 @pytest.fixture(scope='session')
 def write_random(write_config):
-    """A function (folder, gain) that writes a config and a checkpoint of random weights; gain spreads the logits."""
+    """A function (folder, gain, changes) that writes a config and a checkpoint of random weights.
 
-    def write(folder, gain=1):
-        config = write_config(folder / 'tiny.py')
+    The gain spreads the logits; the changes are of the tiny config.
+    """
+
+    def write(folder, gain=1, changes=None):
+        config = write_config(folder / 'tiny.py', changes)
         cfg = Config.fromfile(config)
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('opencd'):

@@ -9,6 +9,8 @@ import pytest
 
 from hsonet_mm import memory
 
+pytestmark = pytest.mark.any_host
+
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library')
 
 # Memory of 64 MiB is mapped on its own, beyond the heap, unless the C library is told to keep it.

@@ -8,6 +8,8 @@ import torch
 from hsonet_mm import mistakes
 from hsonet_mm.memory_errors import out_of_memory
 
+pytestmark = pytest.mark.any_host
+
 
 @pytest.mark.parametrize(
     'error',

@@ -8,6 +8,8 @@ import pytest
 from hsonet_mm.errors import UserError
 from hsonet_mm.windows import Axis, Window, default_window, pad, slide, starts, with_overlap
 
+pytestmark = pytest.mark.any_host
+
 SHAPES = [
     (128, 0),
     (128, 32),

@@ -1,4 +1,4 @@
-"""The command line from end to end: some tools as subprocesses, every option in this process."""
+"""The command line from end to end: a training as a process of its own, every other command in this process."""
 
 import argparse
 import json
@@ -154,16 +154,16 @@ def test_tensorboard_holds_the_schedule(trained):
     assert zeta[10] == pytest.approx(annealed(9 / 30))
 
 
-def test_test_tool_writes_scores_and_pictures(trained, checkpoint, run_tool, tmp_path):
-    done = run_tool(
-        'tools/test.py', trained[1], checkpoint, '--protocol', 'tiles_256', '--threshold', 0.3,
+def test_test_writes_scores_and_pictures(trained, checkpoint, hsonet, tmp_path):
+    code, stdout, stderr = hsonet(
+        'test', trained[1], checkpoint, '--protocol', 'tiles_256', '--threshold', 0.3,
         '--out', tmp_path / 'scores.json', '--show-dir', tmp_path / 'show', '--work-dir', tmp_path / 'work',
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert code == 0, stderr
     scores = json.loads((tmp_path / 'scores.json').read_text())
     assert (scores['protocol'], scores['threshold'], scores['images']) == ('tiles_256', 0.3, 2)
     assert scores['pixels'] == 80 * 272 + 64 * 96
-    assert printed_f1(done.stdout) == pytest.approx(scores['f1'], abs=6e-5)
+    assert printed_f1(stdout) == pytest.approx(scores['f1'], abs=6e-5)
     shapes = {path.stem: cv2.imread(str(path)).shape[:2] for path in (tmp_path / 'show').rglob('*.png')}
     assert shapes == {'0': (80, 272), '1': (64, 96)}
     assert not list(tmp_path.rglob('*.pth'))
@@ -282,13 +282,13 @@ def test_config_of_mmsegmentation(segmentation, hsonet, tmp_path):
         assert f'error: {sentence}' in stderr
 
 
-def test_predict_tool_on_a_pair(trained, checkpoint, run_tool, tiny_data, tmp_path):
+def test_predict_a_pair(trained, checkpoint, hsonet, tiny_data, tmp_path):
     pair = (tiny_data / 'test/A/0.png', tiny_data / 'test/B/0.png')
-    done = run_tool('tools/predict.py', trained[1], checkpoint, *pair, '--out', tmp_path, '--threshold', 0.3)
-    assert done.returncode == 0, done.stderr
-    assert re.search(
-        r'^1 pair predicted, \d+\.\d\d% of the pixels changed at threshold 0\.3', done.stdout, re.M
+    code, stdout, stderr = hsonet(
+        'predict', trained[1], checkpoint, *pair, '--out', tmp_path, '--threshold', 0.3
     )
+    assert code == 0, stderr
+    assert re.search(r'^1 pair predicted, \d+\.\d\d% of the pixels changed at threshold 0\.3', stdout, re.M)
     assert {path.name for path in tmp_path.iterdir()} == {'0_mask.png', '0_prob.png', '0_overlay.png'}
     assert cv2.imread(str(tmp_path / '0_mask.png'), 0).shape == (80, 272)
 
@@ -418,24 +418,10 @@ def test_tool_help(name, repo, monkeypatch, capsys):
     assert f'usage: {name}.py' in capsys.readouterr().out
 
 
-def test_check_tool(run_tool, tiny_data):
-    done = run_tool('tools/check_dataset.py', tiny_data, '--crop', 64)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r'^train +4 ', done.stdout, re.M)
-
-
 def test_check_finds_problems(hsonet, tiny_data):
     code, stdout, _ = hsonet('check', tiny_data, '--crop', 256)
     assert code == 1
     assert 'train/A/0.png: 64x64 is smaller than the crop of 256' in stdout
-
-
-def test_prepare_tool(run_tool, tiny_data, tmp_path):
-    done = run_tool('tools/prepare_dataset.py', tiny_data, tmp_path / 'cut', '--tile', 32)
-    assert done.returncode == 0, done.stdout + done.stderr
-    tiles = {path.name for path in (tmp_path / 'cut/train/A').iterdir()}
-    assert len(tiles) == 16
-    assert tiles == {path.name for path in (tmp_path / 'cut/train/label').iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from helpers import LIGHT
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
@@ -90,7 +91,7 @@ def test_preprocessor_and_split_follow(repo):
 
 def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
     """Only the options of `train` say that there are four bands, and what becomes 0 to 255."""
-    work, config = tmp_path / 'work', write_config(tmp_path / 'tiny.py', {})
+    work, config = tmp_path / 'work', write_config(tmp_path / 'tiny.py', LIGHT)
     declared = ('--bands', '1,2,3,4', '--stretch', '0,1')
     code, _, told = hsonet('train', config, '--data-root', reflectance, '--work-dir', work, *declared)
     assert code == 0, told
@@ -101,7 +102,7 @@ def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
         code, _, told = hsonet(*command, '--data-root', reflectance)
         assert code == 0, told
     exported = tmp_path / 'model.onnx'
-    assert hsonet('export', config, checkpoint, '-o', exported, '--tile', 64)[0] == 0  # traced in a moment
+    assert hsonet('export', config, checkpoint, '-o', exported, '--tile', 64)[0] == 0
     pair = [reflectance / 'test' / role / '0.tif' for role in 'AB']
     ours, theirs = ChangeDetector.from_checkpoint(config, checkpoint), ChangeDetector.from_onnx(exported)
     assert ours.reading == theirs.reading == reading

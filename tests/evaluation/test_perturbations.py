@@ -10,6 +10,8 @@ from hsonet_mm.evaluation.perturbations import PERTURBATIONS, autumn
 from hsonet_mm.images import Reading
 from hsonet_mm.labels import IGNORED
 
+pytestmark = pytest.mark.any_host
+
 SIDE, HOUSE = 40, slice(10, 20)
 
 

@@ -9,9 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import calibrated_copy
-from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from helpers import LIGHT, calibrated_copy
 from PIL import Image
 
 from hsonet_mm import ChangeDetector
@@ -29,43 +27,18 @@ onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 pytest.importorskip('onnxscript')
 
-# MMSegmentation's head of two channels, images in BGR, no padding.
+# Two channels of logits, images in BGR, no padding.
 TWO_CHANNELS = {
-    'model.type': 'SiamEncoderDecoder',
-    'model.detail': None,
+    **LIGHT,
     'model.data_preprocessor.bgr_to_rgb': False,
     'model.data_preprocessor.mean': [10.0, 50.0, 90.0, 100.0, 140.0, 180.0],
     'model.data_preprocessor.test_cfg': None,
-    'model.neck': {'_delete_': True, 'type': 'FeatureFusionNeck', 'policy': 'concat'},
     'model.decode_head': {
-        '_delete_': True,
-        'type': 'mmseg.FCNHead',
-        'in_channels': 32,
-        'in_index': 1,
-        'channels': 8,
-        'num_convs': 1,
-        'num_classes': 2,
-        'concat_input': False,
+        **LIGHT['model.decode_head'],
+        'out_channels': 2,
         'loss_decode': {'type': 'mmseg.CrossEntropyLoss'},
     },
 }
-
-
-def save(folder, write_config, changes=None):
-    """Write config and checkpoint of random weights whose probabilities spread over (0, 1)."""
-    config = write_config(folder / 'tiny.py', changes)
-    cfg = Config.fromfile(config)
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('opencd'):
-        network = MODELS.build(cfg.model)
-    for module in network.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_(0, 0.1)
-    classifier = network.decode_head.conv_seg
-    torch.nn.init.normal_(classifier.weight, std=5)
-    classifier.bias.data.zero_()
-    torch.save({'state_dict': network.state_dict()}, folder / 'tiny.pth')
-    return config, folder / 'tiny.pth'
 
 
 def run(*args):
@@ -75,8 +48,8 @@ def run(*args):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, write_config):
-    return save(tmp_path_factory.mktemp('trained'), write_config)
+def trained(tmp_path_factory, write_random):
+    return write_random(tmp_path_factory.mktemp('trained'), 300, LIGHT)
 
 
 @pytest.fixture(scope='module')
@@ -101,19 +74,28 @@ def bands_of(t1, t2):
     return np.concatenate([t1[..., ::-1], t2[..., ::-1]], axis=3).transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def test_same_probabilities_at_any_size(exported):
-    config, checkpoint, path, _ = exported
-    expected = ChangeDetector.from_checkpoint(config, checkpoint)
-    detector = ChangeDetector.from_onnx(path, threads=1)
-    assert expected.temperature == 1.7
-    assert detector.temperature == 1.0  # it is in the graph
-    spread = []
+def check_sizes(expected, path):
+    """An exported model equals that of PyTorch at sizes of all kinds."""
+    detector, spread = ChangeDetector.from_onnx(path, threads=1), []
     for n, shape in enumerate([(1, 64, 64), (2, 33, 97), (3, 20, 31), (1, 1, 1), (1, 1, 70), (1, 160, 96)]):
         t1, t2 = images(2 * n, *shape), images(2 * n + 1, *shape)
         probs = detector.probs(t1, t2, channel_order='bgr')
         np.testing.assert_allclose(probs, expected.probs(t1, t2, channel_order='bgr'), atol=1e-4)
         spread.append(probs.std())
     assert max(spread) > 0.05  # the comparison says nothing about constants
+
+
+def test_hsonet_at_any_size(tiny_checkpoint, tiny_onnx):
+    check_sizes(ChangeDetector.from_checkpoint(*tiny_checkpoint), tiny_onnx)
+
+
+def test_calibrated_model_at_any_size(exported):
+    config, checkpoint, path, _ = exported
+    expected = ChangeDetector.from_checkpoint(config, checkpoint)
+    assert expected.temperature == 1.7
+    check_sizes(expected, path)
+    detector = ChangeDetector.from_onnx(path)
+    assert detector.temperature == 1.0  # it is in the graph
     assert (detector.threshold, detector.threshold_source) == (
         0.42,
         'calibrated (calibrated.pth.calibration.json)',
@@ -161,8 +143,8 @@ def test_the_graph_takes_raw_bands(exported):
         np.testing.assert_allclose(session.run(None, {'pair': given})[0][:, 0], expected, atol=1e-4)
 
 
-def test_two_channels_bgr_and_one_tile_size(tmp_path, write_config, capsys):
-    config, checkpoint = save(tmp_path, write_config, TWO_CHANNELS)
+def test_two_channels_bgr_and_one_tile_size(tmp_path, write_random, capsys):
+    config, checkpoint = write_random(tmp_path, 300, TWO_CHANNELS)
     path = tmp_path / 'tiles.onnx'
     options = ('--tile', 48, '--threshold', 0.3, '--opset', 13)
     assert run(config, checkpoint, '-o', path, *options) == 0

@@ -30,6 +30,8 @@ from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
 
+pytestmark = pytest.mark.any_host
+
 FAKE = fake_detector(window=Window(64, 32))
 OPTIONS = SceneOptions(polygons='geojson', min_area=0, float32=True)
 

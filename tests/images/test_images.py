@@ -23,6 +23,8 @@ from hsonet_mm.preparation.check import check_dataset
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 
+pytestmark = pytest.mark.any_host
+
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
 ODD_FILES = int(os.environ.get('ODD_FILES', 30))
 """Generated files of the sweep; 200 take a minute or two."""

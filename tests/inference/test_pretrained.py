@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import calibrated_copy
+from helpers import LIGHT, calibrated_copy
 
 from hsonet_mm import ChangeDetector, pretrained
 from hsonet_mm.checkpoints import load_fitting, read_checkpoint
@@ -48,9 +48,9 @@ def pack(folder, model):
 
 
 @pytest.fixture(scope='module')
-def calibrated(tmp_path_factory, tiny_checkpoint):
-    """The tiny model with a calibration beside it."""
-    config, checkpoint = tiny_checkpoint
+def calibrated(tmp_path_factory, write_random):
+    """A light model with a calibration beside it."""
+    config, checkpoint = write_random(tmp_path_factory.mktemp('random'), 300, LIGHT)
     return config, calibrated_copy(checkpoint, tmp_path_factory.mktemp('calibrated') / 'tiny.pth')
 
 

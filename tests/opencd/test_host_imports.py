@@ -99,8 +99,6 @@ class TestComponents:
     @pytest.mark.parametrize(
         'imports',
         [
-            'import hsonet_mm, mmengine',
-            'import mmengine, hsonet_mm',
             'import hsonet_mm, mmseg.models',
             'from hsonet_mm.models.backbones import DetailBranch',
             'from hsonet_mm.opencd.detectors import SiamEncoderDecoder',

@@ -26,6 +26,8 @@ from hsonet_mm.images import Reading
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 
+pytestmark = pytest.mark.any_host
+
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
 OPTIONS = SceneOptions(tile=128, overlap=64, min_area=0)

@@ -49,6 +49,8 @@ from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, result_files
 from hsonet_mm.windows import Window, default_window
 
+pytestmark = pytest.mark.any_host
+
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
 

@@ -9,6 +9,38 @@ from hsonet_mm.images import Reading
 from hsonet_mm.inference.calibration import Calibration, write_calibration
 from hsonet_mm.windows import Window
 
+LIGHT = {
+    'model.type': 'SiamEncoderDecoder',
+    'model.detail': None,
+    'model.backbone': {
+        '_delete_': True,
+        'type': 'mmseg.ResNet',
+        'depth': 18,
+        'num_stages': 1,
+        'strides': (1,),
+        'dilations': (1,),
+        'out_indices': (0,),
+        'base_channels': 8,
+        'stem_channels': 8,
+        'norm_cfg': {'type': 'BN', 'requires_grad': True},
+    },
+    'model.neck': {'_delete_': True, 'type': 'FeatureFusionNeck', 'policy': 'concat', 'out_indices': (0,)},
+    'model.decode_head': {
+        '_delete_': True,
+        'type': 'mmseg.FCNHead',
+        'in_channels': 16,
+        'in_index': 0,
+        'channels': 8,
+        'num_convs': 1,
+        'concat_input': False,
+        'num_classes': 2,
+        'out_channels': 1,
+        'threshold': 0.5,
+        'loss_decode': {'type': 'mmseg.CrossEntropyLoss', 'use_sigmoid': True},
+    },
+}
+"""Changes of the tiny config to MMSegmentation's parts: a network that is traced in a fifth of the time."""
+
 
 def difference(t1, t2, **_):
     """The mean difference of the dates as a probability, (N, H, W)."""

@@ -40,6 +40,8 @@ from hsonet_mm.viewer.page import ASSETS, asset, view_scene
 from hsonet_mm.viewer.pyramid import Pyramid, halve
 from hsonet_mm.viewer.report import find_results, view_scenes
 
+pytestmark = pytest.mark.any_host
+
 UTM = 'EPSG:32633'
 GRID = from_origin(500_000, 5_000_000, 0.5, 0.5)
 OPTIONS = SceneOptions(tile=256, overlap=64, min_area=0)
