@@ -338,7 +338,7 @@ class TestLoadLabels:
     def test_jpeg_noise_is_cut_with_one_warning(self, tmp_path, monkeypatch):
         messages = []
         monkeypatch.setattr('hsonet_mm.datasets.loading.print_log', lambda text, **_: messages.append(text))
-        monkeypatch.setattr('hsonet_mm.datasets.loading._warned', set())
+        monkeypatch.setattr('hsonet_mm.datasets.loading._told', set())
         path = save(CHANGED * np.uint8(255), tmp_path / 'x.jpg', quality=75)
         assert len(np.unique(np.asarray(Image.open(path)))) > 2
         np.testing.assert_array_equal(label(path), CHANGED)

@@ -31,7 +31,7 @@ NEEDED = {
 )
 def test_examples(name, monkeypatch):
     # log messages carry the time, so they are no part of what an example prints
-    monkeypatch.setattr('hsonet_mm.datasets.label_coding.print_log', lambda *_, **__: None)
+    monkeypatch.setattr('hsonet_mm.datasets.loading.print_log', lambda *_, **__: None)
     for package in NEEDED.get(name, ()):
         pytest.importorskip(package)
     found = doctest.testmod(importlib.import_module(f'hsonet_mm.{name}'))

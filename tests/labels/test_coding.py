@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile, label_coding
+from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile, loading
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels import (
     Figures,
@@ -117,8 +117,8 @@ def root(tmp_path):
 @pytest.fixture
 def told(monkeypatch):
     messages = []
-    monkeypatch.setattr(label_coding, 'print_log', lambda text, **_: messages.append(text))
-    monkeypatch.setattr(label_coding, '_told', set())
+    monkeypatch.setattr(loading, 'print_log', lambda text, **_: messages.append(text))
+    monkeypatch.setattr(loading, '_told', set())
     return messages
 
 
