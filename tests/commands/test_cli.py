@@ -1,6 +1,7 @@
 """The command line from end to end: a training as a process of its own, every other command in this process."""
 
 import argparse
+import errno
 import json
 import re
 import runpy
@@ -454,6 +455,18 @@ def test_our_own_errors_keep_their_trace(monkeypatch, tmp_path):
     monkeypatch.setattr('hsonet_mm.commands.train.load_config', fail)
     with pytest.raises(RuntimeError, match='a defect'):
         main(['train', str(tmp_path / 'any.py')])
+
+
+@pytest.mark.parametrize(
+    ('name', 'where'), [('/full/last_checkpoint', ' with /full/last_checkpoint'), (None, '')]
+)
+def test_a_full_disk_is_a_sentence_wherever_it_is_met(monkeypatch, tmp_path, capsys, name, where):
+    def fail(_):
+        raise OSError(errno.ENOSPC, 'No space left on device', name)
+
+    monkeypatch.setattr('hsonet_mm.commands.train.load_config', fail)
+    assert main(['train', str(tmp_path / 'any.py')]) == 2
+    assert f'error: the disk{where} is full (No space left on device): make room' in capsys.readouterr().err
 
 
 def test_process_group_ends_with_its_threads(tmp_path):
