@@ -69,5 +69,5 @@ def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
         tuple(batch['inputs'].shape[2:]),
         chosen,
         grad_cam(network.model, batch, chosen, where),
-        'the pixels that it calls changed' if changed else 'all pixels, for it calls none changed',
+        'the pixels predicted as changed' if changed else 'all pixels, because none is predicted as changed',
     )
