@@ -1,15 +1,18 @@
-"""The C library's memory: kept instead of given back after every layer of a network, or given back at once."""
+"""The C library's memory: kept instead of given back after every layer of a network, or given back when it is free."""
 
 import ctypes
 import os
+import sys
 from typing import Any
 
-__all__ = ['give_back_memory', 'keep_memory']
+__all__ = ['MAPPED_FROM', 'give_back_memory', 'keep_memory', 'map_blocks']
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1
 LARGEST_BEFORE = 32 * 2**20
 """What older versions of glibc accept at most: half of one of their heaps."""
+MAPPED_FROM = 128 * 1024
+"""What glibc begins with; GDAL's blocks of decoded pixels are mostly larger."""
 
 
 def keep_memory() -> bool:
@@ -19,14 +22,25 @@ def keep_memory() -> bool:
     third of the time of an inference on a CPU. Other C libraries are left alone, and so is a glibc that the environment
     tells what to do (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``).
     """
-    if any(name.startswith('MALLOC_') for name in os.environ) or 'malloc' in os.environ.get(
-        'GLIBC_TUNABLES', ''
-    ):
-        return False
-    if (libc := _glibc()) is None:
+    if _told() or (libc := _glibc()) is None:
         return False
     told = libc.mallopt(M_MMAP_THRESHOLD, LARGEST) or libc.mallopt(M_MMAP_THRESHOLD, LARGEST_BEFORE)
     return bool(told and libc.mallopt(M_TRIM_THRESHOLD, LARGEST))
+
+
+def map_blocks() -> bool:
+    """Tell glibc to map blocks from 128 KiB on by themselves for good, so that they are given back when they are freed.
+
+    By itself it raises that limit to the largest block freed so far. Then GDAL's blocks and images of other sizes share
+    heaps full of gaps, which grow with the size of a scene.
+
+    Returns:
+        Whether it was told. Neither a process that has imported PyTorch, which is faster otherwise, nor one whose
+        environment says something else is.
+    """
+    if sys.modules.get('torch') is not None or _told() or (libc := _glibc()) is None:
+        return False
+    return bool(libc.mallopt(M_MMAP_THRESHOLD, MAPPED_FROM))
 
 
 def give_back_memory() -> bool:
@@ -37,6 +51,12 @@ def give_back_memory() -> bool:
     """
     libc = _glibc()
     return libc is not None and bool(libc.malloc_trim(0))
+
+
+def _told() -> bool:
+    """Whether the environment tells glibc what to do."""
+    tunables = os.environ.get('GLIBC_TUNABLES', '')
+    return any(name.startswith('MALLOC_') for name in os.environ) or 'malloc' in tunables
 
 
 def _glibc() -> Any:

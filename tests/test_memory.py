@@ -35,13 +35,40 @@ def test_large_blocks_come_from_the_heap(keep):
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == str(keep)
 
 
+# A freed block of 24 MiB raises the limit of glibc to its size, if nobody says otherwise.
+MAPPED = """
+import ctypes, sys
+from hsonet_mm.memory import map_blocks
+if {torch}:
+    sys.modules['torch'] = sys
+assert map_blocks() == {told}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free(libc.malloc(ctypes.c_size_t(24 * 2**20)))
+place = libc.malloc(ctypes.c_size_t(2**18))
+start, end = next(line.split()[0].split('-') for line in open('/proc/self/maps') if '[heap]' in line)
+print(int(start, 16) <= place < int(end, 16))
+"""
+
+
+@glibc
+@pytest.mark.parametrize('torch', [False, True])
+def test_decoded_blocks_are_mapped_where_there_is_no_pytorch(torch):
+    command = [sys.executable, '-c', MAPPED.format(torch=torch, told=not torch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(torch)
+
+
 @pytest.mark.parametrize(
     ('name', 'value'),
     [('MALLOC_MMAP_THRESHOLD_', '65536'), ('GLIBC_TUNABLES', 'glibc.malloc.mmap_threshold=65536')],
 )
 def test_what_the_environment_says_counts(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, 'torch', None)
     assert not memory.keep_memory()
+    assert not memory.map_blocks()
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
@@ -52,6 +79,8 @@ def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda _: Musl())
     assert not memory.keep_memory()
     assert not memory.give_back_memory()
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    assert not memory.map_blocks()
 
 
 # Of blocks below the threshold for maps of their own, glibc returns only those at the end of the heap by itself.

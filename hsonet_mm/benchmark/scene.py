@@ -14,6 +14,7 @@ tiles in memory, in turns.
 
 import argparse
 import json
+import os
 import re
 import resource
 import subprocess
@@ -36,6 +37,7 @@ from hsonet_mm.benchmark.timing import CLOCKS, alternate, header, speedups, spre
 from hsonet_mm.geo.headers import read_info
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading
+from hsonet_mm.memory import MAPPED_FROM
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.pipeline import read_tile
 from hsonet_mm.scenes.record import SceneOptions
@@ -153,7 +155,11 @@ def _memory(sizes: list[int], strips: bool) -> str:
         for size in sizes:
             before, after = write_pair(Path(folder), size, strips)
             command = [sys.executable, '-m', __name__, str(before), str(after)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            env = {
+                **os.environ,
+                'MALLOC_MMAP_THRESHOLD_': str(MAPPED_FROM),
+            }  # as the command has it without PyTorch
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
             row = json.loads(done.stdout.splitlines()[-1])
             first = first or row['mib']
             ratio, speed = row['mib'] / first, size**2 / row['seconds'] / 1e6

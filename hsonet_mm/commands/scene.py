@@ -66,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument('--overlap', type=int, help='overlap of tiles in pixels [a quarter of a tile]')
     model.add_argument('--batch', type=int, default=4, help='tiles per batch [4]')
-    model.add_argument('--threads', type=int, help='threads of an exported model [all cores]')
+    model.add_argument(
+        '--threads', type=int, help='threads of an exported model [OMP_NUM_THREADS, else all cores]'
+    )
     data = parser.add_argument_group('data')
     data.add_argument('--dates', nargs=2, metavar='NAME', help='names of the two dates [those of the files]')
     data.add_argument(

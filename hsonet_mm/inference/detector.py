@@ -209,7 +209,8 @@ class ChangeDetector:
             runtime: ``'onnxruntime'`` or ``'openvino'``; ``'pytorch'`` for a model exported with ``--fp16``.
             device: ``'cpu'``; in PyTorch and ONNX Runtime also ``'cuda'`` and, by number, ``'cuda:1'`` ..., in ONNX
                 Runtime ``'tensorrt'``.
-            threads: Threads of one prediction on a CPU; by default one for each core. PyTorch has its own.
+            threads: Threads of one prediction on a CPU; by default ``OMP_NUM_THREADS``, else one for each core that
+                this process may use. PyTorch has its own.
             precision: Precision in PyTorch, as in :meth:`from_checkpoint`.
             options: ``threshold``, ``window``, ``reading`` and ``resample`` of the class.
 

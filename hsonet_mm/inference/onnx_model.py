@@ -22,7 +22,8 @@ class OnnxModel:
 
     Args:
         path: The ``.onnx`` file.
-        threads: Threads of one prediction on a CPU; by default one for each core.
+        threads: Threads of one prediction on a CPU; by default ``OMP_NUM_THREADS``, else one for each core that this
+            process may use.
         content: Content of the file where it is known already.
         runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
         device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.models import check_runtime, refuse_options
-from hsonet_mm.memory import keep_memory
+from hsonet_mm.memory import keep_memory, map_blocks
 from hsonet_mm.pretrained import default_runtime, model_path
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def open_detector(
         refuse_options(file, {'--cfg-options': cfg_options})
         path = model_path(str(file)) if shipped else file
         runtime = runtime or (default_runtime(device, precision) if shipped else 'onnxruntime')
+        map_blocks()
         return ChangeDetector.from_onnx(
             path, threads=threads, runtime=runtime, device=device, precision=precision, **options
         )

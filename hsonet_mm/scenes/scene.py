@@ -246,7 +246,10 @@ def _write(
     files: Mapping[str, Path],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write all results but the summary into the folder of the job, at once; returns the figures of the summary."""
+    """Write all results but the summary into the folder of the job; returns the figures of the summary.
+
+    Polygons are found while the rasters are written.
+    """
 
     def read_rows(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         probs = job.read_rows('probs', first, last).astype(np.float32)
@@ -265,7 +268,7 @@ def _write(
     }
     encoding = 'probability as it is' if options.float32 else f'{PROBS_SCALE} is a probability of 1'
     values = {'probs': f'{encoding}, nodata outside', 'mask': '1 changed, 0 not, 255 nodata'}
-    with worker_threads(len(values)) as writing:
+    with worker_threads(1) as writing:  # one raster after the other, for the memory that each takes
         rasters = [
             writing.submit(write_geotiff, job, name, pair.t1, {**tags, 'VALUES': text})
             for name, text in values.items()
