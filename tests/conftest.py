@@ -97,7 +97,7 @@ def pytest_collection_finish():
     """What was imported stays, so that no collection of garbage goes through it, and collections are few."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -108,6 +108,13 @@ def _hurried_runs():
         for module in (runner, runtime_info_hook):
             patch.setattr(module, 'get_git_hash', lambda: 'commit')
         yield
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _no_runs_of_other_files():
+    """Runners refer to themselves, so that their models stay until garbage is collected: once a file."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope='session', autouse=True)

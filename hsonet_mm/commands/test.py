@@ -15,6 +15,7 @@ from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
+from hsonet_mm.engine.loaders import end_workers
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
@@ -147,7 +148,9 @@ def evaluate(
     if show_dir is not None:
         for hook in drawing:
             hook.draw = True
-    return runner.test(), '' if value is None else f'{value:.4g} ({source})'
+    scores = runner.test()
+    end_workers(runner)
+    return scores, '' if value is None else f'{value:.4g} ({source})'
 
 
 def _stored_threshold(checkpoint: Checkpoint) -> tuple[float | None, str]:

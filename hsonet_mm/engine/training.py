@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from hsonet_mm.checkpoints import Checkpoint, load_weights
 from hsonet_mm.config import set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
+from hsonet_mm.engine.loaders import end_workers
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
 from hsonet_mm.engine.trackers import check_trackers
 from hsonet_mm.errors import UserError
@@ -48,6 +49,8 @@ def train(cfg: Config) -> Runner:
             'reports for default_hooks.checkpoint.save_best, one of '
             f'{", ".join(name for name in figures if not name.endswith("time"))}'
         ) from error
+    finally:
+        end_workers(runner)
     return runner
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -86,6 +87,7 @@ def test_same_seed_same_training_for_any_number_of_workers(whole, hsonet, tmp_pa
     config, work = whole
     options = ('train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True')
     assert hsonet('train', config, '--work-dir', tmp_path, '--cfg-options', *options)[0] == 0
+    assert active_children() == []  # PyTorch would end them when garbage is collected, in ten seconds
     assert_equal(tmp_path / 'iter_6.pth', work / 'iter_6.pth')
     assert hsonet('train', config, '--work-dir', tmp_path / 'other', '--seed', 43, '--iters', 3)[0] == 0
     assert not torch.equal(

@@ -1021,9 +1021,7 @@ def test_test_split_is_opened_last(write_spec, execute_here, tmp_path, monkeypat
     assert order[-2:] == ['val', 'test']
     assert order.count('test') == 1
     assert opened.count('test') == 2 * 2 * 2  # images of both dates, once a protocol
-    assert opened.count('val') == 2 * 2 * (
-        2 + 2
-    )  # both validations, the choice of the threshold, the scores at it
+    assert opened.count('val') == 2 * 2 * (2 + 1)  # both validations, and the choice of the threshold
 
 
 @pytest.mark.any_host
