@@ -13,11 +13,14 @@ for _loader in (train_dataloader, val_dataloader, test_dataloader):
     _loader.dataset.data_root = data_root
 del _loader
 
-train_pipeline[2].scale_range = (0.75, 1.33)  # MultiImgRandomScale: no set has the resolutions between 0.5 and 1 m
+train_pipeline[2].scale_range = (1.0, 1.75)  # MultiImgRandomScale: around model.input_scale below
 train_pipeline[7].update(  # MultiImgPhotoMetricDistortion: light and season differ between the dates
     brightness_delta=25, contrast_range=(0.65, 1.45), saturation_range=(0.6, 1.4), hue_delta=10)
 train_dataloader.dataset.pipeline = train_pipeline
 train_dataloader.num_workers = 1
+
+# Buildings at 1 m are a few pixels wide: the network sees everything enlarged.
+model.input_scale = 1.5
 
 # Mined late, never below half of plain cross entropy, without what looks mislabelled; Dice for the rare class.
 model.decode_head.loss_decode = [
@@ -29,11 +32,11 @@ model.decode_head.loss_decode = [
 # (default_hooks.checkpoint.interval=100 keeps some).
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
-    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=4200),
-    dict(type='PolyLR', power=1.0, begin=4200, end=4600, eta_min=0.0, by_epoch=False),
+    dict(type='ConstantLR', factor=1.0, by_epoch=False, begin=100, end=4900),
+    dict(type='PolyLR', power=1.0, begin=4900, end=5800, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=4600, val_interval=2300)
-default_hooks.checkpoint.interval = 2300
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=5800, val_interval=2900)
+default_hooks.checkpoint.interval = 2900
 custom_hooks = [
     dict(type='hsonet_mm.FiniteLossHook'),
     dict(type='EMAHook', momentum=0.004, update_buffers=True),  # the mean of about 250 iterations

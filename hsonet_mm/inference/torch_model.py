@@ -75,7 +75,7 @@ class TorchModel:
                 f'{config} does not define a model: give the config that the model was trained with'
             )
         if whole:
-            self.config.model.test_cfg = {**(self.config.model.get('test_cfg') or {}), 'mode': 'whole'}
+            self.config.model.test_cfg = {'mode': 'whole'}
         self.slides = (self.config.model.get('test_cfg') or {}).get('mode') == 'slide'
         loaded = loaded or read_checkpoint(checkpoint)
         exported = loaded.exported

@@ -14,10 +14,10 @@ from hsonet_mm.models.layers import PyramidDecoder
 
 @pytest.fixture
 def build(write_config, tmp_path, monkeypatch):
-    def build(device, **test_cfg):
+    def build(device, **options):
         monkeypatch.setattr(siam_encoder_decoder, 'get_device', lambda: device)
         cfg = Config.fromfile(str(write_config(tmp_path / f'{device}.py')))
-        cfg.model.test_cfg.update(test_cfg)
+        cfg.model.update(options)
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope('opencd'):
             return MODELS.build(cfg.model).eval()
@@ -86,7 +86,7 @@ def test_input_scale_holds_for_windows_and_exported_models(build):
     exported = trace(PairToProbs(whole).eval(), 64).module()
     with torch.no_grad():
         torch.testing.assert_close(exported(images), probs(whole, images), rtol=1e-4, atol=1e-5)
-    slid = build('cpu', input_scale=1.5, mode='slide', crop_size=(64, 64), stride=(64, 64))
+    slid = build('cpu', input_scale=1.5, test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(64, 64)))
     with torch.no_grad():
         scene = torch.cat([images[:1], images[1:]], dim=3)
         logits = slid.slide_inference((scene - 127) / 128, [{}])

@@ -17,34 +17,35 @@ __all__ = ['PairEncoderDecoder']
 class PairEncoderDecoder(EncoderDecoder):
     """An encoder-decoder whose input contains both dates in its channels.
 
-    Small objects need more pixels than the strides of a network leave them: with ``input_scale=1.5`` in `test_cfg`
-    it sees every image, or window, enlarged by this factor, in evaluation and in exported models [choice].
-
     Args:
         *args: The arguments of :class:`mmseg.models.EncoderDecoder`.
         backbone_inchannels: Channels of one date.
+        input_scale: Factor that enlarges every image, or window, before the network in evaluation and in exported
+            models: objects of a few pixels need more pixels than the strides of a network leave them [choice].
         **kwargs: More of them.
 
     Raises:
-        UserError: for an ``input_scale`` that is not positive.
+        UserError: for an `input_scale` that is not positive.
 
     Shapes:
         (N, 2 * backbone_inchannels, H, W) in; logits of (N, out_channels, H, W) out of :meth:`encode_decode`.
     """
 
-    def __init__(self, *args: Any, backbone_inchannels: int = 3, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, backbone_inchannels: int = 3, input_scale: float = 1, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.backbone_inchannels = backbone_inchannels
         adapt_first_conv(self.backbone, backbone_inchannels)
-        scale = self.test_cfg.get('input_scale', 1)
-        if not scale > 0:
+        if not input_scale > 0:
             raise UserError(
-                f'invalid input_scale {scale} in model.test_cfg: expected a factor above 0, such as 1.5'
+                f'invalid model.input_scale {input_scale}: expected a factor above 0, such as 1.5'
             )
+        self.input_scale = Fraction(input_scale).limit_denominator(16)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Logits (N, out_channels, H, W) of a batch (N, C, H, W), seen at the ``input_scale`` of ``test_cfg``."""
-        scale = Fraction(self.test_cfg.get('input_scale', 1)).limit_denominator(16)
+        """Logits (N, out_channels, H, W) of a batch (N, C, H, W), seen at the scale of the inputs."""
+        scale = self.input_scale
         if scale != 1:
             batch_img_metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
             size = [side * scale.numerator // scale.denominator for side in inputs.shape[2:]]
