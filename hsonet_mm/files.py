@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 import sys
 import tempfile
 import time
@@ -111,7 +112,12 @@ def _make_and_lock(folder: Path) -> int | None:
     """Make a folder if needed; its descriptor, which keeps other processes from removing it."""
     for _ in range(1000):
         with suppress(FileNotFoundError):  # another process removed it meanwhile
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                # Of a folder that was removed before pathlib looked what it is, too.
+                if not stat.S_ISDIR(folder.lstat().st_mode):
+                    raise
             if sys.platform == 'win32':  # folders have no descriptors there
                 return None
             descriptor = os.open(folder, os.O_RDONLY)
