@@ -43,9 +43,8 @@ class ChangeCheckpointHook(CheckpointHook):
     ) -> None:
         self.figure = save_best
         self._name = None if save_best is None else re.sub(r'(^|/)best_', r'\1', save_best)
-        if (
-            kwargs.get('out_dir') is None and kwargs.get('file_client_args') is None
-        ):  # a folder of this machine
+        # Only a folder of this machine is ours to write to.
+        if kwargs.get('out_dir') is None and kwargs.get('file_client_args') is None:
             kwargs.setdefault('backend_args', ATOMIC)
         super().__init__(save_best=self._name, rule=rule, **kwargs)
 

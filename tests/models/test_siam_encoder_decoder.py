@@ -8,6 +8,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.graph import PairToProbs, trace
+from hsonet_mm.model_size import macs
 from hsonet_mm.models.detectors import siam_encoder_decoder
 from hsonet_mm.models.layers import PyramidDecoder
 
@@ -92,6 +93,11 @@ def test_input_scale_holds_for_windows_and_exported_models(build):
         logits = slid.slide_inference((scene - 127) / 128, [{}])
         tiles = torch.cat(list(probs(whole, images)), dim=2)
         torch.testing.assert_close(logits.sigmoid()[0], tiles, rtol=1e-4, atol=1e-5)
+
+
+def test_operations_are_counted_at_the_input_scale(build):
+    plain, enlarged = build('cpu'), build('cpu', input_scale=2)
+    assert macs(enlarged, (64, 64)) == macs(plain, (128, 128)) > 3 * macs(plain, (64, 64))
 
 
 def test_input_scale_must_be_positive(build):

@@ -45,12 +45,20 @@ class PairEncoderDecoder(EncoderDecoder):
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Logits (N, out_channels, H, W) of a batch (N, C, H, W), seen at the scale of the inputs."""
-        scale = self.input_scale
-        if scale != 1:
+        if self.input_scale != 1:
             batch_img_metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
-            size = [side * scale.numerator // scale.denominator for side in inputs.shape[2:]]
-            inputs = F.interpolate(inputs, size=size, mode='bilinear')
-        return super().encode_decode(inputs, batch_img_metas)
+        return super().encode_decode(self._enlarged(inputs), batch_img_metas)
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        """Logits as the head gives them, without interpolation; what the network costs is counted of this."""
+        return super()._forward(self._enlarged(inputs), data_samples)
+
+    def _enlarged(self, inputs: Tensor) -> Tensor:
+        scale = self.input_scale
+        if scale == 1:
+            return inputs
+        size = [side * scale.numerator // scale.denominator for side in inputs.shape[2:]]
+        return F.interpolate(inputs, size=size, mode='bilinear')
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Average the logits of overlapping windows.
