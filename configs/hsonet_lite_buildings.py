@@ -13,9 +13,10 @@ for _loader in (train_dataloader, val_dataloader, test_dataloader):
     _loader.dataset.data_root = data_root
 del _loader
 
-train_pipeline[2].scale_range = (1.0, 1.75)  # MultiImgRandomScale: around model.input_scale below
+train_pipeline[2].scale_range = (0.8, 1.8)  # MultiImgRandomScale: around model.input_scale below
 train_pipeline[7].update(  # MultiImgPhotoMetricDistortion: light and season differ between the dates
     brightness_delta=25, contrast_range=(0.65, 1.45), saturation_range=(0.6, 1.4), hue_delta=10)
+train_pipeline.insert(8, dict(type='hsonet_mm.MultiImgColourCast', gain_range=(0.8, 1.25), prob=0.5))
 train_dataloader.dataset.pipeline = train_pipeline
 train_dataloader.num_workers = 1
 

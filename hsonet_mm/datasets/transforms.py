@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.registry import TRANSFORMS
 
-__all__ = ['MultiImgBalancedCrop', 'MultiImgBrightnessContrast', 'MultiImgRandomRot90', 'MultiImgRandomScale']
+__all__ = ['MultiImgBalancedCrop', 'MultiImgRandomRot90', 'MultiImgRandomScale']
 
 
 def _apply(
@@ -166,33 +166,3 @@ class MultiImgRandomScale(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scale_range={self.scale_range}, min_size={self.min_size})'
-
-
-@TRANSFORMS.register_module()
-class MultiImgBrightnessContrast(BaseTransform):
-    """Distort brightness and contrast of each date on its own, for any number of bands.
-
-    What ``MultiImgPhotoMetricDistortion`` does to pictures in colour, but for hue and saturation; each of the two comes
-    with probability 0.5, brightness first.
-
-    Args:
-        brightness_delta: Largest value that is added or taken away, of 255.
-        contrast_range: Smallest and largest factor.
-    """
-
-    def __init__(
-        self, brightness_delta: float = 32, contrast_range: tuple[float, float] = (0.5, 1.5)
-    ) -> None:
-        self.brightness_delta = brightness_delta
-        self.contrast_range = contrast_range
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Distort the images of a sample."""
-        results['img'] = [self._distort(image) for image in results['img']]
-        return results
-
-    def _distort(self, image: NDArray) -> NDArray:
-        added = np.random.uniform(-1, 1) * self.brightness_delta if np.random.random() < 0.5 else 0.0  # noqa: NPY002
-        factor = np.random.uniform(*self.contrast_range) if np.random.random() < 0.5 else 1.0  # noqa: NPY002
-        changed = (image.astype(np.float32) + np.float32(added)).clip(0, 255) * np.float32(factor)
-        return changed.clip(0, 255).astype(image.dtype)
