@@ -32,7 +32,13 @@ WORKER_DIED = (
     'a process that loads images was killed, mostly because the machine ran out of memory: use fewer '
     '(--cfg-options train_dataloader.num_workers=1), or smaller batches'
 )
-"""Where the processes of a data loader ended."""
+WORKER_ENDED = (
+    'a process that loads images ended, mostly because it was out of memory or of shared memory (/dev/shm, 64 MB by '
+    'default in a container): use fewer (--cfg-options train_dataloader.num_workers=1) or none (train_dataloader.'
+    'num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0), or give it more (docker run '
+    '--shm-size=2g, or --ipc=host)'
+)
+"""Where the processes of a data loader ended; the last one where PyTorch does not know by which signal."""
 
 
 def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
@@ -106,7 +112,9 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         return str(weights)
     if built_wrongly(error):
         return f'{name} cannot be built ({_reason(error)}): correct it'
-    return explain(error.__cause__, config) if error.__cause__ is not None else None
+    if error.__cause__ is not None and (sentence := explain(error.__cause__, config)):
+        return sentence
+    return WORKER_ENDED if 'exited unexpectedly' in str(error) else None
 
 
 def _reason(error: BaseException) -> str:

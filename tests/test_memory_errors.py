@@ -1,6 +1,7 @@
 """Errors for want of memory, of all libraries, and no others."""
 
 import errno
+import queue
 
 import pytest
 import torch
@@ -49,3 +50,18 @@ def test_of_what_it_was_raised_from():
     error = RuntimeError('the step failed')
     error.__cause__ = MemoryError()
     assert mistakes.explain(error) == mistakes.NO_MEMORY
+
+
+def test_process_that_loads_images():
+    """PyTorch names the signal, unless the main thread swallowed the error that told of it: then the end alone."""
+    ended = RuntimeError('DataLoader worker (pid(s) 4242) exited unexpectedly')
+    assert mistakes.explain(ended) == mistakes.WORKER_ENDED
+    ended.__cause__ = queue.Empty()
+    assert mistakes.explain(ended) == mistakes.WORKER_ENDED
+    ended.__cause__ = RuntimeError(
+        'DataLoader worker (pid 4242) is killed by signal: Bus error. It is possible'
+    )
+    assert mistakes.explain(ended) == mistakes.WITHOUT_SHARED_MEMORY
+    for sentence in (mistakes.WORKER_ENDED, mistakes.WITHOUT_SHARED_MEMORY):
+        assert '--shm-size' in sentence
+        assert 'num_workers=0' in sentence
