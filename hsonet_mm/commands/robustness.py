@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hsonet_mm import components  # noqa: F401
@@ -62,10 +63,15 @@ def run(args: argparse.Namespace) -> int:
     set_reading(config, detector.reading)
     rows = score_perturbed(detector, LabelledPairs(config, args.data_root, args.split))
     print(f'{detector.name} at threshold {detector.threshold:.4g} ({detector.threshold_source})')
-    print(f'{"":34} {"precision":>9} {"recall":>9} {"F1":>9} {"points":>9}')
+    print(f'{"":34} {"precision":>9} {"recall":>9} {"F1":>9} {"points":>9} {"perfect":>9}')
     for row in rows:
         figures = ' '.join(f'{100 * row[name]:>9.2f}' for name in ('precision', 'recall', 'f1'))
-        print(f'{row["name"]:34} {figures} {100 * row["f1_difference"]:>+9.2f}')
+        print(
+            f'{row["name"]:34} {figures} {100 * row["f1_difference"]:>+9.2f} {100 * row["perfect_f1"]:>9.2f}'
+        )
+    print(
+        'points: difference of F1 to the first row; perfect: F1 of the labels themselves, moved as date 2 is'
+    )
     if args.out is not None:
         content = {
             'model': detector.name,
@@ -85,7 +91,8 @@ def score_perturbed(
     """Score a detector on pairs as they are and perturbed.
 
     Returns, for each of :data:`~hsonet_mm.evaluation.perturbations.PERTURBATIONS`, its name, all metrics over all
-    pixels, and how much F1 differs from that of the pairs as they are.
+    pixels, how much F1 differs from that of the pairs as they are, and ``perfect_f1``, the F1 of a map without fault
+    that lies where date 2 does: the labels, perturbed like images.
     """
     if detector.reading.channels != 3:
         raise UserError(
@@ -93,15 +100,24 @@ def score_perturbed(
             'simulated in red, green and blue: give a model of three bands'
         )
     totals = dict.fromkeys(PERTURBATIONS, Confusion())
+    perfect = dict.fromkeys(PERTURBATIONS, Confusion())
     for number in track(range(len(pairs)), 'pairs', len(pairs)):
         pair = pairs[number]
+        label = np.repeat(np.uint8(255) * (pair[2] == 1)[..., None], 3, axis=2)
         for name, perturb in PERTURBATIONS.items():
             t1, t2, target = perturb(*pair, number)
             probs = detector.probs(t1[None], t2[None], channel_order='bgr')[0]
             changed = torch.from_numpy(probs > detector.threshold)
             totals[name] += confusion(changed, torch.from_numpy(target))
+            moved = perturb(label, label, pair[2], number)[1][..., 0] > 127
+            perfect[name] += confusion(torch.from_numpy(moved), torch.from_numpy(target))
     original = next(iter(totals.values())).f1
     return [
-        {'name': name, **total.metrics(), 'f1_difference': total.f1 - original}
+        {
+            'name': name,
+            **total.metrics(),
+            'f1_difference': total.f1 - original,
+            'perfect_f1': perfect[name].f1,
+        }
         for name, total in totals.items()
     ]

@@ -62,4 +62,9 @@ def _test_row(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _robustness_row(content: dict[str, Any]) -> dict[str, Any]:
-    return {'rows': [{'name': row['name'], 'f1': float(row['f1'])} for row in content['rows']]}
+    names = ('f1', 'perfect_f1')
+    return {
+        'rows': [
+            {'name': row['name'], **{name: float(row[name]) for name in names}} for row in content['rows']
+        ]
+    }

@@ -335,6 +335,9 @@ class TestScores:
         precision, recall, f1 = (f'{100 * scores[name]:.2f}' for name in ('precision', 'recall', 'f1'))
         assert f'| tiny pairs | 2 | {scores["threshold"]:.3f} | {precision} | {recall} | {f1} |' in card
         assert f'| as they are | {100 * rows["as they are"]["f1"]:.2f} |' in card
+        shift = rows['date 2 shifted by 2 pixels']
+        assert shift['perfect_f1'] < 1
+        assert f'{100 * shift["f1"]:.2f} (perfect map {100 * shift["perfect_f1"]:.2f}) |' in card
         assert 'Not measured yet.' not in card
         shipped.with_suffix('.json').write_text('{"scores": [], "perturbed": []}')
 
