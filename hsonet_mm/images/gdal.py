@@ -29,6 +29,7 @@ __all__ = [
     'read_mask',
     'read_raster',
     'reason',
+    'require_one_raster',
     'without_alpha',
 ]
 
@@ -54,6 +55,17 @@ def reason(error: BaseException) -> str:
     cause = error.__cause__ or error
     return (
         str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
+    )
+
+
+def require_one_raster(dataset: Any, name: object) -> None:
+    """Refuse a file of several rasters, such as a TIFF whose pages are bands: the first page is not the image."""
+    if dataset.count and dataset.width and dataset.height and not dataset.subdatasets:
+        return
+    several = f'{len(dataset.subdatasets)} rasters' if dataset.subdatasets else 'several rasters'
+    raise UserError(
+        f'{name} contains {several}, such as pages: extract one (gdalinfo lists their names; gdal_translate NAME '
+        'out.tif), or where each is a band, write all bands as one raster (gdal_merge.py -separate)'
     )
 
 
@@ -163,11 +175,7 @@ def read_raster(
 
 def _read(dataset: Any, name: str, bands: tuple[int, ...] | None, every: bool, limit: int) -> Raster:
     header = header_of(dataset, name)
-    if not dataset.count or not dataset.width or not dataset.height:
-        raise UserError(
-            f'{name} is a container of several rasters: extract one (gdalinfo lists their names; '
-            'gdal_translate NAME out.tif)'
-        )
+    require_one_raster(dataset, name)
     if dataset.width * dataset.height > limit:
         raise UserError(f'{name} has more than {limit} pixels: cut it into parts first')
     chosen = (header.colours or (1,)) if every else choose_bands(header, bands)
