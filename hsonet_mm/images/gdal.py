@@ -2,6 +2,9 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
 logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
+_FILTERS = Lock()
 _SAMPLE = 1024
 """Largest height and width that a decision about a whole file reads at once."""
 
@@ -45,9 +49,16 @@ _SAMPLE = 1024
 def open_dataset(source: Any) -> Any:
     """Open a raster with rasterio, without its warning about a missing georeference."""
     require_utf8(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+    with _without_warning():
         return rasterio.open(source)
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """Ignore that a raster has no georeference: one thread at a time, since filters belong to the whole process."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        yield
 
 
 def reason(error: BaseException) -> str:
@@ -143,8 +154,7 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
     height, width, count = values.shape
     profile = {'driver': 'GTiff', 'height': height, 'width': width, 'count': count, 'dtype': values.dtype}
     profile |= {'compress': 'deflate', 'photometric': 'MINISBLACK', 'alpha': 'NO'}
-    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+    with _without_warning(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
         with memory.open(**profile) as dataset:
             dataset.write(values.transpose(2, 0, 1))
             if valid is not None and not valid.all():

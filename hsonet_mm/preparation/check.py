@@ -31,6 +31,7 @@ from hsonet_mm.preparation.inspection import (
 from hsonet_mm.preparation.label_files import find_coding
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.progress import track
+from hsonet_mm.texts import counted
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 
@@ -191,7 +192,7 @@ def _text(report: CheckReport, root: Path) -> str:
         )
         size = 'mixed' if len(row['sizes']) > 1 else ''.join(row['sizes'])
         lines.append(f'{split:<6}{row["pairs"]:>7}{changed:>10}{empty:>9}  {size}')
-    lines.append(f'{report.count("error")} errors, {report.count("warning")} warnings')
+    lines.append(', '.join(counted(report.count(kind), kind) for kind in ('error', 'warning')))
     shown: Counter[tuple[str, str]] = Counter()
     for finding in report.findings:
         shown[finding.level, finding.kind] += 1

@@ -3,6 +3,8 @@
 import itertools
 import os
 import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -465,6 +467,14 @@ def test_a_file_with_overviews_and_a_mask_is_one_image(tmp_path):
     raster = read_raster(str(tmp_path / 'a.tif'))
     np.testing.assert_array_equal(raster.values, image)
     np.testing.assert_array_equal(raster.mask, mask)
+
+
+def test_threads_do_not_show_each_other_the_warnings_of_rasterio(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.int32)).save(tmp_path / 'a.tif')
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter('error')
+        for raster in pool.map(read_raster, [str(tmp_path / 'a.tif')] * 400):
+            assert raster.place is None
 
 
 @pytest.mark.filterwarnings('ignore')
