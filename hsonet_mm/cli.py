@@ -2,9 +2,11 @@
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 
 from hsonet_mm.mistakes import OPENCV, guard
 from hsonet_mm.version import __version__
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='hsonet', description='Change detection with HSONet')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = _without_empty(parser, sys.argv[1:] if argv is None else argv)
     wanted = argv[0] if argv else None
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
@@ -71,7 +73,19 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
     tool = import_module(module)
     parser = argparse.ArgumentParser(description=summary)
     tool.add_arguments(parser)
+    argv = _without_empty(parser, sys.argv[1:] if argv is None else argv)
     return guard(tool.run, parser.parse_args(argv))
+
+
+def _without_empty(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """The arguments, none of which is empty: as a path, it would be the working directory."""
+    for before, argument in pairwise(['', *argv]):
+        if not argument or re.fullmatch('--[a-z-]+=', argument):
+            where = argument.rstrip('=') or (f'behind {before}' if before else 'the first')
+            parser.error(
+                f'an argument is empty ({where}), as a shell variable that is not set: give a value, or leave it out'
+            )
+    return list(argv)
 
 
 def _print_anything() -> None:

@@ -17,7 +17,7 @@ from hsonet_mm.texts import decode_text, printable
 
 __all__ = [
     'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'Scene', 'belongs', 'by_stem',
-    'index_names', 'name_key', 'read_names', 'some',
+    'find_name', 'index_names', 'name_key', 'read_names', 'some',
 ]  # fmt: skip
 
 SPLITS = ('train', 'val', 'test')
@@ -133,7 +133,7 @@ def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
         lines = [line.strip().strip('"') for line in decode_text(data).splitlines()]
     except UnicodeDecodeError as error:
         raise UserError(f'the list of pairs {path} is not text ({error}): write one name per line') from None
-    keys = [_find(line, known) for line in lines if line]
+    keys = [_scene_of(line, path, known) for line in lines if line]
     if not keys:
         raise UserError(f'the list of pairs {path} is empty: write one name per line or remove it')
     if len(keys) > len(set(keys)):
@@ -144,16 +144,24 @@ def read_names(data: bytes, path: str, known: Collection[str]) -> list[str]:
     return keys
 
 
-def _find(line: str, known: Collection[str]) -> str:
-    """The scene that a line names."""
-    line = name_key(line.replace('\\', '/'))
-    first = re.split(r'[\s,;]', line, maxsplit=1)[0]
-    for text in (line, first):
-        bare = _without_suffix(text)
-        for key in (text, bare, PurePosixPath(bare).name):
-            if key in known:
-                return key
-    return _without_suffix(line)
+def _scene_of(line: str, path: str, known: Collection[str]) -> str:
+    """The scene that a line of a list names."""
+    key = find_name(line, known)
+    if key in known:
+        return key
+    parts = [find_name(part, known) for part in re.split(r'[\s,;]+', line)]
+    if parts[0] not in known:
+        return key
+    if others := sorted({part for part in parts if part in known} - {parts[0]}):
+        raise UserError(f'{path}: one line names {parts[0]!r} and {others[0]!r}: write one scene per line')
+    return parts[0]
+
+
+def find_name(text: str, known: Collection[str]) -> str:
+    """The key of the known scene that a name with or without suffix and folders means; else the name's own."""
+    text = name_key(text.replace('\\', '/'))
+    bare = _without_suffix(text)
+    return next((key for key in (text, bare, PurePosixPath(bare).name) if key in known), bare)
 
 
 def index_names(

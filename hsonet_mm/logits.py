@@ -1,5 +1,6 @@
 """Probabilities: their logits in single precision, and thresholds."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,5 +29,5 @@ def times_logit(prob: float, factor: float) -> float:
 
 def check_threshold(threshold: float | None) -> None:
     """Check that a threshold is a probability, or None."""
-    if threshold is not None and not 0 < threshold < 1:
-        raise UserError(f'invalid threshold {threshold}: expected a value between 0 and 1')
+    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
+        raise UserError(f'invalid threshold {threshold!r}: expected a value between 0 and 1')

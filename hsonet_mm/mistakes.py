@@ -98,7 +98,7 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         where = f' with {error.filename}' if error.filename else ''
         return f'the disk{where} is full ({error.strerror}): make room and run the command again (train with --resume)'
     if sys.modules.get('torch') is None:
-        return None
+        return _of_a_file(error)
     from hsonet_mm.mmengine_errors import built_wrongly, explain_load_error
 
     name = f'the config {config}' if config else 'the config'
@@ -114,7 +114,15 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
         return f'{name} cannot be built ({_reason(error)}): correct it'
     if error.__cause__ is not None and (sentence := explain(error.__cause__, config)):
         return sentence
-    return WORKER_ENDED if 'exited unexpectedly' in str(error) else None
+    return WORKER_ENDED if 'exited unexpectedly' in str(error) else _of_a_file(error)
+
+
+def _of_a_file(error: BaseException) -> str | None:
+    """The sentence for a file or folder that the system does not let us use: too long a name, no permission ..."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, (str, bytes, os.PathLike)):
+        return None
+    name = os.fsdecode(error.filename)
+    return f'{name} cannot be used ({error.strerror}): correct its name or permissions, or name another place'
 
 
 def _reason(error: BaseException) -> str:

@@ -1,10 +1,12 @@
 """Text of unknown origin: files that editors and spreadsheets wrote, and names that a terminal cannot show."""
 
 import codecs
+import csv
+import io
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['counted', 'decode_text', 'printable', 'require_utf8']
+__all__ = ['counted', 'decode_text', 'printable', 'read_rows', 'require_utf8']
 
 _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
 
@@ -32,6 +34,31 @@ def decode_text(data: bytes) -> str:
         return data.decode('utf-8')
     except UnicodeDecodeError:
         return data.decode('cp1252')
+
+
+def read_rows(data: bytes) -> list[tuple[int, list[str]]]:
+    """Rows of a table that an editor or a spreadsheet wrote, with their line numbers; empty ones are left out.
+
+    Commas, semicolons or tabs separate the columns, whichever the first row has most of; what stands around a cell is
+    stripped.
+
+    Raises:
+        UnicodeDecodeError: if it is not text.
+        csv.Error: if it is not a table.
+    """
+    text = decode_text(data)
+    first = _first_line(text)
+    if first.strip().lower().startswith('sep='):  # a line for Excel alone
+        text = text[text.index(first) + len(first) :]
+        first = _first_line(text)
+    separator = max(',;\t', key=first.count)
+    table = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True)
+    rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
+    return [(number, row) for number, row in rows if any(row)]
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), '')
 
 
 def printable(text: str) -> str:

@@ -154,6 +154,13 @@ def test_a_line_may_hold_a_name_with_dots_and_spaces():
     assert read_names(b'other.tif\n', 'list', {'site'}) == ['other']
 
 
+def test_a_line_that_names_two_scenes_is_refused():
+    known = {'a', 'b'}
+    assert read_names(b'A/a.png B/a.png label/a.png\nb 0\n', 'list', known) == ['a', 'b']
+    with pytest.raises(UserError, match=r"^list: one line names 'a' and 'b': write one scene per line"):
+        read_names(b'a.png, b.png\n', 'list', known)
+
+
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-16-be', 'cp1252'])
 def test_text_of_any_editor(encoding):
     text = 'scène;après;zone 1\r\nbefore.tif;after.tif;out.tif\r\n'

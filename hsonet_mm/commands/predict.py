@@ -157,7 +157,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_option(parser)
     add_resample_option(parser)
     parser.add_argument(
-        '-o', '--out', required=True, help='folder for <stem>_mask.png, _prob.png and _overlay.png'
+        '-o',
+        '--out',
+        required=True,
+        help='folder for <stem>_mask.png, _prob.png and _overlay.png; the stem of two images is that of the second',
     )
     add_threshold_option(parser)
     add_compute_options(parser)
@@ -204,7 +207,7 @@ def run(args: argparse.Namespace) -> int:
     for sentence in summary.failures:
         print(f'error: {sentence}', file=sys.stderr)
     whole = summary.pixels + summary.without_data
-    gaps = f', {summary.without_data / whole:.2%} have no data' if summary.without_data else ''
+    gaps = f', {summary.without_data / whole:.2%} of all have no data' if summary.without_data else ''
     if summary.slid:
         window = detector.window
         hint = '' if window.fixed else ' (--mode whole predicts images at once, --crop changes the window)'
@@ -215,7 +218,7 @@ def run(args: argparse.Namespace) -> int:
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
         f'{counted(summary.pairs, "pair")} predicted{failed}, '
-        f'{summary.changed_share:.2%} of the pixels changed{gaps} at '
-        f'threshold {detector.threshold:g} ({detector.threshold_source}), see {args.out}'
+        f'{summary.changed_share:.2%} of the pixels changed at threshold {detector.threshold:g} '
+        f'({detector.threshold_source}){gaps}, see {args.out}'
     )
     return 2 if summary.failures else 0

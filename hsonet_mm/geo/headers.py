@@ -15,7 +15,15 @@ from rasterio.warp import transform as transform_points
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.places import RasterPath
 from hsonet_mm.images import Reading
-from hsonet_mm.images.gdal import GDAL_ERRORS, colour_table, find_alpha, header_of, open_dataset, reason
+from hsonet_mm.images.gdal import (
+    GDAL_ERRORS,
+    colour_table,
+    find_alpha,
+    header_of,
+    open_dataset,
+    reason,
+    require_one_raster,
+)
 from hsonet_mm.images.raster import bands_text, choose_bands, coordinates
 
 __all__ = [
@@ -108,6 +116,8 @@ def check_place(path: RasterPath) -> None:
         file_state(path)
         if path.is_dir():
             raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
+        if not path.is_file():
+            raise UserError(f'{path} is a pipe or a device: give the name of a raster')
 
 
 def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
@@ -115,11 +125,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
     reading = reading or Reading()
     check_place(path)
     with open_raster(path) as dataset:
-        if not dataset.count or not dataset.width or not dataset.height:
-            raise UserError(
-                f'{path} is a container of several rasters: extract one (gdalinfo lists their names; '
-                'gdal_translate NAME out.tif)'
-            )
+        require_one_raster(dataset, path)
         header = header_of(dataset, str(path))
         chosen = choose_bands(header, reading.bands)
         _check_georeference(dataset, path)

@@ -65,9 +65,12 @@ def read_raster(
         raise UserError(f'{name} does not exist: put it back or remove the other files of the pair') from None
     except Image.DecompressionBombError:
         raise UserError(f'{name} has more than {_limit()} pixels: cut it into parts first') from None
+    except UserError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        said = getattr(error, 'strerror', None) or error
         raise UserError(
-            f'{name} cannot be read as an image ({error}): replace it by an intact image (png, jpg, bmp or GeoTIFF)'
+            f'{name} cannot be read as an image ({said}): replace it by an intact image (png, jpg, bmp or GeoTIFF)'
         ) from None
     from hsonet_mm.images import gdal
 
@@ -110,6 +113,12 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
         ';16' in str(tile[3]) for tile in image.tile if image.mode != 'I;16'
     ):
         return None
+    if (
+        image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1
+    ):  # in that, the others are views and thumbnails
+        raise UserError(
+            f'{path} contains {image.n_frames} images, as an animation has: save one of them alone'
+        )
     lossy = image.format in ('JPEG', 'MPO')
     image.load()
     with suppress(Exception):  # whatever damaged EXIF leads the parser to, the image is intact

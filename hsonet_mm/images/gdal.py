@@ -2,6 +2,9 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ __all__ = [
     'read_mask',
     'read_raster',
     'reason',
+    'require_one_raster',
     'without_alpha',
 ]
 
@@ -37,6 +41,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 
 logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences
 
+_FILTERS = Lock()
 _SAMPLE = 1024
 """Largest height and width that a decision about a whole file reads at once."""
 
@@ -44,9 +49,16 @@ _SAMPLE = 1024
 def open_dataset(source: Any) -> Any:
     """Open a raster with rasterio, without its warning about a missing georeference."""
     require_utf8(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+    with _without_warning():
         return rasterio.open(source)
+
+
+@contextmanager
+def _without_warning() -> Iterator[None]:
+    """Ignore that a raster has no georeference: one thread at a time, since filters belong to the whole process."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        yield
 
 
 def reason(error: BaseException) -> str:
@@ -54,6 +66,17 @@ def reason(error: BaseException) -> str:
     cause = error.__cause__ or error
     return (
         str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
+    )
+
+
+def require_one_raster(dataset: Any, name: object) -> None:
+    """Refuse a file of several rasters, such as a TIFF whose pages are bands: the first page is not the image."""
+    if dataset.count and dataset.width and dataset.height and not dataset.subdatasets:
+        return
+    several = f'{len(dataset.subdatasets)} rasters' if dataset.subdatasets else 'several rasters'
+    raise UserError(
+        f'{name} contains {several}, such as pages: extract one (gdalinfo lists their names; gdal_translate NAME '
+        'out.tif), or where each is a band, write all bands as one raster (gdal_merge.py -separate)'
     )
 
 
@@ -131,8 +154,7 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
     height, width, count = values.shape
     profile = {'driver': 'GTiff', 'height': height, 'width': width, 'count': count, 'dtype': values.dtype}
     profile |= {'compress': 'deflate', 'photometric': 'MINISBLACK', 'alpha': 'NO'}
-    with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
-        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+    with _without_warning(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
         with memory.open(**profile) as dataset:
             dataset.write(values.transpose(2, 0, 1))
             if valid is not None and not valid.all():
@@ -163,11 +185,7 @@ def read_raster(
 
 def _read(dataset: Any, name: str, bands: tuple[int, ...] | None, every: bool, limit: int) -> Raster:
     header = header_of(dataset, name)
-    if not dataset.count or not dataset.width or not dataset.height:
-        raise UserError(
-            f'{name} is a container of several rasters: extract one (gdalinfo lists their names; '
-            'gdal_translate NAME out.tif)'
-        )
+    require_one_raster(dataset, name)
     if dataset.width * dataset.height > limit:
         raise UserError(f'{name} has more than {limit} pixels: cut it into parts first')
     chosen = (header.colours or (1,)) if every else choose_bands(header, bands)

@@ -10,7 +10,7 @@ from hsonet_mm.images.options import Stretch
 from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
 from hsonet_mm.images.raster import Note, Raster, coordinates
 
-__all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'place_note', 'refuse_depths']
+__all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'pair_of', 'place_note', 'refuse_depths']
 
 _TOLERANCE = 0.5
 """Pixels by which corners may differ [choice]: half a pixel is what a resampling leaves."""
@@ -34,10 +34,20 @@ class ImagePair:
 def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
     """Put two dates of one size together."""
     check_depths(t1, t2, stretch)
-    valid = t1.valid if t2.valid is None else t2.valid if t1.valid is None else t1.valid & t2.valid
+    return pair_of(t1.values, t2.values, t1.valid, t2.valid)
+
+
+def pair_of(
+    t1: NDArray[np.uint8],
+    t2: NDArray[np.uint8],
+    valid1: NDArray[np.bool_] | None,
+    valid2: NDArray[np.bool_] | None,
+) -> ImagePair:
+    """Put two images of one size together, given where each has data; None means everywhere."""
+    valid = valid1 if valid2 is None else valid2 if valid1 is None else valid1 & valid2
     if valid is None:
-        return ImagePair(t1.values, t2.values, None)
-    first, second = (np.where(valid[..., None], date.values, np.uint8(0)) for date in (t1, t2))
+        return ImagePair(t1, t2, None)
+    first, second = (np.where(valid[..., None], date, np.uint8(0)) for date in (t1, t2))
     return ImagePair(first, second, valid)
 
 

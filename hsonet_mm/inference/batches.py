@@ -1,5 +1,7 @@
 """Batches of image arrays: their checks, and their probabilities at once or through a sliding window."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,9 +10,23 @@ from hsonet_mm.inference.models import ChangeModel
 from hsonet_mm.memory_errors import out_of_memory
 from hsonet_mm.windows import Window, slide
 
-__all__ = ['batch_probs', 'checked_batch']
+__all__ = ['batch_probs', 'check_images', 'checked_batch']
 
 ORDERS = ('rgb', 'bgr')
+
+
+def check_images(images: NDArray[Any], bands: int, ndim: int = 4) -> None:
+    """Check type and shape of a batch, (N, H, W, bands), or with `ndim` 3 of one image.
+
+    Raises:
+        UserError: for another type or shape.
+    """
+    if images.dtype != np.uint8 or images.ndim != ndim or images.shape[-1] != bands:
+        number = 'number, ' if ndim == 4 else ''
+        raise UserError(
+            f'invalid images of shape {images.shape} and type {images.dtype}: expected arrays '
+            f'({number}height, width, {bands}) of uint8'
+        )
 
 
 def checked_batch(
@@ -22,15 +38,17 @@ def checked_batch(
         UserError: for another type, shape or order, dates that differ in size, and images without pixels.
     """
     for images in (t1, t2):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != bands:
-            raise UserError(
-                f'invalid images of shape {images.shape[1:]} and type {images.dtype}: expected arrays '
-                f'(height, width, {bands}) of uint8'
-            )
+        check_images(images, bands)
+        if np.ma.is_masked(images):
+            raise UserError('images with masked pixels: give each pair to predict, or fill the pixels')
     if bands == 3 and channel_order not in ORDERS:
         raise UserError(
             f"invalid channel_order {channel_order!r}: expected 'rgb' for arrays of Pillow, rasterio or torchgeo, "
             "'bgr' for those of OpenCV"
+        )
+    if len(t1) != len(t2):
+        raise UserError(
+            f'the two dates are {len(t1)} and {len(t2)} images: give one of each date for every pair'
         )
     if t1.shape != t2.shape:
         sizes = [f'{images.shape[2]} x {images.shape[1]}' for images in (t1, t2)]

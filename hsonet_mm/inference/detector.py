@@ -1,7 +1,8 @@
 """A change detector for images: from a checkpoint in PyTorch, or from an exported model without PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, overload
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import ImagePair, Pixels, Reading, join, read_pixels, size
-from hsonet_mm.inference.batches import batch_probs, checked_batch
+from hsonet_mm.images import ImagePair, Pixels, Reading, join, pair_of, read_pixels, size
+from hsonet_mm.inference.batches import batch_probs, check_images, checked_batch
 from hsonet_mm.inference.calibration import (
     Calibration,
     apply_temperature,
@@ -18,12 +19,13 @@ from hsonet_mm.inference.calibration import (
     sidecar_of,
 )
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
-from hsonet_mm.inference.resolution import Resampling, pair_resampling
+from hsonet_mm.inference.resolution import Resampling, check_resample, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice, chosen_window, window_slides
 from hsonet_mm.logits import check_threshold
 from hsonet_mm.pretrained import DEFAULT, default_runtime, model_path
 
 if TYPE_CHECKING:
+    from torch import device as Device
     from typing_extensions import Unpack
 
 __all__ = ['ChangeDetector', 'DetectorOptions', 'Prediction']
@@ -49,8 +51,8 @@ class Prediction:
         probs: Probability of change, (H, W) float32 in [0, 1].
         mask: Where it is above the threshold, (H, W) bool.
         threshold: The threshold used.
-        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. Arrays have data
-            everywhere.
+        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. Arrays have data but
+            where all bands of a masked array are masked.
     """
 
     probs: NDArray[np.float32]
@@ -63,7 +65,8 @@ class ChangeDetector:
     """Detects changes between two images.
 
     Images should have the ground resolution of the training; ``resample`` brings georeferenced files there. A detector
-    keeps no state between calls and shares none with other detectors::
+    keeps no state between calls and shares none with other detectors; threads may share it, and where it is pickled,
+    as for worker processes, its files are opened again::
 
         detector = ChangeDetector.from_checkpoint('configs/hsonet_lite_levir.py', 'best.pth')
         detector = ChangeDetector.from_onnx('model.onnx')  # the same without PyTorch
@@ -117,7 +120,11 @@ class ChangeDetector:
         resample: float | str | None = None,
     ) -> None:
         check_threshold(threshold)
+        check_resample(resample)
+        if not isinstance(reading, Reading | None):
+            raise UserError(f'invalid reading {reading!r}: expected hsonet_mm.images.Reading.make(...)')
         self.model = model
+        self._opening: Callable[[], ChangeDetector] | None = None
         self.resample = resample
         self.ground_resolution = model.ground_resolution
         self.window = chosen_window(model, window)
@@ -138,7 +145,7 @@ class ChangeDetector:
         name: str = DEFAULT,
         *,
         runtime: str | None = None,
-        device: str = 'cpu',
+        device: 'str | Device' = 'cpu',
         threads: int | None = None,
         precision: str = 'auto',
         **options: 'Unpack[DetectorOptions]',
@@ -157,7 +164,7 @@ class ChangeDetector:
         Raises:
             UserError: for an unknown name, and as :meth:`from_onnx`.
         """
-        runtime = runtime or default_runtime(device, precision)
+        runtime = runtime or default_runtime(str(device), precision)
         return cls.from_onnx(
             model_path(name), runtime=runtime, device=device, threads=threads, precision=precision, **options
         )
@@ -168,7 +175,7 @@ class ChangeDetector:
         config: str | Path,
         checkpoint: str | Path,
         *,
-        device: str = 'cpu',
+        device: 'str | Device' = 'cpu',
         cfg_options: Mapping[str, Any] | None = None,
         precision: str = 'auto',
         **options: 'Unpack[DetectorOptions]',
@@ -188,8 +195,18 @@ class ChangeDetector:
             UserError: if a file or an option is wrong, or PyTorch is missing.
         """
         whole = options.get('window') is not None
-        model = open_checkpoint(config, checkpoint, device, cfg_options, precision, whole)
-        return cls._calibrated(model, checkpoint, options)
+        model = open_checkpoint(config, checkpoint, str(device), cfg_options, precision, whole)
+        detector = cls._calibrated(model, checkpoint, options)
+        chosen: dict[str, Any] = {
+            'device': device,
+            'cfg_options': cfg_options,
+            'precision': precision,
+            **options,
+        }
+        detector._opening = partial(
+            cls.from_checkpoint, Path(config).absolute(), Path(checkpoint).absolute(), **chosen
+        )
+        return detector
 
     @classmethod
     def from_onnx(
@@ -197,7 +214,7 @@ class ChangeDetector:
         path: str | Path,
         *,
         runtime: str = 'onnxruntime',
-        device: str = 'cpu',
+        device: 'str | Device' = 'cpu',
         threads: int | None = None,
         precision: str = 'auto',
         **options: 'Unpack[DetectorOptions]',
@@ -218,8 +235,16 @@ class ChangeDetector:
             UserError: if the file, an option or the calibration is wrong, or the runtime or the device is missing.
         """
         whole = options.get('window') is not None
-        model = open_exported(path, runtime, device, threads, precision, whole)
-        return cls._calibrated(model, path, options)
+        model = open_exported(path, runtime, str(device), threads, precision, whole)
+        detector = cls._calibrated(model, path, options)
+        chosen: dict[str, Any] = {
+            'runtime': runtime,
+            'device': device,
+            'threads': threads,
+            'precision': precision,
+        }
+        detector._opening = partial(cls.from_onnx, Path(path).absolute(), **chosen, **options)
+        return detector
 
     @classmethod
     def _calibrated(cls, model: ChangeModel, path: str | Path, options: DetectorOptions) -> 'ChangeDetector':
@@ -227,6 +252,12 @@ class ChangeDetector:
         return cls(
             model, calibration=read_calibration(path), calibration_name=sidecar_of(path).name, **options
         )
+
+    def __reduce__(self) -> Any:
+        """Pickle the way in which it was opened and what was set since, not the network."""
+        if self._opening is None:
+            return super().__reduce__()
+        return self._opening, (), {key: value for key, value in vars(self).items() if key != 'model'}
 
     def slides(self, height: int, width: int) -> bool:
         """Whether the window slides over an image of that size, which is otherwise predicted at once."""
@@ -251,7 +282,9 @@ class ChangeDetector:
             UserError: for a wrong type, shape or channel order, if the memory of machine or GPU does not suffice, or
                 the model predicts NaN.
         """
-        t1, t2 = checked_batch(t1, t2, self.model.reading.channels, channel_order)
+        t1, t2 = checked_batch(
+            np.asanyarray(t1), np.asanyarray(t2), self.model.reading.channels, channel_order
+        )
         window = self.window if self.slides(*t1.shape[1:3]) else None
         return apply_temperature(batch_probs(self.model, t1, t2, window), self.temperature)
 
@@ -267,7 +300,8 @@ class ChangeDetector:
         """Predict one pair or several.
 
         Args:
-            a: Image of the first date: an array (H, W, bands) of 8 bits, or a path; or a list of them.
+            a: Image of the first date: an array (H, W, bands) of 8 bits, which may be masked, or a path; or a list of
+                them.
             b: The same of the second date.
             channel_order: Order of arrays, as in :meth:`probs`; files need none.
 
@@ -286,15 +320,27 @@ class ChangeDetector:
         if isinstance(a, (str, Path)) and isinstance(b, (str, Path)):
             dates = self.read(a, b)
             return self.predict_pair(join(*dates, self.reading.stretch), pair_resampling(self, *dates))
-        t1, t2 = (self._array(image, date, channel_order) for date, image in enumerate((a, b)))
-        return self._prediction(self.probs(t1[None], t2[None], channel_order=channel_order)[0], None)
+        (t1, valid1), (t2, valid2) = (
+            self._array(image, date, channel_order) for date, image in enumerate((a, b))
+        )
+        if t1.shape == t2.shape:  # others are refused below
+            pair = pair_of(t1, t2, valid1, valid2)
+            t1, t2, valid1 = pair.t1, pair.t2, pair.valid
+        return self._prediction(self.probs(t1[None], t2[None], channel_order=channel_order)[0], valid1)
 
-    def _array(self, image: Any, date: int, channel_order: str | None) -> NDArray[np.uint8]:
-        """An array as it is, or a file that is paired with one, in the array's channel order."""
-        if not isinstance(image, (str, Path)):
-            return np.asarray(image)
-        values = read_pixels(str(image), self.reading.of_date(date)).values
-        return values[..., ::-1] if channel_order == 'bgr' and values.shape[2] == 3 else values
+    def _array(
+        self, image: Any, date: int, channel_order: str | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+        """An array as it is, or a file that is paired with one, in the array's order; and where it has data."""
+        if isinstance(image, (str, Path)):
+            pixels = read_pixels(str(image), self.reading.of_date(date))
+            turned = channel_order == 'bgr' and pixels.values.shape[2] == 3
+            return pixels.values[..., ::-1] if turned else pixels.values, pixels.valid
+        array = np.asarray(image)
+        check_images(array, self.model.reading.channels, 3)
+        if not np.ma.is_masked(image):
+            return array, None
+        return array, np.asarray(~np.ma.getmaskarray(image).all(axis=2))
 
     def read(self, a: str | Path, b: str | Path) -> tuple[Pixels, Pixels]:
         """Read the files of a pair as the model needs them.

@@ -36,6 +36,8 @@ def find_pairs(t1: Path, t2: Path) -> list[tuple[str, Path, Path]]:
                 if elsewhere
                 else f'{path} does not exist: give two images or two folders of images'
             )
+        if not path.is_file() and not path.is_dir():
+            raise UserError(f'{path} is a pipe or a device: give two images or two folders of images')
     if t1.is_dir() != t2.is_dir():
         raise UserError(f'{t1} and {t2} are a folder and a file: give two images or two folders of images')
     if t1.is_file():

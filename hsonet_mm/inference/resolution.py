@@ -5,6 +5,7 @@ come back bilinearly. [choice]
 """
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from hsonet_mm.images.ground import PixelSize
     from hsonet_mm.inference.detector import ChangeDetector
 
-__all__ = ['MODELS_OWN', 'Resampling', 'pair_notes', 'pair_resampling', 'resampling', 'resolution_note']
+__all__ = [
+    'MODELS_OWN',
+    'Resampling',
+    'check_resample',
+    'pair_notes',
+    'pair_resampling',
+    'resampling',
+    'resolution_note',
+]
 
 MODELS_OWN = 'model'
 """In place of metres: the nearest ground resolution that the model is for."""
@@ -30,6 +39,13 @@ NEAR = 1.1
 FARTHEST = 100
 """Largest ratio of pixel sizes, up or down, that is resampled: 30 m to 0.3 m. [choice]"""
 Range = tuple[float, float]
+
+
+def check_resample(resample: object) -> None:
+    """Check a ground resolution to resample to: metres, :data:`MODELS_OWN`, or None."""
+    known = resample is None or resample == MODELS_OWN
+    if not known and not (isinstance(resample, Real) and 0 < float(resample) < float('inf')):
+        raise UserError(f"invalid resample {resample!r}: expected metres, '{MODELS_OWN}' or None")
 
 
 def resolution_note(path: object, size: 'PixelSize', model: str, wanted: Range | None) -> str | None:

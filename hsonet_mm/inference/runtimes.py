@@ -36,7 +36,8 @@ def load(path: str | Path, content: bytes | None, runtime: str, device: str, thr
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():
-        raise UserError(f'the model {path} does not exist: give an .onnx file that `hsonet export` wrote')
+        reason = 'is a folder' if Path(path).is_dir() else 'does not exist'
+        raise UserError(f'the model {path} {reason}: give an .onnx file that `hsonet export` wrote')
     if runtime not in RUNTIMES:
         raise UserError(
             f'{path} is an exported model, which {runtime} cannot run: give --runtime {" or ".join(RUNTIMES)}'

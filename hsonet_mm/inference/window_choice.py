@@ -1,5 +1,7 @@
 """The choice between predicting an image at once and sliding a window over it."""
 
+from numbers import Integral
+
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.models import ChangeModel
 from hsonet_mm.windows import Window, default_window, with_overlap
@@ -19,7 +21,11 @@ def chosen_window(model: ChangeModel, choice: WindowChoice) -> Window:
     default = default_window(model.tile_size, model.crop_size)
     if choice in (None, 'whole', 'slide'):
         return default
-    if not isinstance(choice, tuple):
+    if (
+        not isinstance(choice, tuple)
+        or len(choice) != 2
+        or not all(isinstance(one, (Integral, type(None))) for one in choice)
+    ):
         raise UserError(f"invalid window {choice!r}: expected 'whole', 'slide' or (crop, stride)")
     crop, stride = choice
     if default.fixed and crop not in (None, default.size):

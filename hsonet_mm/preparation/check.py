@@ -31,6 +31,7 @@ from hsonet_mm.preparation.inspection import (
 from hsonet_mm.preparation.label_files import find_coding
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.progress import track
+from hsonet_mm.texts import counted
 
 __all__ = ['CheckReport', 'add_arguments', 'check_dataset', 'run']
 
@@ -89,7 +90,7 @@ def check_dataset(
         findings = [finding for record in records for finding in record.findings]
         findings += inspect_set(records, [split for split in SPLITS if Path(root, split).is_dir()])
         if index.unlisted:
-            message = f'the lists of splits leave out {len(index.unlisted)} pairs: {some(index.unlisted)}'
+            message = f'the lists of splits leave out {counted(len(index.unlisted), "pair")}: {some(index.unlisted)}'
             findings.append(Finding('warning', 'unlisted', '', f'{message}: add them if they are to be used'))
         if duplicates:
             findings += inspect_duplicates(records)
@@ -191,7 +192,7 @@ def _text(report: CheckReport, root: Path) -> str:
         )
         size = 'mixed' if len(row['sizes']) > 1 else ''.join(row['sizes'])
         lines.append(f'{split:<6}{row["pairs"]:>7}{changed:>10}{empty:>9}  {size}')
-    lines.append(f'{report.count("error")} errors, {report.count("warning")} warnings')
+    lines.append(', '.join(counted(report.count(kind), kind) for kind in ('error', 'warning')))
     shown: Counter[tuple[str, str]] = Counter()
     for finding in report.findings:
         shown[finding.level, finding.kind] += 1

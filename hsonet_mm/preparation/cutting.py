@@ -19,7 +19,7 @@ from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
 from hsonet_mm.progress import track
-from hsonet_mm.texts import printable
+from hsonet_mm.texts import counted, printable
 from hsonet_mm.version import __version__
 
 __all__ = ['NOT_LABELLED', 'Cutter', 'PrepareOptions']
@@ -67,7 +67,7 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if self.tile < 1 or self.stride < 0 or self.block < 0:
             raise UserError(
-                f'invalid tile {self.tile}, stride {self.stride}, block {self.block}: expected positive '
+                f'invalid --tile {self.tile} --stride {self.stride} --block {self.block} (0: none): expected positive '
                 'numbers of pixels'
             )
         if 0 < self.block < self.tile:
@@ -286,9 +286,8 @@ class Cutter:
                 f'{self.noisy} contains values between 0 and 255: such labels were thresholded at 128, check one'
             )
         if self.unlisted:
-            told.append(
-                f'the lists of splits leave out {len(self.unlisted)} scenes: {printable(some(self.unlisted))}'
-            )
+            count = counted(len(self.unlisted), 'scene')
+            told.append(f'the lists of splits leave out {count}: {printable(some(self.unlisted))}')
         for texts in self.notes.values():
             told.append(texts[0] + (f' (so do {len(texts) - 1} more)' if len(texts) > 1 else ''))
         told += [remark for _, remark in label_remarks(self.figures()).values()]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.index import SPLITS, Scene, name_key
+from hsonet_mm.index import SPLITS, Scene, find_name, name_key
 from hsonet_mm.preparation.rasters import rank
-from hsonet_mm.texts import decode_text
+from hsonet_mm.texts import decode_text, read_rows
 
 __all__ = ['BORDERS', 'Unit', 'assign_splits', 'blocks', 'cut', 'offsets', 'read_split_file']
 
@@ -105,8 +105,7 @@ def assign_splits(
     counts = {split: max(1, round(share * len(free))) for split, share in shares.items() if share > 0}
     if sum(counts.values()) >= len(free):
         raise UserError(
-            f'{free[0]}: {len(free)} scene(s) are too few to split off {" and ".join(counts)}: set --val and '
-            '--test '
+            f'too few scenes to split off {" and ".join(counts)} ({len(free)}, {free[0]} ...): set --val and --test '
             'lower or to 0, divide large scenes with --block, or name the splits with --split-file'
         )
     result |= dict.fromkeys(free, 'train')
@@ -116,9 +115,14 @@ def assign_splits(
     return result
 
 
-def _by_table(units: Sequence[Unit], table: Mapping[str, str]) -> dict[str, str]:
-    unknown = set(table) - {unit.name for unit in units} - {unit.scene.name for unit in units}
-    if unknown:
+def _by_table(units: Sequence[Unit], lines: Mapping[str, str]) -> dict[str, str]:
+    known = {unit.name for unit in units} | {unit.scene.name for unit in units}
+    table: dict[str, str] = {}
+    for name, split in lines.items():
+        key = find_name(name, known)
+        if table.setdefault(key, split) != split:
+            raise UserError(f'the split file gives {key!r} two splits, {table[key]} and {split}: keep one')
+    if unknown := set(table) - known:
         raise UserError(
             f'the split file names {min(unknown)!r}, which the source does not contain: correct the name'
         )
@@ -132,13 +136,17 @@ def _by_table(units: Sequence[Unit], table: Mapping[str, str]) -> dict[str, str]
 def read_split_file(path: Path) -> dict[str, str]:
     """Read which scene belongs to which split.
 
-    The file is a csv of lines ``scene,split`` (a heading is allowed), a json object of scenes and their splits, or one
-    of splits and their lists of scenes.
+    The file is a table of scenes and their splits, with or without the heading ``scene,split``, see
+    :func:`~hsonet_mm.texts.read_rows`; or a json object of scenes and their splits, or of splits and their lists of
+    scenes.
     """
+    if not path.is_file():
+        raise UserError(f'{path} does not exist: give a CSV file with the columns scene,split, or JSON')
     try:
-        text = decode_text(path.read_bytes())
         if path.suffix.lower() == '.json':
-            content = json.loads(text)
+            content = json.loads(decode_text(path.read_bytes()))
+            if not isinstance(content, dict):
+                raise ValueError('it is not an object')
             lists = content and all(isinstance(value, list) for value in content.values())
             pairs = (
                 [(n, key) for key, names in content.items() for n in names]
@@ -146,17 +154,29 @@ def read_split_file(path: Path) -> dict[str, str]:
                 else list(content.items())
             )
         else:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-            pairs = [(row[0], row[1]) for row in rows if [cell.lower() for cell in row] != ['scene', 'split']]
-    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+            pairs = _split_rows(read_rows(path.read_bytes()))
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(
             f'{path}: is not a split file ({error}): write lines scene,split or a json object'
         ) from None
     table: dict[str, str] = {}
-    for name, split in pairs:
+    for name, written in pairs:
+        split = written.lower()
         if split not in SPLITS:
-            raise UserError(f'{path}: invalid split {split!r} of {name!r}: expected train, val or test')
+            raise UserError(f'{path}: invalid split {written!r} of {name!r}: expected train, val or test')
         key = name_key(name)
         if table.setdefault(key, split) != split:
             raise UserError(f'{path}: gives {name!r} two splits, {table[key]} and {split}: keep one')
     return table
+
+
+def _split_rows(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[str, str]]:
+    """The scene and the split of each row, by the columns of the heading; without one, the first and the second."""
+    scene, split = 0, 1
+    heading = [cell.lower() for cell in rows[0][1]] if rows else []
+    if {'scene', 'split'} <= set(heading):
+        scene, split, rows = heading.index('scene'), heading.index('split'), rows[1:]
+    for number, row in rows:
+        if len(row) <= max(scene, split):
+            raise ValueError(f'line {number} has no split')
+    return [(row[scene], row[split]) for _, row in rows]

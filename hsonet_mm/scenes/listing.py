@@ -1,7 +1,6 @@
 """Lists of scenes: rasters of two folders, or lines of a CSV file."""
 
 import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from hsonet_mm.geo.places import raster_path
 from hsonet_mm.images import RASTER_SUFFIXES
 from hsonet_mm.index import by_stem
 from hsonet_mm.scenes.scene import result_files
-from hsonet_mm.texts import decode_text
+from hsonet_mm.texts import read_rows
 
 __all__ = ['Scene', 'check_results', 'find_scenes', 'read_list']
 
@@ -60,21 +59,13 @@ def _rasters(folder: Path) -> dict[str, Path]:
 def read_list(path: Path, output: Path | None = None) -> list[Scene]:
     """Read scenes from a CSV file with the columns before, after and output, as spreadsheets write it too.
 
-    Commas, semicolons or tabs may separate the columns, and the header be written in any case; what stands around a
-    cell is stripped. Relative paths start from the folder of the file, those of outputs from ``output`` if it is given.
+    The header may be written in any case, see :func:`~hsonet_mm.texts.read_rows`. Relative paths start from the folder
+    of the file, those of outputs from ``output`` if it is given.
     """
     try:
-        text = decode_text(path.read_bytes())
-        header = next((line for line in text.splitlines() if line.strip()), '')
-        if header.strip().lower().startswith('sep='):  # a line for Excel alone
-            text = text[text.index(header) + len(header) :]
-            header = next((line for line in text.splitlines() if line.strip()), '')
-        separator = max(',;\t', key=header.count)
-        table = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True)
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
+        rows = read_rows(path.read_bytes())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f'the list {path} cannot be read ({error}): give a CSV file') from None
-    rows = [(number, row) for number, row in rows if any(row)]
     columns = [name.lower() for name in rows[0][1]] if rows else []
     if not set(COLUMNS) <= set(columns):
         raise UserError(f'invalid header of the list {path}: expected before,after,output')

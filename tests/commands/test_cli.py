@@ -469,6 +469,38 @@ def test_a_full_disk_is_a_sentence_wherever_it_is_met(monkeypatch, tmp_path, cap
     assert f'error: the disk{where} is full (No space left on device): make room' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('without_torch', [True, False])
+def test_a_file_that_the_system_refuses_is_a_sentence(monkeypatch, tmp_path, capsys, without_torch):
+    def fail(_):
+        (tmp_path / ('x' * 300)).unlink(missing_ok=True)
+
+    monkeypatch.setattr('hsonet_mm.commands.train.load_config', fail)
+    if without_torch:
+        monkeypatch.setitem(sys.modules, 'torch', None)
+    assert main(['train', str(tmp_path / 'any.py')]) == 2
+    said = capsys.readouterr().err
+    assert f'error: {tmp_path}/xxx' in said
+    assert 'x cannot be used (File name too long): correct its name' in said
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'where'),
+    [
+        (['', 'after.png', '-o', 'out'], 'behind predict'),
+        (['before.png', 'after.png', '-o', ''], 'behind -o'),
+        (['before.png', 'after.png', '--out='], '--out'),
+    ],
+)
+def test_an_empty_argument_is_refused(capsys, monkeypatch, tmp_path, arguments, where):
+    """As a path it would be the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as error:
+        main(['predict', *arguments])
+    assert error.value.code == 2
+    assert f'an argument is empty ({where})' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_process_group_ends_with_its_threads(tmp_path):
     """Also where a cycle holds it, as MMEngine's runner does: a thread that is left aborts an exit now and then."""
 

@@ -381,6 +381,23 @@ def test_names_that_only_scenes_open(detector, folders):
             predict_paths(detector, name, t1 / '0.png', out)
 
 
+def test_a_pipe_is_refused(detector, folders):
+    t1, _, out = folders
+    os.mkfifo(t1 / 'pipe.png')
+    with pytest.raises(UserError, match=r'pipe\.png is a pipe or a device: give two images'):
+        predict_paths(detector, t1 / 'pipe.png', t1 / '0.png', out)
+
+
+def test_share_without_data_is_told(models, folders, capsys):
+    t1, t2, out = folders
+    picture = np.full((50, 70, 4), 255, np.uint8)
+    picture[:10, ..., 3] = 0
+    cv2.imwrite(str(t1 / '0.png'), picture)
+    command = ['predict', *map(str, models['hsonet']), str(t1 / '0.png'), str(t2 / '0.png'), '-o', str(out)]
+    assert main([*command, '--threshold', '0.3']) == 0
+    assert 'at threshold 0.3 (given), 20.00% of all have no data, see ' in capsys.readouterr().out
+
+
 def test_folders_below_are_told(detector, folders):
     t1, t2, out = folders
     for folder in (t1 / 'below', t2 / 'below', t1 / '.hidden', t1 / 'empty', t1 / 'out'):
@@ -519,6 +536,12 @@ def test_other_failures_of_loading_are_not_hidden(tmp_path, monkeypatch):
         ({'device': 'cuda:99'}, 'the device cuda:99 is not available'),
         ({'device': 'abacus'}, 'the device abacus is not available'),
         ({'window': (32, 64)}, 'invalid windows of 32 pixels with a step of 64'),
+        ({'window': (32, 16, 8)}, r'invalid window \(32, 16, 8\): expected'),
+        ({'window': (32.5, None)}, r'invalid window \(32.5, None\): expected'),
+        ({'threshold': '0.5'}, "invalid threshold '0.5': expected a value"),
+        ({'resample': '0.5'}, "invalid resample '0.5': expected metres"),
+        ({'resample': 0}, 'invalid resample 0: expected metres'),
+        ({'reading': {'bands': '3,2,1'}}, 'invalid reading .*Reading.make'),
         ({'window': (32, 0)}, 'invalid windows of 32 pixels with a step of 0'),
         ({'config': 'none.py'}, 'the config none.py does not exist'),
         ({'cfg_options': {'model.neck': {'type': 'NoNeck', '_delete_': True}}}, 'NoNeck is not in the'),

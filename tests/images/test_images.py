@@ -3,6 +3,8 @@
 import itertools
 import os
 import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -436,6 +438,43 @@ def write_odd(folder, odd):
         write_tiff(path, image, kinds, mask=valid if odd.hidden == 'mask' else None, **profile)
         paths.append(path)
     return paths, changed, valid
+
+
+def test_wrong_bands_of_a_png_are_told_as_such(tmp_path):
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / 'a.png')
+    with pytest.raises(
+        UserError, match=r'^\S+a\.png has 3 bands of uint8, so --bands 4,3,2 cannot be read: give'
+    ):
+        read_pixels(str(tmp_path / 'a.png'), Reading.make(bands='4,3,2'))
+
+
+@pytest.mark.parametrize('name', ['a.tif', 'a.gif', 'a.webp', 'a.png'])
+def test_a_file_of_several_images_is_refused(tmp_path, name):
+    """Bands are often written as pages; the first one alone would be read as a grey image."""
+    bands = [Image.fromarray(np.full((4, 4), 40 * number, np.uint8)) for number in range(4)]
+    bands[0].save(tmp_path / name, save_all=True, append_images=bands[1:])
+    for every in (False, True):
+        with pytest.raises(UserError, match=r'contains 4 (rasters|images)'):
+            read_raster(str(tmp_path / name), every=every)
+
+
+def test_a_file_with_overviews_and_a_mask_is_one_image(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    mask = np.arange(64)[:, None] >= np.full((1, 64), 9)
+    write_tiff(tmp_path / 'a.tif', image, mask=mask)
+    with rasterio.open(tmp_path / 'a.tif', 'r+') as dataset:
+        dataset.build_overviews([2, 4])
+    raster = read_raster(str(tmp_path / 'a.tif'))
+    np.testing.assert_array_equal(raster.values, image)
+    np.testing.assert_array_equal(raster.mask, mask)
+
+
+def test_threads_do_not_show_each_other_the_warnings_of_rasterio(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.int32)).save(tmp_path / 'a.tif')
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter('error')
+        for raster in pool.map(read_raster, [str(tmp_path / 'a.tif')] * 400):
+            assert raster.place is None
 
 
 @pytest.mark.filterwarnings('ignore')

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -249,7 +251,7 @@ def test_bad_arguments(model, monkeypatch):
         (
             image(1).astype(np.float32),
             image(2),
-            r'^invalid images of shape \(21, 34, 3\) and type float32: expected',
+            r'^invalid images of shape \(21, 34, 3\) and type float32: expected arrays \(height, width, 3\)',
         ),
         (image(1), image(2).astype(np.uint16), 'type uint16'),
         (image(1)[..., 0], image(2)[..., 0], r'shape \(21, 34\) and type uint8'),
@@ -264,6 +266,62 @@ def test_bad_arguments(model, monkeypatch):
 def test_bad_images(model, t1, t2, sentence):
     with pytest.raises(UserError, match=sentence):
         ChangeDetector.from_onnx(model).predict(t1, t2, channel_order='bgr')
+
+
+@pytest.mark.parametrize(
+    ('t1', 't2', 'sentence'),
+    [
+        (image(1), image(2), r'shape \(21, 34, 3\) .*\(number, height, width, 3\) of uint8'),
+        ('a.png', 'b.png', r'shape \(\)'),
+        ([image(1)] * 2, [image(2)], 'the two dates are 2 and 1 images'),
+        (np.ma.masked_less(image(1), 9)[None], image(2)[None], 'masked pixels: give each pair to predict'),
+    ],
+)
+def test_bad_batches(model, t1, t2, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ChangeDetector.from_onnx(model).probs(t1, t2, channel_order='bgr')
+
+
+def test_probs_of_lists(model):
+    t1, t2 = [image(1), image(2)], [image(3), image(4)]
+    detector = ChangeDetector.from_onnx(model)
+    np.testing.assert_array_equal(
+        detector.probs(t1, t2, channel_order='bgr'),
+        detector.probs(np.stack(t1), np.stack(t2), channel_order='bgr'),
+    )
+
+
+def test_masked_arrays_have_no_data_where_all_bands_are_masked(model, tmp_path):
+    t1, t2 = image(1), image(2)
+    mask = np.zeros(t1.shape, bool)
+    mask[:5] = True
+    mask[5:9, :, 0] = True
+    detector = ChangeDetector.from_onnx(model)
+    prediction = detector.predict(np.ma.array(t1, mask=mask), t2, channel_order='bgr')
+    valid = np.arange(21)[:, None] >= np.full((1, 34), 5)
+    np.testing.assert_array_equal(prediction.valid, valid)
+    np.testing.assert_allclose(prediction.probs, np.where(valid, expected(t1, t2), 0), atol=1e-6)
+    # a file that is paired with an array has its nodata too
+    cv2.imwrite(str(tmp_path / 'a.png'), np.dstack([t1, valid.astype(np.uint8) * 255]))
+    beside = detector.predict(tmp_path / 'a.png', t2, channel_order='bgr')
+    np.testing.assert_array_equal(beside.valid, valid)
+    np.testing.assert_array_equal(beside.probs, prediction.probs)
+
+
+def test_a_pickled_detector_opens_its_files_again(model, trained, tmp_path, monkeypatch):
+    t1, t2 = image(1, 64, 64), image(2, 64, 64)
+    first = ChangeDetector.from_onnx(os.path.relpath(model), threshold=0.4, window=(32, 16))
+    second = ChangeDetector.from_checkpoint(*trained, device=torch.device('cpu'), precision='fp32')
+    second.threshold = 0.7  # set afterwards
+    pickled = [pickle.dumps(one) for one in (first, second)]
+    monkeypatch.chdir(tmp_path)
+    for one, data in zip((first, second), pickled, strict=True):
+        again = pickle.loads(data)
+        assert again.threshold == one.threshold
+        assert again.window == one.window
+        np.testing.assert_array_equal(
+            again.predict(t1, t2, channel_order='rgb').probs, one.predict(t1, t2, channel_order='rgb').probs
+        )
 
 
 def test_a_model_of_one_tile_size(tmp_path):

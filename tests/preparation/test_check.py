@@ -394,7 +394,7 @@ def test_pairs_that_no_list_names_are_told(tmp_path):
     (tmp_path / 'list').mkdir()
     for split, name in (('train', 'a.png'), ('val', 'b.png'), ('test', 'c.png')):
         (tmp_path / 'list' / f'{split}.txt').write_text(f'{name}\n')
-    assert 'leave out 1 pairs: d' in only(tmp_path, 'warning', 'unlisted')
+    assert 'leave out 1 pair: d' in only(tmp_path, 'warning', 'unlisted')
 
 
 def test_nothing_readable(tmp_path, capsys):

@@ -398,7 +398,7 @@ def test_split_file_overrides(tmp_path, scenes, kind):
         ('place0,train\nplace0,val\n', 'two splits, train and val'),
         ('place99,train\n', "names 'place99'"),
         ('place0,train\n', "does not assign 'place1'"),
-        ('place0\n', 'is not a split file'),
+        ('place0\n', 'is not a split file .line 1 has no split'),
     ],
 )
 def test_bad_split_files(tmp_path, scenes, text, message):
@@ -409,9 +409,34 @@ def test_bad_split_files(tmp_path, scenes, text, message):
 
 def test_split_file_that_is_missing_or_no_table(tmp_path):
     (tmp_path / 'x.json').write_text('[1, 2]')
-    for name in ('x.json', 'gone.csv'):
-        with pytest.raises(UserError, match=rf'{name}: is not a split file'):
+    for name, sentence in (
+        ('x.json', 'x.json: is not a split file .it is not an object'),
+        ('gone.csv', 'does not exist'),
+    ):
+        with pytest.raises(UserError, match=sentence):
             read_split_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\xef\xbb\xbfscene;split\r\na ;train\r\nb;val\r\n\r\n',
+        'Scene\tSplit\tnote\na\tTrain\tx, y\nb\tVAL\n'.encode('utf-16'),
+        b'sep=;\nsplit;scene\ntrain;a\nval;b\n',
+        b'a,train\nb,val',
+    ],
+)
+def test_split_files_of_spreadsheets(tmp_path, content):
+    (tmp_path / 'splits.csv').write_bytes(content)
+    assert read_split_file(tmp_path / 'splits.csv') == {'a': 'train', 'b': 'val'}
+
+
+def test_names_of_a_split_file_may_have_folders_and_suffixes():
+    units = [Unit(name, Scene(name, None, name, {})) for name in 'abc']
+    table = {'A/a.png': 'train', 'B\\b.TIF': 'val', 'c': 'test'}
+    assert assign_splits(units, 0.1, 0.1, 0, table) == {'a': 'train', 'b': 'val', 'c': 'test'}
+    with pytest.raises(UserError, match="gives 'a' two splits, train and val"):
+        assign_splits(units, 0.1, 0.1, 0, table | {'B/a.png': 'val'})
 
 
 def test_too_few_scenes(tmp_path):
@@ -618,7 +643,7 @@ def test_lists_of_splits_decide(tmp_path, scenes):
     assert splits_of(manifest) == {
         f'{split}/place{n}': split for split, numbers in names.items() for n in numbers
     }
-    assert manifest['warnings'] == ['the lists of splits leave out 1 scenes: place9']
+    assert manifest['warnings'] == ['the lists of splits leave out 1 scene: place9']
 
 
 def grey_alpha(value):

@@ -198,7 +198,7 @@ BAD = [
     (truncated_header, 'cannot be read'),
     (truncated_pixels, 'cannot be read'),
     (damaged_pixels, 'cannot be read at row'),
-    (zero_bands, 'cannot be read as a raster|container'),
+    (zero_bands, 'cannot be read as a raster|contains several rasters'),
     (one_band, 'has 3 bands and .* 1: name those of both dates with --bands'),
     (eight_bands, '8 bands of uint8 and does not declare'),
     (floats_with_nan, 'uint8 and .*float32 values: .*--stretch 2%,98%'),
