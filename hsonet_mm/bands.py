@@ -9,6 +9,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 
 __all__ = [
+    'DATA_SETS',
     'LOADERS',
     'adapt_bands',
     'adapt_first_conv',
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_DATA_SET = ('ChangeDataset', 'hsonet_mm.ChangeDataset')
+DATA_SETS = ('ChangeDataset', 'hsonet_mm.ChangeDataset')
 _DISTORTION = 'MultiImgPhotoMetricDistortion'
 
 
@@ -41,7 +42,7 @@ def parts(cfg: Any, *types: str) -> list[Any]:
 
 def config_reading(cfg: Any) -> Reading:
     """The reading options of the first data set of a config that declares some."""
-    for data_set in parts(cfg, *_DATA_SET):
+    for data_set in parts(cfg, *DATA_SETS):
         reading = Reading.make(data_set.get('bands'), data_set.get('stretch'), data_set.get('nodata'))
         if reading != Reading():
             return reading
@@ -56,7 +57,7 @@ def set_reading(cfg: Any, reading: Reading) -> None:
     declared = {key: value for key, value in reading.to_dict().items() if value is not None}
     if not declared:
         return
-    found = parts(cfg, *_DATA_SET)
+    found = parts(cfg, *DATA_SETS)
     if not found:
         raise UserError(
             f'{", ".join(f"--{key}" for key in declared)} needs data sets of type hsonet_mm.ChangeDataset, and '

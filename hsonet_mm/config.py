@@ -4,15 +4,17 @@ import argparse
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine import fileio
 from mmengine.config import Config
 
-from hsonet_mm.bands import LOADERS, config_reading, parts, set_reading, walk
+from hsonet_mm.bands import DATA_SETS, LOADERS, config_reading, parts, set_reading, walk
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import add_label_arguments
@@ -21,9 +23,9 @@ from hsonet_mm.overrides import add_cfg_options
 __all__ = [
     'add_config_arguments',
     'add_data_arguments',
-    'apply_protocol',
+    'check_root',
     'declare_labels',
-    'evaluators',
+    'expand_variables',
     'load_config',
     'parse_config',
     'read_config',
@@ -31,6 +33,8 @@ __all__ = [
     'set_up_loaders',
     'short_hash',
 ]
+
+_VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,34 +131,6 @@ def declare_labels(cfg: Config, args: argparse.Namespace) -> None:
         loader.update(given)
 
 
-def evaluators(cfg: Config, split: str) -> list[Any]:
-    """The evaluators of a split, ``'val'`` or ``'test'``, however many the config names."""
-    found = cfg.get(f'{split}_evaluator') or []
-    return found if isinstance(found, list) else [found]
-
-
-def apply_protocol(cfg: Config, name: str | None) -> None:
-    """Select one of the config's test protocols, or keep its ``model.test_cfg``, and name it in the report.
-
-    Args:
-        cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
-        name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
-    """
-    protocols = cfg.get('protocols', {})
-    if name in (None, 'whole') and not protocols:
-        return
-    if name is None:
-        same = (one for one, test_cfg in protocols.items() if test_cfg == cfg.model.get('test_cfg'))
-        name = next(same, 'model.test_cfg')
-    elif name not in protocols:
-        raise UserError(f"invalid --protocol '{name}': expected one of {', '.join(protocols) or 'none'}")
-    else:
-        cfg.model.test_cfg = protocols[name]
-    for evaluator in (*evaluators(cfg, 'val'), *evaluators(cfg, 'test')):
-        if 'protocol' in evaluator:
-            evaluator.protocol = name
-
-
 def set_iterations(cfg: Config, iterations: int | None, validations: int | None = None) -> None:
     """Set the number of iterations; the schedules are scaled to it.
 
@@ -209,13 +185,47 @@ def set_iterations(cfg: Config, iterations: int | None, validations: int | None 
         hooks.logger.interval = min(hooks.logger.get('interval', iterations), iterations)
 
 
-def set_up_loaders(cfg: Config) -> None:
-    """Remove the options of data loaders without workers that PyTorch allows only with workers."""
+def set_up_loaders(cfg: Config, *splits: str) -> None:
+    """Check the data roots of the splits to be used, and remove options that PyTorch allows only with workers."""
     for name in LOADERS:
         loader = cfg.get(name)
         if loader and not loader.get('num_workers'):
             for key in ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context'):
                 loader.pop(key, None)
+    for part in (part for split in splits for part in walk(cfg.get(f'{split}_dataloader'))):
+        if part.get('type') in DATA_SETS and part.get('data_root') is not None:
+            check_root(part['data_root'], part.get('backend_args'))
+
+
+def expand_variables(path: str) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables, and ``~`` by the home folder.
+
+    As in a shell, the default also stands in for a variable that is set but empty.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if not found:
+            raise UserError(
+                f'the environment variable {name} of the data root {path!r} is not set: set it to the '
+                'folder of the data set, or give the folder with --data-root'
+            )
+        return found
+
+    return os.path.expanduser(_VARIABLE.sub(value, path))  # noqa: PTH111 (a remote path must stay as it is)
+
+
+def check_root(written: str, backend_args: dict[str, Any] | None = None) -> None:
+    """Make sure that there is a data root, as a config writes it."""
+    root = expand_variables(written)
+    if fileio.isdir(root, backend_args=backend_args):
+        return
+    names = [f'in the environment variable {name}' for name, _ in _VARIABLE.findall(written)]
+    ways = ', '.join(['with --data-root', *names])
+    raise UserError(
+        f'the data root {root} does not exist: give the folder of the data set {ways} or as data_root in the config'
+    )
 
 
 def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:

@@ -37,6 +37,8 @@ ALIGN = 32
 """The largest stride of the networks."""
 SIZE = 512
 """Window of a model that does not say what it was trained on."""
+MOST_TIMES = 16
+"""How many times windows may compute every pixel at most; by default it is 1.8 times. [choice]"""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,24 @@ def default_window(tile_size: int | None, crop_size: int | None) -> Window:
 
 
 def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
-    """A window that by default shares a quarter with its neighbours, in multiples of 32 where it is one."""
+    """A window that by default shares a quarter with its neighbours, in multiples of 32 where it is one.
+
+    Raises:
+        UserError: as :class:`Window`; and for windows that compute every pixel more than :data:`MOST_TIMES` times,
+            for networks pad what is smaller than their stride.
+    """
     if overlap is None:
         quarter = -(-size // 4)
         overlap = min(quarter if size % ALIGN else _align(quarter), size // 2)
-    return Window(size, overlap, fixed)
+    window = Window(size, overlap, fixed)
+    step = size - overlap
+    times = ((size if fixed else max(size, ALIGN)) / step) ** 2
+    if times > MOST_TIMES:
+        raise UserError(
+            f'invalid windows of {size} pixels with a step of {step} (an overlap of {overlap}), which compute every '
+            f'pixel {times:,.0f} times: expected at most {MOST_TIMES} times, so larger windows or a larger step'
+        )
+    return window
 
 
 def starts(length: int, size: int, step: int, align: int = 1) -> tuple[int, ...]:

@@ -92,6 +92,20 @@ def test_the_default_is_the_only_size_or_that_of_the_crops(tile_size, crop_size,
     assert default_window(tile_size, crop_size) == window
 
 
+@pytest.mark.parametrize(
+    ('size', 'overlap', 'times'), [(1, None, '1,024'), (8, None, '28'), (64, 60, '256'), (512, 385, '16')]
+)
+def test_windows_that_compute_every_pixel_too_often_are_refused(size, overlap, times):
+    """(max(size, 32) / step)^2 times, for networks pad what is smaller than 32 pixels; by default 16 / 9."""
+    with pytest.raises(UserError, match=f'every pixel {times} times: expected at most 16 times'):
+        with_overlap(size, overlap)
+
+
+@pytest.mark.parametrize(('size', 'overlap'), [(32, 24), (512, 384), (16, None), (1, 0)])
+def test_windows_at_the_limit_are_taken(size, overlap):
+    assert with_overlap(size, overlap, fixed=size < 16).size == size
+
+
 def per_pixel(t1, t2):
     return np.abs(t1[..., 0].astype(np.float32) - t2[..., 0]) / 255
 

@@ -14,7 +14,7 @@ from mmengine.structures import PixelData
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
-from hsonet_mm.config import add_config_arguments, apply_protocol, evaluators, load_config, set_up_loaders
+from hsonet_mm.config import add_config_arguments, load_config, set_up_loaders
 from hsonet_mm.engine.loaders import end_workers
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
@@ -23,7 +23,7 @@ from hsonet_mm.files import write_json
 from hsonet_mm.inference.calibration import read_calibration, sidecar_of
 from hsonet_mm.memory import keep_memory
 
-__all__ = ['add_arguments', 'evaluate', 'run']
+__all__ = ['add_arguments', 'apply_protocol', 'evaluate', 'run']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +81,34 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def evaluators(cfg: Config, split: str) -> list[Any]:
+    """The evaluators of a split, ``'val'`` or ``'test'``, however many the config names."""
+    found = cfg.get(f'{split}_evaluator') or []
+    return found if isinstance(found, list) else [found]
+
+
+def apply_protocol(cfg: Config, name: str | None) -> None:
+    """Select one of the config's test protocols, or keep its ``model.test_cfg``, and name it in the report.
+
+    Args:
+        cfg: The config, changed in place; one without protocols, as those of other projects, stays as it is.
+        name: Of the protocol; None keeps ``model.test_cfg``. Without protocols, ``whole`` or None.
+    """
+    protocols = cfg.get('protocols', {})
+    if name in (None, 'whole') and not protocols:
+        return
+    if name is None:
+        same = (one for one, test_cfg in protocols.items() if test_cfg == cfg.model.get('test_cfg'))
+        name = next(same, 'model.test_cfg')
+    elif name not in protocols:
+        raise UserError(f"invalid --protocol '{name}': expected one of {', '.join(protocols) or 'none'}")
+    else:
+        cfg.model.test_cfg = protocols[name]
+    for evaluator in (*evaluators(cfg, 'val'), *evaluators(cfg, 'test')):
+        if 'protocol' in evaluator:
+            evaluator.protocol = name
+
+
 def evaluate(
     cfg: Config, checkpoint: Path, threshold: float | str | None = None, show_dir: Path | None = None
 ) -> tuple[dict[str, Any], str]:
@@ -102,7 +130,8 @@ def evaluate(
             a checkpoint that does not fit.
     """
     chosen = _parse_threshold(threshold)
-    for split in ('val', 'test') if chosen == 'val' else ('test',):
+    splits = ('val', 'test') if chosen == 'val' else ('test',)
+    for split in splits:
         if not cfg.get(f'{split}_dataloader'):
             raise UserError(f'{cfg.filename} has no {split}_dataloader: add one')
     cfg.load_from, cfg.resume = None, False
@@ -110,7 +139,7 @@ def evaluate(
     if show_dir is not None and cfg.get('visualizer'):
         local = 'CDLocalVisBackend' if cfg.visualizer.type == 'CDLocalVisualizer' else 'LocalVisBackend'
         cfg.visualizer.vis_backends = [{'type': local, 'save_dir': str(show_dir)}]
-    set_up_loaders(cfg)
+    set_up_loaders(cfg, *splits)
     runner = Runner.from_cfg(cfg)
     drawing = [hook for hook in runner.hooks if hasattr(hook, 'draw')]
     if show_dir is not None and not (drawing and cfg.get('visualizer')):

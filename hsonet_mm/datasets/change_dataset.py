@@ -1,13 +1,13 @@
 """A folder of image pairs with change labels."""
 
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 
+from hsonet_mm.config import check_root, expand_variables
 from hsonet_mm.datasets.label_coding import coding_of
 from hsonet_mm.datasets.loading import MultiImgLoadAnnotations
 from hsonet_mm.datasets.seeded_sampler import SeededIndex
@@ -28,30 +28,10 @@ from hsonet_mm.registry import DATASETS
 from hsonet_mm.seeding import seed_everything
 from hsonet_mm.texts import printable
 
-__all__ = ['IMAGE_SUFFIXES', 'ChangeDataset', 'expand_variables']
+__all__ = ['IMAGE_SUFFIXES', 'ChangeDataset']
 
 _KEYS = {'A': 'img_path_from', 'B': 'img_path_to', 'label': 'seg_map_path'}
 _WHAT = {'A': 'image of the first date', 'B': 'image of the second date', 'label': 'label'}
-_VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
-
-
-def expand_variables(path: str) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}`` by environment variables, and ``~`` by the home folder.
-
-    As in a shell, the default also stands in for a variable that is set but empty.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = os.environ.get(name) or default
-        if not found:
-            raise UserError(
-                f'the environment variable {name} of the data root {path!r} is not set: set it to the '
-                'folder of the data set, or give the folder with --data-root'
-            )
-        return found
-
-    return os.path.expanduser(_VARIABLE.sub(value, path))  # noqa: PTH111 (a remote path must stay as it is)
 
 
 @DATASETS.register_module()
@@ -155,7 +135,8 @@ class ChangeDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the pairs, sorted by name."""
-        self._check_root()
+        if self.written_root is not None:
+            check_root(self.written_root, self.backend_args)
         split = self._split_to_index()
         try:
             pairs, labels = self._from_index(split) if split else self._from_folders()
@@ -283,21 +264,6 @@ class ChangeDataset(BaseSegDataset):
             for place, one in folders.items()
             for path in self._files(place, self.seg_map_suffix).values()
         }
-
-    def _check_root(self) -> None:
-        """Say how to give the data root if there is none."""
-        if self.data_root is None or fileio.isdir(self.data_root, backend_args=self.backend_args):
-            return
-        names = [name for name, _ in _VARIABLE.findall(str(self.written_root))]
-        ways = [
-            'with --data-root',
-            *(f'in the environment variable {name}' for name in names),
-            'as data_root',
-        ]
-        raise UserError(
-            f'the data root {self.data_root} does not exist: give the folder of the data set '
-            f'{", ".join(ways[:-1])} or {ways[-1]} in the config'
-        )
 
     def _folder(self, key: str) -> str:
         """The folder under one key of ``data_prefix``."""

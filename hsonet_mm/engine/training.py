@@ -27,7 +27,7 @@ def train(cfg: Config) -> Runner:
             is not one of this model, a package is missing, or the best checkpoint is to be chosen by a figure that
             validation does not report.
     """
-    set_up_loaders(cfg)
+    set_up_loaders(cfg, 'train', 'val')
     check_trackers(cfg)
     resumed, start = _set_start(cfg)
     runner = Runner.from_cfg(cfg)

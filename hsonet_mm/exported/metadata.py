@@ -1,6 +1,7 @@
 """Metadata of exported models, read without PyTorch and ONNX."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ class Metadata:
 
     Attributes:
         name: Config and checkpoint that it was exported from.
+        threshold_source: Origin of the threshold, in words. Read from a file, it names none of the files of the
+            training, which those who have the model alone do not have.
         temperature: Of the calibration, already in the graph; 1 without one.
         tile_size: Height and width that it takes, None for any.
         crop_size: Height and width of the crops that it was trained on, None where the config does not say.
@@ -93,8 +96,15 @@ class Metadata:
             ours = json.loads(props[_KEY])
             if ours.pop('format') != _FORMAT:
                 raise ValueError
+            ours['threshold_source'] = _without_files(ours['threshold_source'])
             if ours.get('ground_resolution') is not None:
                 ours['ground_resolution'] = tuple(map(float, ours['ground_resolution']))
             return cls(**{key: ours[key] for key in cls.__dataclass_fields__ if key in ours})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f'{path} was exported by another version of hsonet_mm: export it again') from None
+
+
+def _without_files(source: str) -> str:
+    """The origin of a threshold without the names of sidecar and checkpoint."""
+    meaning = 'calibrated for the best F1 on validation pairs'
+    return re.sub(r'calibrated \(.*\)', meaning, source).partition(', in ')[0]

@@ -15,8 +15,7 @@ from torch import nn
 
 from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
-from hsonet_mm.config import parse_config, set_iterations, short_hash
-from hsonet_mm.datasets.change_dataset import expand_variables
+from hsonet_mm.config import expand_variables, parse_config, set_iterations, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
 

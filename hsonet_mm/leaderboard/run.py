@@ -26,8 +26,7 @@ from mmengine.runner import Runner
 
 from hsonet_mm import __version__
 from hsonet_mm.checkpoints import load_weights
-from hsonet_mm.config import set_up_loaders
-from hsonet_mm.datasets.change_dataset import expand_variables
+from hsonet_mm.config import expand_variables, set_up_loaders
 from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json

@@ -234,6 +234,7 @@ def test_empty_split(data, config, refuse, checkpoint, command):
 def test_missing_data_root(config, refuse, checkpoint, command, tmp_path):
     args = (config(),) if command == 'train' else (config(), checkpoint)
     refuse(command, *args, '--data-root', tmp_path / 'nowhere', naming=[tmp_path / 'nowhere', '--data-root'])
+    assert not (tmp_path / 'work').exists()
 
 
 def test_missing_data_root_of_a_shipped_config(repo, refuse, monkeypatch, tmp_path):

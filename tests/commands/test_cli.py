@@ -20,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hsonet_mm import cli, mistakes
 from hsonet_mm.cli import COMMANDS, main
-from hsonet_mm.config import add_config_arguments, apply_protocol, load_config
+from hsonet_mm.commands.test import apply_protocol
+from hsonet_mm.config import add_config_arguments, load_config
 
 EO_SCALARS = {'eo_zeta', 'eo_Z', 'eo_grad_foreground', 'eo_grad_hard_background', 'eo_grad_easy_background'}
 TOOLS = {

@@ -234,7 +234,7 @@ def test_window(models):
     np.testing.assert_allclose(small[:32, :32], corner, atol=1e-5)
 
 
-@pytest.mark.parametrize('window', ['slide', (64, 48), (32, 20), (None, 10)])
+@pytest.mark.parametrize('window', ['slide', (64, 48), (32, 20), (None, 200)])
 def test_any_size_through_a_window(models, window):
     detector = load(*models['hsonet'], window=window)
     for height, width in ((1, 1), (3, 5), (33, 100), (130, 64)):

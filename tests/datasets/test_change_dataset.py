@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hsonet_mm.config import expand_variables
 from hsonet_mm.datasets import (
     ChangeDataset,
     MultiImgBalancedCrop,
@@ -15,7 +16,6 @@ from hsonet_mm.datasets import (
     MultiImgRandomRot90,
     MultiImgRandomScale,
 )
-from hsonet_mm.datasets.change_dataset import expand_variables
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.labels import RawLabel, classes_of, survey_labels

@@ -98,7 +98,7 @@ def test_calibrated_model_at_any_size(exported):
     assert detector.temperature == 1.0  # it is in the graph
     assert (detector.threshold, detector.threshold_source) == (
         0.42,
-        'calibrated (calibrated.pth.calibration.json)',
+        'calibrated for the best F1 on validation pairs',
     )
 
 

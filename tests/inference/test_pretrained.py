@@ -159,7 +159,7 @@ class TestRuntimes:
         assert 'onnxruntime' in in_onnx.versions
         for detector in (in_torch, in_onnx):
             assert detector.threshold == 0.42
-            assert detector.threshold_source == 'calibrated (tiny.pth.calibration.json)'
+            assert detector.threshold_source == 'calibrated for the best F1 on validation pairs'
             assert detector.window.size == 64
             assert detector.model.ground_resolution == (0.5, 1.0)
 
@@ -217,7 +217,7 @@ class TestCommands:
             arguments = [*model, *images] if model == [shipped] else [*images, *model]
             code, stdout, stderr = hsonet('predict', *arguments, '-o', out)
             assert code == 0, stderr
-            assert 'threshold 0.42 (calibrated (tiny.pth.calibration.json))' in stdout
+            assert 'threshold 0.42 (calibrated for the best F1 on validation pairs)' in stdout
             results.append(cv2.imread(str(out / 'after_prob.png'), cv2.IMREAD_UNCHANGED))
         expected = ChangeDetector.from_onnx(shipped).predict(*images).probs
         for probs in results:
@@ -257,7 +257,7 @@ class TestCards:
         for fact in (
             '| Ground resolution | 0.5 to 1 m |',
             '| Training crops | 64 x 64 pixels, which is the default window |',
-            '| Threshold | 0.42 (calibrated (tiny.pth.calibration.json)) |',
+            '| Threshold | 0.42 (calibrated for the best F1 on validation pairs) |',
             '| Calibration | temperature 1.7 |',
             'Not measured yet.',
         ):
