@@ -23,7 +23,7 @@ from hsonet_mm.leaderboard.spec import Run, Spec
 from hsonet_mm.leaderboard.summary import Standing
 from hsonet_mm.pages import data_url, draw_errors, reduced
 
-__all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
+__all__ = ['Gallery', 'Picture', 'PictureRow', 'gallery', 'most_disputed']
 
 WORST = 2
 """Images of lowest F1 that are shown of each method; one more has the most false alarms."""
@@ -45,7 +45,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Scene:
+class PictureRow:
     """Both dates of a pair, the label, and errors of one or all methods; and why it stands here."""
 
     image: str
@@ -63,8 +63,8 @@ class Gallery:
         missing: Why there are no pictures, or fewer; empty if all are there.
     """
 
-    disputed: list[Scene]
-    worst: list[tuple[str, list[Scene]]]
+    disputed: list[PictureRow]
+    worst: list[tuple[str, list[PictureRow]]]
     missing: str
 
 
@@ -93,7 +93,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
     try:
         painter = _Painter(members[0].folder / 'config.py', spec.test_sets(cell.data_set)[cell.test_set])
         disputed = [
-            Scene(
+            PictureRow(
                 image,
                 f'two methods differ in {share:.1%} of the pixels on average',
                 [*painter.scene(image), *(painter.errors(member, image) for member in members)],
@@ -104,7 +104,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
             (
                 member.method,
                 [
-                    Scene(image, why, [*painter.scene(image), painter.errors(member, image)])
+                    PictureRow(image, why, [*painter.scene(image), painter.errors(member, image)])
                     for image, why in _worst(member, painter.pairs)
                 ],
             )
