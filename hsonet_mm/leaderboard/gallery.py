@@ -19,7 +19,8 @@ from hsonet_mm.inference.pairs import to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
-from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.records import Run
+from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import Standing
 from hsonet_mm.pages import data_url, draw_errors, reduced
 
@@ -84,7 +85,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
 
     Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
     """
-    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block.name == cell.block]
+    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block == cell.block]
     members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
     if not members:
         return Gallery(
@@ -209,7 +210,7 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
         folder = out / run.folder
         probs = folder / 'probs' / cell.test_set
         if (
-            run.method.name == method
+            run.method == method
             and run.seed in scored
             and probs.is_dir()
             and (folder / 'config.py').is_file()
