@@ -16,7 +16,7 @@ from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.texts import decode_text, printable
 
 __all__ = [
-    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'Scene', 'belongs', 'by_stem',
+    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'SceneFiles', 'belongs', 'by_stem',
     'find_name', 'index_names', 'name_key', 'read_names', 'some',
 ]  # fmt: skip
 
@@ -46,7 +46,7 @@ _LIST = re.compile(rf'(?:(?:lists?|splits?)/)?({"|".join(SPLITS)})\.txt', re.IGN
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneFiles:
     """One place at two dates.
 
     ``name`` is ``split/stem`` or ``stem``, with the folders below the role's; files are paths below the root, by role.
@@ -72,7 +72,7 @@ class Index:
 
     layout: str
     root: str
-    scenes: list[Scene]
+    scenes: list[SceneFiles]
     unlisted: list[str] = field(default_factory=list)
 
 
@@ -227,7 +227,7 @@ def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], byte
                 )
             splits[key] = split
     listed = [
-        Scene(f'{splits[key]}/{scene.stem}', splits[key], scene.stem, scene.files)
+        SceneFiles(f'{splits[key]}/{scene.stem}', splits[key], scene.stem, scene.files)
         for key, scene in scenes.items()
         if key in splits
     ]
@@ -237,7 +237,7 @@ def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], byte
     )
 
 
-def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[Scene]]:
+def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[SceneFiles]]:
     """The scenes by the folder that contains all of their files."""
     files: dict[tuple[str, str, str], dict[str, str]] = {}
     for role, template in zip(ROLES, templates, strict=True):
@@ -258,14 +258,14 @@ def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[Sce
             if role in known:
                 raise UserError(f'{known[role]} and {name} have one name: keep one of them')
             known[role] = name
-    groups: dict[str, list[Scene]] = {}
+    groups: dict[str, list[SceneFiles]] = {}
     for (root, split, stem), group in sorted(files.items()):
-        scene = Scene(f'{split}/{stem}' if split else stem, split or None, stem, group)
+        scene = SceneFiles(f'{split}/{stem}' if split else stem, split or None, stem, group)
         groups.setdefault(root, []).append(scene)
     return groups
 
 
-def _score(scenes: Sequence[Scene]) -> tuple[int, int]:
+def _score(scenes: Sequence[SceneFiles]) -> tuple[int, int]:
     """How well a layout explains a source: complete scenes, then files."""
     return sum(not scene.missing() for scene in scenes), sum(len(scene.files) for scene in scenes)
 

@@ -24,7 +24,7 @@ from hsonet_mm.leaderboard import records
 from hsonet_mm.leaderboard.job import Job, as_python, write_job
 from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, failure
-from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.workers import Event, run_jobs
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         )
     spec, out = read_spec(args.spec), args.out
     runs = list(spec.runs(args.seeds, args.methods, args.data))
-    failed: list[Run] = []
+    failed: list[records.Run] = []
     if args.report_only:
         if not (out / 'results.csv').is_file() and not (out / 'runs').is_dir():
             raise UserError(
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         _keep_spec(spec, out)
         _keep_configs(ready, out)
-        costs = _costs(args, {one.key[:2]: ready[one.key[:2]] for one in todo}, gpus, load)
-        jobs = {write_job(spec, one, ready[one.key[:2]], costs[one.key[:2]], out): one for one in todo}
+        costs = _costs(args, {one[:2]: ready[one[:2]] for one in todo}, gpus, load)
+        jobs = {write_job(spec, one, ready[one[:2]], costs[one[:2]], out): one for one in todo}
         failed = _execute(args, jobs, gpus)
     records.gather(out)
     from hsonet_mm.leaderboard.report import write_report  # Matplotlib takes a second to import
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _missing(
-    out: Path, spec: Spec, runs: Sequence[Run], ready: Mapping[tuple[str, str], Contender]
-) -> list[Run]:
+    out: Path, spec: Spec, runs: Sequence[records.Run], ready: Mapping[tuple[str, str], Contender]
+) -> list[records.Run]:
     """The runs whose newest scoring failed, or lacks a test set or protocol with this config on these files."""
     rows = records.read(out / 'results.csv')
     rows += [row for one in runs for row in records.read_parts(out / one.folder, 'results')]
@@ -95,17 +95,17 @@ def _missing(
     for row in records.newest(rows):
         if row['status'] == 'ok':
             scored = (row['config_hash'], row['test_set'], row['data_hash'], row['protocol'])
-            there[records.run_key(row)].add(scored)
+            there[records.run_of(row)].add(scored)
 
-    def wanted(one: Run) -> set[tuple[str, ...]]:
-        contender = ready[one.key[:2]]
+    def wanted(one: records.Run) -> set[tuple[str, ...]]:
+        contender = ready[one[:2]]
         return {
             (contender.config_hash, test_set, contender.data_hashes[test_set], protocol)
             for test_set in spec.test_sets(one.data_set)
             for protocol in contender.config.protocols
         }
 
-    return [one for one in runs if not wanted(one) <= there[one.key]]
+    return [one for one in runs if not wanted(one) <= there[one]]
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
@@ -114,8 +114,8 @@ def _keep_spec(spec: Spec, out: Path) -> None:
     if spec.path.resolve() == kept.resolve():
         return
     if kept.is_file():
-        there = {records.run_key(row) for row in records.read(out / 'results.csv') if row['status'] == 'ok'}
-        lost = (there & {one.key for one in read_spec(kept).runs()}) - {one.key for one in spec.runs()}
+        there = {records.run_of(row) for row in records.read(out / 'results.csv') if row['status'] == 'ok'}
+        lost = (there & set(read_spec(kept).runs())) - set(spec.runs())
         if lost:
             raise UserError(
                 f'{out} contains the leaderboard of another spec, with runs that {spec.path} does not '
@@ -165,7 +165,9 @@ def _costs(
     return {key: json.loads(file.read_text()) if file.exists() else {} for key, file in files.items()}
 
 
-def _execute(args: argparse.Namespace, jobs: dict[Path, Run], gpus: Sequence[int]) -> list[Run]:
+def _execute(
+    args: argparse.Namespace, jobs: dict[Path, records.Run], gpus: Sequence[int]
+) -> list[records.Run]:
     """Execute runs, with a line for each that starts or ends; returns those that failed."""
     start = time.monotonic()
     numbers = {job: number for number, job in enumerate(jobs, 1)}

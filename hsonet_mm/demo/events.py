@@ -7,7 +7,7 @@ import numpy as np
 from hsonet_mm.demo import palette
 from hsonet_mm.demo.draw import Draw
 from hsonet_mm.demo.layout import Layout
-from hsonet_mm.demo.scenes import Building, Cloud, Patch, Scene
+from hsonet_mm.demo.scenes import Building, Cloud, Patch, ScenePlan
 
 __all__ = ['plan_scene']
 
@@ -17,7 +17,7 @@ MOST_CHANGED = 0.45
 """Buildings that change, as a share of all: those that stay are the majority."""
 
 
-def plan_scene(size: int, rng: np.random.Generator) -> Scene:
+def plan_scene(size: int, rng: np.random.Generator) -> ScenePlan:
     """Draw a scene with all that happens in it."""
     layout = Layout(size, Draw(rng))
     _change_buildings(layout)
@@ -76,7 +76,7 @@ def _repaint_roofs(staying: list[Building], draw: Draw) -> None:
         building.colours = (before, draw.tint(after))
 
 
-def _photograph(scene: Scene, draw: Draw) -> None:
+def _photograph(scene: ScenePlan, draw: Draw) -> None:
     """Draw the conditions of the two flights: clouds, light, how well the images fit."""
     if draw.chance(0.3):
         date = draw.pick([0, 1])

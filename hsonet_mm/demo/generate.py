@@ -12,7 +12,7 @@ import numpy as np
 from hsonet_mm.demo.events import plan_scene
 from hsonet_mm.demo.objects import TypedObject, type_objects
 from hsonet_mm.demo.render import render
-from hsonet_mm.demo.scenes import Scene
+from hsonet_mm.demo.scenes import ScenePlan
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.hard_cases import HARD_CASES
 from hsonet_mm.files import folder_beside, write_bytes, write_json
@@ -89,7 +89,7 @@ class Pair:
         objects: The typed objects in order of their ids, from 1.
     """
 
-    scene: Scene
+    scene: ScenePlan
     images: list[np.ndarray]
     ids: np.ndarray
     objects: list[TypedObject]

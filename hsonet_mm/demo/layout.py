@@ -12,7 +12,7 @@ import numpy as np
 
 from hsonet_mm.demo import palette
 from hsonet_mm.demo.draw import Draw
-from hsonet_mm.demo.scenes import RGB, Building, Patch, Rect, Scene, Sun, Tree, Vehicle
+from hsonet_mm.demo.scenes import RGB, Building, Patch, Rect, ScenePlan, Sun, Tree, Vehicle
 
 __all__ = ['Layout']
 
@@ -34,7 +34,7 @@ class Layout:
         later = sun._replace(azimuth=sun.azimuth + draw.between(-4, 4))
         if draw.chance(0.55):  # another time of day or year
             later = Sun(360 - sun.azimuth + draw.between(-20, 20), draw.between(30, 60))
-        self.scene = Scene(
+        self.scene = ScenePlan(
             size, (sun, later), (draw.tint(draw.pick(palette.LAWNS)), draw.tint(draw.pick(palette.SOILS)))
         )
         self._streets()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from hsonet_mm.demo.render import SINGLE_CROWN, TURNED_CROWN, Rendered
-from hsonet_mm.demo.scenes import Scene, Window
+from hsonet_mm.demo.scenes import ScenePlan, Window
 from hsonet_mm.evaluation.hard_cases import HARD_CASES, SMALL
 
 __all__ = ['TypedObject', 'type_objects']
@@ -46,7 +46,7 @@ Region = tuple[Window, np.ndarray]
 """A part of the image and which pixels of it are meant."""
 
 
-def type_objects(scene: Scene, done: Rendered) -> tuple[np.ndarray, list[TypedObject]]:
+def type_objects(scene: ScenePlan, done: Rendered) -> tuple[np.ndarray, list[TypedObject]]:
     """Number the typed objects of a scene: the instance map, uint16, 0 where none is, and the objects in that order."""
     ids = np.zeros((scene.size, scene.size), np.uint16)
     objects: list[TypedObject] = []
@@ -65,7 +65,7 @@ def type_objects(scene: Scene, done: Rendered) -> tuple[np.ndarray, list[TypedOb
     return ids, objects
 
 
-def _buildings(scene: Scene, done: Rendered) -> Iterator[tuple[str, Region]]:
+def _buildings(scene: ScenePlan, done: Rendered) -> Iterator[tuple[str, Region]]:
     """Every changed building; repainted and overgrown roofs; edges where the images do not fit."""
     differs = _differs(done)
     single = (done.crowns[0] == SINGLE_CROWN) | (done.crowns[1] == SINGLE_CROWN)
@@ -97,7 +97,7 @@ def _kind_of_change(window: Window, mask: np.ndarray, date: int, done: Rendered)
     return 'low_contrast' if np.abs(after - before).max(-1).mean() < CONTRAST else 'plain'
 
 
-def _unchanged(scene: Scene, done: Rendered) -> Iterator[tuple[str, Region]]:
+def _unchanged(scene: ScenePlan, done: Rendered) -> Iterator[tuple[str, Region]]:
     """Everything but buildings that differs between the images."""
     differs = _differs(done)
     things = [

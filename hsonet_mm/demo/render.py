@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hsonet_mm.demo.scenes import RGB, Building, Patch, Rect, Scene, Sun, Tree
+from hsonet_mm.demo.scenes import RGB, Building, Patch, Rect, ScenePlan, Sun, Tree
 from hsonet_mm.demo.textures import billows, crown, fractal
 
 __all__ = ['Rendered', 'cast_shadow', 'render']
@@ -49,7 +49,7 @@ class Rendered:
     cloud_shadows: list[np.ndarray]
 
 
-def render(scene: Scene, rng: np.random.Generator) -> Rendered:
+def render(scene: ScenePlan, rng: np.random.Generator) -> Rendered:
     """Render both dates."""
     fine = SCALE * scene.size
     ground = _ground(scene, rng)
@@ -124,7 +124,7 @@ class _Canvas:
         self.height = np.zeros((fine, fine), np.float32)
         self.crowns = np.zeros((fine, fine), np.uint8)
 
-    def paint(self, scene: Scene, date: int, crowns: list[np.ndarray]) -> None:
+    def paint(self, scene: ScenePlan, date: int, crowns: list[np.ndarray]) -> None:
         """Paint everything that is there at a date."""
         for patch in scene.land:
             self.patch(patch, date)
@@ -211,7 +211,7 @@ class _Canvas:
         np.copyto(self.crowns[window], np.uint8(mark), where=inside)
 
 
-def _ground(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def _ground(scene: ScenePlan, rng: np.random.Generator) -> np.ndarray:
     """Grass with bare places, the bottom layer of both dates."""
     size, fine = scene.size, SCALE * scene.size
     grass, soil = map(_vector, scene.grass)
@@ -220,7 +220,7 @@ def _ground(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     return cv2.resize((grass * (1 - bare) + soil * bare) * tone, (fine, fine))
 
 
-def _clouds(scene: Scene, date: int, puffs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _clouds(scene: ScenePlan, date: int, puffs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Opacity of the clouds of a date and strength of their shadows."""
     size = scene.size
     cloud, shadow = np.zeros((2, size, size), np.float32)
@@ -235,7 +235,7 @@ def _clouds(scene: Scene, date: int, puffs: list[np.ndarray]) -> tuple[np.ndarra
     return cloud, shadow
 
 
-def _expose(lit: np.ndarray, scene: Scene, date: int, rng: np.random.Generator) -> np.ndarray:
+def _expose(lit: np.ndarray, scene: ScenePlan, date: int, rng: np.random.Generator) -> np.ndarray:
     """The 8-bit image: shift of the second image, blur, colour of the light, noise."""
     if date == 1 and any(scene.shift):
         move = np.array([[1, 0, scene.shift[0]], [0, 1, scene.shift[1]]])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ['RGB', 'Building', 'Cloud', 'Patch', 'Rect', 'Scene', 'Sun', 'Tree', 'Vehicle', 'Window']
+__all__ = ['RGB', 'Building', 'Cloud', 'Patch', 'Rect', 'ScenePlan', 'Sun', 'Tree', 'Vehicle', 'Window']
 
 RGB = tuple[float, float, float]
 Window = tuple[slice, slice]
@@ -156,7 +156,7 @@ class Cloud(NamedTuple):
 
 
 @dataclass
-class Scene:
+class ScenePlan:
     """Everything that the renderer needs; ``land`` is drawn first, then ``paved``, then the rest.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The CSVs of a leaderboard as its report reads them: the newest scoring of every run that the spec names."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,13 @@ import pandas as pd
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.leaderboard.bootstrap import Counts, ObjectScores
-from hsonet_mm.leaderboard.records import RunKey, read_table
+from hsonet_mm.leaderboard.records import COUNTS, OBJECTS, Run, read_table
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Cell', 'Failure', 'Records', 'numbers', 'read_configs', 'read_records', 'rows_of']
+__all__ = ['Cell', 'Records', 'numbers', 'read_configs', 'read_records', 'rows_of']
 
-RUN = list(RunKey._fields)
+RUN = list(Run._fields)
 SCORING = [*RUN, 'test_set', 'scored_at']
-COUNTS = ['tp', 'fp', 'fn', 'tn']
 
 
 class Cell(NamedTuple):
@@ -34,20 +33,12 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A failed run, and what went wrong."""
-
-    run: RunKey
-    sentence: str
-
-
-@dataclass(frozen=True)
 class Records:
     """The CSVs of a leaderboard, cut to the newest scoring of every run on every test set; text but for the seed.
 
     Attributes:
         results: Scores, one a run, test set, split, protocol and threshold rule.
-        failures: Runs whose newest result is a failure; figures of an earlier one count still.
+        failures: What went wrong in runs whose newest result is a failure; figures of an earlier one count still.
         scorings: How often a run was scored on a test split, whatever its config and whatever came of it.
         left_out: Number of scorings that are part of nothing else here, by why.
     """
@@ -57,8 +48,8 @@ class Records:
     curves: pd.DataFrame
     breakdown: pd.DataFrame
     training: pd.DataFrame
-    failures: tuple[Failure, ...]
-    scorings: Mapping[tuple[RunKey, str], int]
+    failures: Mapping[Run, str]
+    scorings: Mapping[tuple[Run, str], int]
     left_out: Mapping[str, int]
 
     def of(self, cell: Cell) -> 'Records':
@@ -85,7 +76,7 @@ class Records:
             found, alarms = (tuple(map(int, text.split())) for text in texts)
             return ObjectScores(int(labelled), found, alarms)
 
-        return _by_image(self.images[self.images['objects'] != ''], ['objects', 'found', 'alarms'], scores)
+        return _by_image(self.images[self.images['objects'] != ''], OBJECTS, scores)
 
     def truths(self, cell: Cell) -> list[dict[str, tuple[int, int]]]:
         """Changed and all pixels of every test image of a table, as its runs saw them.
@@ -119,13 +110,13 @@ def read_records(out: Path, spec: Spec) -> Records:
     """
     if not (out / 'results.csv').is_file():
         raise UserError(f'{out / "results.csv"} does not exist: run the leaderboard into {out} first')
-    planned = {(*run.key, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
+    planned = {(*run, test_set) for run in spec.runs() for test_set in spec.test_sets(run.data_set)}
     results = _read(out / 'results.csv')
     named = results[_keys(results, [*RUN, 'test_set']).isin(planned)]
     iterations = {
-        (block.name, method.name): spec.iterations_of(method)
-        for block in spec.blocks
-        for method in block.methods
+        (block, name): spec.iterations_of(method)
+        for block, one in spec.blocks.items()
+        for name, method in one.methods.items()
     }
     wanted = [iterations[one] for one in _keys(named, ['block', 'method'])]
     trained = named[numbers(named['iterations']) == wanted]
@@ -151,14 +142,14 @@ def read_records(out: Path, spec: Spec) -> Records:
     failed = _newest(current, RUN)
     failed = failed[failed['status'] != 'ok']
     sentences = failed['status'].str.removeprefix('failed:').str.strip().replace('', 'no reason was given')
-    runs = [RunKey(*key) for key in _keys(failed, RUN)]
+    runs = (Run(*run) for run in _keys(failed, RUN))
     return Records(
         results=good,
         images=belonging('images'),
         curves=belonging('curves'),
         breakdown=belonging('breakdown'),
         training=belonging('training'),
-        failures=tuple(dict.fromkeys(map(Failure, runs, sentences))),  # one of several test sets
+        failures=dict(zip(runs, sentences, strict=True)),
         scorings=_scorings(results),
         left_out={
             why: gone
@@ -209,7 +200,7 @@ def _newest(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return table[table['scored_at'] == table.groupby(names)['scored_at'].transform('max')]
 
 
-def _scorings(results: pd.DataFrame) -> dict[tuple[RunKey, str], int]:
+def _scorings(results: pd.DataFrame) -> dict[tuple[Run, str], int]:
     """How often each run was scored on each test set; openings that gave no figures are known to their count alone."""
     results = results.assign(
         openings=numbers(results['openings']).fillna(0),
@@ -217,11 +208,11 @@ def _scorings(results: pd.DataFrame) -> dict[tuple[RunKey, str], int]:
     )
     groups = results.groupby([*RUN, 'test_set'], sort=False)
     times = np.maximum(groups['tested'].nunique(), groups['openings'].max()).astype(int)
-    return {(RunKey(*run), test_set): int(count) for (*run, test_set), count in times.items()}
+    return {(Run(*run), test_set): int(count) for (*run, test_set), count in times.items()}
 
 
 def _by_image(
-    images: pd.DataFrame, columns: list[str], counts: Callable[..., Any]
+    images: pd.DataFrame, columns: Sequence[str], counts: Callable[..., Any]
 ) -> dict[Cell, dict[str, Counts]]:
     """Counts by table, method, seed and image."""
     tables: dict[Cell, dict[str, dict[int, dict[str, Any]]]] = {}

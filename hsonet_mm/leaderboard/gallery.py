@@ -19,11 +19,12 @@ from hsonet_mm.inference.pairs import to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import config_trained
-from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.records import Run
+from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import Standing
 from hsonet_mm.pages import data_url, draw_errors, reduced
 
-__all__ = ['Gallery', 'Picture', 'Scene', 'gallery', 'most_disputed']
+__all__ = ['Gallery', 'Picture', 'PictureRow', 'gallery', 'most_disputed']
 
 WORST = 2
 """Images of lowest F1 that are shown of each method; one more has the most false alarms."""
@@ -45,7 +46,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Scene:
+class PictureRow:
     """Both dates of a pair, the label, and errors of one or all methods; and why it stands here."""
 
     image: str
@@ -63,8 +64,8 @@ class Gallery:
         missing: Why there are no pictures, or fewer; empty if all are there.
     """
 
-    disputed: list[Scene]
-    worst: list[tuple[str, list[Scene]]]
+    disputed: list[PictureRow]
+    worst: list[tuple[str, list[PictureRow]]]
     missing: str
 
 
@@ -84,7 +85,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
 
     Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
     """
-    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block.name == cell.block]
+    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block == cell.block]
     members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
     if not members:
         return Gallery(
@@ -93,7 +94,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
     try:
         painter = _Painter(members[0].folder / 'config.py', spec.test_sets(cell.data_set)[cell.test_set])
         disputed = [
-            Scene(
+            PictureRow(
                 image,
                 f'two methods differ in {share:.1%} of the pixels on average',
                 [*painter.scene(image), *(painter.errors(member, image) for member in members)],
@@ -104,7 +105,7 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
             (
                 member.method,
                 [
-                    Scene(image, why, [*painter.scene(image), painter.errors(member, image)])
+                    PictureRow(image, why, [*painter.scene(image), painter.errors(member, image)])
                     for image, why in _worst(member, painter.pairs)
                 ],
             )
@@ -209,7 +210,7 @@ def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method
         folder = out / run.folder
         probs = folder / 'probs' / cell.test_set
         if (
-            run.method.name == method
+            run.method == method
             and run.seed in scored
             and probs.is_dir()
             and (folder / 'config.py').is_file()

@@ -17,8 +17,8 @@ from hsonet_mm.bands import LOADERS
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock, write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender
-from hsonet_mm.leaderboard.records import RunKey
-from hsonet_mm.leaderboard.spec import Run, Spec
+from hsonet_mm.leaderboard.records import Run
+from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['Job', 'alone', 'as_python', 'config_trained', 'take_over', 'write_job']
 
@@ -52,9 +52,9 @@ class Job:
         return cls(**json.loads(path.read_text(encoding='utf-8')))
 
     @property
-    def key(self) -> RunKey:
-        """What tells the run from the others."""
-        return RunKey(self.block, self.method, self.data_set, self.seed)
+    def run(self) -> Run:
+        """The run."""
+        return Run(self.block, self.method, self.data_set, self.seed)
 
 
 def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any], out: Path) -> Path:
@@ -62,15 +62,16 @@ def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any
 
     Where another process works on the run, they stay as they are. Returns the path of ``run.json``.
     """
+    method = spec.blocks[run.block].methods[run.method]
     job = Job(
-        **run.key._asdict(),
-        iterations=spec.iterations_of(run.method),
+        **run._asdict(),
+        iterations=spec.iterations_of(method),
         weights=contender.weights,
         config_hash=contender.config_hash,
-        test_sets=dict(spec.test_sets(run.data_set)),
+        test_sets=spec.test_sets(run.data_set),
         data_hashes=dict(contender.data_hashes),
         cost=dict(cost),
-        checkpoint=run.method.checkpoint,
+        checkpoint=method.checkpoint,
     )
     cfg = copy.deepcopy(contender.config)
     cfg.setdefault('randomness', {})['seed'] = run.seed

@@ -17,7 +17,8 @@ from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.config import expand_variables, parse_config, set_iterations, short_hash
 from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard.spec import Block, Method, Run, Spec
+from hsonet_mm.leaderboard.records import Run
+from hsonet_mm.leaderboard.spec import Method, Spec
 
 __all__ = ['Contender', 'contenders']
 
@@ -61,49 +62,47 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
     which must fit, and the files of all splits that they use are listed.
     """
     runs = list(spec.runs() if runs is None else runs)
-    wanted = {run.key[:2] for run in runs}
+    wanted = {run[:2] for run in runs}
     roots = {name: root for run in runs for name, root in spec.test_sets(run.data_set).items()}
     made: dict[tuple[str, str], Contender] = {}
-    for block in spec.blocks:
-        for method in block.methods:
-            made[block.name, method.name] = _contender(
-                spec, block, method, (block.name, method.name) in wanted
-            )
+    for block, methods in ((name, list(block.methods)) for name, block in spec.blocks.items()):
+        made |= {(block, name): _contender(spec, block, name, (block, name) in wanted) for name in methods}
         kinds = {  # a model that is not built may have weights that its config does not name
-            one.weights: name
-            for (of, name), one in reversed(made.items())
-            if of == block.name and ((of, name) in wanted or one.weights != 'none')
+            made[block, name].weights: name
+            for name in reversed(methods)
+            if (block, name) in wanted or made[block, name].weights != 'none'
         }
         if len(kinds) > 1:
             mixed = ' and '.join(
                 f'{words} ({kinds[kind]})' for kind, words in STARTS.items() if kind in kinds
             )
             raise UserError(
-                f'block {block.name!r} of {spec.path} mixes methods {mixed}: '
+                f'block {block!r} of {spec.path} mixes methods {mixed}: '
                 'give them separate blocks, or turn the weights off with options'
             )
-    for block in spec.blocks:
-        cfg = made[block.name, block.methods[0].name].config
-        hashes = {name: _data_hash(spec, cfg, name, root) for name, root in roots.items()}
-        for method in block.methods:
-            made[block.name, method.name] = replace(made[block.name, method.name], data_hashes=hashes)
-    return made
+    data_hashes = {}
+    for block, one in spec.blocks.items():
+        cfg = made[block, one.reference].config
+        data_hashes[block] = {name: _data_hash(spec, cfg, name, root) for name, root in roots.items()}
+    return {key: replace(one, data_hashes=data_hashes[key[0]]) for key, one in made.items()}
 
 
-def _contender(spec: Spec, block: Block, method: Method, wanted: bool) -> Contender:
-    where = f'method {method.name!r} of block {block.name!r}'
-    cfg = _read(block.recipe, f'the recipe of block {block.name!r}')
+def _contender(spec: Spec, block_name: str, name: str, wanted: bool) -> Contender:
+    block = spec.blocks[block_name]
+    method, recipe = block.methods[name], block.recipe or spec.recipe
+    where = f'method {name!r} of block {block_name!r}'
+    cfg = _read(recipe, f'the recipe of block {block_name!r}')
     if missing := [key for key in NEEDED if key not in cfg]:
-        raise UserError(f'{block.recipe} lacks {missing[0]}, which a recipe needs: add it')
+        raise UserError(f'{recipe} lacks {missing[0]}, which a recipe needs: add it')
     if 'whole' not in cfg.get('protocols', {}):
-        raise UserError(f'{block.recipe} has no test protocol "whole": add protocols.whole')
+        raise UserError(f'{recipe} has no test protocol "whole": add protocols.whole')
     other = _read(method.config, f'the config of {where}')
     if 'model' not in other:
         raise UserError(f'{method.config} does not define a model: give the config of {where}')
     cfg.model = other.model
     _add_imports(cfg, other)
     cfg.model.test_cfg = cfg.protocols.whole
-    for options, place in ((block.options, f'block {block.name!r}'), (method.options, where)):
+    for options, place in ((block.options, f'block {block_name!r}'), (method.options, where)):
         try:
             cfg.merge_from_dict(dict(options))
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:

@@ -63,7 +63,7 @@ def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[s
         entry = entries.get((method, data_set))
         return (_quote(entry), notes.setdefault(_note(entry), len(notes) + 1)) if entry else ('', 0)
 
-    mine = [method.name for block in spec.blocks for method in block.methods]
+    mine = [name for block in spec.blocks.values() for name in block.methods]
     rows = [
         (
             method,

@@ -26,7 +26,7 @@ __all__ = [
     'COLUMNS',
     'LOGGED',
     'Row',
-    'RunKey',
+    'Run',
     'gather',
     'newest',
     'note_opening',
@@ -35,7 +35,8 @@ __all__ = [
     'read',
     'read_parts',
     'read_table',
-    'run_key',
+    'run_of',
+    'slug_of',
     'write_part',
 ]
 
@@ -94,13 +95,26 @@ _WHOLE = {
 _CURE = 'delete it, and run the leaderboard again, which gathers it from the folders of its runs'
 
 
-class RunKey(NamedTuple):
-    """What tells a run from the others, as columns of the tables."""
+class Run(NamedTuple):
+    """One training and its scoring, of published weights the scoring alone; the fields are columns of all tables."""
 
     block: str
     method: str
     data_set: str
     seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Its folder, relative to the output folder."""
+        return Path('runs', self.data_set, slug_of(self.block), self.method, f'seed{self.seed}')
+
+    def __str__(self) -> str:
+        return f'{self.data_set} / {self.block} / {self.method} / seed {self.seed}'
+
+
+def slug_of(name: str) -> str:
+    """The name of a block as that of a folder."""
+    return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')
 
 
 def now() -> str:
@@ -108,9 +122,9 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
 
 
-def run_key(row: Mapping[str, Any]) -> RunKey:
+def run_of(row: Mapping[str, Any]) -> Run:
     """The run of a row."""
-    return RunKey(row['block'], row['method'], row['data_set'], int(row['seed']))
+    return Run(row['block'], row['method'], row['data_set'], int(row['seed']))
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -148,11 +162,11 @@ def read(path: Path) -> list[Row]:
 def newest(rows: Iterable[Row]) -> list[Row]:
     """The rows of the last scoring of every run, in their order; of ``results`` it may be a failure."""
     rows = list(rows)
-    last: dict[RunKey, str] = {}
+    last: dict[Run, str] = {}
     for row in rows:
-        key = run_key(row)
-        last[key] = max(last.get(key, ''), row['scored_at'])
-    return [row for row in rows if row['scored_at'] == last[run_key(row)]]
+        run = run_of(row)
+        last[run] = max(last.get(run, ''), row['scored_at'])
+    return [row for row in rows if row['scored_at'] == last[run_of(row)]]
 
 
 def write_part(folder: Path, scored_at: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -198,8 +212,8 @@ def gather(out: Path) -> None:
             write_text(path, _text(columns, [*old, *new]))
 
 
-def _scoring(row: Row) -> tuple[RunKey, str]:
-    return run_key(row), row['scored_at']
+def _scoring(row: Row) -> tuple[Run, str]:
+    return run_of(row), row['scored_at']
 
 
 def _text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -83,8 +83,8 @@ def _section(
     )
     cell, rows = next(iter(cells.items()))
     methods = [row.method for row in rows]
-    block = next(block for block in spec.blocks if block.name == cell.block)
-    looks = styles(method.name for method in block.methods)
+    block = spec.blocks[cell.block]
+    looks = styles(block.methods)
     mine = records.of(cell)
     alike = _alike(mine, cells)
     shown = {one: cells[one] for one in cells if one not in alike}
@@ -138,13 +138,11 @@ def _alike(records: Records, cells: Iterable[Cell]) -> list[Cell]:
 def _blocks(spec: Spec, sections: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sections by block, and the data sets of which it has none yet."""
     blocks = []
-    for block in spec.blocks:
-        mine = [section for section in sections if section['cell'].block == block.name]
+    for name, block in spec.blocks.items():
+        mine = [section for section in sections if section['cell'].block == name]
         begun = {section['cell'].data_set for section in mine}
-        pending = [name for name in spec.data if name not in begun]
-        blocks.append(
-            {'name': block.name, 'reference': block.reference, 'sections': mine, 'pending': pending}
-        )
+        pending = [data_set for data_set in spec.data if data_set not in begun]
+        blocks.append({'name': name, 'reference': block.reference, 'sections': mine, 'pending': pending})
     return blocks
 
 

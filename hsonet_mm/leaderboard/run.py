@@ -102,13 +102,13 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
         row.update(facts, data_hash=job.data_hashes[test_set])
         if row['split'] == 'test':
             row['openings'] = records.openings(folder, test_set)
-    return {name: [{**job.key._asdict(), **row} for row in rows] for name, rows in tables.items()}
+    return {name: [{**job.run._asdict(), **row} for row in rows] for name, rows in tables.items()}
 
 
 def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
     """The rows of a run that failed: one, and one more for each other test split that it has opened all the same."""
     facts = {
-        **job.key._asdict(),
+        **job.run._asdict(),
         **_facts(job),
         **(here or {}),
         'status': f'failed: {" ".join(sentence.split())}',

@@ -11,7 +11,7 @@ import pandas as pd
 from hsonet_mm.leaderboard.board import Cell, Records, numbers, rows_of
 from hsonet_mm.leaderboard.bootstrap import OBJECT_AP, OBJECT_F1, PIXEL_F1, Counts, Statistic
 from hsonet_mm.leaderboard.comparison import Comparison, compare
-from hsonet_mm.leaderboard.records import RunKey
+from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['COMPARED', 'COSTS', 'FIGURES', 'OBJECTS', 'ONCE', 'Spread', 'Standing', 'summarise']
@@ -83,8 +83,7 @@ def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
     tested = rows_of(records.results, split='test')
     tested = tested.assign(**{name: numbers(tested[name]) for name in (*MEASURED, *COSTS)})
     scored = {Cell(*cell): rows for cell, rows in tested.groupby(list(Cell._fields), sort=False)}
-    for failure in records.failures:
-        run = failure.run
+    for run in records.failures:
         scored.setdefault(Cell(run.block, run.data_set, run.data_set, 'whole', 'val'), tested[:0])
     return {
         cell: sorted(
@@ -92,18 +91,18 @@ def summarise(spec: Spec, records: Records) -> dict[Cell, list[Standing]]:
                 _standing(
                     records,
                     cell,
-                    method.name,
+                    name,
                     len(spec.seeds_of(method)),
                     block.reference,
-                    rows_of(rows, method=method.name),
+                    rows_of(rows, method=name),
                 )
-                for method in block.methods
+                for name, method in block.methods.items()
             ),
             key=lambda standing: -standing.figures['f1'].mean if standing.figures else math.inf,
         )
-        for block in spec.blocks
+        for block_name, block in spec.blocks.items()
         for cell, rows in scored.items()
-        if cell.block == block.name
+        if cell.block == block_name
     }
 
 
@@ -112,7 +111,7 @@ def _standing(
 ) -> Standing:
     """Mean, spread, cost and difference to the reference of one method."""
     seeds = tuple(sorted(rows['seed']))
-    failed = {one.run.seed for one in records.failures if one.run[:3] == (cell.block, method, cell.data_set)}
+    failed = {run.seed for run in records.failures if run[:3] == (cell.block, method, cell.data_set)}
     timed, timed_on = _timed(rows)
 
     def compared(counts: Mapping[str, Counts], statistic: Statistic) -> Comparison | None:
@@ -135,10 +134,7 @@ def _standing(
         object_comparisons={name: one for name, one in objects.items() if one},
         is_reference=method == reference,
         scorings=max(
-            (
-                records.scorings[RunKey(cell.block, method, cell.data_set, seed), cell.test_set]
-                for seed in seeds
-            ),
+            (records.scorings[Run(cell.block, method, cell.data_set, seed), cell.test_set] for seed in seeds),
             default=0,
         ),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.bootstrap import RESAMPLES
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
-from hsonet_mm.leaderboard.records import RunKey
+from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import ONCE, Spread, Standing
 
@@ -152,7 +152,7 @@ def plain(text: str) -> str:
 def progress(spec: Spec, records: Records) -> str:
     """How much of the spec has a result."""
     total = sum(1 for _ in spec.runs())
-    done = len(records.results.drop_duplicates(list(RunKey._fields)))
+    done = len(records.results.drop_duplicates(list(Run._fields)))
     failed = f', {len(records.failures)} failed' if records.failures else ''
     return f'{done} of {total} runs have a result{failed}'
 

@@ -16,7 +16,7 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes, write_json
 from hsonet_mm.images import Reading, add_reading_arguments, large_images, reading_of
-from hsonet_mm.index import SPLITS, Scene, some
+from hsonet_mm.index import SPLITS, SceneFiles, some
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, add_label_arguments, parse_values, write_survey
 from hsonet_mm.preparation.contact_sheet import contact_sheet
 from hsonet_mm.preparation.inspection import (
@@ -82,7 +82,7 @@ def check_dataset(
         index = source.scenes()
         survey = find_coding(source, index, parse_values(changed_values), parse_values(ignore_value))
 
-        def inspect(scene: Scene) -> PairRecord:
+        def inspect(scene: SceneFiles) -> PairRecord:
             return inspect_pair(source, scene, crop, survey.coding, survey.problems, reading)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

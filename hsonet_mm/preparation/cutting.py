@@ -12,7 +12,7 @@ import numpy as np
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Note, Reading, image_size, join, notes_of, place_note
-from hsonet_mm.index import ROLES, SPLITS, Scene, some
+from hsonet_mm.index import ROLES, SPLITS, SceneFiles, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
 from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates
@@ -142,7 +142,7 @@ class Cutter:
             'files': [self.tiles[key] for key in sorted(self.tiles)],
         }
 
-    def _units(self, scene: Scene) -> list[Unit]:
+    def _units(self, scene: SceneFiles) -> list[Unit]:
         if not self.options.block:
             return [Unit(scene.name, scene)]
         try:

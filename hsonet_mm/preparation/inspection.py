@@ -11,7 +11,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Pixels, Raster, Reading, first_three, notes_of, place_note
 from hsonet_mm.images.pairs import check_depths
 from hsonet_mm.images.pixels import stretch_note
-from hsonet_mm.index import ROLES, SPLITS, Scene
+from hsonet_mm.index import ROLES, SPLITS, SceneFiles
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
 from hsonet_mm.preparation.label_files import read_label
@@ -44,7 +44,7 @@ class PairRecord:
     by role.
     """
 
-    scene: Scene
+    scene: SceneFiles
     split: str
     size: tuple[int, int] | None = None
     changed: int | None = None
@@ -64,7 +64,7 @@ class PairRecord:
 
 def inspect_pair(
     source: Source,
-    scene: Scene,
+    scene: SceneFiles,
     crop: int,
     coding: LabelCoding,
     problems: Mapping[str, str] | None = None,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.images import Raster, read_raster
-from hsonet_mm.index import VECTOR_SUFFIXES, Index, Scene, belongs
+from hsonet_mm.index import VECTOR_SUFFIXES, Index, SceneFiles, belongs
 from hsonet_mm.labels import LabelCoding, LabelSurvey, RawLabel, Value, classes_of, raw_label, survey_labels
 from hsonet_mm.preparation.sources import Source
 
@@ -58,7 +58,7 @@ def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
     return raw_label(raster), raster
 
 
-def read_label(source: Source, scene: Scene, coding: LabelCoding) -> Label:
+def read_label(source: Source, scene: SceneFiles, coding: LabelCoding) -> Label:
     """Read the label of a scene; the rules are those of training."""
     name = scene.files['label']
     if belongs(name, VECTOR_SUFFIXES):

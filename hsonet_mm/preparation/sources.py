@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES
-from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, Index, Scene, belongs, index_names, name_key
+from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, Index, SceneFiles, belongs, index_names, name_key
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, read_survey
 from hsonet_mm.preparation.polygons import Polygons, burn_polygons, no_polygon, read_polygons
 
@@ -120,7 +120,7 @@ class Source:
         holder, member = self._entries[name]
         return str(holder / member) if isinstance(holder, Path) else f'/vsizip/{{{holder.filename}}}/{member}'
 
-    def burn(self, scene: Scene) -> NDArray[np.bool_]:
+    def burn(self, scene: SceneFiles) -> NDArray[np.bool_]:
         """The polygons of a scene's label on the grid of its first date, see :func:`burn_polygons`."""
         name, image = scene.files['label'], scene.files['A']
         if name not in self._polygons:

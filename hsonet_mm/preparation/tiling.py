@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.index import SPLITS, Scene, find_name, name_key
+from hsonet_mm.index import SPLITS, SceneFiles, find_name, name_key
 from hsonet_mm.preparation.rasters import rank
 from hsonet_mm.texts import decode_text, read_rows
 
@@ -27,14 +27,14 @@ class Unit:
     """
 
     name: str
-    scene: Scene
+    scene: SceneFiles
     y: int = 0
     x: int = 0
     height: int | None = None
     width: int | None = None
 
 
-def blocks(scene: Scene, height: int, width: int, block: int, tile: int) -> list[Unit]:
+def blocks(scene: SceneFiles, height: int, width: int, block: int, tile: int) -> list[Unit]:
     """Divide a large scene into blocks that are split like scenes; no tile crosses their borders.
 
     A remainder smaller than a tile is added to the last block.

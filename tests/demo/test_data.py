@@ -12,7 +12,7 @@ from hsonet_mm.demo import HARD_CASES, generate, make_pair
 from hsonet_mm.demo.events import plan_scene
 from hsonet_mm.demo.objects import SMALLEST
 from hsonet_mm.demo.render import cast_shadow, render
-from hsonet_mm.demo.scenes import Building, Rect, Scene, Sun, Tree
+from hsonet_mm.demo.scenes import Building, Rect, ScenePlan, Sun, Tree
 from hsonet_mm.errors import UserError
 
 pytestmark = pytest.mark.any_host
@@ -266,7 +266,7 @@ def test_the_sunny_side_of_a_roof_is_brighter_and_its_shadow_darkens_the_ground(
     grey = (130.0, 130.0, 130.0)
     house = Building((Rect(48, 48, 40, 24, 0.0),), roof, 12, (grey, grey))
     suns = Sun(180, 45), Sun(0, 45)  # from below, from above in the image
-    scene = Scene(96, suns, (grey, grey), buildings=[house])
+    scene = ScenePlan(96, suns, (grey, grey), buildings=[house])
     done = render(scene, np.random.default_rng(0))
     for image, sunny, shady, ground in (
         (done.images[0], slice(50, 58), slice(38, 46), slice(27, 34)),
@@ -283,7 +283,7 @@ def test_the_sunny_side_of_a_roof_is_brighter_and_its_shadow_darkens_the_ground(
 
 def test_the_second_image_is_shifted_as_said():
     grey = (120.0, 120.0, 120.0)
-    scene = Scene(64, (Sun(180, 45), Sun(180, 45)), ((90, 120, 80), grey), shift=(2.0, 0.0))
+    scene = ScenePlan(64, (Sun(180, 45), Sun(180, 45)), ((90, 120, 80), grey), shift=(2.0, 0.0))
     first, second = render(scene, np.random.default_rng(1)).images
     first, second = (cv2.GaussianBlur(image.astype(np.float32), (5, 5), 1) for image in (first, second))
     error = {dx: np.abs(second[:, 8:-8] - np.roll(first, dx, 1)[:, 8:-8]).mean() for dx in range(-3, 4)}
@@ -294,7 +294,7 @@ def test_a_tree_outside_the_image_changes_nothing():
     grey = (120.0, 120.0, 120.0)
     images = []
     for trees in ([], [Tree(-9, 30, 6, (grey, grey), 0), Tree(80, 30, 6, (grey, grey), 1)]):
-        scene = Scene(64, (Sun(180, 45), Sun(90, 45)), (grey, grey), trees=trees)
+        scene = ScenePlan(64, (Sun(180, 45), Sun(90, 45)), (grey, grey), trees=trees)
         images.append(render(scene, np.random.default_rng(1)).images)
     np.testing.assert_array_equal(*images)
 

@@ -10,7 +10,6 @@ import re
 import shutil
 import statistics
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -43,7 +42,7 @@ from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
 from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval, compare, welch
 from hsonet_mm.leaderboard.plots import cost_plot, styles
 from hsonet_mm.leaderboard.published import FILE, read_published
-from hsonet_mm.leaderboard.records import COLUMNS, read
+from hsonet_mm.leaderboard.records import COLUMNS, Run, read
 from hsonet_mm.leaderboard.report import write_report
 from hsonet_mm.leaderboard.spec_file import read_spec
 from hsonet_mm.leaderboard.summary import COSTS, FIGURES, Spread, Standing, summarise
@@ -193,16 +192,10 @@ class Fake:
                 val_f1=0.1,
                 val_best_f1=0.5 * skill * step / 300 + rng.normal(0, 0.01),
             )
-        folder = read_spec(self.out / 'spec.yaml')
-        slug = next(one.slug for one in folder.blocks if one.name == block)
         for name, one in probs.items():
             path = (
                 self.out
-                / 'runs'
-                / self.data_set
-                / slug
-                / method
-                / f'seed{seed}'
+                / Run(block, method, self.data_set, seed).folder
                 / 'probs'
                 / self.data_set
                 / f'{name}.png'
@@ -1148,9 +1141,7 @@ def test_page_says_why_pictures_are_missing(board, tmp_path):
     rows = summarise(spec, records)[CELL]
 
     def missing(out=board.out, data=spec.data):
-        return pictures.gallery(
-            out, spec.__class__(**{**vars(spec), 'data': data}), records.of(CELL), CELL, rows
-        )
+        return pictures.gallery(out, spec.model_copy(update={'data': data}), records.of(CELL), CELL, rows)
 
     assert 'probs/demo of the runs are not there' in missing(out=tmp_path).missing
     assert f'the folder {tmp_path}/test/A does not exist' in missing(data={'demo': str(tmp_path)}).missing
@@ -1192,7 +1183,7 @@ def test_pictures_show_what_was_scored(board, tmp_path):
     shutil.copytree(board.out / 'runs', out / 'runs')
     for path in out.rglob('config.py'):
         path.write_text(config)
-    moved = replace(spec, data={'demo': str(tmp_path)})
+    moved = spec.model_copy(update={'data': {'demo': str(tmp_path)}})
     assert pictures.gallery(out, moved, records.of(CELL), CELL, rows) == ours
     ignored = np.zeros((64, 64), bool)
     ignored[:, :40] = True
@@ -1343,7 +1334,7 @@ def test_a_failure_counts_once_on_however_many_test_sets(tmp_path):
     for test_set in ('demo', 'other'):
         fake.fail('from scratch', 'hsonet_lite', 0, 'killed', test_set=test_set)
     fake.write()
-    assert [failure.sentence for failure in records_of(fake).failures] == ['killed']
+    assert list(records_of(fake).failures.values()) == ['killed']
 
 
 def test_a_lost_reference_is_named(tmp_path):
@@ -1358,13 +1349,13 @@ def test_a_run_that_recovered_has_not_failed_and_a_later_failure_hides_no_figure
     fake.fail('from scratch', 'hsonet_lite', 0, 'killed', scored_at='2025-12-31T00:00:00.000Z')
     fake.write()
     records = records_of(fake)
-    assert records.failures == ()
+    assert records.failures == {}
     rows = records.results
     assert len(rows)
     fake.fail('from scratch', 'hsonet_lite', 0, '', scored_at=T2)
     fake.write()
     records = records_of(fake)
-    assert [failure.sentence for failure in records.failures] == ['no reason was given']
+    assert list(records.failures.values()) == ['no reason was given']
     assert len(records.results) == len(rows)
     assert 'no reason was given' in write_report(fake.out).read_text()
 
@@ -1432,7 +1423,7 @@ def test_only_runs_of_the_spec_are_ranked(tmp_path):
     records = records_of(fake)
     for table in (records.results, records.images, records.curves, records.breakdown, records.training):
         assert set(zip(table['method'], table['seed'], strict=True)) == {('hsonet_lite', 1), ('tinycd', 1)}
-    assert records.failures == ()
+    assert records.failures == {}
     assert left(tmp_path) == '7 scorings not in the spec'  # 2 of seed 0, 3 of ussfc_net, 2 of the other split
     assert '- left out: 7 scorings not in the spec\n' in (tmp_path / 'report.md').read_text()
     assert '2 of 2 runs have a result' in text

@@ -897,7 +897,7 @@ def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monke
 def first_job(spec_path, out):
     spec = read_spec(spec_path)
     (run, *_) = spec.runs()
-    return write_job(spec, run, contenders(spec)[run.key[:2]], {}, out)
+    return write_job(spec, run, contenders(spec)[run[:2]], {}, out)
 
 
 @pytest.mark.any_host
@@ -1174,7 +1174,7 @@ def test_shipped_specs_fit_their_configs(path, tmp_path, monkeypatch):
     monkeypatch.setenv('TINYCD_LEVIR_WEIGHTS', str(weights))
     spec = read_spec(path)
     ready = contenders(spec, [])
-    assert len(ready) == sum(len(block.methods) for block in spec.blocks)
+    assert len(ready) == sum(len(block.methods) for block in spec.blocks.values())
     kinds = {'from scratch': 'none', 'ImageNet weights': 'ImageNet', 'published weights': 'published'}
     for (block, method), one in ready.items():
         assert one.weights == kinds[block], method
@@ -1280,7 +1280,7 @@ def test_config_file_of_a_run_is_the_config(board):
     assert cfg.optim_wrapper.optimizer.lr == 3e-3
     assert isinstance(cfg.protocols.tiles_256.crop_size, tuple)
     job = Job.read(run_folder(board[0]) / 'run.json')
-    assert job.key == records.RunKey(block='From scratch, 4', method='tiny', data_set='houses', seed=3)
+    assert job.run == records.Run(block='From scratch, 4', method='tiny', data_set='houses', seed=3)
     assert short_hash(plan._relevant(cfg.to_dict())) == job.config_hash
 
 

@@ -26,10 +26,9 @@ def test_spec_says_what_it_says(tmp_path):
     path.write_text(yaml.safe_dump({**SPEC, 'blocks': {'One, two!': block, 'x': BLOCK}, 'validations': None}))
     spec = read_spec(path)
     assert (spec.validations, spec.also_test, spec.seeds) == (1, {}, (0, 1))
-    assert [block.slug for block in spec.blocks] == ['one-two', 'x']
-    assert [block.recipe.name for block in spec.blocks] == ['other.py', 'r.py']
-    assert spec.blocks[0].options == {'a.b': None}
-    assert spec.blocks[1].methods[1].config == tmp_path / 'b.py'
+    assert [(block.recipe or spec.recipe).name for block in spec.blocks.values()] == ['other.py', 'r.py']
+    assert spec.blocks['One, two!'].options == {'a.b': None}
+    assert spec.blocks['x'].methods['b'].config == tmp_path / 'b.py'
     listed = list(spec.runs())
     assert len(listed) == 2 * 2 * 2
     assert [run.seed for run in listed] == [0] * 4 + [1] * 4
@@ -52,7 +51,7 @@ def test_published_weights_are_one_run_of_no_iterations(tmp_path):
         yaml.safe_dump({**SPEC, 'blocks': {'x': BLOCK, 'y': {'reference': 'c', 'methods': methods}}})
     )
     spec = read_spec(path)
-    trained, published = spec.blocks[0].methods[0], spec.blocks[1].methods[0]
+    trained, published = spec.blocks['x'].methods['a'], spec.blocks['y'].methods['c']
     assert (trained.checkpoint, published.checkpoint) == (None, '${WEIGHTS:-c.pth}')
     assert (spec.iterations_of(trained), spec.iterations_of(published)) == (4, 0)
     assert [run.seed for run in spec.runs(methods=['c'])] == [0]

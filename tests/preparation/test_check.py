@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('rasterio')
 from hsonet_mm.cli import run_tool
 from hsonet_mm.errors import UserError
-from hsonet_mm.index import Scene
+from hsonet_mm.index import SceneFiles
 from hsonet_mm.preparation.check import check_dataset
 from hsonet_mm.preparation.contact_sheet import choose, overlay
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
@@ -204,7 +204,7 @@ def test_missing_and_empty_splits(data, split, level, folder_stays):
 def test_set_without_splits(data):
     kinds, _ = check(data / 'train')
     assert kinds == [('warning', 'splits')]
-    records = [PairRecord(Scene('x', None, 'x', {}), 'all', (4, 4), 3, 16)]
+    records = [PairRecord(SceneFiles('x', None, 'x', {}), 'all', (4, 4), 3, 16)]
     assert [finding.kind for finding in inspect_set(records)] == ['splits']
 
 
@@ -293,7 +293,7 @@ def test_choice_holds_the_most_changed_and_others():
     def record(number, changed, **kwargs):
         files = {'A': 'a', 'B': 'b', 'label': 'l'}
         return PairRecord(
-            Scene(f's{number}', 'val', str(number), files), 'val', (10, 10), changed, 100, **kwargs
+            SceneFiles(f's{number}', 'val', str(number), files), 'val', (10, 10), changed, 100, **kwargs
         )
 
     records = [record(number, number) for number in range(50)]
@@ -303,7 +303,7 @@ def test_choice_holds_the_most_changed_and_others():
     assert len(set(chosen)) == 6
     assert chosen == [one.changed for one in choose(records[::-1], 6, 0)]
     assert chosen != [one.changed for one in choose(records, 6, 1)]
-    unreadable = PairRecord(Scene('u', 'val', 'u', {'A': 'a'}), 'val', (10, 10))
+    unreadable = PairRecord(SceneFiles('u', 'val', 'u', {'A': 'a'}), 'val', (10, 10))
     assert choose([unreadable], 6, 0) == []
 
 

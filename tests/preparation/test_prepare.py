@@ -14,7 +14,7 @@ pytest.importorskip('rasterio')
 from hsonet_mm.cli import run_tool
 from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile
 from hsonet_mm.errors import UserError
-from hsonet_mm.index import Scene
+from hsonet_mm.index import SceneFiles
 from hsonet_mm.preparation.prepare import PrepareOptions, prepare_dataset
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, read_split_file
@@ -232,7 +232,7 @@ def test_padded_tiles_show_nothing_of_the_neighbouring_block(tmp_path):
 
 
 def test_blocks_of_a_scene():
-    scene = Scene('s', None, 's', {})
+    scene = SceneFiles('s', None, 's', {})
     assert blocks(scene, 60, 60, 64, 32) == [Unit('s', scene)]
     units = blocks(scene, 70, 130, 64, 32)
     assert [(u.y, u.x, u.height, u.width) for u in units] == [(0, 0, 70, 64), (0, 64, 70, 66)]
@@ -360,7 +360,7 @@ def test_scenes_are_split_whole_and_by_the_shares(tmp_path, scenes):
 
 
 def test_split_depends_on_seed_and_names_not_on_order():
-    units = [Unit(f's{n}', Scene(f's{n}', None, f's{n}', {})) for n in range(30)]
+    units = [Unit(f's{n}', SceneFiles(f's{n}', None, f's{n}', {})) for n in range(30)]
     first = assign_splits(units, 0.2, 0.2, 0)
     shuffled = random.Random(1).sample(units, len(units))
     assert assign_splits(shuffled, 0.2, 0.2, 0) == first
@@ -369,7 +369,9 @@ def test_split_depends_on_seed_and_names_not_on_order():
 
 
 def test_missing_val_comes_from_train_and_official_splits_stay():
-    units = [Unit(f'{s}/{n}', Scene(f'{s}/{n}', s, str(n), {})) for s in ('train', 'test') for n in range(10)]
+    units = [
+        Unit(f'{s}/{n}', SceneFiles(f'{s}/{n}', s, str(n), {})) for s in ('train', 'test') for n in range(10)
+    ]
     result = assign_splits(units, 0.2, 0.5, 0)
     assert [result[f'test/{n}'] for n in range(10)] == ['test'] * 10
     assert sorted(result[f'train/{n}'] for n in range(10)) == ['train'] * 8 + ['val'] * 2
