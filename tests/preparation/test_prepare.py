@@ -434,7 +434,7 @@ def test_split_files_of_spreadsheets(tmp_path, content):
 
 
 def test_names_of_a_split_file_may_have_folders_and_suffixes():
-    units = [Unit(name, Scene(name, None, name, {})) for name in 'abc']
+    units = [Unit(name, SceneFiles(name, None, name, {})) for name in 'abc']
     table = {'A/a.png': 'train', 'B\\b.TIF': 'val', 'c': 'test'}
     assert assign_splits(units, 0.1, 0.1, 0, table) == {'a': 'train', 'b': 'val', 'c': 'test'}
     with pytest.raises(UserError, match="gives 'a' two splits, train and val"):
