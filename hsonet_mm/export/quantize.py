@@ -28,9 +28,8 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
     """Weights and maps of a model in 8 bits: weights for each output channel, maps by the ranges seen on images.
 
     Every operator is quantised, as ``QuantizeLinear`` and ``DequantizeLinear`` around it (QDQ), which runtimes fuse
-    into integer kernels: with float operators in between, converting costs more than is gained. Only the convolutions
-    that take the images stay in floating point: integers are no faster for three channels, and cost accuracy. The
-    pieces of images show what maps look like.
+    into integer kernels: with float operators in between, converting costs more than is gained. The pieces of images
+    show what maps look like.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -61,26 +60,12 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            nodes_to_exclude=_of_images(onnx.load(prepared)),
         )
         model, original = onnx.load(target), onnx.load_from_string(content)
     model.producer_name, model.producer_version = original.producer_name, original.producer_version
     onnx.helper.set_model_props(model, {prop.key: prop.value for prop in original.metadata_props})
     model.graph.ClearField('value_info')
     return model.SerializeToString()
-
-
-def _of_images(model: Any) -> list[str]:
-    """Names of the convolutions that take no more channels than a pair of images has."""
-    per_group = {weight.name: weight.dims[1] for weight in model.graph.initializer if len(weight.dims) == 4}
-    pair = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    names = []
-    for node in model.graph.node:
-        if node.op_type == 'Conv' and node.input[1] in per_group:
-            groups = next((attribute.i for attribute in node.attribute if attribute.name == 'group'), 1)
-            if per_group[node.input[1]] * groups <= pair:
-                names.append(node.name)
-    return names
 
 
 def cut(pairs: Iterable[Pair], tile_size: int | None) -> Iterator[Pair]:
