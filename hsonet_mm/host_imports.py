@@ -78,38 +78,30 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders say, with a loader of ours around theirs."""
+        """What the other finders say, with our steps around what their loader does."""
         if fullname != self._name:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((one for one in specs if one is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._before, self._after, self._silent)
+            self._surround(spec, spec.loader)
         return spec
 
+    def _surround(self, spec: ModuleSpec, loader: Any) -> None:
+        """Put the steps around the execution of a package."""
+        run = loader.exec_module
 
-class _Loader(Loader):
-    """A loader of one package that takes a step before or after; everything else is the real loader's."""
+        def exec_module(module: types.ModuleType) -> None:
+            loader.exec_module = run
+            if self._before is not None:
+                self._before(spec)
+            with redirect_stdout(io.StringIO()) if self._silent else nullcontext():
+                run(module)
+            if self._after is not None:
+                self._after(spec)
 
-    def __init__(self, loader: Any, before: _Step | None, after: _Step | None, silent: bool) -> None:
-        self._loader, self._before, self._after, self._silent = loader, before, after, silent
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
-        """Leave it to the real loader."""
-        module: types.ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Run the package between the two steps."""
-        assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self._loader
-        if self._before is not None:
-            self._before(module.__spec__)
-        with redirect_stdout(io.StringIO()) if self._silent else nullcontext():
-            self._loader.exec_module(module)
-        if self._after is not None:
-            self._after(module.__spec__)
+        loader.exec_module = exec_module
 
 
 class _CompiledOps(types.ModuleType):

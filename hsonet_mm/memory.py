@@ -1,11 +1,13 @@
-"""The C library's memory: kept instead of given back after every layer of a network, or given back when it is free."""
+"""Memory: what the C library keeps or gives back, and which errors say that there is not enough of it."""
 
 import ctypes
+import errno
 import os
+import re
 import sys
 from typing import Any
 
-__all__ = ['MAPPED_FROM', 'give_back_memory', 'keep_memory', 'map_blocks']
+__all__ = ['MAPPED_FROM', 'give_back_memory', 'keep_memory', 'map_blocks', 'out_of_memory']
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1
@@ -13,6 +15,12 @@ LARGEST_BEFORE = 32 * 2**20
 """What older versions of glibc accept at most: half of one of their heaps."""
 MAPPED_FROM = 128 * 1024
 """What glibc begins with; GDAL's blocks of decoded pixels are mostly larger."""
+_SIGNS = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|cannot allocate memory|insufficient memory"
+    r'|failed to allocate|bad_?alloc|_ALLOC_FAILED|could not create a memory',
+    re.IGNORECASE,
+)
+"""What PyTorch, CUDA's libraries, ONNX Runtime, OpenVINO, oneDNN, OpenCV, GDAL and the C++ library say."""
 
 
 def keep_memory() -> bool:
@@ -51,6 +59,18 @@ def give_back_memory() -> bool:
     """
     libc = _glibc()
     return libc is not None and bool(libc.malloc_trim(0))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory, of the machine or of a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ in (
+        'OutOfMemoryError',
+        'CPLE_OutOfMemoryError',
+    ):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return _SIGNS.search(str(error)) is not None
 
 
 def _told() -> bool:

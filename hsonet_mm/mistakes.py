@@ -11,7 +11,7 @@ from pathlib import Path
 from traceback import walk_tb
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.memory import out_of_memory
 
 __all__ = ['OPENCV', 'explain', 'guard']
 

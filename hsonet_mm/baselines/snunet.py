@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hsonet_mm.baselines.sizes import check_multiple
 from hsonet_mm.errors import UserError
 from hsonet_mm.opencd.registry import MODELS
-from hsonet_mm.sizes import check_multiple
 
 __all__ = ['SNUNet_ECAM']
 

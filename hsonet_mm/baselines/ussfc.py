@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hsonet_mm.baselines.sizes import check_multiple
 from hsonet_mm.errors import UserError
 from hsonet_mm.registry import MODELS
-from hsonet_mm.sizes import check_multiple
 
 __all__ = ['MASKS', 'SSFC', 'CMConv', 'MSDConvSSFC', 'USSFCNet']
 

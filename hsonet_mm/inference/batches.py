@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.models import ChangeModel
-from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.memory import out_of_memory
 from hsonet_mm.windows import Window, slide
 
 __all__ = ['batch_probs', 'check_images', 'checked_batch']

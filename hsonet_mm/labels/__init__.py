@@ -7,12 +7,17 @@ is misread silently.
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels.coding import IGNORED, LabelCoding, classes_of
-from hsonet_mm.labels.figures import Figures, LabelSurvey, label_remarks
-from hsonet_mm.labels.options import add_label_arguments
+from hsonet_mm.labels.figures import (
+    CODING_FILE,
+    Figures,
+    LabelSurvey,
+    label_remarks,
+    read_survey,
+    write_survey,
+)
 from hsonet_mm.labels.raw import RawLabel, raw_label
-from hsonet_mm.labels.record import CODING_FILE, read_survey, write_survey
 from hsonet_mm.labels.survey import survey_labels
-from hsonet_mm.labels.values import Value, parse_value, parse_values, value_text
+from hsonet_mm.labels.values import Value, add_label_arguments, parse_value, parse_values, value_text
 
 __all__ = [
     'CODING_FILE',

@@ -89,10 +89,6 @@ def _meanings(coding: LabelCoding) -> list[tuple[Value, int]]:
     return [(value, meaning) for values, meaning in named for value in values]
 
 
-def _other(coding: LabelCoding) -> int:
-    return 0 if coding.unchanged is None else _STRANGE
-
-
 @lru_cache(maxsize=8)
 def _table(coding: LabelCoding, palette: bytes | None) -> NDArray[np.uint8]:
     """Class of each of the 256 values; those of a palette image go by their colours where the coding names some."""
@@ -104,7 +100,7 @@ def _table(coding: LabelCoding, palette: bytes | None) -> NDArray[np.uint8]:
 
 def _by_value(values: NDArray, coding: LabelCoding) -> NDArray[np.uint8]:
     """Class of each pixel by exact comparison; a grey value and the colour of three such channels are the same."""
-    classes = np.full(values.shape[:2], _other(coding), np.uint8)
+    classes = np.full(values.shape[:2], 0 if coding.unchanged is None else _STRANGE, np.uint8)
     for value, meaning in _meanings(coding):
         if values.ndim == 3:
             classes[(values == value).all(axis=2)] = meaning  # a number stands for its grey

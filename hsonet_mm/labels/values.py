@@ -1,12 +1,13 @@
-"""Values of labels as users write them: numbers, colours, names of colours."""
+"""Values of labels as users write them, in configs and on command lines: numbers, colours, names of colours."""
 
+import argparse
 from collections.abc import Iterable
 
 from PIL import ImageColor
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['Value', 'parse_value', 'parse_values', 'value_text', 'values_told']
+__all__ = ['Value', 'add_label_arguments', 'parse_value', 'parse_values', 'value_text', 'values_told']
 
 Value = int | tuple[int, int, int]
 """A value of a one-band label, or a colour (red, green, blue)."""
@@ -50,3 +51,29 @@ def values_told(values: Iterable[Value]) -> str:
     """A few of the values, for a message."""
     texts = [value_text(value) for value in sorted(values, key=lambda one: (str(type(one)), one))]
     return ', '.join(texts[:5]) + (f' and more up to {texts[-1]}' if len(texts) > 5 else '')
+
+
+def _value(text: str) -> Value:
+    try:
+        return parse_value(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--changed-values`` and ``--ignore-value``, each None or a list of values."""
+    parser.add_argument(
+        '--changed-values',
+        type=_value,
+        nargs='+',
+        metavar='VALUE',
+        help='label values that mean changed, all others being unchanged: numbers, R,G,B or names of colours '
+        '[as labels.json of the data set says, or inferred from all labels]',
+    )
+    parser.add_argument(
+        '--ignore-value',
+        type=_value,
+        nargs='+',
+        metavar='VALUE',
+        help='label values that mean "not labelled"',
+    )

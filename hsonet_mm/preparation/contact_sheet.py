@@ -9,8 +9,8 @@ from hsonet_mm.images import Reading, first_three
 from hsonet_mm.labels import LabelCoding
 from hsonet_mm.preparation.inspection import PairRecord, group_by_split
 from hsonet_mm.preparation.label_files import read_label
-from hsonet_mm.preparation.rasters import rank, read_dates
 from hsonet_mm.preparation.sources import Source
+from hsonet_mm.preparation.tiling import rank
 
 __all__ = ['choose', 'contact_sheet', 'overlay']
 
@@ -66,7 +66,7 @@ def _column(
     rows = [_line(f'{split}: date 1, date 2, changed')]
     for record in records:
         files = record.scene.files
-        t1, t2 = (first_three(date.values) for date in read_dates(source, files, reading))
+        t1, t2 = (first_three(date.values) for date in source.read_dates(files, reading))
         mask = read_label(source, record.scene, coding).mask
         images = (t1, t2, overlay(t2, mask))
         cells = [cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for image in images]

@@ -15,9 +15,8 @@ from hsonet_mm.images import Note, Reading, image_size, join, notes_of, place_no
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
-from hsonet_mm.preparation.rasters import encode_tile, rank, read_dates
 from hsonet_mm.preparation.sources import Source
-from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets
+from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets, rank
 from hsonet_mm.progress import track
 from hsonet_mm.texts import counted, printable
 from hsonet_mm.version import __version__
@@ -155,7 +154,7 @@ class Cutter:
     def _cut_scene(self, units: Sequence[Unit], splits: dict[str, str]) -> None:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
-        before, after = read_dates(self.source, files, self.options.reading)
+        before, after = self.source.read_dates(files, self.options.reading)
         label = read_label(self.source, scene, self.coding)
         named = (('A', before.values), ('B', after.values), ('label', label.classes))
         sizes = {role: array.shape[:2] for role, array in named}
@@ -216,11 +215,7 @@ class Cutter:
         record = {**place, 'changed': changed, 'ignored': ignored}
         sums = record['sha256'] = {}
         for role, part in parts.items():
-            if role == 'label':
-                compression = [cv2.IMWRITE_PNG_COMPRESSION, 3]
-                suffix, data = '.png', cv2.imencode('.png', _WRITTEN[part], compression)[1].tobytes()
-            else:
-                suffix, data = encode_tile(part, valid)
+            suffix, data = ('.png', _png(_WRITTEN[part])) if role == 'label' else _encode(part, valid)
             path = self.out / split / role / f'{stem}{suffix}'
             write_bytes(path, data)
             self.paths.setdefault(key, []).append(path)
@@ -294,3 +289,22 @@ class Cutter:
         left = {tile['split'] for tile in self.tiles.values()}
         told += [f'there is no {split} split' for split in SPLITS if split not in left]
         return told
+
+
+def _encode(values: np.ndarray, valid: np.ndarray | None) -> tuple[str, bytes]:
+    """Encode a tile of a date and mark pixels without data: transparent in a png, masked in a GeoTIFF.
+
+    The suffix is ``'.png'`` for three bands and ``'.tif'`` for any other number.
+    """
+    if values.shape[2] == 3:
+        image = cv2.cvtColor(values, cv2.COLOR_RGB2BGR)
+        if valid is not None and not valid.all():
+            image = np.dstack([image, valid.astype(np.uint8) * np.uint8(255)])
+        return '.png', _png(image)
+    from hsonet_mm.images.gdal import encode_tiff
+
+    return '.tif', encode_tiff(values, valid)
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()

@@ -15,7 +15,6 @@ from hsonet_mm.index import ROLES, SPLITS, SceneFiles
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
 from hsonet_mm.preparation.label_files import read_label
-from hsonet_mm.preparation.rasters import read_date
 from hsonet_mm.preparation.sources import Source
 
 __all__ = [
@@ -100,7 +99,7 @@ def inspect_pair(
                     message = f'{files[role]}: contains values between 0 and 255, cut at 128: save it as png, not jpg'
                     record.add('warning', 'noisy label', message)
             else:
-                dates[role] = read_date(source, files[role], reading.of_date(ROLES.index(role)))
+                dates[role] = source.read_date(files[role], reading.of_date(ROLES.index(role)))
                 images[role], rasters[role] = dates[role].values, dates[role].raster
                 record.thumbs[role] = thumbnail(first_three(images[role]))
         except UserError as error:

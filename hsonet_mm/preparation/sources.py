@@ -4,7 +4,7 @@ import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import IMAGE_SUFFIXES
+from hsonet_mm.images import IMAGE_SUFFIXES, Pixels, Reading, read_pixels
 from hsonet_mm.index import SPLITS, VECTOR_SUFFIXES, Index, SceneFiles, belongs, index_names, name_key
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, read_survey
 from hsonet_mm.preparation.polygons import Polygons, burn_polygons, no_polygon, read_polygons
@@ -92,15 +92,6 @@ class Source:
             else cast('BinaryIO', holder.open(member))
         )
 
-    def located(self, name: str) -> str:
-        """Path of an image on the disk, or its name inside an archive."""
-        holder, member = self._entries[name]
-        return str(holder / member) if isinstance(holder, Path) else name
-
-    def reader(self, name: str) -> Callable[[str], bytes] | None:
-        """How to get the content of an image in an archive; None for one on the disk, which has its own path."""
-        return None if isinstance(self._entries[name][0], Path) else lambda _: self.read(name)
-
     def read(self, name: str) -> bytes:
         """Read one image's file."""
         try:
@@ -110,6 +101,15 @@ class Source:
             raise UserError(
                 f'{name}: cannot be read from {self.path} ({error}): copy or download it again'
             ) from None
+
+    def read_date(self, name: str, reading: Reading) -> Pixels:
+        """Read one date of a pair, see :func:`hsonet_mm.images.read_pixels`."""
+        read = None if isinstance(self._entries[name][0], Path) else lambda _: self.read(name)
+        return read_pixels(self._gdal_path(name), reading, read, name)
+
+    def read_dates(self, files: Mapping[str, str], reading: Reading) -> tuple[Pixels, Pixels]:
+        """Read both dates of a pair, the roles ``'A'`` and ``'B'`` of its files."""
+        return self.read_date(files['A'], reading.of_date(0)), self.read_date(files['B'], reading.of_date(1))
 
     def scenes(self, templates: Sequence[str] | None = None) -> Index:
         """Pair the files of the three roles by their names, see :func:`hsonet_mm.index.index_names`."""

@@ -1,6 +1,7 @@
 """Where tiles are cut and which split a scene belongs to."""
 
 import csv
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ import numpy as np
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.index import SPLITS, SceneFiles, find_name, name_key
-from hsonet_mm.preparation.rasters import rank
 from hsonet_mm.texts import decode_text, read_rows
+from hsonet_mm.windows import starts
 
-__all__ = ['BORDERS', 'Unit', 'assign_splits', 'blocks', 'cut', 'offsets', 'read_split_file']
+__all__ = ['BORDERS', 'Unit', 'assign_splits', 'blocks', 'cut', 'offsets', 'rank', 'read_split_file']
 
 BORDERS = ('shift', 'pad', 'drop')
 
@@ -63,13 +64,11 @@ def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
     nothing is lost and some pixels are in two tiles; ``'pad'`` lets the last tile reach beyond the image; ``'drop'``
     leaves the rest out.
     """
-    starts = list(range(0, length - tile + 1, stride))
-    covered = starts[-1] + tile if starts else 0
-    if border == 'pad' and covered < length:
-        starts.append(starts[-1] + stride if starts else 0)
-    elif border == 'shift' and starts and covered < length:
-        starts.append(length - tile)
-    return [start for start in starts if start < length]
+    if border == 'pad':
+        return [start for start in range(0, max(length - tile, 0) + stride, stride) if start < length]
+    if border == 'shift' and length >= tile:
+        return list(starts(length, tile, stride))
+    return list(range(0, length - tile + 1, stride))
 
 
 def cut(array: np.ndarray, y: int, x: int, tile: int) -> np.ndarray:
@@ -80,6 +79,11 @@ def cut(array: np.ndarray, y: int, x: int, tile: int) -> np.ndarray:
     part = array[y : y + tile, x : x + tile]
     rest = [(0, tile - part.shape[0]), (0, tile - part.shape[1])] + [(0, 0)] * (array.ndim - 2)
     return np.pad(part, rest) if part.shape[:2] != (tile, tile) else part
+
+
+def rank(seed: int, name: str) -> str:
+    """A sort key for a random order of names that depends only on the seed and the name."""
+    return hashlib.sha256(f'{seed}/{name}'.encode(errors='surrogateescape')).hexdigest()
 
 
 def assign_splits(

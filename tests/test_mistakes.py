@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hsonet_mm import mistakes
-from hsonet_mm.memory_errors import out_of_memory
+from hsonet_mm.memory import out_of_memory
 
 pytestmark = pytest.mark.any_host
 
