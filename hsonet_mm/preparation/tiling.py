@@ -109,7 +109,7 @@ def assign_splits(
     counts = {split: max(1, round(share * len(free))) for split, share in shares.items() if share > 0}
     if sum(counts.values()) >= len(free):
         raise UserError(
-            f'too few scenes to split off {" and ".join(counts)} ({len(free)}, {free[0]} ...): set --val and --test '
+            f'too few scenes ({len(free)}, such as {free[0]}) to split off {" and ".join(counts)}: set --val and --test '
             'lower or to 0, divide large scenes with --block, or name the splits with --split-file'
         )
     result |= dict.fromkeys(free, 'train')
