@@ -109,8 +109,8 @@ def assign_splits(
     counts = {split: max(1, round(share * len(free))) for split, share in shares.items() if share > 0}
     if sum(counts.values()) >= len(free):
         raise UserError(
-            f'too few scenes ({len(free)}, such as {free[0]}) to split off {" and ".join(counts)}: set --val and --test '
-            'lower or to 0, divide large scenes with --block, or name the splits with --split-file'
+            f'too few scenes ({len(free)}, such as {free[0]}) to split off {" and ".join(counts)}: set --val and '
+            '--test lower or to 0, divide large scenes with --block, or name the splits with --split-file'
         )
     result |= dict.fromkeys(free, 'train')
     for split, count in counts.items():

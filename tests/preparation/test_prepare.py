@@ -444,7 +444,7 @@ def test_names_of_a_split_file_may_have_folders_and_suffixes():
 def test_too_few_scenes(tmp_path):
     add_scene(tmp_path / 's', 'only', 0)
     with pytest.raises(
-        UserError, match=r'too few scenes \(1, such as only\) to split off val and test.*--block'
+        UserError, match=r'too few scenes \(1, such as only\) to split off test and val.*--block'
     ):
         prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(32))
     manifest = prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(32, val=0, test=0))
