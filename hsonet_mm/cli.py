@@ -2,11 +2,13 @@
 
 import argparse
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 
 from hsonet_mm.mistakes import OPENCV, guard
 from hsonet_mm.version import __version__
@@ -89,7 +91,10 @@ def _without_empty(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list
 
 
 def _print_anything() -> None:
-    """Print names that the encoding of the terminal does not have as escapes, in place of ending the command."""
+    """Print names that the encoding of the terminal does not have as escapes; and without a terminal, nothing."""
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:  # closed by whoever started the command
+            setattr(sys, name, Path(os.devnull).open('w'))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not what a test or a notebook has put there
             stream.reconfigure(errors='backslashreplace')

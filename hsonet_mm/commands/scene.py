@@ -154,7 +154,7 @@ def require_geo() -> None:
     except ImportError as error:
         package = OPENCV if error.name == 'cv2' else '"hsonet_mm[geo]"'
         raise UserError(f'scenes need {error.name}: pip install {package}') from None
-    from hsonet_mm.geo.headers import check_proj
+    from hsonet_mm.images.ground import check_proj
 
     check_proj()
 

@@ -1,6 +1,5 @@
 """Headers of rasters, and checks that they can be the dates of a scene."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
-from rasterio.warp import transform as transform_points
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.places import RasterPath
@@ -29,7 +27,6 @@ from hsonet_mm.images.raster import bands_text, choose_bands, coordinates
 __all__ = [
     'RasterInfo',
     'check_place',
-    'check_proj',
     'file_state',
     'file_states',
     'open_raster',
@@ -78,22 +75,6 @@ class RasterInfo:
         columns, rows = np.array([(0, 0), (0, self.height), (self.width, 0), (self.width, self.height)]).T
         xs, ys = coordinates(self.transform, columns, rows)
         return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
-
-
-def check_proj() -> None:
-    """Make sure that PROJ uses the database that it was built with."""
-    try:
-        transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
-    except (*GDAL_ERRORS, ValueError) as error:
-        name = next((name for name in ('PROJ_DATA', 'PROJ_LIB') if os.environ.get(name)), None)
-        if name is None:
-            raise UserError(
-                f'rasterio does not find the PROJ database ({reason(error)}): install rasterio again'
-            ) from None
-        raise UserError(
-            f'{name}={os.environ[name]} is not the PROJ database that rasterio brings, but that of another '
-            f'installation, as conda, QGIS and PostGIS set it: unset {name} and run the command again'
-        ) from None
 
 
 def file_state(path: Path) -> tuple[int, int]:

@@ -55,7 +55,8 @@ class ScenePair:
         t1, t2 = self.t1, self.t2
         refuse_depths(str(t1.path), t1.dtype, str(t2.path), t2.dtype, self.stretch)
         self._check_overlap()
-        self._grid = Affine.translation(-self._turn, 0) * t1.transform
+        a, b, left, *rest = t1.transform[:6]
+        self._grid = Affine(a, b, left - self._turn, *rest)
         same_grid = t1.crs == t2.crs and (t1.width, t1.height) == (t2.width, t2.height)
         tolerance = 1e-6 * abs(t1.transform.determinant) ** 0.5
         self.resampled = not (same_grid and self._grid.almost_equals(t2.transform, tolerance))

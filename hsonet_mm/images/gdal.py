@@ -13,7 +13,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
@@ -36,7 +36,7 @@ __all__ = [
     'without_alpha',
 ]
 
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 """What rasterio raises for what GDAL reports; some of it comes through as it is."""
 
 logging.getLogger('rasterio').addHandler(logging.NullHandler())  # what GDAL says is in our sentences

@@ -1,5 +1,6 @@
 """The true size of pixels on the ground, by rasterio; imported where it is needed, for it takes half a second."""
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,11 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
-from hsonet_mm.images.gdal import GDAL_ERRORS
+from hsonet_mm.errors import UserError
+from hsonet_mm.images.gdal import GDAL_ERRORS, reason
 from hsonet_mm.images.raster import coordinates
 
-__all__ = ['PixelSize', 'ground_points', 'pixel_size', 'pixel_steps']
+__all__ = ['PixelSize', 'check_proj', 'ground_points', 'pixel_size', 'pixel_steps']
 
 
 class PixelSize(NamedTuple):
@@ -26,6 +28,22 @@ class PixelSize(NamedTuple):
         return float(np.sqrt(self.down * self.across))
 
 
+def check_proj() -> None:
+    """Make sure that PROJ uses the database that it was built with."""
+    try:
+        transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
+    except (*GDAL_ERRORS, ValueError) as error:
+        name = next((name for name in ('PROJ_DATA', 'PROJ_LIB') if os.environ.get(name)), None)
+        if name is None:
+            raise UserError(
+                f'rasterio does not find the PROJ database ({reason(error)}): install rasterio again'
+            ) from None
+        raise UserError(
+            f'{name}={os.environ[name]} is not the PROJ database that rasterio brings, but that of another '
+            f'installation, as conda, QGIS and PostGIS set it: unset {name} and run the command again'
+        ) from None
+
+
 def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSize | None:
     """The size of the pixels in the middle of a raster; None where it cannot be told.
 
@@ -35,6 +53,7 @@ def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSiz
     try:
         across, down = np.linalg.norm(pixel_steps(crs, transform, x, y), axis=0).tolist()
     except GDAL_ERRORS:
+        check_proj()
         return None
     return PixelSize(down, across) if np.isfinite([down, across]).all() and min(down, across) > 0 else None
 

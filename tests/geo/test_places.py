@@ -23,8 +23,8 @@ from rasterio.transform import from_origin
 
 from hsonet_mm.cli import main
 from hsonet_mm.errors import UserError
-from hsonet_mm.geo import headers
 from hsonet_mm.geo.places import RemoteRaster, raster_path
+from hsonet_mm.images import ground
 from hsonet_mm.scenes.listing import read_list
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
@@ -256,12 +256,28 @@ def test_both_ends_of_a_map(tmp_path):
 def test_proj_of_another_installation(tmp_path, variable, run_tool, monkeypatch):
     for name in ('PROJ_DATA', 'PROJ_LIB'):
         monkeypatch.delenv(name, raising=False)
-    code = 'from hsonet_mm.geo.headers import check_proj; check_proj()'
+    code = 'from hsonet_mm.images.ground import check_proj; check_proj()'
     environment = f'import os; os.environ["{variable}"] = {str(tmp_path)!r}; '
     done = run_tool('-W', 'ignore', '-c', environment + code)
     assert done.returncode == 1
     assert f'UserError: {variable}={tmp_path} is not the PROJ database that rasterio brings' in done.stderr
     assert f'unset {variable}' in done.stderr
+
+
+def test_the_size_of_pixels_needs_the_database_of_proj(tmp_path, run_tool, monkeypatch):
+    for name in ('PROJ_DATA', 'PROJ_LIB'):
+        monkeypatch.delenv(name, raising=False)
+    path = write(tmp_path / 'a.tif', False, 'EPSG:32633', from_origin(5e5, 5e6, 1, 1))
+    code = f"""if True:
+        import os
+        os.environ['PROJ_DATA'] = {str(tmp_path)!r}
+        from hsonet_mm.images import read_pixels
+        from hsonet_mm.images.ground import pixel_size
+        place = read_pixels({str(path)!r}).raster.place
+        pixel_size(place.crs, place.transform, 9, 9)
+    """
+    done = run_tool('-W', 'ignore', '-c', code)
+    assert f'UserError: PROJ_DATA={tmp_path} is not the PROJ database that rasterio brings' in done.stderr
 
 
 def test_proj_without_a_database(monkeypatch):
@@ -270,7 +286,7 @@ def test_proj_without_a_database(monkeypatch):
 
     for name in ('PROJ_DATA', 'PROJ_LIB'):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(headers, 'CRS', SimpleNamespace(from_epsg=fail))  # the class itself is compiled
+    monkeypatch.setattr(ground, 'CRS', SimpleNamespace(from_epsg=fail))  # the class itself is compiled
     with pytest.raises(UserError, match=r'\(no database\): install rasterio again'):
-        headers.check_proj()
+        ground.check_proj()
     assert 'PROJ_DATA' not in os.environ

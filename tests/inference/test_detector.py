@@ -516,6 +516,19 @@ def test_a_terminal_of_another_encoding(model, tmp_path, monkeypatch, encoding):
     assert text.splitlines()[-1].endswith(f'{shown}\\udcff')
 
 
+@pytest.mark.parametrize('name', ['stdout', 'stderr'])
+def test_without_a_terminal(model, tmp_path, monkeypatch, name):
+    """Where a command is started with closed streams, Python has none."""
+    for file, seed in (('a.png', 1), ('b.png', 2)):
+        cv2.imwrite(str(tmp_path / file), image(seed))
+    monkeypatch.setattr(sys, name, None)
+    arguments = [str(model), str(tmp_path / 'a.png'), str(tmp_path / 'b.png'), '-o', str(tmp_path / 'out')]
+    assert main(['predict', *arguments]) == 0
+    assert getattr(sys, name).name == os.devnull
+    getattr(sys, name).close()
+    assert len(list((tmp_path / 'out').iterdir())) == 3
+
+
 def test_predict_command_takes_onnx(model, tmp_path, hsonet):
     for name, seed in (('a.png', 1), ('b.png', 2)):
         cv2.imwrite(str(tmp_path / name), image(seed))
