@@ -14,9 +14,8 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
-from hsonet_mm.models.backbones.weights import check_fit
+from hsonet_mm.models.backbones.weights import fitting
 from hsonet_mm.registry import MODELS
 
 __all__ = ['PVTv2']
@@ -216,10 +215,7 @@ class PVTv2(BaseModule):
         """Leave the classifier of the published weights out."""
         if f'{prefix}head.weight' in state_dict:
             del state_dict[f'{prefix}head.weight'], state_dict[f'{prefix}head.bias']
-            first = self.get_submodule('patch_embed1.proj')
-            if first.in_channels != 3:
-                name = f'{prefix}patch_embed1.proj.weight'
-                state_dict[name] = adapt_bands(state_dict[name], first.in_channels)
             published = {key.removeprefix(prefix): weight for key, weight in state_dict.items()}
-            check_fit(published, self, f'PVTv2({self.variant!r})')
+            published = fitting(published, self, 'patch_embed1.proj.weight', f'PVTv2({self.variant!r})')
+            state_dict.update({prefix + key: weight for key, weight in published.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)
