@@ -190,14 +190,9 @@ class ChangeDetector:
         whole = options.get('window') is not None
         model = open_checkpoint(config, checkpoint, str(device), cfg_options, precision, whole)
         detector = cls(model, calibration=read_calibration(checkpoint), **options)
-        chosen: dict[str, Any] = {
-            'device': device,
-            'cfg_options': cfg_options,
-            'precision': precision,
-            **options,
-        }
+        again: Any = partial(cls.from_checkpoint, Path(config).absolute(), Path(checkpoint).absolute())
         detector._opening = partial(
-            cls.from_checkpoint, Path(config).absolute(), Path(checkpoint).absolute(), **chosen
+            again, device=device, cfg_options=cfg_options, precision=precision, **options
         )
         return detector
 
@@ -230,13 +225,8 @@ class ChangeDetector:
         whole = options.get('window') is not None
         model = open_exported(path, runtime, str(device), threads, precision, whole)
         detector = cls(model, calibration=read_calibration(path), **options)
-        chosen: dict[str, Any] = {
-            'runtime': runtime,
-            'device': device,
-            'threads': threads,
-            'precision': precision,
-        }
-        detector._opening = partial(cls.from_onnx, Path(path).absolute(), **chosen, **options)
+        again: Any = partial(cls.from_onnx, Path(path).absolute(), runtime=runtime)
+        detector._opening = partial(again, device=device, threads=threads, precision=precision, **options)
         return detector
 
     def __reduce__(self) -> Any:
