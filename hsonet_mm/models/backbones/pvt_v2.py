@@ -7,7 +7,7 @@ parameters are named as in the authors' checkpoints, so that these load as they 
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
@@ -24,18 +24,12 @@ _HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
 _MLP_RATIOS = (8, 8, 4, 4)
 _MIN_SIZE = 29  # the first stage has ceil(size / 4) tokens a side and reduces them by 8
-
-
-class _Variant(NamedTuple):
-    channels: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
-
-
 _VARIANTS = {
-    'b0': _Variant((32, 64, 160, 256), (2, 2, 2, 2)),
-    'b1': _Variant((64, 128, 320, 512), (2, 2, 2, 2)),
-    'b2': _Variant((64, 128, 320, 512), (3, 4, 6, 3)),
+    'b0': ((32, 64, 160, 256), (2, 2, 2, 2)),
+    'b1': ((64, 128, 320, 512), (2, 2, 2, 2)),
+    'b2': ((64, 128, 320, 512), (3, 4, 6, 3)),
 }
+"""Channels and depths of the stages."""
 
 
 class _OverlapPatchEmbed(nn.Module):
