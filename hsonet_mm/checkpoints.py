@@ -3,7 +3,7 @@
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,10 @@ class Fit:
         unused: Weights of the file that the model does not have.
     """
 
-    loaded: int = 0
-    adapted: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
+    loaded: int
+    adapted: list[str]
+    kept: list[str]
+    unused: list[str]
 
 
 def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoint:
@@ -129,26 +129,27 @@ def load_fitting(model: nn.Module, path: str | Path) -> Fit:
     """
     own = model.state_dict()
     state = _unwrapped(read_checkpoint(path).state, own)
-    fit = Fit(unused=[name for name in state if name not in own])
     taken: dict[str, Tensor] = {}
-    bands = _bands(model)
+    adapted, kept = list[str](), list[str]()
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)  # of both dates
+    bands = mean.numel() // 2 if isinstance(mean, Tensor) and mean.numel() > 1 else None
     for name, weight in own.items():
         given = state.get(name)
         if given is None:
-            fit.kept.append(f'{name} (not in the file)')
+            kept.append(f'{name} (not in the file)')
         elif given.shape == weight.shape:
             taken[name] = given
-        elif bands and (adapted := _for_bands(given, weight, bands)) is not None:
-            taken[name] = adapted
-            fit.adapted.append(_shapes(name, state, own))
+        elif bands and (kernel := _for_bands(given, weight, bands)) is not None:
+            taken[name] = kernel
+            adapted.append(_shapes(name, state, own))
         else:
-            fit.kept.append(_shapes(name, state, own))
+            kept.append(_shapes(name, state, own))
     if not taken:
         raise UserError(
             f'no weight of {path} fits the model of the config: give a checkpoint of a similar model'
         )
     model.load_state_dict(taken, strict=False)
-    return Fit(len(taken), fit.adapted, fit.kept, fit.unused)
+    return Fit(len(taken), adapted, kept, [name for name in state if name not in own])
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -232,12 +233,6 @@ def _unwrapped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
             name: w for name, w in found.items() if name in own or name.rpartition('.')[2] not in COUNTERS
         }
     return found
-
-
-def _bands(model: nn.Module) -> int | None:
-    """Bands of one date, as the model's preprocessor normalises them; None where it does not say."""
-    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
-    return mean.numel() // 2 if isinstance(mean, Tensor) and mean.numel() > 1 else None
 
 
 def _for_bands(given: Tensor, weight: Tensor, bands: int) -> Tensor | None:

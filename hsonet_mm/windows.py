@@ -69,6 +69,19 @@ class Window:
         """The windows over an image of that size."""
         return WindowGrid(*(Axis.make(side, self.size, self.overlap, self.fixed) for side in (height, width)))
 
+    def chosen(self, size: int | None, overlap: int | None, option: str) -> 'Window':
+        """The window that a user chooses by options, of which one gives the size; this is the model's own.
+
+        Raises:
+            UserError: as :func:`with_overlap`; and for another size than the only one that the model takes.
+        """
+        if self.fixed and size not in (None, self.size):
+            raise UserError(
+                f'the model takes {self.size} x {self.size} pixels only: leave out {option} {size}, or export the '
+                'model without --tile'
+            )
+        return with_overlap(self.size if size is None else size, overlap, self.fixed)
+
 
 def default_window(tile_size: int | None, crop_size: int | None) -> Window:
     """The window of a model where nobody gives another: the size of its training crops, a quarter of it shared.
@@ -91,7 +104,7 @@ def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
         overlap = min(quarter if size % ALIGN else _align(quarter), size // 2)
     window = Window(size, overlap, fixed)
     step = size - overlap
-    times = ((size if fixed else max(size, ALIGN)) / step) ** 2
+    times = (max(size, ALIGN) / step) ** 2
     if times > MOST_TIMES:
         raise UserError(
             f'invalid windows of {size} pixels with a step of {step} (an overlap of {overlap}), which compute every '

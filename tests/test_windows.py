@@ -85,7 +85,7 @@ def test_windows_that_cannot_move(size, overlap):
         (None, 200, Window(224, 64)),  # up to a multiple of 32, the stride of the networks
         (48, 256, Window(48, 12, fixed=True)),
         (512, None, Window(512, 128, fixed=True)),
-        (1, None, Window(1, 0, fixed=True)),
+        (16, None, Window(16, 4, fixed=True)),
     ],
 )
 def test_the_default_is_the_only_size_or_that_of_the_crops(tile_size, crop_size, window):
@@ -101,9 +101,9 @@ def test_windows_that_compute_every_pixel_too_often_are_refused(size, overlap, t
         with_overlap(size, overlap)
 
 
-@pytest.mark.parametrize(('size', 'overlap'), [(32, 24), (512, 384), (16, None), (1, 0)])
+@pytest.mark.parametrize(('size', 'overlap'), [(32, 24), (512, 384), (16, 8), (16, None)])
 def test_windows_at_the_limit_are_taken(size, overlap):
-    assert with_overlap(size, overlap, fixed=size < 16).size == size
+    assert with_overlap(size, overlap).size == size
 
 
 def per_pixel(t1, t2):

@@ -11,27 +11,9 @@ from torch import Tensor, nn
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.models.layers import PyramidDecoder, SceneAssociation
-from hsonet_mm.models.necks import VFPN
 from hsonet_mm.opencd.registry import MODELS
 
-__all__ = ['ChangeStarHead', 'FarSegFPN', 'FarSegHead']
-
-
-@MODELS.register_module()
-class FarSegFPN(VFPN):
-    """:class:`hsonet_mm.models.VFPN` under the name by which Open-CD's configs know such a neck.
-
-    Args:
-        policy: fusion of the dates, ``'concat'``, ``'sum'``, ``'diff'`` or ``'abs_diff'``.
-        **kwargs: of :class:`hsonet_mm.models.VFPN`, such as ``in_channels``, ``out_channels`` and ``num_outs``.
-
-    References:
-        Zheng et al., *Foreground-Aware Relation Network*, CVPR 2020, arXiv 2011.09766. Outputs checked against
-        Open-CD 1.1.
-    """
-
-    def __init__(self, policy: str = 'concat', **kwargs: Any) -> None:
-        super().__init__(policy=policy, **kwargs)
+__all__ = ['ChangeStarHead', 'FarSegHead']
 
 
 _NAMES = (

@@ -117,20 +117,19 @@ class FC_Siam_diff(_FullyConvolutional):  # noqa: N801
         """Features of the pair at full size."""
         _, features_t1 = self.encode(t1)
         x, features_t2 = self.encode(t2)
-        return self.decode(x, [(f1 - f2).abs() for f1, f2 in zip(features_t1, features_t2, strict=True)])
+        return self.decode(x, list(map(self.fuse, features_t1, features_t2)))
+
+    def fuse(self, t1: Tensor, t2: Tensor) -> Tensor:
+        """What a skip connection carries."""
+        return (t1 - t2).abs()
 
 
 @MODELS.register_module()
-class FC_Siam_conc(_FullyConvolutional):  # noqa: N801
-    """One encoder for each date in turn; the skip connections carry the features of both dates.
-
-    The deepest map is that of the second date alone, as in the authors' code.
-    """
+class FC_Siam_conc(FC_Siam_diff):  # noqa: N801
+    """The same with skip connections that carry the features of both dates."""
 
     skips = 2
 
-    def forward(self, t1: Tensor, t2: Tensor) -> tuple[Tensor]:
-        """Features of the pair at full size."""
-        _, features_t1 = self.encode(t1)
-        x, features_t2 = self.encode(t2)
-        return self.decode(x, [torch.cat(pair, dim=1) for pair in zip(features_t1, features_t2, strict=True)])
+    def fuse(self, t1: Tensor, t2: Tensor) -> Tensor:
+        """What a skip connection carries."""
+        return torch.cat([t1, t2], dim=1)

@@ -10,10 +10,11 @@ from hsonet_mm.baselines.changer import (
     SpatialExchange,
     TwoIdentity,
 )
-from hsonet_mm.baselines.changestar import ChangeStarHead, FarSegFPN, FarSegHead
+from hsonet_mm.baselines.changestar import ChangeStarHead, FarSegHead
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
 from hsonet_mm.baselines.snunet import SNUNet_ECAM
 from hsonet_mm.baselines.tinycd import TinyCD
+from hsonet_mm.models.necks import VFPN
 from hsonet_mm.opencd.registry import MODELS
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     'ChannelExchange',
     'FC_Siam_conc',
     'FC_Siam_diff',
-    'FarSegFPN',
     'FarSegHead',
     'IA_ResNet',
     'IA_ResNetV1c',
@@ -37,3 +37,5 @@ __all__ = [
 
 # It is also hsonet_mm.TinyCD, since only ours has the authors' classifier.
 MODELS.register_module(module=TinyCD)
+# The name by which Open-CD's configs know such a neck; outputs checked against Open-CD 1.1.
+MODELS.register_module(name='FarSegFPN', module=VFPN)

@@ -1,7 +1,6 @@
 """``hsonet calibrate``: fit temperature and threshold of a model on its validation split."""
 
 import argparse
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from mmengine.config import Config
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.commands.options import add_compute_options, add_override_options
+from hsonet_mm.commands.options import add_compute_options, add_override_options, warn
 from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
@@ -58,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
         model = open_checkpoint(args.config, args.checkpoint, device, args.cfg_options, precision)
     declared, _ = reading_of(args).over(config_reading(config))
     detector = ChangeDetector(model, reading=declared)
-    for note in detector.notes:
-        print(f'warning: {note}', file=sys.stderr)
+    warn(detector.notes)
     set_reading(config, detector.reading)
     counts = count_validation(detector, config, args.data_root)
     calibration, report = calibrate(counts, model.threshold)
@@ -71,11 +69,9 @@ def run(args: argparse.Namespace) -> int:
     except UserError as error:
         if args.diagram is not None:
             raise
-        print(f'warning: no diagram: {error}', file=sys.stderr)
+        warn([f'no diagram: {error}'])
     if not TEMPERATURES[0] * 1.01 < calibration.temperature < TEMPERATURES[1] / 1.01:
-        print(
-            'warning: the temperature is at the end of its range: use more or harder pairs', file=sys.stderr
-        )
+        warn(['the temperature is at the end of its range: use more or harder pairs'])
     print(_summary(report, path))
     return 0
 

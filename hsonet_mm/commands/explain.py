@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hsonet_mm.bands import set_reading
-from hsonet_mm.commands.options import add_device_option
+from hsonet_mm.commands.options import add_device_option, warn
 from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
@@ -84,8 +84,7 @@ def run(args: argparse.Namespace) -> int:
     require('matplotlib', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
     keep_memory()
     networks = _open(models, args)
-    for note in networks[0].detector.notes:
-        print(f'warning: {note}', file=sys.stderr)
+    warn(networks[0].detector.notes)
     views = [_view(network, images, args.layer) for network in networks] if images else []
     content = Content(
         networks,
@@ -146,8 +145,7 @@ def _view(network: Network, images: Sequence[Path], layer: str | None) -> View:
     _say(f'looking into {network.name}')
     reading = network.detector.reading
     t1, t2 = network.detector.read(*images)
-    for note in notes_of(t1, t2, reading.nodata is not None):
-        print(f'warning: {note.text}', file=sys.stderr)
+    warn(note.text for note in notes_of(t1, t2, reading.nodata is not None))
     pair = join(t1, t2, reading.stretch)
     if pair.valid is not None and not pair.valid.any():
         raise UserError(

@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
@@ -23,6 +24,7 @@ __all__ = [
     'gpus_of',
     'resample_of',
     'split_model',
+    'warn',
 ]
 
 _MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
@@ -163,3 +165,9 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
         choices=['auto', 'fp32', 'bf16'],
         help='precision of a checkpoint; auto: bf16 on processors that support it, else fp32 [auto]',
     )
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Print what a user may not expect, a line each."""
+    for sentence in sentences:
+        print(f'warning: {sentence}', file=sys.stderr)

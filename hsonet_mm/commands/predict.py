@@ -16,6 +16,7 @@ from hsonet_mm.commands.options import (
     add_threshold_option,
     resample_of,
     split_model,
+    warn,
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
@@ -202,8 +203,7 @@ def run(args: argparse.Namespace) -> int:
         resample=resample,
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
-    for sentence in (*detector.notes, *summary.warnings):
-        print(f'warning: {sentence}', file=sys.stderr)
+    warn((*detector.notes, *summary.warnings))
     for sentence in summary.failures:
         print(f'error: {sentence}', file=sys.stderr)
     whole = summary.pixels + summary.without_data

@@ -1,7 +1,6 @@
 """``hsonet robustness``: accuracy under swapped dates, misregistration, changed light and changed season."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.commands.options import add_compute_options, add_override_options, add_threshold_option
+from hsonet_mm.commands.options import add_compute_options, add_override_options, add_threshold_option, warn
 from hsonet_mm.config import add_data_arguments, declare_labels, read_config
 from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
 from hsonet_mm.errors import UserError
@@ -58,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
         runtime=args.runtime,
         reading=declared,
     )
-    for note in detector.notes:
-        print(f'warning: {note}', file=sys.stderr)
+    warn(detector.notes)
     set_reading(config, detector.reading)
     rows = score_perturbed(detector, LabelledPairs(config, args.data_root, args.split))
     print(f'{detector.name} at threshold {detector.threshold:.4g} ({detector.threshold_source})')

@@ -20,6 +20,7 @@ from hsonet_mm.commands.options import (
     gpus_of,
     resample_of,
     split_model,
+    warn,
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
@@ -174,8 +175,7 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     print(
         f'{out} {state}: {_words(summary)} at threshold {summary["threshold"]:g} ({summary["threshold_source"]})'
     )
-    for warning in summary['warnings']:
-        print(f'warning: {warning}', file=sys.stderr)
+    warn(summary['warnings'])
     if summary['resampled_to_m'] is not None:
         print(
             f'predicted at {summary["resampled_to_m"]:.3g} m on the ground, the pixels of the result are those of '

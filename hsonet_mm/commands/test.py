@@ -1,7 +1,6 @@
 """``hsonet test``: score a checkpoint on the test split."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from mmengine.structures import PixelData
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
 from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
+from hsonet_mm.commands.options import warn
 from hsonet_mm.config import add_config_arguments, load_config, set_up_loaders
-from hsonet_mm.engine.loaders import end_workers
+from hsonet_mm.engine.training import end_workers
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
         cfg.model = checkpoint.exported.network['model']
     reading, notes = config_reading(cfg).over(checkpoint.reading)
     set_reading(cfg, reading)
-    for note in notes:
-        print(f'warning: {note}', file=sys.stderr)
+    warn(notes)
     apply_protocol(cfg, args.protocol)
     ours = [
         one

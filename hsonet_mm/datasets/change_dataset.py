@@ -1,7 +1,7 @@
 """A folder of image pairs with change labels."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from mmengine import fileio
@@ -23,7 +23,6 @@ from hsonet_mm.index import (
     read_names,
     some,
 )
-from hsonet_mm.labels import LabelCoding
 from hsonet_mm.registry import DATASETS
 from hsonet_mm.seeding import seed_everything
 from hsonet_mm.texts import printable
@@ -145,7 +144,9 @@ class ChangeDataset(BaseSegDataset):
                 raise
             pairs, labels = self._from_folders()  # which says what is missing
         loader = self._loader() if labels else None
-        extra = {} if loader is None else {'label_coding': self._coding(labels, loader)}
+        extra: dict[str, Any] = {}
+        if loader is not None:
+            extra['label_coding'] = coding_of(self.data_root, labels, loader, self.backend_args)
         return [
             dict(
                 img_path=[files['A'], files['B']],
@@ -167,9 +168,6 @@ class ChangeDataset(BaseSegDataset):
         if loader is None or loader.changed_values or loader.ignored_values:
             return loader
         return MultiImgLoadAnnotations(**self.declared, backend_args=loader.backend_args)
-
-    def _coding(self, labels: Mapping[str, str], loader: MultiImgLoadAnnotations) -> LabelCoding:
-        return coding_of(self.data_root, labels, loader, self.backend_args)
 
     def _is_dir(self, folder: str) -> bool:
         return bool(fileio.isdir(folder, backend_args=self.backend_args))

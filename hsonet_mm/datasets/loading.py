@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import Pixels, Reading, join, read_pixels, read_raster
+from hsonet_mm.images import Reading, join, read_pixels, read_raster
 from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.labels import (
     IGNORED,
@@ -30,7 +30,6 @@ from hsonet_mm.registry import TRANSFORMS
 __all__ = [
     'MultiImgLoadAnnotations',
     'MultiImgLoadImageFromFile',
-    'read_image',
     'read_label',
     'tell_once',
     'to_bgr',
@@ -42,13 +41,6 @@ def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], b
     if backend_args is None and '://' not in path:
         return None
     return partial(fileio.get, backend_args=backend_args)
-
-
-def read_image(
-    path: str, backend_args: dict[str, Any] | None = None, reading: Reading | None = None
-) -> Pixels:
-    """Read an image, see :func:`hsonet_mm.images.read_pixels`."""
-    return read_pixels(path, reading, _reader(path, backend_args))
 
 
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
@@ -97,7 +89,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
         """Add the images to the sample."""
         reading = results.get('reading') or Reading()
         t1, t2 = (
-            read_image(path, self.backend_args, reading.of_date(date))
+            read_pixels(path, reading.of_date(date), _reader(path, self.backend_args))
             for date, path in enumerate(results['img_path'])
         )
         shape = t1.values.shape[:2]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
@@ -11,12 +12,11 @@ from mmengine.runner import Runner
 from hsonet_mm.checkpoints import Checkpoint, load_weights
 from hsonet_mm.config import set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
-from hsonet_mm.engine.loaders import end_workers
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
 from hsonet_mm.engine.trackers import check_trackers
 from hsonet_mm.errors import UserError
 
-__all__ = ['chosen_by', 'train']
+__all__ = ['chosen_by', 'end_workers', 'train']
 
 
 def train(cfg: Config) -> Runner:
@@ -61,6 +61,24 @@ def chosen_by(runner: Runner) -> Sequence[str]:
         (hook.figures if isinstance(hook, ChangeCheckpointHook) else hook.key_indicators for hook in hooks),
         (),
     )
+
+
+def end_workers(runner: Any) -> None:
+    """End the processes of a runner's data loaders.
+
+    Left to the garbage collector, which closes the queue that would tell them to end, PyTorch waits five seconds for
+    each, stops it, and may take that for a failure: ``DataLoader worker is killed by signal: Terminated``.
+
+    Args:
+        runner: A ``Runner`` that has done its work; it may go on to use its loaders.
+    """
+    for loop in (getattr(runner, f'_{name}_loop', None) for name in ('train', 'val', 'test')):
+        holders: list[Any] = [getattr(loop, name, None) for name in ('dataloader_iterator', 'dataloader')]
+        for holder in holders:
+            iterator: Any = getattr(holder, '_iterator', None)
+            if hasattr(iterator, '_shutdown_workers'):
+                iterator._shutdown_workers()
+                holder._iterator = None
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -23,6 +23,7 @@ from hsonet_mm.images import Reading
 from hsonet_mm.inference.onnx_model import OnnxModel
 from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.logits import check_threshold
+from hsonet_mm.windows import default_window
 
 __all__ = ['SIZES', 'TOLERANCE', 'export']
 
@@ -105,6 +106,7 @@ def export(
     check_threshold(threshold)
     if tile_size is not None and tile_size < 1:
         raise UserError(f'invalid --tile {tile_size}: expected 1 or more, such as 512')
+    default_window(tile_size, None)  # refuses tiles too small to be windows
     if opset is not None and not as_onnx:
         raise UserError(
             f'--opset {opset} requires ONNX: leave it out, or give {target} a name that ends in .onnx'

@@ -183,7 +183,10 @@ class ScenePair:
                     f'{info.path} cannot be read at row {rows[0]}, column {columns[0]}, it is truncated or '
                     f'damaged ({reason(error)}): copy it again'
                 ) from None
-            images.append(np.ascontiguousarray(_three(apply_stretch(image, stretch), info)))
+            image = apply_stretch(image, stretch)
+            if info.repeated and image.shape[2] == 1:  # grey of which nothing is declared
+                image = np.repeat(image, 3, axis=2)
+            images.append(np.ascontiguousarray(image))
             if known is not None:
                 valid &= known
         if not valid.all():
@@ -268,11 +271,6 @@ def _read(dataset: Any, info: RasterInfo, **where: Any) -> tuple[NDArray[Any], N
     shown = colours(values, info.palette[:, :3])
     opaque = info.palette[:, 3][values[..., 0]] > 0
     return shown, opaque if valid is None else valid & opaque
-
-
-def _three(image: NDArray[np.uint8], info: RasterInfo) -> NDArray[np.uint8]:
-    """A grey raster of which nothing is declared, as three bands."""
-    return np.repeat(image, 3, axis=2) if info.repeated and image.shape[2] == 1 else image
 
 
 def _resolve(info: RasterInfo, declared: Stretch | None) -> Stretch | None:

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import ImagePair, Pixels, Reading, join, pair_of, read_pixels, size
 from hsonet_mm.inference.batches import batch_probs, check_images, checked_batch
-from hsonet_mm.inference.calibration import (
-    Calibration,
-    apply_temperature,
-    read_calibration,
-    sidecar_of,
-)
+from hsonet_mm.inference.calibration import Calibration, apply_temperature, read_calibration
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
 from hsonet_mm.inference.resolution import Resampling, check_resample, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice, chosen_window, window_slides
@@ -77,7 +72,6 @@ class ChangeDetector:
         threshold: Calibrated probability in (0, 1) above which a pixel is changed; by default that of the calibration,
             else the model's own.
         calibration: Temperature and threshold fitted on validation.
-        calibration_name: Name of the calibration in messages.
         reading: How to read files, as ``Reading.make(bands='3,2,1', stretch='0,3000', nodata=0)``; by default, and
             where it declares nothing, as in training.
         window: ``'whole'`` to predict images at once; ``'slide'`` to slide a window over them, or ``(crop, stride)`` in
@@ -114,7 +108,6 @@ class ChangeDetector:
         model: ChangeModel,
         threshold: float | None = None,
         calibration: Calibration | None = None,
-        calibration_name: str = 'calibration',
         reading: Reading | None = None,
         window: WindowChoice = None,
         resample: float | str | None = None,
@@ -133,7 +126,7 @@ class ChangeDetector:
         self.versions = model.versions
         self.threshold, self.threshold_source = model.threshold, model.threshold_source
         if calibration is not None:
-            self.threshold, self.threshold_source = calibration.threshold, f'calibrated ({calibration_name})'
+            self.threshold, self.threshold_source = calibration.threshold, f'calibrated ({calibration.name})'
         if threshold is not None:
             self.threshold, self.threshold_source = threshold, 'given'
         self.temperature = 1.0 if calibration is None else calibration.temperature
@@ -156,10 +149,10 @@ class ChangeDetector:
             name: Its name.
             runtime: ``'pytorch'``, ``'onnxruntime'`` or ``'openvino'``; by default ONNX Runtime on a CPU where it is
                 installed, PyTorch on GPUs and for a `precision`.
-            device: As in :meth:`from_onnx`, like the following.
-            threads: Threads of one prediction on a CPU.
-            precision: Precision in PyTorch.
-            options: ``threshold``, ``window``, ``reading`` and ``resample`` of the class.
+            device: As in :meth:`from_onnx`, like all that follows.
+            threads: As there.
+            precision: As there.
+            options: As there.
 
         Raises:
             UserError: for an unknown name, and as :meth:`from_onnx`.
@@ -196,15 +189,10 @@ class ChangeDetector:
         """
         whole = options.get('window') is not None
         model = open_checkpoint(config, checkpoint, str(device), cfg_options, precision, whole)
-        detector = cls._calibrated(model, checkpoint, options)
-        chosen: dict[str, Any] = {
-            'device': device,
-            'cfg_options': cfg_options,
-            'precision': precision,
-            **options,
-        }
+        detector = cls(model, calibration=read_calibration(checkpoint), **options)
+        again: Any = partial(cls.from_checkpoint, Path(config).absolute(), Path(checkpoint).absolute())
         detector._opening = partial(
-            cls.from_checkpoint, Path(config).absolute(), Path(checkpoint).absolute(), **chosen
+            again, device=device, cfg_options=cfg_options, precision=precision, **options
         )
         return detector
 
@@ -236,22 +224,10 @@ class ChangeDetector:
         """
         whole = options.get('window') is not None
         model = open_exported(path, runtime, str(device), threads, precision, whole)
-        detector = cls._calibrated(model, path, options)
-        chosen: dict[str, Any] = {
-            'runtime': runtime,
-            'device': device,
-            'threads': threads,
-            'precision': precision,
-        }
-        detector._opening = partial(cls.from_onnx, Path(path).absolute(), **chosen, **options)
+        detector = cls(model, calibration=read_calibration(path), **options)
+        again: Any = partial(cls.from_onnx, Path(path).absolute(), runtime=runtime)
+        detector._opening = partial(again, device=device, threads=threads, precision=precision, **options)
         return detector
-
-    @classmethod
-    def _calibrated(cls, model: ChangeModel, path: str | Path, options: DetectorOptions) -> 'ChangeDetector':
-        """The detector of a model file, with the calibration beside it."""
-        return cls(
-            model, calibration=read_calibration(path), calibration_name=sidecar_of(path).name, **options
-        )
 
     def __reduce__(self) -> Any:
         """Pickle the way in which it was opened and what was set since, not the network."""

@@ -64,12 +64,9 @@ class TorchModel:
         self._device = _device(device)
         self.device = str(self._device)
         self._autocast = autocast(precision, self._device)
-        if config is None:
-            loaded = read_checkpoint(checkpoint)
-            self.config = _exported_config(loaded)
-        else:
-            loaded = None
-            self.config = read_config(config, cfg_options)
+        given = None if config is None else read_config(config, cfg_options)
+        loaded = read_checkpoint(checkpoint)
+        self.config = _exported_config(loaded) if given is None else given
         if 'model' not in self.config:
             raise UserError(
                 f'{config} does not define a model: give the config that the model was trained with'
@@ -77,7 +74,6 @@ class TorchModel:
         if whole:
             self.config.model.test_cfg = {'mode': 'whole'}
         self.slides = (self.config.model.get('test_cfg') or {}).get('mode') == 'slide'
-        loaded = loaded or read_checkpoint(checkpoint)
         exported = loaded.exported
         self.crop_size = training_crop(self.config) if exported is None else exported.crop_size
         self.temperature = 1.0 if exported is None else exported.temperature

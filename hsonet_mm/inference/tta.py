@@ -2,40 +2,20 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.images import Reading
-from hsonet_mm.windows import Window
+from hsonet_mm.inference.detector import ChangeDetector
 
-__all__ = ['KINDS', 'Detector', 'augmented_probs']
+__all__ = ['KINDS', 'augmented_probs']
 
 KINDS = ('flips', 'rotations', 'swap')
 """Left-right and up-down; by 90, 180 and 270 degrees; the two dates."""
 
 
-class Detector(Protocol):
-    """What a scene needs of a model, as :class:`hsonet_mm.ChangeDetector` offers it."""
-
-    threshold: float
-    threshold_source: str
-    name: str
-    versions: dict[str, str]
-    reading: Reading
-    window: Window
-    ground_resolution: tuple[float, float] | None
-
-    def probs(
-        self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None
-    ) -> NDArray[np.float32]:
-        """Probabilities of change (N, H, W) of batches (N, H, W, bands)."""
-        ...
-
-
 def augmented_probs(
-    detector: Detector, t1: NDArray[np.uint8], t2: NDArray[np.uint8], kinds: Sequence[str] = ()
+    detector: ChangeDetector, t1: NDArray[np.uint8], t2: NDArray[np.uint8], kinds: Sequence[str] = ()
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all views of a batch, each brought back to its place.
 

@@ -4,7 +4,7 @@ from numbers import Integral
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.inference.models import ChangeModel
-from hsonet_mm.windows import Window, default_window, with_overlap
+from hsonet_mm.windows import Window, default_window
 
 __all__ = ['WHOLE_PIXELS', 'WindowChoice', 'chosen_window', 'window_slides']
 
@@ -28,13 +28,8 @@ def chosen_window(model: ChangeModel, choice: WindowChoice) -> Window:
     ):
         raise UserError(f"invalid window {choice!r}: expected 'whole', 'slide' or (crop, stride)")
     crop, stride = choice
-    if default.fixed and crop not in (None, default.size):
-        raise UserError(
-            f'{model.name} takes {default.size} x {default.size} pixels only: leave out --crop {crop}, or '
-            'export the model without --tile'
-        )
     size = default.size if crop is None else crop
-    return with_overlap(size, None if stride is None else size - stride, default.fixed)
+    return default.chosen(size, None if stride is None else size - stride, '--crop')
 
 
 def window_slides(model: ChangeModel, choice: WindowChoice, height: int, width: int) -> bool:

@@ -21,15 +21,12 @@ class PathPair(list):
 
 def cure_tools() -> None:
     """Let the tools build data sets in Open-CD's scope, draw without images of both dates, and name a pair."""
-    vars(importlib.import_module('mmseg.utils'))['register_all_modules'] = _open_scope
+    utils: Any = importlib.import_module('mmseg.utils')
+    utils.register_all_modules = lambda *_, **__: init_default_scope('opencd')
     visualizer = importlib.import_module('opencd.visualization').CDLocalVisualizer
     visualizer.add_datasample = _images_optional(visualizer.add_datasample)
     pack = importlib.import_module('opencd.datasets.transforms').MultiImgPackSegInputs
     pack.transform = _paths_as_one(pack.transform)
-
-
-def _open_scope(*_: Any, **__: Any) -> None:
-    init_default_scope('opencd')
 
 
 def _images_optional(add_datasample: Callable[..., None]) -> Callable[..., None]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,80 +11,24 @@ import numpy as np
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_bytes
-from hsonet_mm.images import Note, Reading, image_size, join, notes_of, place_note
+from hsonet_mm.images import Note, image_size, join, notes_of, place_note
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles, some
-from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, Value, label_remarks
+from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, label_remarks
 from hsonet_mm.preparation.label_files import find_coding, read_label
+from hsonet_mm.preparation.options import PrepareOptions
 from hsonet_mm.preparation.sources import Source
-from hsonet_mm.preparation.tiling import BORDERS, Unit, assign_splits, blocks, cut, offsets, rank
+from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, rank
 from hsonet_mm.progress import track
 from hsonet_mm.texts import counted, printable
 from hsonet_mm.version import __version__
 
-__all__ = ['NOT_LABELLED', 'Cutter', 'PrepareOptions']
+__all__ = ['NOT_LABELLED', 'Cutter']
 
 NOT_LABELLED = 127
 """What a pixel without a label becomes in a tile, beside 0 and 255; tools that cut at 128 read it as unchanged."""
 
 _WRITTEN = np.zeros(256, np.uint8)
 _WRITTEN[[1, IGNORED]] = 255, NOT_LABELLED
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """How a source is cut and split.
-
-    Args:
-        tile: tile size, pixels.
-        stride: distance between tiles, pixels; 0: the tile size.
-        border: see :func:`hsonet_mm.preparation.tiling.offsets`.
-        block: 0, or the size of the blocks that very large scenes are divided into before they are split,
-            pixels.
-        val: share of the scenes for val, for sources without this split.
-        test: the same for test.
-        seed: of the split and of the choice of empty tiles.
-        max_empty: largest share of tiles without change in train, 0 to 1; 1 keeps all.
-        changed_values: label values that mean changed, all others unchanged; empty: inferred from all masks.
-        ignored_values: label values that mean "not labelled".
-        folders: date 1, date 2 and mask as templates (:data:`hsonet_mm.index.LAYOUTS`); empty: find out.
-        reading: bands, stretch and nodata of the images.
-    """
-
-    tile: int = 256
-    stride: int = 0
-    border: str = 'shift'
-    block: int = 0
-    val: float = 0.1
-    test: float = 0.2
-    seed: int = 0
-    max_empty: float = 1.0
-    changed_values: tuple[Value, ...] = ()
-    ignored_values: tuple[Value, ...] = ()
-    reading: Reading = field(default_factory=Reading)
-    folders: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.tile < 1 or self.stride < 0 or self.block < 0:
-            raise UserError(
-                f'invalid --tile {self.tile} --stride {self.stride} --block {self.block} (0: none): expected positive '
-                'numbers of pixels'
-            )
-        if 0 < self.block < self.tile:
-            raise UserError(
-                f'invalid --block {self.block}: expected at least the tile size {self.tile}, better '
-                'several times that'
-            )
-        if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
-            raise UserError(
-                f'invalid --val {self.val} --test {self.test}: expected shares from 0 to 1 that leave '
-                'something for train'
-            )
-        if not 0 <= self.max_empty <= 1:
-            raise UserError(f'invalid --max-empty {self.max_empty}: expected a share from 0 to 1')
-        if self.border not in BORDERS:
-            raise UserError(f'invalid --border {self.border}: expected one of {", ".join(BORDERS)}')
-        if self.folders and len(self.folders) != len(ROLES):
-            raise UserError('--a, --b and --label require one another: give all three or none')
 
 
 class Cutter:

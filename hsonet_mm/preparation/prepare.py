@@ -13,7 +13,8 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.files import folder_beside, replace_folder, write_json
 from hsonet_mm.images import add_reading_arguments, large_images, reading_of
 from hsonet_mm.labels import CODING_FILE, add_label_arguments, write_survey
-from hsonet_mm.preparation.cutting import Cutter, PrepareOptions
+from hsonet_mm.preparation.cutting import Cutter
+from hsonet_mm.preparation.options import PrepareOptions
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import BORDERS, read_split_file
 

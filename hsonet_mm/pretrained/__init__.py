@@ -62,11 +62,10 @@ def model_metadata(name: str) -> Metadata:
     """What a model that comes with the package says about itself."""
     path = model_path(name)
     try:
-        return Metadata.from_props(read_props(path.read_bytes()), str(path))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
+        props = read_props(path.read_bytes())
+    except ValueError:
         raise UserError(f'{path} is truncated or damaged: install hsonet_mm again') from None
+    return Metadata.from_props(props, str(path))
 
 
 def model_title(name: str) -> str:

@@ -1,16 +1,16 @@
 """Many scenes, in this process or in several, here or on a Ray cluster."""
 
 import json
+import pickle
 import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
-from hsonet_mm.images import Reading
 from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
@@ -20,7 +20,6 @@ from hsonet_mm.workers import run_jobs
 __all__ = [
     'MODEL_FAILED',
     'Outcome',
-    'read_job',
     'run_here',
     'run_scenes',
 ]
@@ -123,35 +122,11 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
 
 
 def _write_job(folder: Path, model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Path:
+    """Write what a worker needs, for it alone to read."""
     folder.mkdir()
-    job = folder / 'job.json'
-    content = {
-        'model': asdict(model),
-        'options': {**asdict(options), 'reading': options.reading.to_dict()},
-        'scenes': [asdict(scene) for scene in scenes],
-    }
-    job.write_text(json.dumps(content), encoding='utf-8')
+    job = folder / 'job.pickle'
+    job.write_bytes(pickle.dumps((model, scenes, options)))
     return job
-
-
-def read_job(job: Path) -> tuple[ModelSpec, list[Scene], SceneOptions]:
-    """Read what :func:`run_scenes` wrote for a worker."""
-    content = json.loads(job.read_text(encoding='utf-8'))
-    return (
-        ModelSpec(**_with_tuples(content['model'])),
-        [Scene(**scene) for scene in content['scenes']],
-        SceneOptions(**_with_tuples(content['options'])),
-    )
-
-
-def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo what JSON makes of tuples and readings."""
-    made: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    if 'reading' in made:
-        made['reading'] = Reading.from_dict(made['reading'])
-    return made
 
 
 def _outcomes(job: Path) -> Iterator[Outcome]:

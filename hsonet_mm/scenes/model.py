@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hsonet_mm.inference.tta import Detector
+from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.pretrained import model_path
 
-__all__ = ['ModelSpec', 'load_detector']
+__all__ = ['ModelSpec']
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model and where it computes.
-
-    Files are config and checkpoint, one ``.onnx`` file, or the name of a packaged model; the factory,
-    ``module:function``, makes the detector.
-    """
+    """A model and where it computes: config and checkpoint, one ``.onnx`` file, or the name of a packaged model."""
 
     files: tuple[str, ...]
     device: str = 'cpu'
@@ -27,7 +23,6 @@ class ModelSpec:
     threads: int | None = None
     precision: str | None = None
     runtime: str | None = None
-    factory: str = 'hsonet_mm.scenes.model:load_detector'
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -36,24 +31,15 @@ class ModelSpec:
             return (model_path(self.files[0]),)
         return tuple(map(Path, self.files))
 
-    def load(self) -> Detector:
-        """Make the detector."""
-        module, _, function = self.factory.partition(':')
-        return cast('Detector', getattr(import_module(module), function)(self))
-
-
-def load_detector(spec: ModelSpec) -> Detector:
-    """Make a :class:`hsonet_mm.inference.detector.ChangeDetector`."""
-    from hsonet_mm.inference.opening import open_detector
-
-    detector = open_detector(
-        spec.files,
-        device=spec.device,
-        threshold=spec.threshold,
-        cfg_options=spec.cfg_options,
-        window='whole',  # tiles are the windows
-        threads=spec.threads,
-        precision=spec.precision,
-        runtime=spec.runtime,
-    )
-    return cast('Detector', detector)
+    def load(self) -> ChangeDetector:
+        """Open the model."""
+        return open_detector(
+            self.files,
+            device=self.device,
+            threshold=self.threshold,
+            cfg_options=self.cfg_options,
+            window='whole',  # tiles are the windows
+            threads=self.threads,
+            precision=self.precision,
+            runtime=self.runtime,
+        )

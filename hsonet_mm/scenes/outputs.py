@@ -52,9 +52,10 @@ def _vrt(name: str, dtype: str, info: RasterInfo, tags: Mapping[str, str]) -> st
         scale = f'<Scale>{1 / PROBS_SCALE:g}</Scale><Offset>0</Offset>' if dtype == 'uint8' else ''
     colours = '<ColorInterp>Gray</ColorInterp>' if name == 'probs' else _colour_table()
     description = 'probability of change' if name == 'probs' else 'changed'
+    axes = '2,1' if info.crs.is_geographic else '1,2'  # x first, whatever the reference system says
     items = ''.join(f'<MDI key={quoteattr(key)}>{escape(value)}</MDI>' for key, value in tags.items())
     return f"""<VRTDataset rasterXSize="{info.width}" rasterYSize="{info.height}">
-<SRS dataAxisToSRSAxisMapping="{_axes(info)}">{escape(info.crs.to_wkt())}</SRS>
+<SRS dataAxisToSRSAxisMapping="{axes}">{escape(info.crs.to_wkt())}</SRS>
 <GeoTransform>{', '.join(repr(float(value)) for value in info.transform.to_gdal())}</GeoTransform>
 <Metadata>{items}</Metadata>
 <VRTRasterBand dataType="{_TYPES[dtype]}" band="1" subClass="VRTRawRasterBand">
@@ -71,8 +72,3 @@ def _colour_table() -> str:
     entries = (_COLOURS.get(value, (0, 0, 0)) for value in range(256))
     texts = (f'<Entry c1="{red}" c2="{green}" c3="{blue}" c4="255"/>' for red, green, blue in entries)
     return f'<ColorInterp>Palette</ColorInterp><ColorTable>{"".join(texts)}</ColorTable>'
-
-
-def _axes(info: RasterInfo) -> str:
-    """Rasters have x first, whatever the reference system says."""
-    return '2,1' if info.crs.is_geographic else '1,2'

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.rasters import ScenePair
+from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.resolution import Resampling
-from hsonet_mm.inference.tta import Detector, augmented_probs
+from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.windows import WindowGrid, pad
 
@@ -36,7 +37,7 @@ def read_tile(pair: ScenePair, grid: WindowGrid, index: int) -> Tile:
 
 
 def detect_tiles(
-    detector: Detector,
+    detector: ChangeDetector,
     pair: ScenePair,
     grid: WindowGrid,
     writer: CellWriter,
@@ -78,7 +79,7 @@ def detect_tiles(
 
 
 def _predict(
-    detector: Detector, tiles: Sequence[Tile], tta: Sequence[str], resampling: Resampling | None
+    detector: ChangeDetector, tiles: Sequence[Tile], tta: Sequence[str], resampling: Resampling | None
 ) -> list[NDArray[np.float32] | None]:
     """Probabilities of each tile, or None for those without a valid pixel."""
     wanted = [index for index, (_, _, valid) in enumerate(tiles) if valid.any()]

@@ -8,13 +8,12 @@ from typing import Any
 
 import rasterio
 
-from hsonet_mm.errors import UserError
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading
-from hsonet_mm.inference.tta import Detector
+from hsonet_mm.inference.calibration import sidecar_of
+from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.version import __version__
-from hsonet_mm.windows import Window, with_overlap
 
 __all__ = ['SceneOptions', 'describe', 'earlier_summary', 'job_key', 'up_to_date']
 
@@ -47,24 +46,13 @@ class SceneOptions:
     readers: int = 2
     resample: float | str | None = None
 
-    def window(self, default: Window) -> Window:
-        """The tile, what is left open as the model has it."""
-        tile = default.size if self.tile is None else self.tile
-        if default.fixed and tile != default.size:
-            raise UserError(
-                f'the model takes tiles of {default.size} x {default.size} pixels only: leave out --tile {tile}, or '
-                'export the model without --tile'
-            )
-        return with_overlap(tile, self.overlap, default.fixed)
-
 
 def job_key(
-    detector: Detector, pair: ScenePair, options: SceneOptions, model_files: Sequence[str | Path]
+    detector: ChangeDetector, pair: ScenePair, options: SceneOptions, model_files: Sequence[str | Path]
 ) -> dict[str, Any]:
     """Everything that determines the result; the path of the output does not."""
     paths = [Path(path) for path in model_files]
-    sidecars = [path.with_name(f'{path.name}.calibration.json') for path in paths]
-    sidecars = [path for path in sidecars if path.is_file()]
+    sidecars = [path for path in map(sidecar_of, paths) if path.is_file()]
     return {
         'hsonet_mm': __version__,
         'inputs': [[str(info.path.resolve()), *map(list, info.state)] for info in (pair.t1, pair.t2)],
@@ -94,7 +82,7 @@ def earlier_summary(files: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def describe(
-    detector: Detector, pair: ScenePair, options: SceneOptions, files: Mapping[str, Path]
+    detector: ChangeDetector, pair: ScenePair, options: SceneOptions, files: Mapping[str, Path]
 ) -> dict[str, Any]:
     """The part of the summary that is known from the start."""
     size = pair.pixel_size

@@ -16,8 +16,8 @@ from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, find_raster
 from hsonet_mm.geo.rasters import ScenePair, border_notes
+from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
-from hsonet_mm.inference.tta import Detector
 from hsonet_mm.memory import give_back_memory
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.blending import CellWriter
@@ -57,7 +57,7 @@ def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
 
 
 def detect_scene(
-    detector: Detector,
+    detector: ChangeDetector,
     before: str | Path,
     after: str | Path,
     output: str | Path,
@@ -112,7 +112,7 @@ def detect_scene(
             notes.append(f'{t2.path} is given for both dates')
         for info in (t1, t2):
             notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
-        window = options.window(detector.window)
+        window = detector.window.chosen(options.tile, options.overlap, '--tile')
         there = _resampling(detector, pair, options, window)
         shape = pair.height, pair.width
         grid = window.grid(*shape) if there is None else there.grid(window, *shape)
@@ -211,7 +211,7 @@ def _check_polygons(polygons: str, info: RasterInfo) -> None:
 
 
 def _resampling(
-    detector: Detector, pair: ScenePair, options: SceneOptions, window: Window
+    detector: ChangeDetector, pair: ScenePair, options: SceneOptions, window: Window
 ) -> Resampling | None:
     """How the tiles of a scene are brought to the wanted size of a pixel; None where they stay as they are."""
     if options.resample is None:
@@ -222,7 +222,7 @@ def _resampling(
 
 
 def _detect(
-    detector: Detector,
+    detector: ChangeDetector,
     pair: ScenePair,
     grid: WindowGrid,
     job: SceneJob,
@@ -242,7 +242,7 @@ def _write(
     job: SceneJob,
     pair: ScenePair,
     options: SceneOptions,
-    detector: Detector,
+    detector: ChangeDetector,
     files: Mapping[str, Path],
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:

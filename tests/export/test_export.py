@@ -218,6 +218,7 @@ def test_bad_arguments(trained, tmp_path):
         ((config, checkpoint, '-o', tmp_path / 'm.pth'), r'expected a name that ends in \.onnx or \.pt2'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--threshold', 1), 'between 0 and 1'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile', 0), '--tile 0'),
+        ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--tile', 4), 'every pixel 114 times'),  # (32 / 3)^2
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 12), '--opset 12: expected 13 to 18'),
         ((config, checkpoint, '-o', tmp_path / 'm.onnx', '--opset', 21), '--opset 21: expected 13 to 18'),
         ((config, checkpoint, '-o', tmp_path / 'm.pt2', '--opset', 17), r'--opset 17 requires ONNX'),

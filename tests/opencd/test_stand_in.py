@@ -23,8 +23,10 @@ from PIL import Image
 from torch import nn
 
 from hsonet_mm.baselines import opencd as opencd_baselines
+from hsonet_mm.datasets import ChangeDataset
 from hsonet_mm.errors import UserError
-from hsonet_mm.opencd import data_preprocessor, feature_fusion, stand_in, transforms
+from hsonet_mm.models import VFPN
+from hsonet_mm.opencd import data_preprocessor, datasets, feature_fusion, stand_in, transforms
 from hsonet_mm.opencd.registry import DATASETS, HOOKS, MODELS, SCOPE, TRANSFORMS, VISUALIZERS
 
 SIZE = (24, 32)
@@ -183,7 +185,9 @@ class TestTransforms:
             name: getattr(module, name)
             for module in (*stand_in.MODULES, opencd_baselines)
             for name in module.__all__
+            if name != 'NAMES'
         }
+        ours |= {'FarSegFPN': VFPN, **dict.fromkeys(datasets.NAMES, ChangeDataset)}
         for name, component in ours.items():
             registries = (DATASETS, HOOKS, MODELS, TRANSFORMS, VISUALIZERS)
             found = [registry.get(f'{SCOPE}.{name}') for registry in registries]

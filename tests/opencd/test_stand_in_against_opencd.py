@@ -14,7 +14,8 @@ from PIL import Image
 from hsonet_mm.baselines import opencd as baselines
 from hsonet_mm.datasets import ChangeDataset
 from hsonet_mm.images import Reading
-from hsonet_mm.opencd import compat, data_preprocessor, registry, stand_in, transforms
+from hsonet_mm.models import VFPN
+from hsonet_mm.opencd import compat, data_preprocessor, datasets, registry, stand_in, transforms
 
 pytestmark = [
     pytest.mark.opencd,
@@ -22,6 +23,8 @@ pytestmark = [
 ]
 
 OURS = {name: getattr(module, name) for module in (*stand_in.MODULES, baselines) for name in module.__all__}
+del OURS['NAMES']
+OURS |= {'FarSegFPN': VFPN, **dict.fromkeys(datasets.NAMES, ChangeDataset)}
 NAMES = [name for name in OURS if name not in ('GZ_CD_Dataset', 'SYSU_CD_Dataset')]
 SIZE = (40, 56)
 

@@ -43,7 +43,6 @@ from hsonet_mm.inference.tta import augmented_probs
 from hsonet_mm.scenes import job as job_module
 from hsonet_mm.scenes import listing, many, pipeline, worker
 from hsonet_mm.scenes import scene as scene_module
-from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene, result_files
@@ -60,7 +59,9 @@ import time
 
 import numpy as np
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
+from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.windows import default_window
 
 
@@ -83,12 +84,11 @@ class FakeDetector:
         return np.abs(t1.astype(np.float32) - t2).mean(3) / 255
 
 
-def load(spec):
-    if 'broken' in spec.files[0]:
-        from hsonet_mm.errors import UserError
-
-        raise UserError('the model is broken: take another')
-    return FakeDetector()
+class FakeSpec(ModelSpec):
+    def load(self):
+        if 'broken' in self.files[0]:
+            raise UserError('the model is broken: take another')
+        return FakeDetector()
 '''
 
 
@@ -1014,12 +1014,13 @@ def two_folders(tmp_path):
 
 
 class TestManyScenes:
-    MODEL = ModelSpec(('model.fake',), factory='fake_scene_detector:load')
-
     @pytest.fixture(autouse=True)
     def _importable(self, fake_module, tool_env, monkeypatch, tmp_path):
         monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(fake_module), tool_env['PYTHONPATH']]))
         monkeypatch.chdir(tmp_path)
+        from fake_scene_detector import FakeSpec
+
+        self.model, self.broken = FakeSpec(('model.fake',)), FakeSpec(('broken.fake',))
         (tmp_path / 'model.fake').touch()
         (tmp_path / 'broken.fake').touch()
 
@@ -1031,7 +1032,7 @@ class TestManyScenes:
         ]
         outcomes = {
             outcome.scene.output[-7:-4]: outcome
-            for outcome in many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', workers=workers)
+            for outcome in many.run_scenes(self.model, scenes, SMALL, tmp_path / 'out', workers=workers)
         }
         assert len(outcomes) == 3
         assert 'two.tif cannot be read' in outcomes['two'].error
@@ -1055,7 +1056,7 @@ class TestManyScenes:
 
         monkeypatch.setattr(many, 'run_jobs', run_jobs)
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
-        (lost,) = many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', 'ray', 2, [], 'head:1')
+        (lost,) = many.run_scenes(self.model, scenes, SMALL, tmp_path / 'out', 'ray', 2, [], 'head:1')
         assert 'gone' in lost.error
         assert calls == [('hsonet_mm.scenes.worker', 'ray', 2, [], 'head:1')] * 2
 
@@ -1068,9 +1069,9 @@ class TestManyScenes:
             assert module == 'hsonet_mm.scenes.worker'
             for job in jobs:
                 yield SimpleNamespace(job=job, code=None, error='')
-                dies = any(name in job.read_text() for name in dying)
+                dies = any(name.encode() in job.read_bytes() for name in dying)
                 with job.with_name('log.txt').open('w') as log, contextlib.redirect_stderr(log):
-                    code = -9 if dies else worker.main([str(job), '--started', '0'])
+                    code = -9 if dies else worker.main(job)
                 yield SimpleNamespace(job=job, code=code, error='')
 
         monkeypatch.setattr(many, 'run_jobs', run_jobs)
@@ -1085,7 +1086,7 @@ class TestManyScenes:
             for n in range(7)
         ]
         options = replaced(reading=Reading(stretch=Stretch(0, 255)), dates=('2019', '2023'))
-        outcomes = list(many.run_scenes(self.MODEL, scenes, options, tmp_path / 'out', workers=2))
+        outcomes = list(many.run_scenes(self.model, scenes, options, tmp_path / 'out', workers=2))
         failed = {outcome.scene.output: outcome.error for outcome in outcomes if outcome.error}
         assert failed == {
             str(tmp_path / 'out' / 'two.tif'): 'its process ended with code -9 (perhaps out of memory)'
@@ -1098,7 +1099,7 @@ class TestManyScenes:
         assert not in_process
         (one, *rest) = listing.find_scenes(*two_folders, tmp_path / 'out')
         runs = [
-            many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'out', workers=2)
+            many.run_scenes(self.model, scenes, SMALL, tmp_path / 'out', workers=2)
             for scenes in ([one], rest)
         ]
         first, second = (next(run) for run in runs)
@@ -1112,7 +1113,7 @@ class TestManyScenes:
         scene = listing.Scene(
             *(str(tmp_path / name) for name in ('bad.tif', 'bad.tif', 'out/new/change.tif'))
         )
-        (outcome,) = many.run_scenes(self.MODEL, [scene], SMALL, tmp_path / 'out', workers=workers)
+        (outcome,) = many.run_scenes(self.model, [scene], SMALL, tmp_path / 'out', workers=workers)
         assert 'bad.tif cannot be read' in outcome.error
         assert not (tmp_path / 'out').exists()
 
@@ -1121,14 +1122,13 @@ class TestManyScenes:
         (tmp_path / 'file').touch()
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
         with pytest.raises(UserError, match='file cannot be created'):
-            list(many.run_scenes(self.MODEL, scenes, SMALL, tmp_path / 'file', workers=2))
+            list(many.run_scenes(self.model, scenes, SMALL, tmp_path / 'file', workers=2))
 
     def test_model_that_cannot_be_loaded(self, two_folders, tmp_path, in_process):
         assert not in_process
         scenes = listing.find_scenes(*two_folders, tmp_path / 'out')
-        model = ModelSpec(('broken.fake',), factory='fake_scene_detector:load')
         with pytest.raises(UserError, match='the model is broken'):
-            list(many.run_scenes(model, scenes, SMALL, tmp_path / 'out', workers=2))
+            list(many.run_scenes(self.broken, scenes, SMALL, tmp_path / 'out', workers=2))
         assert not (tmp_path / 'out').exists()
 
     def test_list(self, tmp_path):
@@ -1183,10 +1183,9 @@ class TestManyScenes:
     )
     def test_results_that_replace_each_other_or_an_input(self, rows, sentence):
         """Refused before the model is loaded."""
-        model = ModelSpec(('broken.fake',), factory='fake_scene_detector:load')
         scenes = [listing.Scene(*row) for row in rows]
         with pytest.raises(UserError, match=sentence):
-            next(many.run_scenes(model, scenes, SMALL, Path()))
+            next(many.run_scenes(self.broken, scenes, SMALL, Path()))
 
     def test_other_results_beside_each_other_are_fine(self):
         scenes = [

@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
-from hsonet_mm.models.backbones.weights import check_fit
+from hsonet_mm.models.backbones.weights import fitting
 from hsonet_mm.models.layers.inverted_residual import InvertedResidual
 from hsonet_mm.registry import MODELS
 
@@ -210,10 +209,9 @@ class EfficientNetLite(BaseModule):
             if not name.startswith(('_conv_head.', '_bn1.', '_fc.')):
                 published[name[1:].replace('._', '.')] = weight
         if published:
-            if 'conv_stem.weight' in published and self.conv_stem.in_channels != 3:
-                weight = published['conv_stem.weight']
-                published['conv_stem.weight'] = adapt_bands(weight, self.conv_stem.in_channels)
-            check_fit(published, self, f'EfficientNetLite(variant={self.variant})')
+            published = fitting(
+                published, self, 'conv_stem.weight', f'EfficientNetLite(variant={self.variant})'
+            )
             state_dict.update({prefix + name: weight for name, weight in published.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)
 

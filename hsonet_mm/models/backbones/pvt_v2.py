@@ -7,16 +7,15 @@ parameters are named as in the authors' checkpoints, so that these load as they 
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
-from hsonet_mm.models.backbones.weights import check_fit
+from hsonet_mm.models.backbones.weights import fitting
 from hsonet_mm.registry import MODELS
 
 __all__ = ['PVTv2']
@@ -25,18 +24,12 @@ _HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
 _MLP_RATIOS = (8, 8, 4, 4)
 _MIN_SIZE = 29  # the first stage has ceil(size / 4) tokens a side and reduces them by 8
-
-
-class _Variant(NamedTuple):
-    channels: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
-
-
 _VARIANTS = {
-    'b0': _Variant((32, 64, 160, 256), (2, 2, 2, 2)),
-    'b1': _Variant((64, 128, 320, 512), (2, 2, 2, 2)),
-    'b2': _Variant((64, 128, 320, 512), (3, 4, 6, 3)),
+    'b0': ((32, 64, 160, 256), (2, 2, 2, 2)),
+    'b1': ((64, 128, 320, 512), (2, 2, 2, 2)),
+    'b2': ((64, 128, 320, 512), (3, 4, 6, 3)),
 }
+"""Channels and depths of the stages."""
 
 
 class _OverlapPatchEmbed(nn.Module):
@@ -216,10 +209,7 @@ class PVTv2(BaseModule):
         """Leave the classifier of the published weights out."""
         if f'{prefix}head.weight' in state_dict:
             del state_dict[f'{prefix}head.weight'], state_dict[f'{prefix}head.bias']
-            first = self.get_submodule('patch_embed1.proj')
-            if first.in_channels != 3:
-                name = f'{prefix}patch_embed1.proj.weight'
-                state_dict[name] = adapt_bands(state_dict[name], first.in_channels)
             published = {key.removeprefix(prefix): weight for key, weight in state_dict.items()}
-            check_fit(published, self, f'PVTv2({self.variant!r})')
+            published = fitting(published, self, 'patch_embed1.proj.weight', f'PVTv2({self.variant!r})')
+            state_dict.update({prefix + key: weight for key, weight in published.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)

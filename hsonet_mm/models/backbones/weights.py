@@ -10,9 +10,10 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from hsonet_mm.bands import adapt_bands
 from hsonet_mm.errors import UserError
 
-__all__ = ['check_fit', 'load_from_package']
+__all__ = ['fitting', 'load_from_package']
 
 _SCHEME = 'package://'
 
@@ -46,15 +47,21 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         ) from None
 
 
-def check_fit(weights: Mapping[str, Tensor], module: nn.Module, name: str) -> None:
-    """Refuse published weights of another variant; MMEngine would load what fits and only log the rest.
+def fitting(weights: Mapping[str, Tensor], module: nn.Module, first: str, name: str) -> dict[str, Tensor]:
+    """Published weights with the ``first`` convolution adapted to the bands of the module, see :func:`adapt_bands`.
+
+    Those of another variant are refused; MMEngine would load what fits and only log the rest.
 
     Raises:
         UserError: if a name or shape is missing, left over or different.
     """
     shapes = {key: value.shape for key, value in module.state_dict().items()}
-    if {key: value.shape for key, value in weights.items()} != shapes:
+    adapted = {**weights}
+    if first in adapted and (channels := shapes[first][1]) != 3:
+        adapted[first] = adapt_bands(adapted[first], channels)
+    if {key: value.shape for key, value in adapted.items()} != shapes:
         raise UserError(
             f'The pre-trained weights do not fit {name}: '
             'choose the same variant in model.backbone.variant and model.backbone.init_cfg.checkpoint'
         )
+    return adapted
