@@ -2,13 +2,15 @@
 
 import platform
 import re
+import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-__all__ = ['device_name', 'has_bf16', 'timed']
+__all__ = ['device_name', 'has_bf16', 'peak_memory', 'timed']
 
 BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
 """Names that Linux gives to instructions for products of bfloat16, on x86 and on ARM."""
@@ -41,6 +43,15 @@ def timed(function: Callable[[], object], clock: Callable[[], float] = time.perf
     function()
     wait()
     return clock() - start
+
+
+def peak_memory() -> float:
+    """The most memory in MiB that this process has held, without that of PyTorch on a GPU."""
+    status = Path('/proc/self/status')  # on Linux ru_maxrss begins with that of the parent
+    if status.exists() and (found := re.search(r'^VmHWM:\s+(\d+) kB', status.read_text(), re.M)):
+        return int(found[1]) / 1024
+    unit = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _cpuinfo() -> str:

@@ -4,43 +4,39 @@ python tools/plot_training.py work_dirs/hsonet_levir -o curve.svg
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes
 from hsonet_mm.mistakes import guard
+from hsonet_mm.pages.svg import write_figure
 from hsonet_mm.training_log import SHARES, read_log
 
 
-def draw(records: list[dict[str, float]], kind: str) -> bytes:
-    """Two plots below each other, over the iterations, as ``svg`` or ``png``."""
+def draw(records: list[dict[str, Any]]) -> Figure:
+    """Two plots below each other, over the iterations."""
     validations = [one for one in records if 'changed/f1' in one]
     training = [one for one in records if 'eo_zeta' in one]
-    # Plain text and fixed names, so that the same log always gives the same file.
-    with mpl.rc_context({'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'font.family': 'sans-serif'}):
-        figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 5.5), layout='constrained')
-        steps = [one['step'] for one in validations]
-        for key, label in (('changed/f1', 'at 0.5'), ('changed/best_f1', 'at the best threshold')):
-            above.plot(steps, [one[key] for one in validations], marker='o', markersize=4, label=label)
-        above.set(ylabel='F1 of "changed" on val')
-        if training:
-            steps = [one['step'] for one in training]
-            names, colours = zip(*SHARES.values(), strict=True)
-            shares = [[one[key] for one in training] for key in SHARES]
-            below.stackplot(steps, shares, labels=names, colors=colours, alpha=0.8)
-            below.plot(steps, [one['eo_zeta'] for one in training], 'k--', label='zeta')
-        below.set(xlabel='iteration', ylabel='share of the gradient', ylim=(0, 1))
-        for axes in (above, below):
-            axes.grid(alpha=0.3)
-            axes.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False)
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, metadata={'Date': None} if kind == 'svg' else None)
-    return file.getvalue()
+    figure = Figure(figsize=(7, 5.5), layout='constrained')
+    above, below = figure.subplots(2, sharex=True)
+    steps = [one['step'] for one in validations]
+    for key, label in (('changed/f1', 'at 0.5'), ('changed/best_f1', 'at the best threshold')):
+        above.plot(steps, [one[key] for one in validations], marker='o', markersize=4, label=label)
+    above.set(ylabel='F1 of "changed" on val')
+    if training:
+        steps = [one['step'] for one in training]
+        names, colours = zip(*SHARES.values(), strict=True)
+        shares = [[one[key] for one in training] for key in SHARES]
+        below.stackplot(steps, shares, labels=names, colors=colours, alpha=0.8)
+        below.plot(steps, [one['eo_zeta'] for one in training], 'k--', label='zeta')
+    below.set(xlabel='iteration', ylabel='share of the gradient', ylim=(0, 1))
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+        axes.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
 
 
 def main() -> int:
@@ -53,12 +49,12 @@ def main() -> int:
 
 def plot(args: argparse.Namespace) -> int:
     work_dir, out = args.work_dir, args.out
-    records, kind = read_log(work_dir), out.suffix[1:].lower()
+    records = read_log(work_dir)
     if not any('changed/f1' in one for one in records):
         raise UserError(f'{work_dir} contains no log of a training with validations: give its work dir')
-    if kind not in ('svg', 'png'):
+    if out.suffix.lower() not in ('.svg', '.png'):
         raise UserError(f"invalid output '{out}': expected a name that ends in .svg or .png")
-    write_bytes(out, draw(records, kind))
+    write_figure(draw(records), out)
     return 0
 
 

@@ -15,13 +15,11 @@ tiles in memory, in turns.
 import argparse
 import json
 import os
-import re
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +35,7 @@ from hsonet_mm.benchmark.timing import CLOCKS, alternate, header, speedups, spre
 from hsonet_mm.geo.headers import read_info
 from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.images import Reading
+from hsonet_mm.machine import peak_memory, timed
 from hsonet_mm.memory import MAPPED_FROM
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.pipeline import read_tile
@@ -48,7 +47,8 @@ __all__ = ['add_arguments', 'run']
 
 BLOCK = 512
 """Sides of the blocks of the rasters, and of the texture in them."""
-Probs = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+Probs = Callable[..., NDArray[np.float32]]
+"""Of both dates, with ``channel_order`` by name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,19 +88,9 @@ def write_pair(folder: Path, size: int, strips: bool = False) -> tuple[Path, Pat
     paths = folder / f'before_{size}.tif', folder / f'after_{size}.tif'
     for date, path in enumerate(paths):
         with rasterio.open(
-            path,
-            'w',
-            driver='GTiff',
-            width=size,
-            height=size,
-            count=3,
-            dtype='uint8',
-            crs='EPSG:32633',
-            transform=from_origin(500_000, 5_000_000, 0.5, 0.5),
-            photometric='RGB',
-            compress='lzw',
-            **layout,
-        ) as dataset:
+            path, 'w', driver='GTiff', width=size, height=size, count=3, dtype='uint8', crs='EPSG:32633',
+            transform=from_origin(500_000, 5_000_000, 0.5, 0.5), photometric='RGB', compress='lzw', **layout,
+        ) as dataset:  # fmt: skip
             for top in range(0, size, BLOCK):
                 rows = min(BLOCK, size - top)
                 image = np.tile(texture, (1, 1, size // BLOCK + 1))[:, :rows, :size].copy()
@@ -110,11 +100,8 @@ def write_pair(folder: Path, size: int, strips: bool = False) -> tuple[Path, Pat
 
 
 def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
-    def in_any_order(t1: NDArray[np.uint8], t2: NDArray[np.uint8], **_: str) -> NDArray[np.float32]:
-        return probs(t1, t2)
-
     return SimpleNamespace(
-        probs=in_any_order,
+        probs=probs,
         threshold=threshold,
         threshold_source='given',
         name=name,
@@ -125,7 +112,7 @@ def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
     )
 
 
-def _difference(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _difference(t1: NDArray[np.uint8], t2: NDArray[np.uint8], **_: str) -> NDArray[np.float32]:
     return np.abs(t1[..., 1].astype(np.int16) - t2[..., 1]).astype(np.float32) / np.float32(255)
 
 
@@ -141,7 +128,7 @@ def _network(channels: int) -> Any:
             nn.init.kaiming_normal_(layer.weight)
 
     @torch.inference_mode()
-    def probs(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probs(t1: NDArray[np.uint8], t2: NDArray[np.uint8], **_: str) -> NDArray[np.float32]:
         images = torch.from_numpy(np.concatenate([t1, t2], 3)).permute(0, 3, 1, 2).float() / 64 - 2
         return torch.sigmoid(net(images)[:, 0]).numpy()
 
@@ -151,47 +138,24 @@ def _network(channels: int) -> Any:
 def _memory(sizes: list[int], strips: bool) -> str:
     """Peaks of scenes of several sizes as a table."""
     rows, first = [], 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        for size in sizes:
-            before, after = write_pair(Path(folder), size, strips)
-            command = [sys.executable, '-m', __name__, str(before), str(after)]
-            env = {
-                **os.environ,
-                'MALLOC_MMAP_THRESHOLD_': str(MAPPED_FROM),
-            }  # as the command has it without PyTorch
+    env = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': str(MAPPED_FROM)}  # as the command has it without PyTorch
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, '-m', __name__, *map(str, write_pair(Path(folder), size, strips))]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
-            row = json.loads(done.stdout.splitlines()[-1])
-            first = first or row['mib']
-            ratio, speed = row['mib'] / first, size**2 / row['seconds'] / 1e6
-            rows.append(
-                [
-                    f'{size} x {size}',
-                    f'{row["mib"]:.0f}',
-                    f'{row["base"]:.0f}',
-                    f'{ratio:.3f}',
-                    f'{speed:.1f}',
-                ]
-            )
-            before.unlink()
-            after.unlink()
+        peak, before, seconds = json.loads(done.stdout.splitlines()[-1])
+        first = first or peak
+        figures = f'{peak:.0f}', f'{before:.0f}', f'{peak / first:.3f}', f'{size**2 / seconds / 1e6:.1f}'
+        rows.append([f'{size} x {size}', *figures])
     return table(['scene', 'peak, MiB', 'of which before', 'times the first', 'Mpx/s'], rows)
 
 
 def measure_peak(before: Path, after: Path) -> None:
-    """Print peak memory in MiB and seconds of a scene as JSON; for a process of its own."""
-    base = _peak()  # Python with all packages
-    start = time.monotonic()
-    detect_scene(_detector('difference', _difference), before, after, before.with_name('change.tif'))
-    seconds = time.monotonic() - start
-    print(json.dumps({'mib': _peak(), 'base': base, 'seconds': seconds}))
-
-
-def _peak() -> float:
-    """Most memory that this process has had, in MiB; on Linux ``ru_maxrss`` begins with that of the parent."""
-    status = Path('/proc/self/status')
-    if status.exists() and (found := re.search(r'^VmHWM:\s+(\d+) kB', status.read_text(), re.M)):
-        return int(found[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Print peak memory in MiB, that before, and seconds of a scene as JSON; for a process of its own."""
+    base = peak_memory()  # Python with all packages
+    detector, out = _detector('difference', _difference), before.with_name('change.tif')
+    seconds = timed(partial(detect_scene, detector, before, after, out))
+    print(json.dumps([peak_memory(), base, seconds]))
 
 
 def _seams(folder: Path, size: int = 1024, tile: int = 256, overlap: int = 128) -> str:
@@ -237,8 +201,8 @@ def _speed(folder: Path, args: argparse.Namespace) -> str:
     threshold = float(np.quantile(model.probs(*batches[0], channel_order='rgb'), 0.98))
     clock, last_tile = CLOCKS[args.clock], [0.0]
 
-    def probs(t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
-        result: NDArray[np.float32] = model.probs(t1, t2, channel_order='rgb')
+    def probs(*dates: NDArray[np.uint8], **order: str) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = model.probs(*dates, **order)
         last_tile[0] = clock()
         return result
 

@@ -1,11 +1,11 @@
-"""Processor time of commands from the start of Python to its end."""
+"""Processor time of commands on one thread, from the start of Python to its end."""
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from hsonet_mm.benchmark.inference import CONFIG, random_weights
-from hsonet_mm.benchmark.timing import header, spread, table
+from hsonet_mm.benchmark.timing import alternate, header, spread, table
 from hsonet_mm.export.pipeline import export
 
 __all__ = ['add_arguments', 'run']
@@ -40,41 +40,20 @@ def run(args: argparse.Namespace) -> int:
         paths = [folder / 'before.png', folder / 'after.png']
         for path, image in zip(paths, images, strict=True):
             cv2.imwrite(str(path), image)
+        predict = [CONSOLE, 'predict', model, *paths, '-o', folder / 'out']
         commands = {
             'python -c pass': ['pass'],
             'hsonet --version': [CONSOLE, '--version'],
             'hsonet --help': [CONSOLE, '--help'],
-            f'hsonet predict MODEL.onnx, {SIDE} x {SIDE}': [
-                CONSOLE,
-                'predict',
-                model,
-                *paths,
-                '-o',
-                folder / 'out',
-            ],
+            f'hsonet predict MODEL.onnx, {SIDE} x {SIDE}': predict,
         }
-        seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(args.rounds + 1):
-            for name, command in commands.items():
-                taken = _processor_time([sys.executable, '-c', *map(str, command)])
-                if number:  # the first reads files from the disk
-                    seconds[name].append(taken)
+        env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        call = partial(subprocess.run, check=True, capture_output=True, env=env)
+        python = [sys.executable, '-c']
+        calls = {name: partial(call, [*python, *map(str, command)]) for name, command in commands.items()}
+        seconds = alternate(calls, args.rounds, 'children')
     print(f'Start of Python included\n{header(args.rounds, "processor")}\n')
     empty = median(seconds['python -c pass'])
     rows = [[name, spread(times), f'{median(times) - empty:.2f}'] for name, times in seconds.items()]
     print(table(['command', 'seconds', 'beyond Python'], rows))
     return 0
-
-
-def _processor_time(command: list[str]) -> float:
-    """User and system time of a command on one thread."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

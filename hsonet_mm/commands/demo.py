@@ -25,7 +25,7 @@ from hsonet_mm.demo.page import Curve, Example, Report, draw_probs, write_page
 from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import confusion
-from hsonet_mm.evaluation.hard_case_metric import HardCaseRow, hard_case_table
+from hsonet_mm.evaluation.hard_case_metric import hard_case_table
 from hsonet_mm.evaluation.object_report import object_table
 from hsonet_mm.images import read_pixels
 from hsonet_mm.inference.detector import ChangeDetector
@@ -183,7 +183,7 @@ def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
     evaluate(cfg, checkpoint)
     figures, figures_chosen, cases = (json.loads(file.read_text(encoding='utf-8')) for file in files)
     scores = [('0.5', figures), (f'{curve.val_threshold:.3f}, chosen on validation', figures_chosen)]
-    return Report(scores, [HardCaseRow(**row) for row in cases['rows']], curve, [], figures['images'])
+    return Report(scores, cases['rows'], curve, [], figures['images'])
 
 
 def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.evaluation.hard_case_metric import ALARMED, FOUND, HardCaseRow
+from hsonet_mm.evaluation.hard_case_metric import ALARMED, FOUND
 from hsonet_mm.files import write_text
 from hsonet_mm.pages import render
 
@@ -49,11 +49,12 @@ class Example:
 class Report:
     """Everything that the page shows.
 
-    Scores are the figures at each threshold, in words.
+    Scores are the figures at each threshold, in words; hard cases are rows of
+    :func:`~hsonet_mm.evaluation.hard_case_metric.hard_case_rows`.
     """
 
     scores: list[tuple[str, dict[str, Any]]]
-    hard_cases: list[HardCaseRow]
+    hard_cases: list[dict[str, Any]]
     curve: Curve
     examples: list[Example]
     images: int

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.labels import IGNORED
 
-__all__ = ['FOUND', 'RINGS', 'SIZES', 'Group', 'breakdown', 'sum_groups']
+__all__ = ['FOUND', 'RINGS', 'SIZES', 'Group', 'breakdown', 'regions', 'sum_groups']
 
 FOUND = 0.5
 """A changed object counts as found when at least this share of its pixels is called changed."""
@@ -100,9 +100,10 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     assert pred.dtype == np.bool_, pred.dtype
     changed, unchanged = label == 1, label == 0
     assert (changed | unchanged | (label == IGNORED)).all(), np.unique(label)
-    areas, called = _regions(changed, pred)
-    alarm_areas, true_pixels = _regions(pred & (label != IGNORED), changed)
-    alarms = alarm_areas[true_pixels == 0]
+    objects, areas = regions(changed)
+    called = np.bincount(objects[pred], minlength=len(areas) + 1)[1:]
+    blobs, extents = regions(pred & (label != IGNORED))
+    alarms = extents[np.bincount(blobs[changed], minlength=len(extents) + 1)[1:] == 0]
     return [
         *_by_size(True, areas, called),
         *_by_size(False, alarms, alarms),
@@ -111,13 +112,10 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     ]
 
 
-def _regions(
-    mask: NDArray[np.bool_], marked: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels of every connected region of a mask, and how many of them are marked; both (regions,)."""
-    number, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    pixels = np.bincount(regions.ravel(), minlength=number)
-    return pixels[1:], np.bincount(regions[marked], minlength=number)[1:]  # 0 is what is not in the mask
+def regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The connected regions of a mask (8 neighbours), numbered from 1, and the pixels of each, (regions,)."""
+    number, numbered = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(numbered, np.int32), np.bincount(numbered[mask], minlength=number)[1:]
 
 
 def _by_size(changed: bool, areas: NDArray[np.int64], called: NDArray[np.int64]) -> list[Group]:

@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation.confusion import Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.evaluation.confusion import Confusion, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
 from hsonet_mm.evaluation.object_report import object_metrics, object_report, object_table
 from hsonet_mm.evaluation.objects import Objects, join, match_objects
@@ -166,7 +166,13 @@ class ChangeMetric(BaseMetric):
             curve = sweep(*torch.stack(stack).sum(0))
             threshold, best = curve.best
             figures |= {'best_threshold': threshold, 'best_f1': best.f1}
-            report |= {'best': {'threshold': threshold, **best.metrics()}, 'curve': _curve(curve)}
+            report |= {
+                'best': {'threshold': threshold, **best.metrics()},
+                'curve': [
+                    {'threshold': limit, 'precision': one.precision, 'recall': one.recall, 'f1': one.f1}
+                    for limit, one in curve.points[CURVE_STEP - 1 :: CURVE_STEP]
+                ],
+            }
             if self.threshold not in (None, 0.5):
                 half = curve.confusions[curve.thresholds.index(0.5)]
                 figures['f1_at_0.5'] = half.f1
@@ -220,12 +226,6 @@ def format_table(report: dict[str, Any]) -> str:
     if 'objects' in report:
         lines += ['', object_table(report['objects'])]
     return '\n'.join(lines)
-
-
-def _curve(curve: Sweep) -> list[dict[str, float]]:
-    """The thinned precision-recall curve for the JSON file."""
-    points = list(zip(curve.thresholds, curve.confusions, strict=True))[CURVE_STEP - 1 :: CURVE_STEP]
-    return [{'threshold': t, 'precision': c.precision, 'recall': c.recall, 'f1': c.f1} for t, c in points]
 
 
 def _name(sample: dict[str, Any]) -> str:

@@ -145,10 +145,14 @@ class Sweep:
     confusions: tuple[Confusion, ...]
 
     @property
+    def points(self) -> list[tuple[float, Confusion]]:
+        """Every threshold with its counts."""
+        return list(zip(self.thresholds, self.confusions, strict=True))
+
+    @property
     def best(self) -> tuple[float, Confusion]:
         """The threshold of the highest F1, the nearest to 0.5 among equals, and its counts."""
-        pairs = zip(self.thresholds, self.confusions, strict=True)
-        return max(pairs, key=lambda pair: (pair[1].f1, -abs(pair[0] - 0.5)))
+        return max(self.points, key=lambda point: (point[1].f1, -abs(point[0] - 0.5)))
 
 
 def sweep(hist_pos: Tensor, hist_neg: Tensor) -> Sweep:

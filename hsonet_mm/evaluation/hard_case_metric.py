@@ -5,8 +5,7 @@ and ``label`` of a split a folder ``objects`` with an instance map ``<stem>.png`
 All of it is our own choice; the paper only names the kinds.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ __all__ = [
     'ALARMED',
     'FOUND',
     'HardCaseMetric',
-    'HardCaseRow',
     'count_objects',
     'hard_case_groups',
     'hard_case_rows',
@@ -39,33 +37,17 @@ Counts = tuple[str, int, int]
 """Kind of one object, its pixels, and how many of them are called changed."""
 
 
-@dataclass(frozen=True)
-class HardCaseRow:
-    """The result on one kind of object.
-
-    For changed kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds
-    both should be 0: false alarms over pixels, and share of the objects with one. Without objects they are 0.
-    ``background`` are the pixels of no object, one "object" an image; its object rate counts objects with at least
-    FOUND (changed) or ALARMED (unchanged) of their pixels called changed.
-    """
-
-    kind: str
-    changed: bool
-    objects: int
-    pixels: int
-    pixel_rate: float
-    object_rate: float
-    description: str
-
-
 @METRICS.register_module()
 class HardCaseMetric(BaseMetric):
     """Recall by kind of change, and false alarms by kind of pseudo-change.
 
     The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds,
-    ``hard/<kind>/false_alarm`` and ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``; see
-    :class:`HardCaseRow`. All but the number of objects are fractions in [0, 1]. Kinds without an object have no
-    keys. One image is one result, so the figures are right over several processes.
+    ``hard/<kind>/false_alarm`` and ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``. For changed
+    kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds both should be
+    0: false alarms over pixels, and share of the objects with one. ``background`` are the pixels of no object, one
+    "object" an image. An object is found (changed) or alarmed (unchanged) with at least FOUND or ALARMED of its pixels
+    called changed. All but the number of objects are fractions in [0, 1]. Kinds without an object have no keys. One
+    image is one result, so the figures are right over several processes.
 
     Args:
         threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
@@ -92,7 +74,7 @@ class HardCaseMetric(BaseMetric):
         check_threshold(threshold)
         self.threshold = threshold
         self.out_file = out_file
-        self.rows: list[HardCaseRow] = []
+        self.rows: list[dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002
         """Count the objects of one batch.
@@ -118,17 +100,19 @@ class HardCaseMetric(BaseMetric):
                 'found_at': FOUND,
                 'alarmed_at': ALARMED,
                 'images': len(results),
-                'rows': [asdict(row) for row in self.rows],
+                'rows': self.rows,
             }
             write_json(Path(self.out_file), report)
         figures: dict[str, float] = {}
         for row in self.rows:
-            if row.objects:
-                pixel_rate, object_rate = ('recall', 'found') if row.changed else ('false_alarm', 'alarmed')
+            if row['objects']:
+                pixel_rate, object_rate = (
+                    ('recall', 'found') if row['changed'] else ('false_alarm', 'alarmed')
+                )
                 figures |= {
-                    f'{row.kind}/{pixel_rate}': row.pixel_rate,
-                    f'{row.kind}/{object_rate}': row.object_rate,
-                    f'{row.kind}/objects': row.objects,
+                    f'{row["kind"]}/{pixel_rate}': row['pixel_rate'],
+                    f'{row["kind"]}/{object_rate}': row['object_rate'],
+                    f'{row["kind"]}/objects': row['objects'],
                 }
         return figures
 
@@ -155,23 +139,20 @@ def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
     return sum_groups([empty, objects])
 
 
-def hard_case_rows(counts: Iterable[Counts]) -> list[HardCaseRow]:
-    """Sum up objects by kind: a row a kind, empty ones too, in the order of CASES."""
+def hard_case_rows(counts: Iterable[Counts]) -> list[dict[str, Any]]:
+    """Sum up objects by kind, for the JSON file: a row a kind, empty ones too, in the order of CASES."""
+    names = ('changed', 'objects', 'pixels', 'pixel_rate', 'object_rate')
     return [
-        HardCaseRow(
-            kind=group.group,
-            changed=group.changed,
-            objects=group.objects or 0,
-            pixels=group.pixels,
-            pixel_rate=group.pixel_rate,
-            object_rate=group.object_rate or 0.0,
-            description=CASES[group.group].description,
-        )
+        {
+            'kind': group.group,
+            **{name: getattr(group, name) for name in names},
+            'description': CASES[group.group].description,
+        }
         for group in hard_case_groups(counts)
     ]
 
 
-def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
+def hard_case_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Lay out the result as a text table; kinds without an object are left out."""
     lines = []
     for changed, title, pixel_rate, object_rate in (
@@ -179,11 +160,8 @@ def hard_case_table(rows: Sequence[HardCaseRow]) -> str:
         (False, 'unchanged', 'false alarm', 'alarmed'),
     ):
         lines.append(f'{title:<18} {"objects":>8} {"pixels":>10} {pixel_rate:>12} {object_rate:>8}')
-        lines += [
-            f'{row.kind:<18} {row.objects:>8} {row.pixels:>10,} {row.pixel_rate:>12.4f} {row.object_rate:>8.4f}'
-            for row in rows
-            if row.changed == changed and row.objects
-        ]
+        line = '{kind:<18} {objects:>8} {pixels:>10,} {pixel_rate:>12.4f} {object_rate:>8.4f}'
+        lines += [line.format(**row) for row in rows if row['changed'] == changed and row['objects']]
     lines.append(
         'recall, false alarm: share of the pixels called changed; found: objects with at least '
         f'{FOUND:.0%} of them, alarmed: with at least {ALARMED:.0%}'

@@ -26,11 +26,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.evaluation.breakdown import SIZES
+from hsonet_mm.evaluation.breakdown import SIZES, regions
 from hsonet_mm.evaluation.confusion import Confusion
 from hsonet_mm.evaluation.hard_cases import BACKGROUND, CASES
 
@@ -149,11 +148,11 @@ def match_objects(
     """
     assert pred.shape == probs.shape == label.shape, f'{pred.shape}, {probs.shape} and {label.shape}'
     kinds = None if typed is None else _kind_map(*typed)
-    truth, areas = _regions(label == 1)
+    truth, areas = regions(label == 1)
     small = np.concatenate([[False], areas < MIN_AREA])
-    regions, extents = _regions(pred & (label != ignore_index) & ~small[truth])
-    inside = np.flatnonzero(regions)
-    predicted, labelled = regions.ravel()[inside], truth.ravel()[inside]
+    blobs, extents = regions(pred & (label != ignore_index) & ~small[truth])
+    inside = np.flatnonzero(blobs)
+    predicted, labelled = blobs.ravel()[inside], truth.ravel()[inside]
     sums = np.bincount(predicted, probs.ravel()[inside].clip(0, 1), minlength=len(extents) + 1)[1:]
     scores = np.rint(100 * sums / np.maximum(extents, 1)).astype(np.int64)
 
@@ -172,15 +171,9 @@ def match_objects(
         score=np.concatenate([partner[kept], scores[alarm]]),
         area=np.concatenate([areas[kept], extents[alarm]]),
         kind=np.concatenate(
-            [_most(truth, kinds, len(areas))[kept], _most(regions, kinds, len(extents))[alarm]]
+            [_most(truth, kinds, len(areas))[kept], _most(blobs, kinds, len(extents))[alarm]]
         ),
     )
-
-
-def _regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], Whole]:
-    """The connected regions of a mask, numbered from 1, and the pixels of each, (regions,)."""
-    number, regions = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    return np.asarray(regions, np.int32), np.bincount(regions[mask], minlength=number)[1:]
 
 
 def _kind_map(ids: Whole, kinds: dict[int, str]) -> Whole:
@@ -191,11 +184,11 @@ def _kind_map(ids: Whole, kinds: dict[int, str]) -> Whole:
     return index[ids]
 
 
-def _most(regions: NDArray[np.int32], kinds: Whole | None, number: int) -> Whole:
+def _most(numbered: NDArray[np.int32], kinds: Whole | None, number: int) -> Whole:
     """The kind that most pixels of every region have, the first of equals; -1 without kinds."""
     if kinds is None:
         return np.full(number, -1)
-    inside = regions > 0
-    cells = (regions[inside].astype(np.int64) - 1) * len(KINDS) + kinds[inside]
+    inside = numbered > 0
+    cells = (numbered[inside].astype(np.int64) - 1) * len(KINDS) + kinds[inside]
     pixels = np.bincount(cells, minlength=number * len(KINDS)).reshape(number, len(KINDS))
     return np.asarray(pixels.argmax(1), np.int64)

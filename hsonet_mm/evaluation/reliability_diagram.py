@@ -1,11 +1,10 @@
 """The reliability diagram of a calibration."""
 
-import io
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import Reliability
-from hsonet_mm.files import write_bytes
+from hsonet_mm.pages.svg import write_figure
 
 __all__ = ['check_diagram', 'write_diagram']
 
@@ -40,6 +39,4 @@ def write_diagram(path: Path, before: Reliability, after: Reliability) -> None:
     curve.set(ylabel='share of changed pixels', xlim=(0, 1), ylim=(0, 1))
     curve.legend(loc='upper left')
     pixels.set(xlabel='probability of change', ylabel='pixels', yscale='log')
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:], dpi=150)
-    write_bytes(path, buffer.getvalue())
+    write_figure(figure, path, dpi=150)

@@ -56,6 +56,13 @@ def layers(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Layer]:
     """All layers with feature maps, in the order in which they finish.
 
     Which dates a map answers to is tried out: in two more passes, noise takes the place of one date.
+
+    Example:
+        >>> import numpy as np
+        >>> model = TorchModel(None, 'buildings')  # the model that comes with the package
+        >>> batch = model.prepare(*np.zeros((2, 1, 64, 64, 3), np.uint8))
+        >>> layers(model, batch)['decode_head.decoder'].maps
+        ('before', 'after')
     """
     inputs = batch['inputs']
     t1, t2 = inputs.chunk(2, dim=1)
@@ -90,6 +97,11 @@ def find_layer(found: Mapping[str, Layer], name: str | None = None) -> Layer:
 
     Raises:
         UserError: if there is no layer of that name, or it gives no maps.
+
+    Example:
+        >>> decoder, head = Layer('decoder', 1, ('before', 'after'), 48), Layer('head', 1, ('both dates',), 1)
+        >>> find_layer({'decoder': decoder, 'head': head}).name
+        'decoder'
     """
     if name is not None and name not in found:
         outermost = [one for one in found if one.rpartition('.')[0] not in found]
@@ -115,6 +127,13 @@ def relation_maps(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Tens
 
     Shapes:
         (2, H_i, W_i) each, first date first, of the padded image.
+
+    Example:
+        >>> import numpy as np
+        >>> model = TorchModel(None, 'buildings')  # the model that comes with the package
+        >>> batch = model.prepare(*np.zeros((2, 1, 64, 64, 3), np.uint8))
+        >>> [len(relation) for relation in relation_maps(model, batch).values()]  # both dates, level by level
+        [2, 2, 2, 2]
     """
     found: list[list[Tensor]] = []
 
@@ -133,6 +152,14 @@ def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
     """The input of the classifier, that is of the last convolution.
 
     (C, h, w), of the padded image; where the classifier runs several times at one size, one after the other in C.
+
+    Example:
+        >>> import numpy as np
+        >>> model = TorchModel(None, 'buildings')  # the model that comes with the package
+        >>> batch = model.prepare(*np.zeros((2, 1, 64, 64, 3), np.uint8))
+        >>> features = classifier_input(model, batch)
+        >>> len(features) == model.network.decode_head.conv_seg.in_channels
+        True
     """
     seen: dict[str, list[Tensor]] = {}
 

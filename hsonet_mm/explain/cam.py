@@ -42,6 +42,14 @@ def grad_cam(
     References:
         Selvaraju et al., *Grad-CAM*, ICCV 2017, arXiv 1610.02391; Vinogradova et al., *Seg-Grad-CAM*, AAAI 2020,
         arXiv 2002.11434.
+
+    Example:
+        >>> from hsonet_mm.explain.activations import find_layer, layers
+        >>> model = TorchModel(None, 'buildings')  # the model that comes with the package
+        >>> batch = model.prepare(*np.zeros((2, 1, 64, 64, 3), np.uint8))
+        >>> cam = grad_cam(model, batch, find_layer(layers(model, batch)), np.ones((64, 64), bool))
+        >>> {name: values.shape for name, values in cam.items()}
+        {'before': (64, 64), 'after': (64, 64)}
     """
     require('captum')
     from captum.attr import LayerAttribution, LayerGradCam

@@ -68,6 +68,16 @@ def choose_pixels(
 
     Raises:
         UserError: if there are too few pixels of a kind.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> bright, target = np.zeros((2, 32, 32), np.uint8)
+        >>> bright[16:], target[:, :16] = 200, 1  # the left half changed
+        >>> pair = LabelledPair(np.dstack([bright] * 3), np.zeros((32, 32, 3), np.uint8), target)
+        >>> detector = SimpleNamespace(probs=lambda t1, t2, channel_order: t1[..., 0] / 255)  # bright is "changed"
+        >>> pixels = choose_pixels([SimpleNamespace(detector=detector)], [pair], count=20)
+        >>> bool((pixels.row[pixels.kind == KINDS.index('hard background')] >= 16).all())
+        True
     """
     random = np.random.default_rng(seed)
     best = [np.empty((0, 4)) for _ in KINDS]  # key, pair, row, column
@@ -99,6 +109,15 @@ def features_of(
     Returns:
         The features that its classifier sees, (n, C); and its relations by level, (n, 2) of the two dates, empty for a
         network without association.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> from hsonet_mm.inference.torch_model import TorchModel
+        >>> network = SimpleNamespace(model=TorchModel(None, 'buildings'))
+        >>> image, pixels = np.zeros((64, 64, 3), np.uint8), Pixels(*np.array([[0, 0], [5, 9], [8, 60], [0, 1]]))
+        >>> features, relations = features_of(network, [LabelledPair(image, image, image[..., 0])], pixels)
+        >>> len(features), {values.shape for values in relations.values()}
+        (2, {(2, 2)})
     """
     features: list[NDArray[np.float32]] = []
     relations: dict[str, list[NDArray[np.float32]]] = {}

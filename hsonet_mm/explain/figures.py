@@ -1,6 +1,5 @@
 """The figures of the page, drawn by matplotlib."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from hsonet_mm.explain.features import KINDS, Cloud
 from hsonet_mm.explain.views import View
-from hsonet_mm.files import write_bytes
 from hsonet_mm.images import ImagePair, first_three
 from hsonet_mm.inference.pairs import draw_overlay, to_bgr
 from hsonet_mm.pages import reduced
-from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure
+from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure, stack_shares, write_figure
 from hsonet_mm.training_log import SHARES
 
 __all__ = [
@@ -92,16 +90,12 @@ def shares_figure(records: Sequence[Mapping[str, Any]], snapshots: Sequence[int]
     figure = new_figure(7.2, 3)
     axes = figure.subplots()
     steps = [one['step'] for one in logged]
-    names, colours = zip(*SHARES.values(), strict=True)
-    shares = [[100 * one[key] for one in logged] for key in SHARES]
-    axes.stackplot(steps, shares, labels=names, colors=colours, alpha=0.8)
+    stack_shares(axes, steps, [[one[key] for one in logged] for key in SHARES])
     edges = [(one['step'], 100 * one['eo_grad_edges']) for one in logged if 'eo_grad_edges' in one]
     if edges:
         axes.plot(*zip(*edges, strict=True), '--', color=INK, linewidth=1.2, label='edges, of all three')
     for number, step in enumerate(snapshots):
         axes.axvline(step, color=INK, linewidth=0.8, linestyle=':', label=None if number else 'snapshots')
-    axes.set(xlabel='iteration', ylabel='share of the gradient, %', ylim=(0, 100))
-    axes.margins(x=0)
     draw_in_ink(axes)
     legend_beside(axes)
     return figure
@@ -157,10 +151,8 @@ def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
 
 def write_picture(figure: Any, path: Path) -> None:
     """Write a figure as a picture on white; the ending of the path says how: .png, .webp, .svg, .pdf."""
-    buffer = io.BytesIO()
     figure.patch.set_alpha(1)
-    figure.savefig(buffer, format=path.suffix[1:], dpi=110, facecolor='white', bbox_inches='tight')
-    write_bytes(path, buffer.getvalue())
+    write_figure(figure, path, dpi=110, facecolor='white', bbox_inches='tight')
 
 
 def _photo(axes: Any, image: NDArray[np.uint8]) -> None:

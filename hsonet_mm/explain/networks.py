@@ -44,6 +44,14 @@ def open_network(
 
     Raises:
         UserError: as that.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from hsonet_mm.model_size import build_untrained
+        >>> config, checkpoint = Path('configs/hsonet_lite_levir.py'), Path(tempfile.mkdtemp(), 'untrained.pth')
+        >>> torch.save(build_untrained(config).state_dict(), checkpoint)
+        >>> open_network('untrained', config, checkpoint).detector.threshold
+        0.5
     """
     detector = ChangeDetector.from_checkpoint(
         config,

@@ -49,6 +49,18 @@ def look(network: Network, pair: ImagePair, layer: str | None = None) -> View:
 
     Raises:
         UserError: if the pair is too large to look at as a whole, or there is no such layer.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from hsonet_mm.explain.networks import open_network
+        >>> import tempfile, torch
+        >>> from hsonet_mm.model_size import build_untrained
+        >>> config, checkpoint = Path('configs/hsonet_lite_levir.py'), Path(tempfile.mkdtemp(), 'untrained.pth')
+        >>> torch.save(build_untrained(config).state_dict(), checkpoint)
+        >>> network = open_network('untrained', config, checkpoint)
+        >>> view = look(network, ImagePair(*np.zeros((2, 64, 64, 3), np.uint8), None))
+        >>> list(view.relations), list(view.cam)
+        (['p2', 'p3', 'p4', 'p5'], ['before', 'after'])
     """
     height, width = pair.t1.shape[:2]
     if height * width > WHOLE_PIXELS:

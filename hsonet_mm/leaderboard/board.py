@@ -64,12 +64,12 @@ class Records:
         )
 
     @cached_property
-    def counts(self) -> dict[Cell, dict[str, Counts]]:
+    def counts(self) -> Mapping[Cell, Mapping[str, Counts]]:
         """Pixels by table, method, seed and image."""
         return _by_image(self.images, COUNTS, lambda *counts: Confusion(*map(int, counts)))
 
     @cached_property
-    def objects(self) -> dict[Cell, dict[str, Counts]]:
+    def objects(self) -> Mapping[Cell, Mapping[str, Counts]]:
         """Objects by table, method, seed and image; without the runs of versions that matched none."""
 
         def scores(labelled: str, *texts: str) -> ObjectScores:
@@ -213,12 +213,11 @@ def _scorings(results: pd.DataFrame) -> dict[tuple[Run, str], int]:
 
 def _by_image(
     images: pd.DataFrame, columns: Sequence[str], counts: Callable[..., Any]
-) -> dict[Cell, dict[str, Counts]]:
+) -> Mapping[Cell, Mapping[str, Counts]]:
     """Counts by table, method, seed and image."""
     tables: dict[Cell, dict[str, dict[int, dict[str, Any]]]] = {}
-    for key, rows in images.groupby([*Cell._fields, 'method', 'seed'], sort=False):
-        *cell, method, seed = key
+    for (*cell, method, seed), rows in images.groupby([*Cell._fields, 'method', 'seed'], sort=False):
         texts = (rows[name] for name in columns)
         seeds = tables.setdefault(Cell(*cell), {}).setdefault(method, {})
         seeds[seed] = dict(zip(rows['image'], map(counts, *texts), strict=True))
-    return {cell: dict(methods) for cell, methods in tables.items()}
+    return tables

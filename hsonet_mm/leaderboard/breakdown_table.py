@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from hsonet_mm.evaluation.object_report import PRECISION
@@ -16,11 +15,11 @@ __all__ = ['BreakdownTable', 'Share', 'breakdown_tables']
 
 @dataclass(frozen=True)
 class Share:
-    """One cell: a share or number of regions, if any, its bar, the share of pixels, and whether none is better."""
+    """One cell: a share or number of regions, its bar, the share of pixels (NaN without); whether none is better."""
 
-    value: float | None
+    value: float
     bar: float
-    pixels: float | None
+    pixels: float
     best: bool
 
 
@@ -41,13 +40,15 @@ class BreakdownTable:
 
     def texts(self, share: Share) -> tuple[str, str]:
         """A cell: its value, in percent if it is a share, a dash if there is none; the pixels in percent, if any."""
-        value = NONE if share.value is None else f'{share.value if self.counted else 100 * share.value:.1f}'
-        return value, '' if share.pixels is None else f'{100 * share.pixels:.1f}'
+        value = (
+            NONE if math.isnan(share.value) else f'{share.value if self.counted else 100 * share.value:.1f}'
+        )
+        return value, '' if math.isnan(share.pixels) else f'{100 * share.pixels:.1f}'
 
     @property
     def legend(self) -> str:
         """How to read its cells."""
-        second = any(share.pixels is not None for _, shares in self.rows for share in shares)
+        second = any(not math.isnan(share.pixels) for _, shares in self.rows for share in shares)
         return f'{self.note} Second figure: share of the pixels.' if second else self.note
 
 
@@ -112,50 +113,30 @@ def breakdown_tables(
         if not groups or not names:
             continue
         counted = not changed and kind in ('size', 'matched_size', 'matched_hard_case')
-        seeds = {name: set(rows_of(rows, method=name)['seed']) for name in names}
-        sums = rows.groupby(['method', 'group'])[SUMMED].sum(min_count=1)
-        sums['seeds'] = rows.groupby(['method', 'group'])['seed'].nunique()
+        cells = rows.groupby(['method', 'group'])
+        sums = cells[SUMMED].sum(min_count=1).assign(seeds=cells['seed'].nunique())
         sums = sums.reindex(pd.MultiIndex.from_product([names, groups]))
+        called = sums['called'] / sums['pixels'].where(sums['pixels'] > 0)
         if counted:
-            values = (sums['objects'].fillna(0) / sums['seeds']).unstack()
+            column = sums['objects'].fillna(0) / sums['seeds']
         else:
-            values = (sums['hits'] / sums['objects']).where(
-                sums['objects'] > 0, sums['called'] / sums['pixels'].where(sums['pixels'] > 0)
-            )
-            values = values.unstack()
-        values = values.reindex(index=names, columns=groups)
+            column = (sums['hits'] / sums['objects']).where(sums['objects'] > 0, called)
+        matched = kind.startswith(('matched', 'precise'))
+        beside = called.where((sums['objects'] > 0) & (not counted) & (not matched))
+        values, pixels = (one.unstack().reindex(index=names, columns=groups) for one in (column, beside))
         shown = values.round(3)  # what is shown alike is alike
         best = shown.eq(shown.max() if changed else shown.min()) & (shown.count() > 1) & (not counted)
-        bars = (values / values.max().replace(0, 1)) if counted else values
-        pixels = (
-            (sums['called'] / sums['pixels']).where((sums['objects'] > 0) & (sums['pixels'] > 0)).unstack()
-        )
-        pixels = pixels.reindex(index=names, columns=groups)
-        if counted or kind.startswith(('matched', 'precise')):
-            pixels[:] = np.nan
-        lines = [
-            (
-                name if seeds[name] >= set(methods[name]) else f'{name} ({which_seeds(seeds[name])})',
-                [
-                    Share(
-                        _known(values.at[name, group]),
-                        float(np.nan_to_num(bars.at[name, group])),
-                        _known(pixels.at[name, group]),
-                        bool(best.at[name, group]),
-                    )
-                    for group in groups
-                ],
-            )
-            for name in names
-        ]
+        bars = ((values / values.max().replace(0, 1)) if counted else values).fillna(0)
+        lines = []
+        for name in names:
+            seeds = set(rows_of(rows, method=name)['seed'])
+            head = name if seeds >= set(methods[name]) else f'{name} ({which_seeds(seeds)})'
+            columns = (table.loc[name].tolist() for table in (values, bars, pixels, best))
+            lines.append((head, [Share(*cell) for cell in zip(*columns, strict=True)]))
         sizes = sums.groupby(level=1).first()
         heads = [(group, '' if counted else _amount(sizes.loc[group])) for group in groups]
         tables.append(BreakdownTable(title, note, changed, counted, heads, lines))
     return tables
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _amount(sums: pd.Series) -> str:

@@ -6,7 +6,6 @@ machine, the times of one network differed by a half.
 """
 
 import argparse
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from mmengine.device import get_device
 from mmseg.structures import SegDataSample
 
+from hsonet_mm import machine
 from hsonet_mm.files import write_json
 from hsonet_mm.machine import device_name, timed
 from hsonet_mm.model_size import build_untrained, macs, parameters
@@ -70,8 +70,7 @@ def peak_memory() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    unit = 1 if sys.platform == 'darwin' else 1024  # Linux counts in KiB, macOS in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return machine.peak_memory()
 
 
 def _seconds(model: Any, batch: int) -> float:

@@ -18,7 +18,7 @@ from hsonet_mm.images import first_three, read_pixels
 from hsonet_mm.inference.pairs import to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
-from hsonet_mm.leaderboard.job import config_trained
+from hsonet_mm.leaderboard.job import hashes_trained
 from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import Standing
@@ -71,11 +71,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Member:
-    """A method with the threshold and the probabilities that it is drawn from."""
+    """A method with the threshold, the config of the run and the probabilities that it is drawn from."""
 
     method: str
     threshold: float
-    folder: Path
+    config: Path
     probs: Path
     counts: Mapping[str, Confusion]
 
@@ -85,14 +85,13 @@ def gallery(out: Path, spec: Spec, records: Records, cell: Cell, rows: Sequence[
 
     Images and labels are read as they were for the scores: by the data set of a run's ``config.py``.
     """
-    runs = [run for run in spec.runs(data=[cell.data_set]) if run.block == cell.block]
-    members = [member for row in rows if (member := _member(out, runs, records, cell, row.method))]
+    members = [member for row in rows if (member := _member(out, records, cell, row.method))]
     if not members:
         return Gallery(
             [], [], f'the folders probs/{cell.test_set} of the runs are not there, or no config.py of theirs'
         )
     try:
-        painter = _Painter(members[0].folder / 'config.py', spec.test_sets(cell.data_set)[cell.test_set])
+        painter = _Painter(members[0].config, spec.test_sets(cell.data_set)[cell.test_set])
         disputed = [
             PictureRow(
                 image,
@@ -202,22 +201,15 @@ class _Painter:
         )
 
 
-def _member(out: Path, runs: Sequence[Run], records: Records, cell: Cell, method: str) -> _Member | None:
+def _member(out: Path, records: Records, cell: Cell, method: str) -> _Member | None:
     """The first seed of a method whose folder contains the probabilities of what was scored; None without one."""
     rows = rows_of(records.results, split='test', method=method, **cell._asdict())
-    scored = {row.seed: row for row in rows.itertuples()}
-    for run in runs:
-        folder = out / run.folder
-        probs = folder / 'probs' / cell.test_set
-        if (
-            run.method == method
-            and run.seed in scored
-            and probs.is_dir()
-            and (folder / 'config.py').is_file()
-            and config_trained(folder) == scored[run.seed].config_hash
-        ):
-            counts = records.counts.get(cell, {}).get(method, {}).get(run.seed, {})
-            return _Member(method, float(scored[run.seed].threshold), folder, probs, counts)
+    for row in rows.sort_values('seed').itertuples():
+        folder = out / Run(cell.block, method, cell.data_set, row.seed).folder
+        probs, config = folder / 'probs' / cell.test_set, folder / 'config.py'
+        if probs.is_dir() and config.is_file() and hashes_trained(folder)[0] == row.config_hash:
+            counts = records.counts.get(cell, {}).get(method, {}).get(row.seed, {})
+            return _Member(method, float(row.threshold), config, probs, counts)
     return None
 
 

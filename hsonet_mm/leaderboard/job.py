@@ -20,7 +20,7 @@ from hsonet_mm.leaderboard.plan import Contender
 from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Job', 'alone', 'as_python', 'config_trained', 'take_over', 'write_job']
+__all__ = ['Job', 'alone', 'as_python', 'hashes_trained', 'take_over', 'write_job']
 
 NOTE = 'trains.json'
 """Says in the folder of a run what was trained there."""
@@ -95,23 +95,17 @@ def take_over(folder: Path, job: Job) -> None:
     This is done when the run begins, so that a leaderboard that is stopped before loses nothing.
     """
     mine = [job.config_hash, job.data_hashes[job.data_set]]
-    if _trained(folder) != mine:
+    if hashes_trained(folder) != mine:
         for left in filter(Path.exists, (folder / 'work_dir', folder / 'probs')):
             shutil.rmtree(left)
         (folder / 'trained.json').unlink(missing_ok=True)
         write_json(folder / NOTE, mine)
 
 
-def config_trained(folder: Path) -> str | None:
-    """Hash of the config whose training lies in the folder of a run, which may not be that of ``run.json``."""
-    hashes = _trained(folder)
-    return hashes[0] if hashes else None
-
-
-def _trained(folder: Path) -> list[str] | None:
-    """Hashes of config and data."""
+def hashes_trained(folder: Path) -> list[str | None]:
+    """Hashes of config and data of the training in the folder of a run, which may not be those of ``run.json``."""
     note = folder / NOTE
-    return json.loads(note.read_text(encoding='utf-8')) if note.exists() else None
+    return json.loads(note.read_text(encoding='utf-8')) if note.exists() else [None, None]
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.board import Records, numbers, rows_of
-from hsonet_mm.leaderboard.canvas import INK, log_axis, new_axes, to_svg
 from hsonet_mm.leaderboard.summary import Spread, Standing
+from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure, stack_shares, to_svg
 from hsonet_mm.training_log import SHARES
 
 __all__ = ['cost_plot', 'gradient_plot', 'pr_plot', 'styles', 'training_plot']
@@ -50,7 +50,7 @@ def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -
     }
     if not points:
         return None
-    figure, axes = new_axes(label, 'F1 of "changed", %')
+    axes = _new_axes(label, 'F1 of "changed", %')
     devices = {row.timed_on for row in rows if row.method in points}
     if cost != 'latency_ms' or len(devices) < 2:
         front, best = [], -math.inf
@@ -63,8 +63,8 @@ def cost_plot(rows: Sequence[Standing], cost: str, looks: Mapping[str, Style]) -
         colour, marker = looks[method]
         axes.errorbar(x.mean, y.mean, y.std, x.std, fmt='none', ecolor=colour, elinewidth=1, capsize=3)
         axes.plot(x.mean, y.mean, marker, color=colour, markersize=7, label=method)
-    log_axis(axes)
-    return to_svg(figure, axes, f'F1 against {label}')
+    _log_axis(axes)
+    return _finished(axes, f'F1 against {label}')
 
 
 def pr_plot(
@@ -76,14 +76,12 @@ def pr_plot(
     curve.
     """
     table = rows_of(records.curves, protocol=protocol)
-    table = table.assign(**{name: numbers(table[name]) for name in ('threshold', 'tp', 'fp', 'fn')})
-    table = table.assign(
-        recall=table['tp'] / (table['tp'] + table['fn']), precision=table['tp'] / (table['tp'] + table['fp'])
-    )
+    threshold, tp, fp, fn = (numbers(table[name]) for name in ('threshold', 'tp', 'fp', 'fn'))
+    table = table.assign(threshold=threshold, recall=tp / (tp + fn), precision=tp / (tp + fp))
     table = table.dropna(subset=['recall', 'precision'])  # 0 / 0
     if table.empty:
         return None
-    figure, axes = new_axes('recall, %', 'precision, %')
+    axes = _new_axes('recall, %', 'precision, %')
     recall = np.linspace(0.01, 1, 200)
     for f1 in (0.5, 0.6, 0.7, 0.8, 0.9):
         inside = recall > f1 / (2 - f1) + 1e-3
@@ -107,12 +105,13 @@ def pr_plot(
             colour,
             label=method,
         )
+        tested = rows_of(records.results, split='test', method=method, protocol=protocol)
         for rule, fill in (('half', 'none'), ('val', colour)):
-            spot = _operating_point(records.results, protocol, method, rule)
-            if spot:
-                axes.plot(*spot, marker, color=colour, markerfacecolor=fill, markersize=7)
+            spots = rows_of(tested, threshold_rule=rule)
+            x, y = (100 * numbers(spots[name]).mean() for name in ('recall', 'precision'))  # NaN is not drawn
+            axes.plot(x, y, marker, color=colour, markerfacecolor=fill, markersize=7)
     axes.set(xlim=(0, 100), ylim=(0, 102))
-    return to_svg(figure, axes, 'precision-recall curves')
+    return _finished(axes, 'precision-recall curves')
 
 
 def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str, Style]) -> str | None:
@@ -123,13 +122,13 @@ def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str
     series = {row.method: _series(records, row.method, 'val_best_f1') for row in rows}
     if not any(series.values()):
         return None
-    figure, axes = new_axes('iteration', 'best F1 of "changed" on val, %')
+    axes = _new_axes('iteration', 'best F1 of "changed" on val, %')
     for method, seeds in series.items():
         if seeds:
             colour, marker = looks[method]
             scaled = [points * [1, 100] for points in seeds]
             _draw(axes, scaled, _mean_curve(scaled), colour, marker=marker, markersize=4, label=method)
-    return to_svg(figure, axes, 'F1 on the validation split over the training')
+    return _finished(axes, 'F1 on the validation split over the training')
 
 
 def gradient_plot(records: Records, method: str) -> str | None:
@@ -144,14 +143,44 @@ def gradient_plot(records: Records, method: str) -> str | None:
     if not all(map(len, means)):
         return None
     steps = means[0][:, 0]
-    figure, axes = new_axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
-    axes.stackplot(
-        steps, [100 * np.interp(steps, mean[:, 0], mean[:, 1]) for mean in means],
-        labels=[name for name, _ in SHARES.values()], colors=[colour for _, colour in SHARES.values()], alpha=0.8,
-    )  # fmt: skip
-    axes.set(ylim=(0, 100))
-    axes.margins(x=0)
-    return to_svg(figure, axes, f'shares of the gradient of {method}')
+    axes = _new_axes('iteration', 'share of the gradient, %', size=(4.6, 2.6))
+    stack_shares(axes, steps, [np.interp(steps, mean[:, 0], mean[:, 1]) for mean in means])
+    return _finished(axes, f'shares of the gradient of {method}')
+
+
+def _new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> Any:
+    """Axes alone in a figure whose ink is that of the page."""
+    try:
+        axes = new_figure(*size).add_subplot()
+    except ImportError:
+        raise UserError('the report needs matplotlib: pip install "hsonet_mm[leaderboard]"') from None
+    axes.set(xlabel=x_label, ylabel=y_label)
+    draw_in_ink(axes)
+    return axes
+
+
+def _log_axis(axes: Any) -> None:
+    """A logarithmic x axis with plain numbers on it, for what is drawn so far."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+    axes.set_xscale('log')
+    low, high = axes.get_xlim()
+    middle = math.sqrt(low * high)
+    low, high = min(low, middle / 1.1), max(high, middle * 1.1)  # values nearly alike do not fill the axis
+    axes.set_xlim(low, high)
+    decades = math.log10(high / low)
+    steps = (1, 2, 5) if decades < 3 else (1,)
+    axes.xaxis.set_major_locator(
+        MaxNLocator(6, steps=[1, 2, 5, 10]) if decades < 1 else LogLocator(subs=steps)
+    )
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _finished(axes: Any, alt: str) -> str:
+    """The figure of axes as SVG, with their legend."""
+    legend_beside(axes)
+    return to_svg(axes.figure, alt)
 
 
 def _draw(axes: Any, seeds: Sequence[Any], mean: Any, colour: str, **how: Any) -> None:
@@ -177,16 +206,6 @@ def _mean_curve(seeds: Sequence[Any]) -> Any:
     return np.mean(
         [[point for point in points if point[0] in positions] for points in seeds], axis=0
     ).reshape(len(positions), seeds[0].shape[1])
-
-
-def _operating_point(
-    results: pd.DataFrame, protocol: str, method: str, rule: str
-) -> tuple[float, float] | None:
-    """Mean recall and precision of a method, in percent."""
-    rows = rows_of(results, split='test', method=method, protocol=protocol, threshold_rule=rule)
-    if rows.empty:
-        return None
-    return 100 * float(numbers(rows['recall']).mean()), 100 * float(numbers(rows['precision']).mean())
 
 
 def _scaled(value: Spread, factor: float) -> Spread:

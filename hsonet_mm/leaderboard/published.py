@@ -1,8 +1,6 @@
 """Figures that papers state, to stand beside ours, never to be ranked with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +8,18 @@ import pandas as pd
 
 from hsonet_mm.leaderboard.spec import Spec
 
-__all__ = ['Published', 'published_table', 'read_published']
+__all__ = ['published_table', 'read_published']
 
 FILE = Path(__file__).with_name('published.csv')
 
 
-@dataclass(frozen=True)
-class Published:
-    """One published result of class "changed", in percent, as the text of the file; a range where papers differ.
+def read_published() -> list[Any]:
+    """The published results of class "changed", in percent, in the order of ``published.csv`` beside this module.
 
-    The method is named as in the spec files; F1 and IoU are the lowest and the highest; what is not stated is empty.
+    Columns are attributes of text. The method is named as in the spec files; ``f1_low`` and ``f1_high`` differ where
+    papers do, as do those of ``iou``; what is not stated is empty.
     """
-
-    method: str
-    name: str
-    data_set: str
-    precision: str
-    recall: str
-    f1: tuple[str, str]
-    iou: tuple[str, str]
-    protocol: str
-    source: str
-    footnote: str
-
-
-@lru_cache(maxsize=1)
-def read_published() -> tuple[Published, ...]:
-    """All published figures, in the order of the file ``published.csv`` beside this module."""
-    table = pd.read_csv(FILE, dtype=str, keep_default_na=False)
-    ranges = {
-        name: list(zip(table.pop(f'{name}_low'), table.pop(f'{name}_high'), strict=True))
-        for name in ('f1', 'iou')
-    }
-    return tuple(Published(**row) for row in table.assign(**ranges).to_dict('records'))
+    return list(pd.read_csv(FILE, dtype=str, keep_default_na=False).itertuples(index=False))
 
 
 def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -77,17 +54,13 @@ def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[s
     return {'heads': heads, 'data_sets': data_sets, 'rows': rows, 'notes': list(notes)}
 
 
-def _quote(entry: Published) -> str:
+def _quote(entry: Any) -> str:
     """A published figure with as many digits as it was stated with."""
-    low, high = entry.f1
-    text = low if low == high else f'{low} to {high}'
+    text = entry.f1_low if entry.f1_low == entry.f1_high else f'{entry.f1_low} to {entry.f1_high}'
     if entry.precision and entry.recall:
         text += f' (P {entry.precision}, R {entry.recall})'
-    return f'{text}, IoU {entry.iou[0]}' if entry.iou[0] else text
+    return f'{text}, IoU {entry.iou_low}' if entry.iou_low else text
 
 
-def _note(entry: Published) -> str:
-    return (
-        '. '.join(part for part in (entry.source, f'Protocol: {entry.protocol}', entry.footnote) if part)
-        + '.'
-    )
+def _note(entry: Any) -> str:
+    return '. '.join(filter(None, (entry.source, f'Protocol: {entry.protocol}', entry.footnote))) + '.'

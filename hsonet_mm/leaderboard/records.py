@@ -141,14 +141,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f'{path} is not a results table of a leaderboard: move it away, or give another folder'
         )
-    whole = np.array([len(line) == len(heads) for line in lines], bool)
-    table = pd.DataFrame(
-        [line if fits else [''] * len(heads) for line, fits in zip(lines, whole, strict=True)],
-        columns=heads,
-        dtype=object,
-    )
-    for name in _WHOLE.keys() & set(heads):
-        whole &= table[name].str.fullmatch(_WHOLE[name]).to_numpy(bool)
+    lines = [line if len(line) == len(heads) else [''] * len(heads) for line in lines]  # no seed is damage
+    table = pd.DataFrame(lines, columns=heads, dtype=object)
+    whole = np.all([table[name].str.fullmatch(_WHOLE[name]) for name in _WHOLE.keys() & set(heads)], axis=0)
     if not whole.all():
         raise UserError(f'{path} is damaged at line {2 + int(whole.argmin())}: {_CURE}')
     return table.reindex(columns=[*columns, *table.columns.difference(columns)], fill_value='')

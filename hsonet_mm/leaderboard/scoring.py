@@ -7,8 +7,10 @@ probabilities. Tiles of a split whose images are no larger than one are its whol
 
 import copy
 import os
+import pickle
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,12 +19,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from torch import Tensor
+from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.breakdown import Group, breakdown, sum_groups
 from hsonet_mm.evaluation.change_metric import CURVE_STEP, change_probs
-from hsonet_mm.evaluation.confusion import BINS, Confusion, Sweep, confusion, histograms, sweep
+from hsonet_mm.evaluation.confusion import BINS, Confusion, confusion, histograms, sweep
 from hsonet_mm.evaluation.hard_case_metric import count_objects, hard_case_groups
 from hsonet_mm.evaluation.hard_cases import are_objects_typed, read_objects
 from hsonet_mm.evaluation.object_report import object_groups, object_metrics
@@ -41,14 +43,18 @@ class Prediction:
     """One pair of a split.
 
     Its name is its path below the folder of date 1, without suffix. Probabilities and label (0, 1, 255 ignored) are (H,
-    W), on the CPU; ``seen`` are height and width as the network sees it.
+    W); ``seen`` are height and width as the network sees it.
     """
 
     image: str
     path: Path
-    probs: Tensor
-    target: Tensor
+    probs: NDArray[np.float32]
+    target: NDArray[np.uint8]
     seen: tuple[int, int]
+
+    def histograms(self) -> torch.Tensor:
+        """Changed and unchanged pixels by probability, (2, BINS)."""
+        return torch.stack(histograms(torch.from_numpy(self.probs), torch.from_numpy(self.target)))
 
 
 def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -> Tables:
@@ -63,21 +69,23 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
     """
     model.test_cfg = cfg.protocols.whole
     with tempfile.TemporaryFile(dir=folder) as file:
-        kept = _Kept(file)
-        _, curve = _curve(kept.watch(predict(model, cfg.val_dataloader)))
-        thresholds = {'half': HALF, 'val': curve.best[0]}
-        val = _tally(kept, thresholds)
+        counts = torch.zeros(2, BINS, dtype=torch.long)
+        for one in predict(model, cfg.val_dataloader):
+            counts += one.histograms()
+            pickle.dump(one, file)
+        thresholds = {'half': HALF, 'val': sweep(*counts).best[0]}
+        val = _Tally(_kept(file), thresholds)
     tables: Tables = {'results': val.results('val', 'whole'), 'images': [], 'curves': [], 'breakdown': []}
     for test_set, root in test_sets.items():
         loader = copy.deepcopy(cfg.test_dataloader)
         loader.dataset.data_root = root
         note_opening(folder, test_set)
         model.test_cfg = cfg.protocols.whole
-        whole = _tally(predict(model, loader), thresholds, folder / 'probs' / test_set)
+        whole = _Tally(predict(model, loader), thresholds, folder / 'probs' / test_set)
         for protocol, test_cfg in cfg.protocols.items():
             same = protocol == 'whole' or whole.fits(test_cfg)
             model.test_cfg = test_cfg
-            tally = whole if same else _tally(predict(model, loader), thresholds)
+            tally = whole if same else _Tally(predict(model, loader), thresholds)
             for name, rows in tally.tables(protocol).items():
                 tables[name] += [{'test_set': test_set, **row} for row in rows]
     return tables
@@ -93,95 +101,60 @@ def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
     for batch in built:
         for sample in model.test_step(batch):
             path = Path(sample.img_path[0])
-            probs = change_probs(sample.seg_logits.data).cpu()
-            if not probs.isfinite().all():
+            probs = change_probs(sample.seg_logits.data).cpu().numpy()
+            if not np.isfinite(probs).all():
                 raise UserError(f'{path}: the prediction is NaN; train again with a lower learning rate')
             image = Path(os.path.relpath(path, first_date)).with_suffix('').as_posix()
-            yield Prediction(image, path, probs, sample.gt_sem_seg.data[0].cpu(), sample.img_shape[:2])
+            target = sample.gt_sem_seg.data[0].byte().cpu().numpy()
+            yield Prediction(image, path, probs, target, sample.img_shape[:2])
 
 
-def _curve(predictions: Iterable[Prediction]) -> tuple[int, Sweep]:
-    """Number of the pairs, and their counts at all thresholds."""
-    count, sums = 0, torch.zeros(2, BINS, dtype=torch.long)
-    for one in predictions:
-        count += 1
-        sums += torch.stack(histograms(one.probs, one.target))
-    return count, sweep(*sums)
-
-
-class _Kept:
-    """Predictions of a split, kept in a file so that they can be gone through once more.
-
-    Args:
-        file: An empty file.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.pairs: list[tuple[str, Path, tuple[int, int]]] = []
-
-    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Keep what passes."""
-        for one in predictions:
-            self.pairs.append((one.image, one.path, one.seen))
-            for values in (one.probs.numpy(), one.target.numpy().astype(np.uint8)):
-                np.save(self.file, values, allow_pickle=False)
-            yield one
-
-    def __iter__(self) -> Iterator[Prediction]:
-        self.file.seek(0)
-        for image, path, seen in self.pairs:
-            probs, target = (torch.from_numpy(np.load(self.file, allow_pickle=False)) for _ in range(2))
-            yield Prediction(image, path, probs, target, seen)
-
-
-def _tally(
-    predictions: Iterable[Prediction], thresholds: Mapping[str, float], probs: Path | None = None
-) -> '_Tally':
-    """Count the predictions of a split under one protocol; see :class:`_Tally`."""
-    tally = _Tally(thresholds, probs)
-    tally.pairs, tally.curve = _curve(tally.watch(predictions))
-    return tally
+def _kept(file: IO[bytes]) -> Iterator[Prediction]:
+    """The predictions in a file."""
+    file.seek(0)
+    with suppress(EOFError):
+        while True:
+            yield pickle.load(file)
 
 
 class _Tally:
-    """Counts the predictions of one split under one protocol as they pass, at the thresholds by rule.
+    """Counts of the predictions of one split under one protocol, at the thresholds by rule.
 
     ``probs`` is a folder for the probabilities, where they are to be written; only then errors are broken down.
     """
 
-    pairs: int
-    curve: Sweep
-
-    def __init__(self, thresholds: Mapping[str, float], probs: Path | None) -> None:
+    def __init__(
+        self, predictions: Iterable[Prediction], thresholds: Mapping[str, float], probs: Path | None = None
+    ) -> None:
         self.thresholds = thresholds
-        self.probs = probs
+        self.pairs = 0
         self.largest: tuple[int, ...] = (0, 0)
+        self.histograms = torch.zeros(2, BINS, dtype=torch.long)
         self.images: list[dict[str, Any]] = []
         self.sums: dict[str, Confusion] = dict.fromkeys(thresholds, Confusion())
         self.groups: dict[str, list[Group]] = {rule: [] for rule in thresholds}
         self.objects: dict[str, list[Objects]] = {rule: [] for rule in thresholds}
-
-    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Count what passes."""
         for one in predictions:
+            self.pairs += 1
             self.largest = tuple(map(max, self.largest, one.seen))
+            self.histograms += one.histograms()
             typed = read_objects(one.path, one.target.shape) if are_objects_typed(one.path) else None
-            probs, target = one.probs.numpy(), one.target.numpy().astype(np.uint8)
-            for rule, threshold in self.thresholds.items():
+            for rule, threshold in thresholds.items():
                 pred = one.probs > threshold
-                counts = confusion(pred, one.target)
-                objects = match_objects(pred.numpy(), probs, target, typed)
+                counts = confusion(torch.from_numpy(pred), torch.from_numpy(one.target))
+                objects = match_objects(pred, one.probs, one.target, typed)
                 self.images.append(
                     {'threshold_rule': rule, 'image': one.image, **counts.counts(), **_scores(objects)}
                 )
                 self.sums[rule] += counts
                 self.objects[rule].append(objects)
-                if self.probs is not None:
-                    self.groups[rule] = sum_groups([self.groups[rule], _groups(pred.numpy(), target, typed)])
-            if self.probs is not None:
-                write_png(self.probs / f'{one.image}.png', (255 * one.probs).round().byte().numpy())
-            yield one
+                if probs is not None:
+                    groups = breakdown(pred, one.target)
+                    if typed:
+                        groups = [*hard_case_groups(count_objects(pred, *typed)), *groups]
+                    self.groups[rule] = sum_groups([self.groups[rule], groups])
+            if probs is not None:
+                write_png(probs / f'{one.image}.png', np.rint(255 * one.probs).astype(np.uint8))
 
     def fits(self, test_cfg: Mapping[str, Any]) -> bool:
         """Whether no pair that passed is larger than one tile of a protocol."""
@@ -206,13 +179,12 @@ class _Tally:
 
     def tables(self, protocol: str) -> Tables:
         """The rows of a test split, for the protocol or another that comes to the same."""
-        curve = zip(self.curve.thresholds, self.curve.confusions, strict=True)
         return {
             'results': self.results('test', protocol),
             'images': [{'protocol': protocol, **row} for row in self.images],
             'curves': [
                 {'protocol': protocol, 'threshold': threshold, **counts.counts()}
-                for threshold, counts in list(curve)[CURVE_STEP - 1 :: CURVE_STEP]
+                for threshold, counts in sweep(*self.histograms).points[CURVE_STEP - 1 :: CURVE_STEP]
             ],
             'breakdown': [
                 {'threshold_rule': rule, **asdict(group), 'changed': int(group.changed)}
@@ -232,9 +204,3 @@ def _scores(objects: Objects) -> dict[str, Any]:
         'found': ' '.join(map(str, sorted(found, reverse=True))),
         'alarms': ' '.join(map(str, sorted(alarms, reverse=True))),
     }
-
-
-def _groups(pred: np.ndarray, target: np.ndarray, typed: Any) -> list[Group]:
-    """Where one prediction fails: by size, boundary, and hard case where the data set types its objects."""
-    groups = breakdown(pred, target)
-    return [*hard_case_groups(count_objects(pred, *typed)), *groups] if typed else groups

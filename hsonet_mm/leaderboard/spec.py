@@ -40,11 +40,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r'^\w[\w.+-]*$')]
 """What methods and data sets are called: their names become folders."""
 File = Annotated[Path, Strict(strict=False), BeforeValidator(_beside_the_spec)]
-Seeds = Annotated[
-    tuple[NonNegativeInt, ...],
-    Field(min_length=1),
-    BeforeValidator(lambda seeds: tuple(seeds) if isinstance(seeds, list) else seeds),
-]
+Seeds = Annotated[tuple[NonNegativeInt, ...], Strict(strict=False), Field(min_length=1)]
 Roots = dict[Name, Text]
 """Folders of data sets by name, as written: environment variables are not expanded."""
 

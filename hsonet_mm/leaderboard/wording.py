@@ -9,6 +9,7 @@ from hsonet_mm.leaderboard.comparison import VERDICTS, Comparison, Interval
 from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.summary import ONCE, Spread, Standing
+from hsonet_mm.texts import counted
 
 __all__ = [
     'APART',
@@ -159,9 +160,7 @@ def progress(spec: Spec, records: Records) -> str:
 
 def left_out(records: Records) -> str:
     """How many scorings are part of no table, and why; empty if there is none."""
-    return ', '.join(
-        f'{count} scoring{"" if count == 1 else "s"} {why}' for why, count in records.left_out.items()
-    )
+    return ', '.join(f'{counted(count, "scoring")} {why}' for why, count in records.left_out.items())
 
 
 def alike(cells: Sequence[Cell]) -> str:

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['COLOURS', 'data_url', 'draw_errors', 'reduced', 'render']
+__all__ = ['COLOURS', 'data_url', 'draw_errors', 'encode', 'reduced', 'render']
 
 COLOURS = {
     'found': (255, 255, 255),
@@ -44,12 +44,18 @@ def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
-    """A picture, (H, W) or (H, W, 3) in BGR, as text that stands in the place of an address; ``.jpg`` or ``.png``."""
-    done, data = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == '.jpg' else [])
+def encode(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:
+    """A picture, (H, W) or (H, W, 3) in BGR, as a file: ``.jpg`` of this quality, or ``.png``."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == '.jpg' else []
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(image), options)
     assert done
+    return data.tobytes()
+
+
+def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
+    """A picture, see :func:`encode`, as text that stands in the place of an address."""
     kind = 'jpeg' if suffix == '.jpg' else 'png'
-    return f'data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}'
+    return f'data:image/{kind};base64,{base64.b64encode(encode(image, suffix, quality)).decode()}'
 
 
 def render(template: str, **values: Any) -> str:

@@ -17,13 +17,13 @@ from hsonet_mm.geo.change_map import PROBS_NODATA, PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
 from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import find_raster
-from hsonet_mm.pages import reduced, render
+from hsonet_mm.pages import encode, reduced, render
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.texts import counted
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
 from hsonet_mm.viewer.outlines import write_outlines
-from hsonet_mm.viewer.pyramid import TILE, Pyramid, encode_jpeg
+from hsonet_mm.viewer.pyramid import QUALITY, TILE, Pyramid
 from hsonet_mm.viewer.source import SceneSource, open_source
 
 __all__ = ['COLOUR', 'View', 'asset', 'view_scene']
@@ -137,7 +137,7 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
         scripts = write_outlines(source.polygons, folder / 'polygons', pair.t1.crs, pair.t1.transform, mark)
     picture = pyramid.top[..., 3:6].copy()
     picture[dots] = (1 - STRENGTH) * picture[dots] + STRENGTH * np.array(COLOUR[::-1])
-    (folder / 'change.jpg').write_bytes(encode_jpeg(reduced(picture, SIDE)))
+    (folder / 'change.jpg').write_bytes(encode(reduced(picture, SIDE), '.jpg', QUALITY))
     page = _page(source, pyramid, scripts)
     (folder / 'index.html').write_text(page, encoding='utf-8')
     (folder / MARK).write_text(json.dumps(key, indent=1) + '\n', encoding='utf-8')

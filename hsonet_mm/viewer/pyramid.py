@@ -20,19 +20,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.geo.change_map import PROBS_NODATA
+from hsonet_mm.pages import encode
 from hsonet_mm.viewer.source import NODATA
 
-__all__ = ['TILE', 'Level', 'Pyramid', 'halve']
+__all__ = ['QUALITY', 'TILE', 'Level', 'Pyramid', 'halve']
 
 TILE = 512
 """Rows and columns of a tile."""
 
 QUALITY = 85
+"""Of JPEG."""
 THREADS = min(4, os.cpu_count() or 1)
 
 ReadBlock = Callable[[tuple[int, int], tuple[int, int]], NDArray[np.uint8]]
@@ -124,7 +125,7 @@ class Pyramid:
             return False
         name = f'{level}/{row}_{column}'
         for kind, image in (('before', block[..., :3]), ('after', block[..., 3:6])):
-            self._path(kind, level, row, column, 'jpg').write_bytes(encode_jpeg(image))
+            self._path(kind, level, row, column, 'jpg').write_bytes(encode(image, '.jpg', QUALITY))
         data = base64.b64encode(zlib.compress(probs.tobytes())).decode('ascii')
         script = self._path('probs', level, row, column, 'js')
         script.write_text(f'hsonetTile("{name}","{data}");\n', encoding='ascii')
@@ -161,10 +162,3 @@ def halve(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     total = np.sum([part * seen for part, seen in zip(parts, valid, strict=True)], axis=0, dtype=np.uint16)
     mean = (total + count // 2) // np.maximum(count, 1)
     return np.where(count, mean, NODATA).astype(np.uint8)
-
-
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 3), BGR, as JPEG."""
-    done, data = cv2.imencode('.jpg', np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done
-    return data.tobytes()

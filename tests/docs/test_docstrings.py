@@ -6,7 +6,9 @@ import importlib
 import pytest
 
 NEEDED = {
+    'explain.cam': ['captum'],
     'explain.features': ['sklearn'],
+    'explain.views': ['captum'],
     'inference.detector': ['onnxruntime'],
     'scenes.scene': ['onnxruntime', 'pyogrio', 'rasterio'],
 }
@@ -19,7 +21,11 @@ NEEDED = {
     [
         'datasets.change_dataset',
         'evaluation.change_metric',
+        'explain.activations',
+        'explain.cam',
         'explain.features',
+        'explain.networks',
+        'explain.views',
         'inference.detector',
         'models.decode_heads.fs_association_head',
         'models.losses.dice_loss',

@@ -96,13 +96,13 @@ def test_hand_made_case(hand_made, tmp_path):
 @pytest.mark.parametrize('pixels', [10, 20, 30, 70, 130, 1990])
 def test_limits_include_their_value(pixels):
     rows = {
-        row.kind: row
+        row['kind']: row
         for row in hard_case_rows([('vehicle', pixels, pixels // 10), ('plain', pixels, pixels // 2)])
     }
-    assert rows['vehicle'].object_rate == rows['plain'].object_rate == 1
+    assert rows['vehicle']['object_rate'] == rows['plain']['object_rate'] == 1
     below = [('vehicle', pixels, pixels // 10 - 1), ('plain', pixels, pixels // 2 - 1)]
-    rows = {row.kind: row for row in hard_case_rows(below)}
-    assert rows['vehicle'].object_rate == rows['plain'].object_rate == 0
+    rows = {row['kind']: row for row in hard_case_rows(below)}
+    assert rows['vehicle']['object_rate'] == rows['plain']['object_rate'] == 0
 
 
 def brute_force(data, preds):
@@ -137,7 +137,7 @@ def test_equals_a_brute_force_count_however_it_is_batched(data, cuts):
         samples = samples[cut:]
     figures = metric.evaluate(6)
     expected = brute_force(data, preds)
-    assert {row.kind for row in metric.rows if row.objects} == set(expected)
+    assert {row['kind'] for row in metric.rows if row['objects']} == set(expected)
     assert len(expected) > 8
     for kind, (pixels, called, objects, hits) in expected.items():
         pixel_name, object_name = (
@@ -160,7 +160,9 @@ def test_the_label_itself_finds_everything_and_alarms_nowhere(data):
         metric.process(None, [sample(data / f'test/A/{path.name}', cv2.imread(str(path), -1) // 255)])
     metric.evaluate(6)
     for row in metric.rows:
-        assert (row.pixel_rate, row.object_rate) == ((1, 1) if row.changed and row.objects else (0, 0))
+        assert (row['pixel_rate'], row['object_rate']) == (
+            (1, 1) if row['changed'] and row['objects'] else (0, 0)
+        )
 
 
 def test_threshold_on_probabilities(hand_made):

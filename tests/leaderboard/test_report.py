@@ -922,11 +922,13 @@ def test_markdown_shows_where_methods_fail_as_the_page_does(board):
             for name, shares in table.rows:
                 cells = [
                     '\N{EN DASH}'
-                    if share.value is None
+                    if math.isnan(share.value)
                     else f'{share.value * (1 if table.counted else 100):.1f}'
                     for share in shares
                 ]
-                pixels = ['' if share.pixels is None else f' {100 * share.pixels:.1f}' for share in shares]
+                pixels = [
+                    '' if math.isnan(share.pixels) else f' {100 * share.pixels:.1f}' for share in shares
+                ]
                 lines.append([name, *map(''.join, zip(cells, pixels, strict=True))])
             assert lines in [shown[1:] for shown in page]
             assert (heads, lines) in [
@@ -1064,13 +1066,13 @@ def test_published_figures_are_consistent():
     entries = read_published()
     assert len({(entry.method, entry.data_set) for entry in entries}) == len(entries) == 44
     for entry in entries:
-        low, high = map(float, entry.f1)
+        low, high = float(entry.f1_low), float(entry.f1_high)
         assert 0 < low <= high < 100
         assert ('differs between the papers' in entry.protocol) == (low < high)
         assert 'as the paper' not in entry.protocol
         assert re.search(r' et al\.| and .*, .*20\d\d', entry.source), 'a paper, by its authors'
-        if entry.iou[0]:  # IoU = F1 / (2 - F1)
-            assert float(entry.iou[0]) == pytest.approx(100 * low / (200 - low), abs=0.15)
+        if entry.iou_low:  # IoU = F1 / (2 - F1)
+            assert float(entry.iou_low) == pytest.approx(100 * low / (200 - low), abs=0.15)
         if entry.precision:
             precision, recall = float(entry.precision), float(entry.recall)
             assert low == pytest.approx(2 * precision * recall / (precision + recall), abs=0.01)
@@ -1609,7 +1611,7 @@ def test_validations_at_different_iterations_have_no_mean(tmp_path):
 def test_validation_is_drawn_at_its_best_threshold(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        'hsonet_mm.leaderboard.plots.to_svg', lambda _, axes, alt: drawn.append((alt, axes)) or ''
+        'hsonet_mm.leaderboard.plots.to_svg', lambda figure, alt: drawn.append((alt, figure.axes[0])) or ''
     )
     fake = small(tmp_path)
     write_report(fake.write())
