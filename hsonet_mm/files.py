@@ -20,6 +20,7 @@ __all__ = [
     'lock',
     'made_folder',
     'replace_folder',
+    'require_writable',
     'write_bytes',
     'write_json',
     'write_text',
@@ -44,10 +45,29 @@ def write_bytes(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, ValueError) as error:  # the latter where the path names no file
-        reason = getattr(error, 'strerror', None) or error
-        raise UserError(
-            f'{path} cannot be written ({reason}): make room for it, or name another place'
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: Exception) -> UserError:
+    reason = getattr(error, 'strerror', None) or error
+    return UserError(f'{path} cannot be written ({reason}): make room for it, or name another place')
+
+
+def require_writable(*paths: Path | None) -> None:
+    """Try before a long computation whether its results can be written; nothing is left behind.
+
+    Raises:
+        UserError: if a file is a folder, or its folder cannot be made or written to.
+    """
+    for path in filter(None, paths):
+        if os.path.isdir(path):  # noqa: PTH112 (has an answer for names that are too long, too)
+            raise UserError(f'{path} cannot be written (it is a folder): name a file')
+        with made_folder(path.parent):
+            try:
+                with tempfile.NamedTemporaryFile(prefix=f'.{path.name}.', dir=path.parent):
+                    pass
+            except OSError as error:
+                raise _unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import folder_beside, made_folder, write_bytes, write_json, write_text
+from hsonet_mm.files import (
+    folder_beside,
+    made_folder,
+    require_writable,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 pytestmark = pytest.mark.any_host
 
@@ -104,6 +111,22 @@ def test_others_may_read_what_the_umask_grants(tmp_path):
     finally:
         os.umask(previous)
     assert (tmp_path / 'file').stat().st_mode & 0o777 == 0o644
+
+
+def test_what_can_be_written_is_known_before(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').write_text('old')
+    before = sorted(tmp_path.rglob('*'))
+    require_writable(None, tmp_path / 'file', tmp_path / 'new/folder/file')
+    for name, sentence in (
+        ('folder', r'folder cannot be written \(it is a folder\): name a file'),
+        ('file/x', r'the folder .*file cannot be created \(File exists\)'),
+        ('x' * 300, r'x cannot be written \(File name too long\)'),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            require_writable(tmp_path / name)
+    assert sorted(tmp_path.rglob('*')) == before
+    assert (tmp_path / 'file').read_text() == 'old'
 
 
 def fail_half_way(monkeypatch, failure):

@@ -15,11 +15,13 @@ from hsonet_mm.datasets.labelled_pairs import LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import TEMPERATURES, LogitCounts, fit_temperature, reliability
 from hsonet_mm.evaluation.reliability_diagram import check_diagram, write_diagram
+from hsonet_mm.files import require_writable
 from hsonet_mm.images import reading_of
 from hsonet_mm.inference.calibration import Calibration, sidecar_of, write_calibration
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.models import check_runtime, open_checkpoint, open_exported
 from hsonet_mm.memory import keep_memory
+from hsonet_mm.pretrained import model_names
 from hsonet_mm.progress import track
 from hsonet_mm.version import __version__
 
@@ -42,9 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate as the command line says; returns the exit code."""
+    if str(args.checkpoint) in model_names():
+        raise UserError(
+            f'{args.checkpoint} comes with the package, beside whose files nothing is written: calibrate a copy that '
+            f'`hsonet export {args.checkpoint} -o my.onnx` writes'
+        )
     diagram = args.diagram or sidecar_of(args.checkpoint).with_suffix('.png')
     if args.diagram is not None:
         check_diagram(diagram)
+    require_writable(sidecar_of(args.checkpoint), args.diagram)
     config = read_config(args.config, args.cfg_options)
     declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.

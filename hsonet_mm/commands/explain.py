@@ -16,6 +16,7 @@ from hsonet_mm.explain.figures import write_picture
 from hsonet_mm.explain.networks import Network, open_network, snapshots_of, unique_names
 from hsonet_mm.explain.page import Content, Features, draw, write_page
 from hsonet_mm.explain.views import View, look
+from hsonet_mm.files import require_writable
 from hsonet_mm.images import add_reading_arguments, join, notes_of, reading_of
 from hsonet_mm.memory import keep_memory
 from hsonet_mm.training_log import read_log
@@ -78,10 +79,11 @@ def run(args: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit code."""
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
-        raise UserError(f'no input: {USAGE}')
+        raise UserError(f'no network, or nothing to show: {USAGE}')
     if args.samples < FEWEST:
         raise UserError(f'invalid --samples {args.samples}: expected {FEWEST} or more')
     require('matplotlib', *(['captum'] if images else []), *(['sklearn'] if args.features else []))
+    require_writable(args.out)
     keep_memory()
     networks = _open(models, args)
     warn(networks[0].detector.notes)

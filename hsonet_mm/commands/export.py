@@ -8,6 +8,7 @@ from hsonet_mm.commands.options import add_override_options, add_threshold_optio
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.pipeline import export
+from hsonet_mm.files import require_writable
 from hsonet_mm.images import reading_of
 
 __all__ = ['add_arguments', 'run']
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Export as the command line says; returns the exit code."""
     if args.calibration_data is not None and not args.int8:
         raise UserError('--calibration-data requires --int8: add it, or leave both out')
+    require_writable(args.out)
     metadata, difference = export(
         args.config,
         args.checkpoint,

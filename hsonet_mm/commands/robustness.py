@@ -16,7 +16,7 @@ from hsonet_mm.datasets.labelled_pairs import LabelledPair, LabelledPairs
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion, confusion
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
-from hsonet_mm.files import write_json
+from hsonet_mm.files import require_writable, write_json
 from hsonet_mm.images import reading_of
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score as the command line says; returns the exit code."""
+    require_writable(args.out)
     config = read_config(args.config, args.cfg_options)
     declare_labels(config, args)
     alone = args.checkpoint.suffix == '.onnx' or str(args.checkpoint) in model_names()

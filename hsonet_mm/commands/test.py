@@ -19,7 +19,7 @@ from hsonet_mm.engine.training import end_workers
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
-from hsonet_mm.files import write_json
+from hsonet_mm.files import require_writable, write_json
 from hsonet_mm.inference.calibration import read_calibration, sidecar_of
 from hsonet_mm.memory import keep_memory
 
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Test as the command line says; returns the exit code."""
     keep_memory()
+    require_writable(args.out)
     cfg = load_config(args)
     checkpoint = read_checkpoint(args.checkpoint)
     if checkpoint.exported is not None and checkpoint.exported.network is not None:

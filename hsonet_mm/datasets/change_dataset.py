@@ -271,7 +271,10 @@ class ChangeDataset(BaseSegDataset):
                 f'invalid data_prefix without {key}: expected its folder, relative to the data root'
             )
         if not fileio.isdir(folder, backend_args=self.backend_args):
-            raise UserError(f'the folder {folder} does not exist: create it or correct {key} in data_prefix')
+            raise UserError(
+                f'the folder {folder} does not exist: give the folder of the data set with --data-root or as data_root '
+                f'in the config, or correct {key} in data_prefix'
+            )
         return folder
 
     def _join(self, folder: str, name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes, write_json
+from hsonet_mm.files import require_writable, write_bytes, write_json
 from hsonet_mm.images import Reading, add_reading_arguments, large_images, reading_of
 from hsonet_mm.index import SPLITS, SceneFiles, some
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, add_label_arguments, parse_values, write_survey
@@ -142,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     """Check as the command line says and print the report; returns 0, or 1 if problems were found."""
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
+    require_writable(args.json, args.contact_sheet)
     report = check_dataset(
         args.root,
         args.crop,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hsonet_mm import ChangeDetector
+from hsonet_mm.cli import main
 from hsonet_mm.commands import calibrate as command
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.calibration import LogitCounts, fit_temperature, reliability
@@ -26,6 +27,30 @@ def counts_of(temperature, pixels=1_000_000):
     counts.counts[1] = np.round(weight * truth)
     counts.counts[0] = np.round(weight * (1 - truth))
     return counts
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['test', 'c.py', 'c.pth', '-o'],
+        ['robustness', 'c.py', 'c.pth', '-o'],
+        ['calibrate', 'c.py', 'c.pth', '--diagram'],
+        ['export', 'c.py', 'c.pth', '-o'],
+        ['check', '.', '--json'],
+        ['check', '.', '--contact-sheet'],
+    ],
+    ids=' '.join,
+)
+def test_a_place_for_the_results_is_looked_for_first(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').write_text('')
+    assert main([*arguments, 'file/results.png']) == 2
+    assert 'error: the folder file cannot be created (File exists)' in capsys.readouterr().err
+
+
+def test_packaged_models_are_calibrated_as_copies(capsys):
+    assert main(['calibrate', 'c.py', 'buildings']) == 2
+    assert 'calibrate a copy that `hsonet export buildings -o my.onnx` writes' in capsys.readouterr().err
 
 
 def test_expected_calibration_error_known_answers():

@@ -411,8 +411,8 @@ def test_log_without_shares(trained, images, hsonet, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['{config}', '{checkpoint}'], 'no input: give CONFIG CHECKPOINT'),
-        (['{a}', '{b}'], 'no input: give CONFIG CHECKPOINT'),
+        (['{config}', '{checkpoint}'], 'no network, or nothing to show: give CONFIG CHECKPOINT'),
+        (['{a}', '{b}'], 'no network, or nothing to show: give CONFIG CHECKPOINT'),
         (['{config}', '{checkpoint}', '{a}'], '0.png: give CONFIG CHECKPOINT'),
         (['m.onnx', '{a}', '{b}'], 'm.onnx is an exported model, whose layers cannot be inspected'),
         (['--work-dir', '{empty}', '{a}', '{b}'], 'contains no training log: give the work directory of hsonet train'),
