@@ -29,6 +29,8 @@ __all__ = [
 
 _MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
 """Suffixes of files that are no images."""
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
+"""Suffixes of the configs that MMEngine reads."""
 
 
 def add_model_option(parser: argparse._ActionsContainer) -> None:
@@ -74,8 +76,8 @@ def split_model(
         return (model,), given
     if count == 0:
         return (DEFAULT,), given
-    exported = [Path(one).suffix.lower() == '.onnx' for one in files]
-    if exported == [True] or exported == [False, False]:
+    suffixes = [Path(one).suffix.lower() for one in files]
+    if suffixes == ['.onnx'] or (len(suffixes) == 2 and suffixes[0] in _CONFIGS and suffixes[1] != '.onnx'):
         return files, given
     raise UserError(f'invalid model {" ".join(files)}: {what}')
 

@@ -65,7 +65,8 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
     try:
         rows = read_rows(path.read_bytes())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f'the list {path} cannot be read ({error}): give a CSV file') from None
+        said = getattr(error, 'strerror', None) or error
+        raise UserError(f'the list {path} cannot be read ({said}): give a CSV file') from None
     columns = [name.lower() for name in rows[0][1]] if rows else []
     if not set(COLUMNS) <= set(columns):
         raise UserError(f'invalid header of the list {path}: expected before,after,output')

@@ -412,6 +412,8 @@ class TestArguments:
             (['m.onnx', 'a.png'], None, 'm.onnx is given as the image'),
             (['c.py', 'a.png', 'b.png'], None, 'invalid model c.py: give'),
             (['m.onnx', 'a.png', 'b.png', 'c.png'], None, 'invalid model m.onnx a.png: give'),
+            (['c.pth', 'c.py', 'a.png', 'b.png'], None, 'invalid model c.pth c.py: give'),
+            (['a.png', 'b.png', 'a.png', 'b.png'], None, 'invalid model a.png b.png: give'),
             (['c.py', 'c.pth', 'c.pth', 'a', 'b'], None, 'invalid model c.py c.pth c.pth: give'),
             (['m.onnx', 'a.png', 'b.png'], 'buildings', 'both --model buildings and m.onnx give a model'),
             (['a.png'], 'buildings', 'too few files'),
