@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,13 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
     """
     records: dict[int, dict[str, Any]] = {}
     for path in _logs(work_dir):
-        if _began_anew(path.with_name('config.py')):
+        config = path.with_name('config.py')
+        if config.exists() and 'resume = False' in config.read_text(encoding='utf-8').splitlines():
             records.clear()
-        for line in _whole_lines(path):
-            record = json.loads(line)
-            records.setdefault(record['step'], {}).update(record)
+        for line in path.read_text(encoding='utf-8').splitlines(keepends=True):
+            if line.endswith('\n'):  # a kill cuts off the last one
+                record = json.loads(line)
+                records.setdefault(record['step'], {}).update(record)
     return [records[step] for step in sorted(records)]
 
 
@@ -53,15 +54,3 @@ def training_config(work_dir: Path) -> Path | None:
 def _logs(work_dir: Path) -> list[Path]:
     """The logs of all trainings in a work dir, oldest first."""
     return sorted(work_dir.glob('*/vis_data/scalars.json'))
-
-
-def _began_anew(config: Path) -> bool:
-    """Whether the config that MMEngine writes beside a log says that nothing was resumed."""
-    return config.exists() and 'resume = False' in config.read_text(encoding='utf-8').splitlines()
-
-
-def _whole_lines(path: Path) -> Iterable[str]:
-    """The lines of a log, without a last one that a kill cut off."""
-    return (
-        line for line in path.read_text(encoding='utf-8').splitlines(keepends=True) if line.endswith('\n')
-    )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock
-from hsonet_mm.windows import WindowGrid
+from hsonet_mm.geo.change_map import MASK_NODATA, encode
+from hsonet_mm.windows import Blender, WindowGrid
 
 __all__ = ['SceneJob']
 
@@ -23,6 +24,9 @@ CHECKPOINT_SECONDS = 2.0
 
 class SceneJob:
     """The unfinished result of a scene: raw rasters of its size on the disk and how far they are done.
+
+    Tiles are blended cell by cell. What a tile hands to the one below it is kept on the disk, so memory depends on
+    neither side of the scene.
 
     It holds ``key.json`` (inputs and options), ``probs.raw`` and ``mask.raw`` (the scene, row by row),
     ``edges.raw`` (what each tile hands to the one below it) and ``state`` (tiles done, and what the last of them
@@ -48,12 +52,13 @@ class SceneJob:
                 if not lock(opened.enter_context((folder / 'lock').open('w'))):
                     raise UserError(f'another process is writing to {folder}: wait for it, or end it')
                 self._prepare(json.dumps(key, sort_keys=True, indent=1), opened)
-                self.done, self.left = self._read_state()
+                self.done, left = self._read_state()
             except OSError as error:
                 raise UserError(
                     f'{folder.parent} cannot be written to ({error.strerror}): give another output with -o'
                 ) from None
             self._opened = opened.pop_all()
+        self.blender = Blender(grid, self, left)
         self._recorded = time.monotonic()
 
     def _prepare(self, key: str, opened: ExitStack) -> None:
@@ -91,29 +96,39 @@ class SceneJob:
         done, left = np.frombuffer(data, np.int64, 1), np.frombuffer(data, np.float32, offset=8)
         return int(done[0]), left.reshape(shape)
 
-    def record(self, done: int, left: NDArray[np.float32], force: bool = False) -> None:
-        """Note that tiles are done, if that was not noted within the last two seconds."""
-        if not force and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
+    def record(self, done: int) -> None:
+        """Note that all tiles before a number are done, unless some are left and this was noted two seconds ago."""
+        if done < len(self.grid) and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
             return
         for file in self._files.values():
             os.fsync(file.fileno())
         partial = self.folder / 'state.new'
         with partial.open('wb') as file:
-            file.write(np.int64(done).tobytes() + left.tobytes())
+            file.write(np.int64(done).tobytes() + self.blender.left.tobytes())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.folder / 'state')
         self.done = done
         self._recorded = time.monotonic()
 
-    def write_cell(self, tile: int, probs: NDArray[np.generic], mask: NDArray[np.uint8]) -> None:
-        """Write the cell of a tile, stored values of (rows, columns) of the cell."""
+    def add(
+        self, tile: int, probs: NDArray[np.float32] | None, valid: NDArray[np.bool_], threshold: float
+    ) -> None:
+        """Take the next tile, and write its cell, which is known then.
+
+        Probabilities are None where all of a tile is nodata: its neighbours are then nodata where they overlap with it,
+        and what is handed to them does not matter.
+        """
         i, j = self.grid[tile]
-        top, left = self.grid.rows.cell(i)[0], self.grid.columns.cell(j)[0]
-        for name, block in (('probs', probs), ('mask', mask)):
+        top, left = self.grid.rows.starts[i], self.grid.columns.starts[j]
+        (y0, y1), (x0, x1) = self.grid.rows.cell(i), self.grid.columns.cell(j)
+        cell = self.blender.add(tile, np.zeros(valid.shape, np.float32) if probs is None else probs)
+        seen = valid[y0 - top : y1 - top, x0 - left : x1 - left]
+        mask = np.where(seen, cell > np.float32(threshold), MASK_NODATA).astype(np.uint8)
+        for name, block in (('probs', encode(cell, seen, self.dtype)), ('mask', mask)):
             file, item = self._files[name], block.itemsize
-            for row, values in enumerate(np.ascontiguousarray(block), top):
-                file.seek((row * self.grid.columns.length + left) * item)
+            for row, values in enumerate(np.ascontiguousarray(block), y0):
+                file.seek((row * self.grid.columns.length + x0) * item)
                 _write(file, values.data)
 
     def write_edge(self, tile: int, edge: NDArray[np.float32]) -> None:

@@ -13,7 +13,7 @@ from hsonet_mm.geo.rasters import ScenePair
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.resolution import Resampling
 from hsonet_mm.inference.tta import augmented_probs
-from hsonet_mm.scenes.blending import CellWriter
+from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.windows import WindowGrid, pad
 
 __all__ = ['Tile', 'detect_tiles', 'read_tile', 'worker_threads']
@@ -40,18 +40,18 @@ def detect_tiles(
     detector: ChangeDetector,
     pair: ScenePair,
     grid: WindowGrid,
-    writer: CellWriter,
+    job: SceneJob,
     batch: int = 4,
     tta: Sequence[str] = (),
     readers: int = 2,
     advance: Callable[[], None] = lambda: None,
     resampling: Resampling | None = None,
 ) -> None:
-    """Predict all remaining tiles and pass them to the writer in order.
+    """Predict all remaining tiles and pass them to the job in order.
 
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
     computes the same as one that was not. Tiles without a valid pixel do not reach the model. The detector is called
-    from this thread only, the writer from one of its own.
+    from this thread only, the job from one of its own.
     """
 
     def read(group: range) -> list[Tile]:
@@ -59,11 +59,11 @@ def detect_tiles(
 
     def write(group: range, tiles: list[Tile], probs: list[NDArray[np.float32] | None]) -> None:
         for index, tile, values in zip(group, tiles, probs, strict=True):
-            writer.add(index, values, tile[2])
+            job.add(index, values, tile[2], detector.threshold)
             advance()
-        writer.record(group.stop)
+        job.record(group.stop)
 
-    groups = [group for group in grid.groups(batch) if group.start >= writer.done]
+    groups = [group for group in grid.groups(batch) if group.start >= job.done]
     with worker_threads(readers) as reading, worker_threads(1) as writing:
         coming = deque(reading.submit(read, group) for group in groups[: AHEAD * readers])
         going = deque[Future[None]]()

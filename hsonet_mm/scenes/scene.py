@@ -17,10 +17,9 @@ from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, find_raster
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.detector import ChangeDetector
-from hsonet_mm.inference.resolution import Resampling, resampling, resolution_note
+from hsonet_mm.inference.resolution import resampling, resolution_note
 from hsonet_mm.memory import give_back_memory
 from hsonet_mm.progress import progress_bar
-from hsonet_mm.scenes.blending import CellWriter
 from hsonet_mm.scenes.job import SceneJob
 from hsonet_mm.scenes.outputs import write_geotiff
 from hsonet_mm.scenes.pipeline import detect_tiles, worker_threads
@@ -28,7 +27,6 @@ from hsonet_mm.scenes.polygons import Polygoniser
 from hsonet_mm.scenes.record import SceneOptions, describe, earlier_summary, job_key, up_to_date
 from hsonet_mm.scenes.vectors import FORMATS, write_polygons
 from hsonet_mm.texts import require_utf8
-from hsonet_mm.windows import Window, WindowGrid
 
 __all__ = ['SceneOptions', 'SceneResult', 'detect_scene', 'result_files']
 
@@ -113,12 +111,15 @@ def detect_scene(
         for info in (t1, t2):
             notes += info.notes if reading.nodata is not None else [*info.notes, *border_notes(info)]
         window = detector.window.chosen(options.tile, options.overlap, '--tile')
-        there = _resampling(detector, pair, options, window)
+        size, wanted, there = pair.pixel_size, detector.ground_resolution, None
+        if options.resample is not None:
+            tile = window.size if window.fixed else None
+            there = resampling(t1.path, size, options.resample, detector.name, wanted, tile)
+        elif size is not None:
+            note = resolution_note(t1.path, size, detector.name, wanted)
+            notes += [] if note is None else [note]
         shape = pair.height, pair.width
         grid = window.grid(*shape) if there is None else there.grid(window, *shape)
-        if options.resample is None and (size := pair.pixel_size) is not None:
-            note = resolution_note(t1.path, size, detector.name, detector.ground_resolution)
-            notes += [] if note is None else [note]
         options = replace(
             options,
             tile=window.size,
@@ -130,10 +131,14 @@ def detect_scene(
         if (found := up_to_date(files, key)) is not None:
             return SceneResult(files, found, fresh=False)
         folder = output.with_name(f'.{output.name}.part')
+        megapixels = pair.height * pair.width / len(grid) / 1e6  # of a tile
         with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
             try:
                 give_back_memory()  # what GDAL decoded for the warnings
-                _detect(detector, pair, grid, job, options, there, progress)
+                with progress_bar('tiles', len(grid), job.done, megapixels, progress) as advance:
+                    detect_tiles(
+                        detector, pair, grid, job, options.batch, options.tta, options.readers, advance, there
+                    )
                 pair.check_unchanged()
                 pair.close()
                 give_back_memory()  # the decoded blocks of both dates, and what the model needed
@@ -207,34 +212,6 @@ def _check_polygons(polygons: str, info: RasterInfo) -> None:
         raise UserError(
             f'{info.path} has a local coordinate system, but GeoJSON needs degrees: use --polygons gpkg, or '
             'assign the right reference system (gdal_edit -a_srs EPSG:...)'
-        )
-
-
-def _resampling(
-    detector: ChangeDetector, pair: ScenePair, options: SceneOptions, window: Window
-) -> Resampling | None:
-    """How the tiles of a scene are brought to the wanted size of a pixel; None where they stay as they are."""
-    if options.resample is None:
-        return None
-    tile = window.size if window.fixed else None
-    wanted = detector.ground_resolution
-    return resampling(pair.t1.path, pair.pixel_size, options.resample, detector.name, wanted, tile)
-
-
-def _detect(
-    detector: ChangeDetector,
-    pair: ScenePair,
-    grid: WindowGrid,
-    job: SceneJob,
-    options: SceneOptions,
-    there: Resampling | None,
-    progress: bool,
-) -> None:
-    writer = CellWriter(job, detector.threshold)
-    megapixels = pair.height * pair.width / len(grid) / 1e6
-    with progress_bar('tiles', len(grid), job.done, megapixels, progress) as advance:
-        detect_tiles(
-            detector, pair, grid, writer, options.batch, options.tta, options.readers, advance, there
         )
 
 

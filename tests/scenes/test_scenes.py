@@ -838,18 +838,20 @@ class TestResuming:
         assert key.read_text() != before
 
     @pytest.mark.parametrize('size', [0, 8, 100])
-    def test_record_that_a_power_cut_left_says_that_nothing_is_done(self, tmp_path, size):
+    def test_record_that_a_power_cut_left_says_that_nothing_is_done(self, tmp_path, size, monkeypatch):
+        monkeypatch.setattr(job_module, 'CHECKPOINT_SECONDS', 0)
         folder, grid = tmp_path / '.change.tif.part', Window(128, 64).grid(300, 420)
         with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
-            job.record(3, job.left + 1, force=True)
+            job.blender.left += 1
+            job.record(3)
         with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
             assert job.done == 3
-            assert job.left.all()
+            assert job.blender.left.all()
         state = (folder / 'state').read_bytes()
         (folder / 'state').write_bytes(state[:size])
         with job_module.SceneJob(folder, {}, grid, 'uint8') as job:
             assert job.done == 0
-            assert not job.left.any()
+            assert not job.blender.left.any()
 
     def test_one_process_at_a_time(self, tmp_path, fake):
         before, after = make_pair(tmp_path)
@@ -941,8 +943,8 @@ class TestPipeline:
         monkeypatch.setattr(pipeline, 'read_tile', read_tile)
         fake.probs = probs
         pair = ScenePair(read_info(before), read_info(after))
-        blender = SimpleNamespace(done=0, add=add, record=lambda _: None)
-        pipeline.detect_tiles(fake, pair, grid, blender, batch=1, readers=1)
+        job = SimpleNamespace(done=0, add=add, record=lambda _: None)
+        pipeline.detect_tiles(fake, pair, grid, job, batch=1, readers=1)
         pair.close()
         assert next(order, None) is None
 
