@@ -2,7 +2,6 @@
 
 import platform
 import re
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -50,6 +49,8 @@ def peak_memory() -> float:
     status = Path('/proc/self/status')  # on Linux ru_maxrss begins with that of the parent
     if status.exists() and (found := re.search(r'^VmHWM:\s+(\d+) kB', status.read_text(), re.M)):
         return int(found[1]) / 1024
+    import resource  # which Windows lacks
+
     unit = 1 if sys.platform == 'darwin' else 1024  # macOS counts in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

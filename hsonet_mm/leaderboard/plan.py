@@ -65,11 +65,13 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
     wanted = {run[:2] for run in runs}
     roots = {name: root for run in runs for name, root in spec.test_sets(run.data_set).items()}
     made: dict[tuple[str, str], Contender] = {}
-    for block, methods in ((name, list(block.methods)) for name, block in spec.blocks.items()):
-        made |= {(block, name): _contender(spec, block, name, (block, name) in wanted) for name in methods}
+    for block, one in spec.blocks.items():
+        made |= {
+            (block, name): _contender(spec, block, name, (block, name) in wanted) for name in one.methods
+        }
         kinds = {  # a model that is not built may have weights that its config does not name
             made[block, name].weights: name
-            for name in reversed(methods)
+            for name in reversed(one.methods)
             if (block, name) in wanted or made[block, name].weights != 'none'
         }
         if len(kinds) > 1:
@@ -84,7 +86,7 @@ def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str,
     for block, one in spec.blocks.items():
         cfg = made[block, one.reference].config
         data_hashes[block] = {name: _data_hash(spec, cfg, name, root) for name, root in roots.items()}
-    return {key: replace(one, data_hashes=data_hashes[key[0]]) for key, one in made.items()}
+    return {key: replace(ready, data_hashes=data_hashes[key[0]]) for key, ready in made.items()}
 
 
 def _contender(spec: Spec, block_name: str, name: str, wanted: bool) -> Contender:

@@ -63,8 +63,8 @@ def test_resumed_is_uninterrupted_and_reads_no_data_twice(whole, workers, hsonet
     (tmp_path / 'work').mkdir()
     shutil.copy(work / 'iter_3.pth', tmp_path / 'work')
     read = []
-    original = loading.read_image
-    monkeypatch.setattr(loading, 'read_image', lambda *args: read.append(args) or original(*args))
+    original = loading.read_pixels
+    monkeypatch.setattr(loading, 'read_pixels', lambda *args: read.append(args) or original(*args))
     options = (
         f'train_dataloader.num_workers={workers}',
         'val_dataloader=None',

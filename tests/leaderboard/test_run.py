@@ -33,10 +33,11 @@ from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations, short_hash
 from hsonet_mm.datasets import loading
-from hsonet_mm.datasets.loading import read_image, read_label, to_bgr
+from hsonet_mm.datasets.loading import read_label, to_bgr
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
+from hsonet_mm.images import read_pixels
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
@@ -376,7 +377,7 @@ def predict_split(out, root, split):
     """Names, probabilities and labels of a split, without MMEngine's loaders and loops."""
     model = best_model(out)
     for path in sorted((root / split / 'A').iterdir()):
-        t1, t2 = (to_bgr(read_image(str(root / split / date / path.name)).values) for date in 'AB')
+        t1, t2 = (to_bgr(read_pixels(str(root / split / date / path.name)).values) for date in 'AB')
         label = read_label(str(root / split / 'label' / path.name))[0] > 0
         sample = SegDataSample(metainfo={'ori_shape': label.shape, 'img_shape': label.shape})
         inputs = torch.from_numpy(np.dstack([t1, t2])).permute(2, 0, 1)
@@ -1009,13 +1010,13 @@ def test_test_split_is_opened_last(write_spec, execute_here, tmp_path, monkeypat
     """Training, selection and the choice of the threshold are over by then."""
     job = first_job(one_method(write_spec(tmp_path / 'spec.yaml')), tmp_path / 'out')
     opened = []
-    original = loading.read_image
+    original = loading.read_pixels
 
     def read(path, *args):
         opened.append(Path(path).parts[-3])
         return original(path, *args)
 
-    monkeypatch.setattr(loading, 'read_image', read)
+    monkeypatch.setattr(loading, 'read_pixels', read)
     assert execute_here(job) == 0
     order = [split for split, following in pairwise([*opened, 'end']) if split != following]
     assert order[-2:] == ['val', 'test']
