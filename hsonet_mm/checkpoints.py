@@ -17,6 +17,7 @@ from hsonet_mm.exported.onnx_file import read_props, read_weights
 from hsonet_mm.images import Reading
 from hsonet_mm.logits import times_logit
 from hsonet_mm.pretrained import model_names, model_path
+from hsonet_mm.texts import counted
 
 __all__ = ['Checkpoint', 'Fit', 'load_fitting', 'load_weights', 'read_checkpoint']
 
@@ -103,15 +104,17 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
     """
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     own = model.state_dict()
-    state = _unwrapped(checkpoint.state, own)
+    # Counters of batches change no prediction; old and converted files lack them.
+    counters = {name: weight for name, weight in own.items() if name.endswith('.num_batches_tracked')}
+    state = counters | _unwrapped(checkpoint.state, own)
     wrong = [name for name in own if name in state and state[name].shape != own[name].shape]
     if wrong:
         raise _other_model(checkpoint.path, _shapes(wrong[0], state, own))
     differences = [
-        f'{len(names)} weights {what}, first {names[0]}'
+        f'{what} {counted(len(names), "weight")}, first {names[0]}'
         for names, what in (
-            ([name for name in own if name not in state], 'of the model are missing'),
-            ([name for name in state if name not in own], 'are unknown to it'),
+            ([name for name in own if name not in state], 'the file lacks'),
+            ([name for name in state if name not in own], 'the model does not have'),
         )
         if names
     ]
@@ -188,7 +191,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     inner = (content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping))
     state = next(inner, content)
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f'{path} contains no weights: give a .pth file that hsonet train wrote')
+        keys = f', only {", ".join(map(str, list(content)[:5]))}' if content else ''
+        raise UserError(f'{path} contains no weights{keys}: give a .pth file that hsonet train wrote')
     meta = content.get('meta')
     return Checkpoint(path, dict(state), meta if isinstance(meta, Mapping) else {}, content)
 

@@ -84,8 +84,23 @@ def test_averaged_model_alone(counter, save):
 def test_what_does_not_fit_is_refused_and_named(save):
     with pytest.raises(UserError, match=r'decode_head.weight is \[2, 4, 1, 1\] in the file .*--init-from'):
         load_weights(Network(), save(state(3, 2)))
-    with pytest.raises(UserError, match='1 weights are unknown to it, first other'):
+    with pytest.raises(UserError, match='the model does not have 1 weight, first other'):
         load_weights(Network(), save({**state(), 'other': torch.zeros(1)}))
+
+
+def test_counters_of_batches_may_be_missing(save):
+    model = nn.Sequential(nn.BatchNorm2d(3))
+    weights = {'0.weight': torch.rand(3), '0.bias': torch.rand(3), '0.running_mean': torch.rand(3)}
+    with pytest.raises(UserError, match=r'the file lacks 1 weight, first 0\.running_var'):
+        load_weights(model, save(weights))
+    weights['0.running_var'] = torch.rand(3)
+    load_weights(model, save(weights))
+    assert_loaded(model, weights | {'0.num_batches_tracked': torch.tensor(0)})
+
+
+def test_a_file_without_weights_is_told_with_its_keys(save):
+    with pytest.raises(UserError, match=r'contains no weights, only net, epoch: give'):
+        load_weights(Network(), save({'net': state(), 'epoch': 3}))
 
 
 def test_fitting_keeps_and_lists_the_rest(save):

@@ -490,10 +490,10 @@ def test_bad_checkpoints(models, tmp_path, monkeypatch):
         (paths['code'], r'contains code \((posix|nt)\.mkdir\)'),
         (paths['list'], 'contains no weights'),
         (paths['narrow'], rf'{name} is \[2, 8, 1, 1\] in the file and \[1, 8, 1, 1\] in the model'),
-        (paths['more'], '1 weights are unknown to it, first ema.weight'),
+        (paths['more'], 'the model does not have 1 weight, first ema.weight'),
         (
             paths['renamed'],
-            '16 weights of the model are missing, first neck.*; 16 weights are unknown to it, first fpn',
+            'the file lacks 16 weights, first neck.*; the model does not have 16 weights, first fpn',
         ),
         (models['fcn'][1], 'does not fit the model of the config'),
     ]:
