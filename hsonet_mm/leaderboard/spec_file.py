@@ -5,9 +5,11 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.spec import Spec
+from hsonet_mm.texts import decode_text
 
 __all__ = ['read_spec']
 
@@ -32,17 +34,28 @@ def read_spec(path: str | Path) -> Spec:
     if not path.is_file():
         raise UserError(f'the spec {path} does not exist: give a YAML file, see configs/leaderboard')
     try:
-        return Spec.model_validate(yaml.load(path.read_text(encoding='utf-8'), _Loader), context=path)
+        return Spec.model_validate(yaml.load(decode_text(path.read_bytes()), _Loader), context=path)
     except ValidationError as error:
         first = error.errors()[0]
         place = '.'.join(str(one) for one in first['loc'] if one != '[key]') or 'the file'
-        text = repr(first['input'])
-        short = text if len(text) < 60 else f'{text[:60]}...'
-        raise UserError(
-            f'the spec {path}: {place}: {first["msg"].removeprefix("Value error, ")} (it is {short})'
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:  # of dates that there are not, and of what is no UTF-8
+        raise UserError(f'the spec {path}: {place}: {_words(first)}') from None
+    except (yaml.YAMLError, ValueError) as error:  # of dates that there are not, and of what is no text
         mark = getattr(error, 'problem_mark', None)
         line = f', line {mark.line + 1}' if mark else ''
         reason = getattr(error, 'problem', None) or error
         raise UserError(f'the spec {path}: cannot be read ({reason}{line}): correct it') from None
+
+
+def _words(error: ErrorDetails) -> str:
+    """What is wrong with a part of the spec."""
+    kinds = {
+        'missing': 'this key is missing',
+        'extra_forbidden': 'unknown key: correct it, or leave it out',
+        'model_type': 'expected keys with values',
+    }
+    if error['type'] in kinds:
+        return kinds[error['type']]
+    if error['type'] == 'value_error':  # our own sentence, which names the value
+        return error['msg'].removeprefix('Value error, ')
+    text = repr(error['input'])
+    return f'{error["msg"]} (it is {text if len(text) < 60 else text[:60] + "..."})'

@@ -78,8 +78,8 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
 @pytest.mark.parametrize(
     ('changes', 'place'),
     [
-        ({'epochs': 3}, 'epochs: Extra'),
-        ({'title': None}, 'title: Field required'),
+        ({'epochs': 3}, 'epochs: unknown key'),
+        ({'title': None}, 'title: this key is missing'),
         ({'iterations': True}, 'iterations: '),
         (
             {'iterations': 5},
@@ -104,7 +104,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ),
         ({'blocks': {}}, 'blocks: '),
         ({'blocks': {'x': 'y'}}, 'blocks.x: '),
-        ({'blocks': {'x': {'reference': 'a'}}}, 'blocks.x.methods: Field required'),
+        ({'blocks': {'x': {'reference': 'a'}}}, 'blocks.x.methods: this key is missing'),
         (
             {'blocks': {'x': {**BLOCK, 'reference': 'c'}}},
             "blocks.x: invalid reference 'c': expected",
@@ -112,7 +112,7 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ({'blocks': {'x': {**BLOCK, 'methods': {'a': 3}}}}, 'blocks.x.methods.a: '),
         (
             {'blocks': {'x': {**BLOCK, 'methods': {'a': {'config': 'a.py', 'lr': 1}}}}},
-            'blocks.x.methods.a.lr: Extra',
+            'blocks.x.methods.a.lr: unknown key',
         ),
         (
             {
@@ -135,6 +135,14 @@ def test_spec_with_a_mistake(tmp_path, changes, place):
     with pytest.raises(UserError) as caught:
         read_spec(path)
     assert str(caught.value).startswith(f'the spec {path}: {place}')
+    assert "(it is {'" not in str(caught.value)  # the whole file or block says nothing
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_spec_of_any_editor(tmp_path, encoding):
+    path = tmp_path / 'spec.yaml'
+    path.write_bytes(yaml.safe_dump(SPEC | {'title': 'été'}, allow_unicode=True).encode(encoding))
+    assert read_spec(path).title == 'été'
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_spec_with_a_mistake(tmp_path, changes, place):
     [
         ('seeds: [0', 'cannot be read'),
         ('title: a\ntitle: b\n', 'title is there twice, line 2'),
-        ('', 'the file: '),
+        ('', 'the file: expected keys with values$'),
         ('? [a, b]\n: c', 'a key is not a text, line 1'),
         ('title: {{ x }}', 'a key is not a text, line 1'),
         ('title: 2020-13-45', 'cannot be read'),
