@@ -53,6 +53,8 @@ def read_raster(
     labels; ``name`` is what messages call the file.
     """
     name = name or path
+    if read is None and Path(path).exists() and not Path(path).is_file():
+        raise UserError(f'{name} is no file but a folder, a pipe or a device: put an image in its place')
     try:
         data = read(path) if read is not None else None
         with io.BytesIO(data) if data is not None else Path(path).open('rb') as stream:

@@ -147,9 +147,10 @@ class Source:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """All files below a folder, behind links to folders too but for those that lead up again."""
+    """All files and broken links below a folder, behind links to folders too but for those that lead up again."""
     for name, folders, files in os.walk(path, followlinks=True):
         folder = Path(name)
         above = folder.resolve(), *folder.resolve().parents
         folders[:] = [inner for inner in folders if (folder / inner).resolve() not in above]
-        yield from (folder / file for file in files)
+        paths = (folder / file for file in files)
+        yield from (one for one in paths if one.is_file() or one.is_symlink())  # not pipes, which block

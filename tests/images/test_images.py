@@ -458,6 +458,13 @@ def test_a_file_of_several_images_is_refused(tmp_path, name):
             read_raster(str(tmp_path / name), every=every)
 
 
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused(tmp_path, make):
+    make(tmp_path / 'a.png')
+    with pytest.raises(UserError, match=r'a\.png is no file but a folder, a pipe or a device'):
+        read_pixels(str(tmp_path / 'a.png'))
+
+
 def test_a_file_with_overviews_and_a_mask_is_one_image(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     mask = np.arange(64)[:, None] >= np.full((1, 64), 9)

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import cv2
@@ -90,6 +91,12 @@ def test_good_data_has_no_findings_and_right_figures(data):
         'changed_share': round(float(np.mean(labels)), 6),
         'empty_share': round(2 / 6, 6),
     }
+
+
+def test_pipes_are_no_images(data):
+    """Whoever opens one waits."""
+    os.mkfifo(data / 'train/A/pipe.png')
+    assert check_dataset(data, crop=64).findings == []
 
 
 @pytest.mark.parametrize('role', ['A', 'B', 'label'])
