@@ -169,7 +169,7 @@ class Reading:
         """
         ours, theirs = self.to_dict(), trained.to_dict()
         notes = [
-            f'--{name} {value} is read where the model was trained with {theirs[name] or "what the files say"}'
+            f'the model was trained with {theirs[name] or "what the files say"}, but --{name} is {value} here'
             for name, value in ours.items()
             if value is not None and value != theirs[name]
         ]

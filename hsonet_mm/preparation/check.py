@@ -142,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     """Check as the command line says and print the report; returns 0, or 1 if problems were found."""
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
+    if args.contact_sheet and args.contact_sheet.suffix.lower() != '.png':
+        raise UserError(f'invalid --contact-sheet {args.contact_sheet}: expected a name that ends in .png')
     require_writable(args.json, args.contact_sheet)
     report = check_dataset(
         args.root,

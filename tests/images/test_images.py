@@ -307,7 +307,7 @@ class TestDeclared:
         merged, notes = Reading.make(stretch='0,9000', nodata=0).over(trained)
         assert merged == Reading.make('3,2,1', '0,9000', 0)
         assert len(notes) == 2
-        assert notes[0] == '--stretch 0,9000 is read where the model was trained with 0,3000'
+        assert notes[0] == 'the model was trained with 0,3000, but --stretch is 0,9000 here'
         assert Reading.make('3,2,1').over(trained) == (trained, [])
 
 

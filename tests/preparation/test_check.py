@@ -324,6 +324,11 @@ def test_overlay_marks_the_changed_pixels_only():
     assert (image == 100).all()
 
 
+def test_contact_sheet_is_a_png(data, tmp_path, capsys):
+    assert run_tool('check', [str(data), '--contact-sheet', str(tmp_path / 'sheet.jpg')]) == 2
+    assert 'expected a name that ends in .png' in capsys.readouterr().err
+
+
 def test_contact_sheet_shows_the_pairs(data, tmp_path):
     (data / 'train/B/0.png').write_bytes(b'broken')
     check_dataset(data, sheet=tmp_path / 'sheet.png', pairs=2)
