@@ -267,7 +267,7 @@ def test_a_difference_is_refused(trained, tmp_path, monkeypatch, offset):
 def test_a_target_that_cannot_be_written(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, 'ProgramModel', lambda _: ChangeDetector.from_checkpoint(*trained).model)
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='folder .*file cannot be created'):
+    with pytest.raises(UserError, match=r'folder .*file cannot be created'):
         run(*trained, '-o', tmp_path / 'file' / 'model.pt2')
     (tmp_path / 'folder.pt2').mkdir()
     with pytest.raises(UserError, match=r'folder\.pt2 cannot be written'):
