@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.mistakes import guard
-from hsonet_mm.pages.svg import write_figure
+from hsonet_mm.pages.svg import stack_shares, write_figure
 from hsonet_mm.training_log import SHARES, read_log
 
 
@@ -28,11 +28,9 @@ def draw(records: list[dict[str, Any]]) -> Figure:
     above.set(ylabel='F1 of "changed" on val')
     if training:
         steps = [one['step'] for one in training]
-        names, colours = zip(*SHARES.values(), strict=True)
-        shares = [[one[key] for one in training] for key in SHARES]
-        below.stackplot(steps, shares, labels=names, colors=colours, alpha=0.8)
-        below.plot(steps, [one['eo_zeta'] for one in training], 'k--', label='zeta')
-    below.set(xlabel='iteration', ylabel='share of the gradient', ylim=(0, 1))
+        stack_shares(below, steps, [[one[key] for one in training] for key in SHARES])
+        below.plot(steps, [100 * one['eo_zeta'] for one in training], 'k--', label='zeta, %')
+    below.set(xlabel='iteration')  # also where nothing is logged of EO-loss
     for axes in (above, below):
         axes.grid(alpha=0.3)
         axes.legend(loc='center left', bbox_to_anchor=(1.01, 0.5), frameon=False)

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.calibration_data is not None and not args.int8:
         raise UserError('--calibration-data requires --int8: add it, or leave both out')
     require_writable(args.out)
-    print(f'Exporting {args.config} (about a minute on a CPU) ...', flush=True)
+    print(f'Exporting {args.config} (which can take minutes) ...', flush=True)
     metadata, difference = export(
         args.config,
         args.checkpoint,

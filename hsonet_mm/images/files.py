@@ -115,9 +115,8 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
         ';16' in str(tile[3]) for tile in image.tile if image.mode != 'I;16'
     ):
         return None
-    if (
-        image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1
-    ):  # in that, the others are views and thumbnails
+    # The others in a JPEG (MPO) are views and thumbnails.
+    if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(
             f'{path} contains {image.n_frames} images, as an animation has: save one of them alone'
         )

@@ -7,7 +7,8 @@ is misread silently.
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels.coding import IGNORED, LabelCoding, classes_of
-from hsonet_mm.labels.figures import (
+from hsonet_mm.labels.raw import RawLabel, raw_label
+from hsonet_mm.labels.record import (
     CODING_FILE,
     Figures,
     LabelSurvey,
@@ -15,7 +16,6 @@ from hsonet_mm.labels.figures import (
     read_survey,
     write_survey,
 )
-from hsonet_mm.labels.raw import RawLabel, raw_label
 from hsonet_mm.labels.survey import survey_labels
 from hsonet_mm.labels.values import Value, add_label_arguments, parse_value, parse_values, value_text
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.labels.coding import CURE, IGNORED, LabelCoding, classes_of
-from hsonet_mm.labels.figures import Figures, LabelSurvey
 from hsonet_mm.labels.raw import RawLabel, few_values, looks_lossy, value_counts
+from hsonet_mm.labels.record import Figures, LabelSurvey
 from hsonet_mm.labels.values import Value, values_told
 
 __all__ = ['survey_labels']

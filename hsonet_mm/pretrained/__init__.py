@@ -144,7 +144,7 @@ def _perturbed(tables: Sequence[Mapping[str, Any]]) -> str:
 
 def _of_perfect(row: Mapping[str, Any]) -> str:
     """An F1, and beside it that of a perfect map where even that loses."""
-    perfect = row.get('perfect_f1', 1.0)
+    perfect = row['perfect_f1']
     return f'{100 * row["f1"]:.2f}' + (f' (perfect map {100 * perfect:.2f})' if perfect < 1 else '')
 
 
