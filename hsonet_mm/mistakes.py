@@ -80,13 +80,13 @@ def _leave_process_group() -> None:
 
 def explain(error: BaseException, config: Path | None = None) -> str | None:
     """The sentence for a user's mistake, or None where the error is ours and needs its stack trace."""
+    if died := _worker_death(error):
+        return WORKER_DIED if died == 'Killed' else WITHOUT_SHARED_MEMORY
     if isinstance(error, UserError):
         # From a worker of a data loader it arrives with the worker's stack trace in its text.
         return str(error).rsplit('UserError: ', 1)[-1].strip()
     if isinstance(error, ImportError) and (cure := re.search(r'pip install [\w\-]+', str(error))):
         return f'{config or "this"} asks for a package that is not installed: {cure[0]}'
-    if died := re.search(r'DataLoader worker .* killed by signal: (\w+)', str(error)):
-        return WORKER_DIED if died[1] == 'Killed' else WITHOUT_SHARED_MEMORY
     if 'Expected more than 1 value per channel when training' in str(error):
         return (
             f'the batch norms of {config or "this model"} cannot train on batches of one image: '
@@ -115,6 +115,19 @@ def explain(error: BaseException, config: Path | None = None) -> str | None:
     if error.__cause__ is not None and (sentence := explain(error.__cause__, config)):
         return sentence
     return WORKER_ENDED if 'exited unexpectedly' in str(error) else _of_a_file(error)
+
+
+def _worker_death(error: BaseException | None) -> str | None:
+    """The signal that ended a process of a data loader, or None.
+
+    PyTorch raises this error in a signal handler, thus wherever the main thread is: what runs there may raise another
+    in its place, as the formatter of MMEngine's configs does.
+    """
+    while error is not None:
+        if died := re.search(r'DataLoader worker .* killed by signal: (\w+)', str(error)):
+            return died[1]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _of_a_file(error: BaseException) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hsonet_mm import mistakes
+from hsonet_mm.errors import UserError
 from hsonet_mm.memory import out_of_memory
 
 pytestmark = pytest.mark.any_host
@@ -62,6 +63,9 @@ def test_process_that_loads_images():
         'DataLoader worker (pid 4242) is killed by signal: Bus error. It is possible'
     )
     assert mistakes.explain(ended) == mistakes.WITHOUT_SHARED_MEMORY
+    for other in (SyntaxError('Failed to format the config file'), UserError('this config cannot be read')):
+        other.__context__ = ended.__cause__  # raised by the code in which the signal arrived
+        assert mistakes.explain(other) == mistakes.WITHOUT_SHARED_MEMORY
     for sentence in (mistakes.WORKER_ENDED, mistakes.WITHOUT_SHARED_MEMORY):
         assert '--shm-size' in sentence
         assert 'num_workers=0' in sentence

@@ -243,17 +243,25 @@ class TestOpenCD:
             compat.nothing  # noqa: B018
 
 
-def test_worker_without_shared_memory_ends_the_command(write_config, hsonet, tmp_path, monkeypatch):
-    """The batch is lost in the thread that sends it; the training would wait for it for good."""
+def test_worker_without_shared_memory_ends_the_command(write_config, tmp_path, tool_env):
+    """The batch is lost in the thread that sends it; the training would wait for it for good.
 
-    def full(_):
-        raise RuntimeError(
-            'unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)'
-        )
+    In a process of its own: PyTorch's error can break off an import, whose module stays half loaded.
+    """
+    code = """
+import sys
+import torch
+from hsonet_mm.cli import main
 
-    monkeypatch.setattr(torch.UntypedStorage, '_share_fd_cpu_', full)
+def full(_):
+    raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)')
+
+torch.UntypedStorage._share_fd_cpu_ = full
+sys.exit(main(sys.argv[1:]))
+"""
     config = write_config(tmp_path / 'c.py', {'train_dataloader.num_workers': 1})
-    code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'work')
-    assert code == 2
-    assert '--shm-size' in stderr
-    assert 'num_workers=0' in stderr
+    command = [sys.executable, '-c', code, 'train', config, '--work-dir', tmp_path / 'work']
+    done = subprocess.run(command, env=tool_env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert '--shm-size' in done.stderr
+    assert 'num_workers=0' in done.stderr
