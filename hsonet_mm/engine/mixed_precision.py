@@ -54,7 +54,8 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
 
     Weights, gradients and checkpoints stay in float32; PyTorch's autocast decides which operations take the other type.
     Three things are added [choice]: losses, the modules ``loss_*`` of a model, get float32 and compute in it; on CPUs
-    depthwise convolutions stay in float32, because their backward pass is slow in bfloat16; and ``dtype='auto'``.
+    depthwise convolutions, except those of 3 x 3 at stride 1, stay in float32, because their backward pass is slow in
+    bfloat16; and ``dtype='auto'``.
 
     On a GPU ``auto`` is bfloat16 where the GPU computes in it, else float16. On a CPU without instructions for bfloat16
     it is float32. On other CPUs the first steps of the training are taken in turns in float32 and in bfloat16, and the
@@ -175,28 +176,37 @@ class _Trial:
         return chosen
 
 
-class _DepthwiseInFp32(TorchFunctionMode):
-    """Compute depthwise convolutions in float32 under autocast."""
+class _SlowConvolutionsInFp32(TorchFunctionMode):
+    """Compute in float32, under autocast, the depthwise convolutions whose backward pass is slow in bfloat16 on CPUs.
+
+    These are all but those of 3 x 3 at stride 1. What they return is bfloat16, in which norm and activation go on.
+    """
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call a function of PyTorch."""
         del types
-        if func is torch.conv2d and len(args) > 1 and args[1].shape[1] == 1 < args[0].shape[1]:
+        if func is torch.conv2d and len(args) > 3 and _is_slow(args[0], args[1], args[3]):
             x, *others = args
             with torch.autocast('cpu', enabled=False):
-                return func(x.float(), *others, **(kwargs or {}))
+                return func(x.float(), *others, **(kwargs or {})).bfloat16()
         return func(*args, **(kwargs or {}))
+
+
+def _is_slow(x: Tensor, weight: Tensor, stride: Any) -> bool:
+    """Whether this is a depthwise convolution with a slow backward pass, by measurement with PyTorch 2.13."""
+    depthwise = weight.shape[1] == 1 < x.shape[1]
+    return depthwise and not (weight.shape[-2:] == (3, 3) and tuple(stride) == (1, 1))
 
 
 @contextmanager
 def _cast(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Autocast of a device to a type; on CPUs but for depthwise convolutions."""
+    """Autocast of a device to a type; on CPUs but for what is slow in it."""
     if dtype == torch.float32:
         yield
     elif device == 'cpu':
-        with torch.autocast('cpu', dtype), _DepthwiseInFp32():
+        with torch.autocast('cpu', dtype), _SlowConvolutionsInFp32():
             yield
     else:
         with torch.autocast(device, dtype):

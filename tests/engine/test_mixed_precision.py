@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -69,12 +70,32 @@ def weights(path):
 def test_only_what_is_fast_and_safe_is_computed_in_bfloat16():
     net = Net()
     steps(net, wrapper_of(net, 'bfloat16', accumulative_counts=2))  # so that the gradients are still there
-    assert net.seen == [(torch.bfloat16, torch.float32)]
+    assert net.seen == [(torch.bfloat16, torch.bfloat16)]
     assert net.loss_decode[0].seen == [torch.float32, torch.float32]
     assert {p.dtype for p in net.parameters()} == {p.grad.dtype for p in net.parameters()} == {torch.float32}
     assert not torch.is_autocast_enabled('cpu')
     net(torch.ones(1, 2, 4, 4))
     assert net.seen[-1] == (torch.float32, torch.float32)  # evaluation is outside the context
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'stride', 'groups', 'precision'),
+    [
+        (3, 1, 4, torch.bfloat16),
+        (3, 2, 4, torch.float32),
+        (5, 1, 4, torch.float32),
+        (5, 2, 1, torch.bfloat16),
+    ],
+)
+def test_depthwise_convolutions_with_a_slow_backward_pass_stay_in_float32(kernel, stride, groups, precision):
+    torch.manual_seed(0)
+    net = Net()
+    conv = nn.Conv2d(4, 4, kernel, stride, kernel // 2, groups=groups, bias=False)
+    x = torch.rand(1, 4, 8, 8)
+    with wrapper_of(net, 'bfloat16').optim_context(net):
+        y = conv(x)
+    x, weight = (x, conv.weight) if precision == torch.float32 else (x.bfloat16(), conv.weight.bfloat16())
+    assert torch.equal(y, F.conv2d(x, weight, None, stride, kernel // 2, groups=groups).bfloat16())
 
 
 def test_error_in_a_loss_leaves_no_autocast_behind(monkeypatch):
@@ -87,7 +108,7 @@ def test_error_in_a_loss_leaves_no_autocast_behind(monkeypatch):
     monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cpu')
     assert not torch.is_autocast_enabled('cpu')
     steps(net, wrapper)
-    assert net.seen[-1] == (torch.bfloat16, torch.float32)
+    assert net.seen[-1] == (torch.bfloat16, torch.bfloat16)
 
 
 def test_gradients_are_accumulated_and_clipped():
