@@ -90,10 +90,15 @@ def _detectors(args: argparse.Namespace, threads: int, folder: Path) -> Iterator
         if first:
             files = exported(config, checkpoint, folder, args.onnx, args.int8)
             for runtime, title in RUNTIMES.items():
-                if find_spec(runtime) is not None:
-                    for kind, path in files.items():
-                        one = ChangeDetector.from_onnx(path, threads=threads, runtime=runtime)
-                        yield f'{config.stem}, {title} {kind}', one
+                if find_spec(runtime) is None:
+                    continue
+                for kind, path in files.items():
+                    for precision in precisions if (runtime, kind) == ('openvino', 'fp32') else ['auto']:
+                        one = ChangeDetector.from_onnx(
+                            path, threads=threads, runtime=runtime, precision=precision
+                        )
+                        name = kind if precision == 'auto' else precision
+                        yield f'{config.stem}, {title} {name}', one
 
 
 def exported(

@@ -165,7 +165,7 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--precision',
         choices=['auto', 'fp32', 'bf16'],
-        help='precision of a checkpoint; auto: bf16 on processors that support it, else fp32 [auto]',
+        help='precision in PyTorch and OpenVINO; auto: bf16 on processors that support it, else fp32 [auto]',
     )
 
 

@@ -216,7 +216,7 @@ class ChangeDetector:
                 Runtime ``'tensorrt'``.
             threads: Threads of one prediction on a CPU; by default ``OMP_NUM_THREADS``, else one for each core that
                 this process may use. PyTorch has its own.
-            precision: Precision in PyTorch, as in :meth:`from_checkpoint`.
+            precision: Precision in PyTorch and OpenVINO, as in :meth:`from_checkpoint`.
             options: ``threshold``, ``window``, ``reading`` and ``resample`` of the class.
 
         Raises:

@@ -74,8 +74,7 @@ def open_exported(
         return TorchModel(None, path, device, None, whole, precision)
     from hsonet_mm.inference.onnx_model import OnnxModel
 
-    refuse_options(path, {'--precision': precision})
-    return OnnxModel(path, threads, runtime=runtime, device=device)
+    return OnnxModel(path, threads, runtime=runtime, device=device, precision=precision)
 
 
 def _require_torch(what: str, otherwise: str) -> None:

@@ -27,6 +27,7 @@ class OnnxModel:
         content: Content of the file where it is known already.
         runtime: What runs it, ``'onnxruntime'`` or ``'openvino'``.
         device: ``'cpu'``; in ONNX Runtime also ``'cuda'``, ``'tensorrt'`` and, by number, ``'cuda:1'`` ...
+        precision: In OpenVINO ``'fp32'``, ``'bf16'``, or ``'auto'`` for bfloat16 on processors that support it.
 
     Raises:
         UserError: without the runtime or the device, for a file that is missing, damaged or not ours, and for no
@@ -42,8 +43,9 @@ class OnnxModel:
         content: bytes | None = None,
         runtime: str = 'onnxruntime',
         device: str = 'cpu',
+        precision: str = 'auto',
     ) -> None:
-        program = load(path, content, runtime, device, threads)
+        program = load(path, content, runtime, device, threads, precision)
         self._run = program.run
         self.metadata = Metadata.from_props(program.props, str(path))
         self.reading = Reading.from_dict(self.metadata.reading)

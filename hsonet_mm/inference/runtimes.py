@@ -23,6 +23,10 @@ PROVIDERS = {
 """Of ONNX Runtime for each device, before the CPU, which runs what the others cannot."""
 
 
+HINTS = {'fp32': 'f32', 'bf16': 'bf16'}
+"""OpenVINO's names of precisions."""
+
+
 class Program(NamedTuple):
     """A model that is ready to run from (N, 6, H, W) float32 to (N, 1, H, W), and its ``metadata_props``."""
 
@@ -31,7 +35,14 @@ class Program(NamedTuple):
     versions: dict[str, str]
 
 
-def load(path: str | Path, content: bytes | None, runtime: str, device: str, threads: int | None) -> Program:
+def load(
+    path: str | Path,
+    content: bytes | None,
+    runtime: str,
+    device: str,
+    threads: int | None,
+    precision: str = 'auto',
+) -> Program:
     """Load a model by one of :data:`RUNTIMES`, from its file or its content where that is known already."""
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
@@ -42,10 +53,17 @@ def load(path: str | Path, content: bytes | None, runtime: str, device: str, thr
         raise UserError(
             f'{path} is an exported model, which {runtime} cannot run: give --runtime {" or ".join(RUNTIMES)}'
         )
-    return RUNTIMES[runtime](path, content, device, threads or default_threads())
+    return RUNTIMES[runtime](path, content, device, threads or default_threads(), precision)
 
 
-def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: int | None) -> Program:
+def _onnxruntime(
+    path: str | Path, content: bytes | None, device: str, threads: int | None, precision: str
+) -> Program:
+    if precision != 'auto':
+        raise UserError(
+            f'--precision does not apply to the exported model {path} in ONNX Runtime: leave it out, or use '
+            '--runtime openvino'
+        )
     try:
         import onnxruntime
     except ImportError:
@@ -89,7 +107,9 @@ def _providers(device: str, available: list[str], path: str | Path) -> list[Any]
     return [*((name, {'device_id': int(found[2] or 0)}) for name in names), 'CPUExecutionProvider']
 
 
-def _openvino(path: str | Path, content: bytes | None, device: str, threads: int | None) -> Program:
+def _openvino(
+    path: str | Path, content: bytes | None, device: str, threads: int | None, precision: str
+) -> Program:
     try:
         import openvino
     except ImportError:
@@ -104,6 +124,10 @@ def _openvino(path: str | Path, content: bytes | None, device: str, threads: int
     options: dict[str, Any] = {'PERFORMANCE_HINT': 'LATENCY'}
     if threads is not None:
         options['INFERENCE_NUM_THREADS'] = threads
+    if precision not in ('auto', *HINTS):
+        raise UserError(f"invalid precision '{precision}': expected one of auto, {', '.join(HINTS)}")
+    if precision != 'auto':  # left to OpenVINO: bfloat16 on processors that support it
+        options['INFERENCE_PRECISION_HINT'] = HINTS[precision]
     core = openvino.Core()
     try:
         compiled = core.compile_model(core.read_model(content), 'CPU', options)
@@ -114,14 +138,19 @@ def _openvino(path: str | Path, content: bytes | None, device: str, threads: int
     def run(pair: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(request.infer([pair])[0])  # a copy: the next call writes to the same place
 
-    return Program(run, read_props(content), {'openvino': openvino.__version__.split('-')[0]})
+    hint = compiled.get_property('INFERENCE_PRECISION_HINT').to_string()
+    versions = {
+        'openvino': openvino.__version__.split('-')[0],
+        'precision': next((name for name, own in HINTS.items() if own == hint), hint),
+    }
+    return Program(run, read_props(content), versions)
 
 
 def _damaged(path: str | Path, reason: str) -> UserError:
     return UserError(f'{path} is not an ONNX model, or damaged ({reason}): export or copy it again')
 
 
-RUNTIMES: dict[str, Callable[[str | Path, bytes | None, str, int | None], Program]] = {
+RUNTIMES: dict[str, Callable[[str | Path, bytes | None, str, int | None, str], Program]] = {
     'onnxruntime': _onnxruntime,
     'openvino': _openvino,
 }

@@ -216,8 +216,6 @@ def test_bad_input(trained, checkpoint, tmp_path):
         run(config, 'none.pth')
     with pytest.raises(UserError, match=r'none\.onnx does not exist'):
         run(config, 'none.onnx')
-    with pytest.raises(UserError, match=r'--precision does not apply to the exported model'):
-        run(config, 'model.onnx', '--precision', 'bf16')
     with pytest.raises(UserError, match=r'--runtime openvino requires an exported model'):
         run(config, checkpoint, '--runtime', 'openvino')
     with pytest.raises(UserError, match='nowhere'):

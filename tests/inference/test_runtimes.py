@@ -37,6 +37,14 @@ class TestOpenVINO:
         second = detector.probs(pair[0], pair[0], channel_order='rgb')
         assert abs(first - second).max() > 0  # the result of a call is no window on the next one's
 
+    def test_precision(self, tiny_onnx, pair):
+        exact = ChangeDetector.from_onnx(tiny_onnx).probs(*pair, channel_order='rgb')
+        detector = ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', precision='fp32')
+        assert detector.versions['precision'] == 'fp32'
+        np.testing.assert_allclose(detector.probs(*pair, channel_order='rgb'), exact, atol=1e-5)
+        with pytest.raises(UserError, match="invalid precision 'fp64': expected one of auto, fp32, bf16"):
+            ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', precision='fp64')
+
     def test_damaged(self, tmp_path):
         path = tmp_path / 'bad.onnx'
         path.write_bytes(b'no model')
@@ -54,6 +62,13 @@ def test_openvino_that_is_not_installed(tiny_onnx, monkeypatch):
     monkeypatch.setitem(sys.modules, 'openvino', None)
     with pytest.raises(UserError, match=r'pip install "hsonet_mm\[openvino\]"'):
         ChangeDetector.from_onnx(tiny_onnx, runtime='openvino')
+
+
+def test_onnxruntime_has_one_precision(tiny_onnx):
+    with pytest.raises(
+        UserError, match=r'--precision does not apply to .* in ONNX Runtime: .* --runtime openvino'
+    ):
+        ChangeDetector.from_onnx(tiny_onnx, precision='bf16')
 
 
 def test_a_runtime_for_checkpoints(tiny_onnx):
