@@ -181,7 +181,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f'{path} contains code ({code[1]}), which would be executed on loading: if you trust the '
             'file, save its state_dict alone and give that'
         ) from None
-    except (RuntimeError, EOFError):
+    except (RuntimeError, EOFError) as error:
+        if 'TorchScript' in str(error):
+            raise UserError(
+                f'{path} is a TorchScript program, not a checkpoint: give the .pth file that it was made from'
+            ) from None
         raise UserError(f'the checkpoint {path} is truncated or damaged: copy it again') from None
     except Exception:  # whatever the bytes of another file lead the unpickler to
         raise UserError(

@@ -153,3 +153,9 @@ def test_threshold(save):
 def test_a_folder_is_named_as_one(tmp_path):
     with pytest.raises(UserError, match=r'is a folder: give a \.pth file'):
         read_checkpoint(tmp_path)
+
+
+def test_torchscript_is_named_as_such(tmp_path):
+    torch.jit.script(nn.Linear(1, 1)).save(tmp_path / 'model.pt')
+    with pytest.raises(UserError, match=r'model\.pt is a TorchScript program, not a checkpoint'):
+        read_checkpoint(tmp_path / 'model.pt')

@@ -26,6 +26,7 @@ from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, failure
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
+from hsonet_mm.texts import counted
 from hsonet_mm.workers import Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
             f'invalid --gpus {args.gpus} on a machine with {there} GPUs: expected numbers from 0, such as 0,1'
         )
     spec, out = read_spec(args.spec), args.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f'{out} is a file: name a folder for the leaderboard with --out')
     runs = list(spec.runs(args.seeds, args.methods, args.data))
     failed: list[records.Run] = []
     if args.report_only:
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         ready = contenders(spec, runs)
         todo = _missing(out, spec, runs, ready)
-        print(f'{len(runs)} runs, {len(runs) - len(todo)} of them done before', flush=True)
+        print(f'{counted(len(runs), "run")}, done before: {len(runs) - len(todo)}', flush=True)
         if args.dry_run:
             for one in runs:
                 print(f'  {"to do" if one in todo else "done "}  {one}')
@@ -188,7 +191,7 @@ def _execute(
             print(f'{name}: {words} ({event.seconds:.0f} s)', flush=True)
             records.gather(args.out)
     if jobs:
-        print(f'{len(jobs)} runs in {time.monotonic() - start:.0f} s, {len(failed)} failed')
+        print(f'{counted(len(jobs), "run")} in {time.monotonic() - start:.0f} s, {len(failed)} failed')
     for one in failed:
         print(f'  failed: {one}, see {args.out / one.folder / "log.txt"}')
     return failed

@@ -257,7 +257,7 @@ def test_every_run_is_a_row(board):
     log = (run_folder(out, 'broken') / 'work_dir').glob('*/*.log')
     assert list(log)
     text = '\n'.join(lines)
-    assert '4 runs, 0 of them done before' in text
+    assert '4 runs, done before: 0' in text
     assert text.count(': started') == 4
     assert text.count('failed: RuntimeError: gone wrong') == 2
     assert (
@@ -433,7 +433,7 @@ def test_published_weights_are_scored_as_those_of_a_run(
     out = tmp_path / 'out'
     code, stdout, stderr = leaderboard(hsonet, path, out)
     assert (code, stderr) == (0, '')
-    assert '1 runs, 0 of them done before' in stdout
+    assert '1 run, done before: 0' in stdout
     theirs = records.read(out / 'results.csv')
     ours = rows_of(board[0], 'results', method='tiny', data_set='houses')
     alike = (
@@ -454,7 +454,7 @@ def test_published_weights_are_scored_as_those_of_a_run(
         ('published', '0', '')
     }
     assert {row['seed'] for row in theirs} == {'3'}
-    assert leaderboard(hsonet, path, out)[1].startswith('1 runs, 1 of them done before')
+    assert leaderboard(hsonet, path, out)[1].startswith('1 run, done before: 1')
     assert len(in_process) == 1
     standing = next(iter(summarise(read_spec(path), read_records(out, read_spec(path))).values()))[0]
     assert (standing.planned, standing.seeds, standing.weights) == (1, (3,), 'published')
@@ -462,7 +462,7 @@ def test_published_weights_are_scored_as_those_of_a_run(
     other = tmp_path / 'other.pth'  # what is published changes: another config
     torch.save({key: weight + 0.01 for key, weight in best_model(board[0]).state_dict().items()}, other)
     monkeypatch.setenv('PUBLISHED_WEIGHTS', str(other))
-    assert leaderboard(hsonet, path, out, '--dry-run')[1].startswith('1 runs, 0 of them done before')
+    assert leaderboard(hsonet, path, out, '--dry-run')[1].startswith('1 run, done before: 0')
 
 
 @pytest.mark.any_host
@@ -586,12 +586,12 @@ def test_what_is_done_is_skipped(board, hsonet, in_process):
     before = {path: path.read_bytes() for path in out.rglob('*.csv')}
     code, stdout, stderr = leaderboard(hsonet, out / 'spec.yaml', out, '--methods', 'tiny', '--seeds', 3)
     assert code == 0, stderr
-    assert '2 runs, 2 of them done before' in stdout
+    assert '2 runs, done before: 2' in stdout
     assert in_process == []
     assert {path: path.read_bytes() for path in out.rglob('*.csv')} == before
     code, stdout, _ = leaderboard(hsonet, out / 'spec.yaml', out, '--dry-run')
     assert code == 0
-    assert '4 runs, 2 of them done before' in stdout
+    assert '4 runs, done before: 2' in stdout
     assert 'done   houses / From scratch, 4 / tiny / seed 3' in stdout
     assert 'to do  demo / From scratch, 4 / broken / seed 3' in stdout
     assert in_process == []
@@ -603,7 +603,7 @@ def test_tables_alone_tell_what_is_done(board, hsonet, in_process, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     code, stdout, _ = leaderboard(hsonet, board[0] / 'spec.yaml', tmp_path, '--methods', 'tiny')
     assert code == 0
-    assert '2 runs, 2 of them done before' in stdout
+    assert '2 runs, done before: 2' in stdout
     assert in_process == []
     for path in board[0].glob('*.csv'):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
@@ -621,7 +621,7 @@ def test_another_config_is_trained_anew(write_spec, hsonet, in_process, tmp_path
 
     content['blocks']['From scratch, 4']['options']['train_dataloader.num_workers'] = 0  # changes no result
     spec.write_text(yaml.safe_dump({**content, 'title': 'Renamed'}))
-    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]
+    assert '1 run, done before: 1' in leaderboard(hsonet, spec, out)[1]
 
     content['blocks']['From scratch, 4']['options']['optim_wrapper.optimizer.lr'] = 1e-4
     spec.write_text(yaml.safe_dump(content))
@@ -682,7 +682,9 @@ def test_only_what_is_run_is_checked(write_spec, hsonet, tmp_path):
     args = ('--methods', 'tiny', '--data', 'houses', '--dry-run')
     code, stdout, stderr = leaderboard(hsonet, spec, tmp_path / 'out', *args)
     assert code == 0, stderr
-    assert stdout.startswith('1 runs')
+    assert stdout.startswith('1 run, ')
+    code, _, stderr = leaderboard(hsonet, spec, spec, *args)
+    assert (code, stderr) == (2, f'error: {spec} is a file: name a folder for the leaderboard with --out\n')
 
 
 def test_weights_by_default_are_weights(write_spec, tmp_path, monkeypatch):
@@ -707,7 +709,7 @@ def test_test_set_that_lacks_is_scored_without_training(
     assert not (checkpoint.parent / 'last_checkpoint').exists()  # what it names is gone
 
     write_spec(spec)
-    assert '1 runs, 0 of them done before' in leaderboard(hsonet, spec, out, *only, '--dry-run')[1]
+    assert '1 run, done before: 0' in leaderboard(hsonet, spec, out, *only, '--dry-run')[1]
     monkeypatch.setattr(runs, '_commit', lambda: 'later')
     with monkeypatch.context() as patch:
         patch.setattr(runs, 'train', None)  # nothing is trained
@@ -735,9 +737,9 @@ def test_test_set_that_lacks_is_scored_without_training(
     training = records.newest(records.read(out / 'training.csv'))
     assert [row['iteration'] for row in training] == ['1', '2', '3', '4']
 
-    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
+    assert '1 run, done before: 1' in leaderboard(hsonet, spec, out, *only)[1]
     write_spec(spec, also_test={})  # less is wanted than is there
-    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out, *only)[1]
+    assert '1 run, done before: 1' in leaderboard(hsonet, spec, out, *only)[1]
     assert len(in_process) == 2
 
     best_checkpoint(out).unlink()
@@ -755,7 +757,7 @@ def test_other_files_are_trained_on_anew(write_spec, hsonet, in_process, tmp_pat
     shutil.copytree(tiny_data, moved)
     assert leaderboard(hsonet, spec, out)[0] == 0
     spec.write_text(spec.read_text().replace(str(tiny_data), str(moved)))
-    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]  # the files are the same
+    assert '1 run, done before: 1' in leaderboard(hsonet, spec, out)[1]  # the files are the same
 
     for folder in ('A', 'B', 'label'):
         (moved / 'train' / folder / '3.png').unlink()
@@ -846,7 +848,7 @@ def test_figures_outlive_a_crash_behind_them(
     assert re.search(r'val; the figures are whole, but then the process ended with code -11 \(', stdout)
     assert '1 runs in' in stdout
     assert {row['status'] for row in records.read(out / 'results.csv')} == {'ok'}
-    assert '1 runs, 1 of them done before' in leaderboard(hsonet, spec, out)[1]
+    assert '1 run, done before: 1' in leaderboard(hsonet, spec, out)[1]
     assert in_process == []
 
 
@@ -867,7 +869,7 @@ def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monk
     monkeypatch.setitem(SWITCH, 'broken', False)
     code, stdout, _ = leaderboard(hsonet, spec, out, '--methods', 'broken')
     assert code == 0
-    assert '1 runs, 0 of them done before' in stdout
+    assert '1 run, done before: 0' in stdout
     statuses = [row['status'] for row in records.read(out / 'results.csv')]
     assert statuses == ['failed: RuntimeError: gone wrong'] + ['ok'] * 6
     assert len(in_process) == 2
@@ -996,7 +998,7 @@ def test_killed_run_goes_on(write_spec, hsonet, tmp_path, tool_env, monkeypatch)
     monkeypatch.setenv('PYTHONPATH', tool_env['PYTHONPATH'])
     code, stdout, stderr = leaderboard(hsonet, spec, out)
     assert code == 0, stderr
-    assert '1 runs, 0 of them done before' in stdout
+    assert '1 run, done before: 0' in stdout
     assert 'changed F1' in stdout
     log = (job.parent / 'log.txt').read_text()
     assert f'resumed epoch: 0, iter: {reached}' in log
