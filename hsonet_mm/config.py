@@ -31,6 +31,7 @@ __all__ = [
     'read_config',
     'set_iterations',
     'set_up_loaders',
+    'set_up_processes',
     'short_hash',
 ]
 
@@ -108,7 +109,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
-    _set_up_processes(cfg, args)
+    set_up_processes(cfg, args)
     return cfg
 
 
@@ -228,7 +229,7 @@ def check_root(written: str, backend_args: dict[str, Any] | None = None) -> None
     )
 
 
-def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
+def set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
     """Choose the launcher; without a GPU, which MMEngine takes for granted, the processes talk by gloo.
 
     Batch norms then see the images of their own process alone: PyTorch synchronises them on GPUs only.

@@ -13,7 +13,7 @@ from traceback import walk_tb
 from hsonet_mm.errors import UserError
 from hsonet_mm.memory import out_of_memory
 
-__all__ = ['OPENCV', 'explain', 'guard']
+__all__ = ['OPENCV', 'explain', 'guard', 'leave_process_group']
 
 OPENCV = 'opencv-python-headless'
 """What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
@@ -45,7 +45,7 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
     """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
     try:
         code = run(args)
-        _leave_process_group()
+        leave_process_group()
         return code
     except KeyboardInterrupt:
         print('Interrupted', file=sys.stderr)
@@ -63,7 +63,7 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         return 2
 
 
-def _leave_process_group() -> None:
+def leave_process_group() -> None:
     """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them.
 
     The threads end with the last reference to the group. The model holds one, and is itself held by the cycles of

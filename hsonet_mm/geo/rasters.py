@@ -22,7 +22,7 @@ from hsonet_mm.images.pairs import refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
 from hsonet_mm.images.raster import fits, valid_pixels
 
-__all__ = ['ScenePair', 'border_notes']
+__all__ = ['ScenePair', 'border_notes', 'open_date']
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right and top."""
@@ -109,7 +109,7 @@ class ScenePair:
         with self._opening:
             if not self._open:
                 try:
-                    first, second = _open(self.t1), _open(self.t2)
+                    first, second = open_date(self.t1), open_date(self.t2)
                 except UserError:
                     self.check_unchanged()
                     raise
@@ -248,7 +248,7 @@ def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
     return (left + right) / 2, (bottom + top) / 2
 
 
-def _open(info: RasterInfo) -> Any:
+def open_date(info: RasterInfo) -> Any:
     """Open a date; a band that GDAL takes for alpha and the user does not, is a band."""
     dataset = open_raster(info.path)
     if info.alpha is None and ColorInterp.alpha in dataset.colorinterp:
@@ -279,7 +279,7 @@ def _resolve(info: RasterInfo, declared: Stretch | None) -> Stretch | None:
     if stretch is None or not stretch.percent:
         return stretch
     shape = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
-    with _open(info) as dataset:
+    with open_date(info) as dataset:
         try:
             values, valid = _read(dataset, info, out_shape=(len(info.bands), *shape))
         except (*GDAL_ERRORS, OSError) as error:
@@ -303,7 +303,7 @@ def border_notes(info: RasterInfo) -> list[str]:
         (rows, (last_column, info.width)),
     ]
     edges, known = list[NDArray[Any]](), list[NDArray[np.bool_]]()
-    with _open(info) as dataset:
+    with open_date(info) as dataset:
         for side in sides:
             try:
                 values, valid = _read(dataset, info, window=side)

@@ -13,7 +13,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import INPUT
 from hsonet_mm.exported.onnx_file import read_props
 
-__all__ = ['RUNTIMES', 'Program', 'load']
+__all__ = ['RUNTIMES', 'Program', 'load', 'providers_of']
 
 PROVIDERS = {
     'cpu': (),
@@ -50,7 +50,7 @@ def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: 
         import onnxruntime
     except ImportError:
         raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
-    providers = _providers(device, onnxruntime.get_available_providers(), path)
+    providers = providers_of(device, onnxruntime.get_available_providers(), path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # of errors nothing but the exception
     options.intra_op_num_threads = threads or 0
@@ -73,7 +73,7 @@ def _onnxruntime(path: str | Path, content: bytes | None, device: str, threads: 
     return Program(run, session.get_modelmeta().custom_metadata_map, {'onnxruntime': onnxruntime.__version__})
 
 
-def _providers(device: str, available: list[str], path: str | Path) -> list[Any]:
+def providers_of(device: str, available: list[str], path: str | Path) -> list[Any]:
     """Providers of ONNX Runtime for a device, with their options."""
     found = re.fullmatch(r'(cpu|cuda|tensorrt)(?::(\d+))?', device)
     if not found or (found[1] == 'cpu' and found[2]):

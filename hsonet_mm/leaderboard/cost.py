@@ -21,7 +21,7 @@ from hsonet_mm.files import write_json
 from hsonet_mm.machine import device_name, timed
 from hsonet_mm.model_size import build_untrained, macs, parameters
 
-__all__ = ['main', 'measure', 'peak_memory']
+__all__ = ['main', 'measure', 'peak_training_memory']
 
 SIZE = 256
 """Pixels on a side of the images that a prediction is timed on."""
@@ -62,7 +62,7 @@ def measure(model: Any) -> dict[str, float]:
     }
 
 
-def peak_memory() -> float:
+def peak_training_memory() -> float:
     """The most memory in MiB that was used at a moment since this process began.
 
     With a GPU, the tensors that PyTorch had allocated on it. Without one, the resident memory of the process,

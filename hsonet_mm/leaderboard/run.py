@@ -38,7 +38,7 @@ from hsonet_mm.machine import device_name
 from hsonet_mm.mistakes import explain
 from hsonet_mm.training_log import read_log
 
-__all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
+__all__ = ['BUSY', 'FAILED', 'code_version', 'execute', 'failure', 'forget_checkpoints', 'main']
 
 FAILED = 1
 """Exit code of a run that failed; its row tells why."""
@@ -48,7 +48,7 @@ BUSY = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Execute a run; returns the exit code."""
-    commit = _commit()  # at once: the checkout may change while this process trains
+    commit = code_version()  # at once: the checkout may change while this process trains
     here = {'device': device_name(), 'commit': commit}
     parser = argparse.ArgumentParser(description='One run of a leaderboard.')
     parser.add_argument('job', type=Path, metavar='RUN.json')
@@ -154,11 +154,11 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
         left = {
             'checkpoint': best.name,  # where it was saved may have been another place
             'train_seconds': round(clock.seconds, 3),
-            'peak_memory_mib': round(cost.peak_memory(), 1),
+            'peak_memory_mib': round(cost.peak_training_memory(), 1),
             **here,
         }
         write_json(note, left)
-        _forget_checkpoints(work_dir)
+        forget_checkpoints(work_dir)
     checkpoint = work_dir / left.pop('checkpoint')
     load_weights(runner.model, checkpoint)
     return runner.model, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
@@ -174,8 +174,8 @@ def _facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
-    """Commit of this package's checkout, ``+`` behind it where files differ; else the version."""
+def code_version() -> str:
+    """Commit of this package's checkout, with ``+`` if files differ from it; outside a checkout the version."""
     package = Path(__file__).parents[1]
 
     def git(*args: str) -> str:
@@ -189,7 +189,7 @@ def _commit() -> str:
         return f'version {__version__}'
 
 
-def _forget_checkpoints(work_dir: Path) -> None:
+def forget_checkpoints(work_dir: Path) -> None:
     """Keep the weights of the best validation alone, for nothing will be resumed; no harm if others stay."""
     with suppress(OSError):
         for path in (work_dir / 'last_checkpoint', *work_dir.glob('iter_*.pth')):

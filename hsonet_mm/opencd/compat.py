@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ['OPENCD_AVAILABLE', 'prepare_host']
+__all__ = [
+    'OPENCD_AVAILABLE',
+    'import_opencd',
+    'let_inferencers_find_our_transforms',
+    'load_checkpoints_safely',
+    'prepare_host',
+]
 
 _INSTALL_HELP = (
     'hsonet_mm needs the OpenMMLab packages mmengine, mmcv and mmsegmentation: either install the maintained '
@@ -45,7 +51,7 @@ def prepare_host() -> None:
         except AssertionError as error:  # the packages assert each other's versions at import
             raise ImportError(f'{_INSTALL_HELP}; the installed versions are incompatible ({error})') from None
     _warn_about_versions()
-    _load_checkpoints_safely()
+    load_checkpoints_safely()
     _end_workers_without_shared_memory()
 
 
@@ -87,7 +93,7 @@ def _known_as(module: str, name: str, function: Callable[..., Any]) -> Callable[
     return known
 
 
-def _load_checkpoints_safely() -> None:
+def load_checkpoints_safely() -> None:
     """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
 
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
@@ -151,7 +157,7 @@ def _end_workers_without_shared_memory() -> None:
         Queue._on_queue_feeder_error = staticmethod(end)  # type: ignore[attr-defined]
 
 
-def _import_opencd() -> bool:
+def import_opencd() -> bool:
     """Import the real Open-CD if it is there; warn when it is there but broken."""
     spec = importlib.util.find_spec('opencd')
     if spec is None or spec.origin is None:  # not there, or a folder of that name with something else in it
@@ -159,7 +165,7 @@ def _import_opencd() -> bool:
     try:
         for name in ('registry', 'models', 'datasets', 'visualization', 'engine'):
             importlib.import_module(f'opencd.{name}')
-        _let_inferencers_find_our_transforms()
+        let_inferencers_find_our_transforms()
     except Exception as error:  # a binary that does not load, a registry that lacks a name, ...
         warnings.warn(
             f'Open-CD is installed but cannot be imported ({error}); hsonet_mm uses its own stand-in for it',
@@ -169,7 +175,7 @@ def _import_opencd() -> bool:
     return True
 
 
-def _let_inferencers_find_our_transforms() -> None:
+def let_inferencers_find_our_transforms() -> None:
     """Let ``OpenCDInferencer`` find the loaders of a pipeline whatever their scope, ``hsonet_mm.`` included.
 
     It looks for ``MultiImgLoadImageFromFile`` by that very name, to put a loader in its place which takes arrays too.
@@ -186,6 +192,6 @@ def _let_inferencers_find_our_transforms() -> None:
 def __getattr__(name: str) -> bool:
     """Look for Open-CD on first use only, once the host is prepared."""
     if name == 'OPENCD_AVAILABLE':
-        globals()[name] = _import_opencd()
+        globals()[name] = import_opencd()
         return globals()[name]
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
