@@ -166,16 +166,16 @@ def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features
     pairs = LabelledPairs(config, args.data_root, args.features)
     _say(f'choosing pixels of {len(pairs)} pairs')
     pixels = choose_pixels(networks, pairs, args.samples, args.seed)
-    clouds, relations = [], []
+    embeddings, relations = [], []
     for network in networks:
         _say(f'features of {network.name}')
         values, found = features_of(network, pairs, pixels)
-        clouds.append(embed(values, pixels.kind))
+        embeddings.append(embed(values, pixels.kind))
         relations.append(found)
     source = (
         f'{len(pixels.kind):,} pixels of the {len(pairs)} pairs of split {args.features} of {first.config}'
     )
-    return Features(source, clouds, relations)
+    return Features(source, embeddings, relations)
 
 
 def _summary(content: Content, args: argparse.Namespace) -> str:
@@ -186,8 +186,8 @@ def _summary(content: Content, args: argparse.Namespace) -> str:
     ]
     if content.features is not None:
         lines += [
-            f'{name}: silhouette {cloud.silhouette:.3f}'
-            for name, cloud in zip(content.names, content.features.clouds, strict=True)
+            f'{name}: silhouette {embedding.silhouette:.3f}'
+            for name, embedding in zip(content.names, content.features.embeddings, strict=True)
         ]
     return '\n'.join(
         [*lines, f'{args.out} written' + (f', figures in {args.pictures}' if args.pictures else '')]

@@ -20,11 +20,11 @@ from hsonet_mm.commands.options import (
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
-from hsonet_mm.images import first_three, join, notes_of, reading_of
+from hsonet_mm.images import first_three, join, notes_of, reading_of, to_bgr
 from hsonet_mm.index import some
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
-from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, to_bgr, write_png
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, write_png
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar

@@ -5,15 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmengine.logging import print_log
-from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import Reading, join, read_pixels, read_raster
+from hsonet_mm.images import Reading, join, read_pixels, read_raster, to_bgr
 from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.labels import (
     IGNORED,
@@ -32,7 +30,6 @@ __all__ = [
     'MultiImgLoadImageFromFile',
     'read_label',
     'tell_once',
-    'to_bgr',
 ]
 
 
@@ -46,12 +43,6 @@ def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], b
 def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabel:
     """Read a label as stored in the file, see :func:`~hsonet_mm.labels.raw_label`."""
     return raw_label(read_raster(path, _reader(path, backend_args), every=True))
-
-
-def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Three bands in the order of OpenCV and MMEngine's hosts; any other number as they are."""
-    ordered: Any = cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if values.shape[2] == 3 else values
-    return np.ascontiguousarray(ordered)
 
 
 _told: set[str] = set()

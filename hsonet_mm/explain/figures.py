@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.explain.features import KINDS, Cloud
+from hsonet_mm.explain.features import KINDS, Embedding
 from hsonet_mm.explain.views import View
-from hsonet_mm.images import ImagePair, first_three
-from hsonet_mm.inference.pairs import draw_overlay, to_bgr
+from hsonet_mm.images import ImagePair, first_three, to_bgr
+from hsonet_mm.inference.pairs import draw_overlay
 from hsonet_mm.pages import reduced
 from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure, stack_shares, write_figure
 from hsonet_mm.training_log import SHARES
 
 __all__ = [
-    'cloud_figure',
+    'embedding_figure',
     'pair_figure',
     'relation_figure',
     'shares_figure',
@@ -123,15 +123,15 @@ def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArr
     return figure
 
 
-def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
+def embedding_figure(names: Sequence[str], embeddings: Sequence[Embedding]) -> Any:
     """Features in the plane, a plot for each network with its silhouette score under it."""
-    columns = min(3, len(clouds))
-    rows = math.ceil(len(clouds) / columns)
+    columns = min(3, len(embeddings))
+    rows = math.ceil(len(embeddings) / columns)
     figure = new_figure(2.6 * columns + 1.2, 3.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, name, cloud in zip(grid.ravel(), names, clouds, strict=False):
+    for axes, name, embedding in zip(grid.ravel(), names, embeddings, strict=False):
         for index, kind in enumerate(KINDS):
-            points = cloud.points[cloud.kind == index]
+            points = embedding.points[embedding.kind == index]
             axes.scatter(
                 *points.T, s=7, marker=MARKERS[kind], color=COLOURS[kind], linewidths=0, alpha=0.7, label=kind
             )
@@ -141,9 +141,9 @@ def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
         axes.spines[:].set_visible(True)
         axes.spines[:].set_alpha(0.3)
         axes.set_title(name, fontsize=9, color=INK)
-        parts = ', '.join(f'{kind.split()[0]} {score:.2f}' for kind, score in cloud.by_kind.items())
-        axes.set_xlabel(f'silhouette {cloud.silhouette:.3f}\n({parts})', fontsize=7.5, color=INK)
-    for axes in grid.ravel()[len(clouds) :]:
+        parts = ', '.join(f'{kind.split()[0]} {score:.2f}' for kind, score in embedding.by_kind.items())
+        axes.set_xlabel(f'silhouette {embedding.silhouette:.3f}\n({parts})', fontsize=7.5, color=INK)
+    for axes in grid.ravel()[len(embeddings) :]:
         axes.set_axis_off()
     legend_beside(grid[0, -1])
     return figure

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['LAYER', 'MASK_NODATA', 'PROBS_NODATA', 'PROBS_SCALE', 'encode']
+__all__ = ['LAYER', 'MASK_NODATA', 'PROBS_NODATA', 'PROBS_SCALE', 'stored_probs']
 
 PROBS_SCALE = 250
 """In 8 bits a probability of 1 is 250."""
@@ -15,7 +15,7 @@ LAYER = 'changes'
 """Layer of the polygons in a GeoPackage."""
 
 
-def encode(probs: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str) -> NDArray[np.generic]:
+def stored_probs(probs: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str) -> NDArray[np.generic]:
     """Probabilities as they are stored, in 8 bits or as they are, with nodata."""
     if dtype == 'float32':
         return np.where(valid, probs, np.float32(np.nan))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     'read_pixels',
     'size',
     'stretch_note',
+    'to_bgr',
 ]
 
 _EDGE = 0.05
@@ -109,6 +111,14 @@ def edge_of(array: NDArray) -> NDArray:
 def size(image: NDArray) -> str:
     """Width and height of an image for a message."""
     return f'{image.shape[1]} x {image.shape[0]}'
+
+
+def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert an RGB image, (H, W, 3), to BGR, the order of OpenCV and MMEngine; any other number of bands is kept."""
+    import cv2
+
+    ordered: Any = cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if values.shape[2] == 3 else values
+    return np.ascontiguousarray(ordered)
 
 
 def first_three(values: NDArray[np.uint8]) -> NDArray[np.uint8]:

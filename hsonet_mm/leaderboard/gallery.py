@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.images import first_three, read_pixels
-from hsonet_mm.inference.pairs import to_bgr
+from hsonet_mm.images import first_three, read_pixels, to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import hashes_trained

@@ -14,7 +14,7 @@ from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Note, image_size, join, notes_of, place_note
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, label_remarks
-from hsonet_mm.preparation.label_files import find_coding, read_label
+from hsonet_mm.preparation.label_files import find_coding, read_scene_label
 from hsonet_mm.preparation.options import PrepareOptions
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, rank
@@ -99,7 +99,7 @@ class Cutter:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
         before, after = self.source.read_dates(files, self.options.reading)
-        label = read_label(self.source, scene, self.coding)
+        label = read_scene_label(self.source, scene, self.coding)
         named = (('A', before.values), ('B', after.values), ('label', label.classes))
         sizes = {role: array.shape[:2] for role, array in named}
         if len(set(sizes.values())) > 1:

@@ -14,7 +14,7 @@ from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
-from hsonet_mm.preparation.label_files import read_label
+from hsonet_mm.preparation.label_files import read_scene_label
 from hsonet_mm.preparation.sources import Source
 
 __all__ = [
@@ -88,7 +88,7 @@ def inspect_pair(
             if role == 'label':
                 if problem := (problems or {}).get(files[role]):
                     raise UserError(problem)
-                label = read_label(source, scene, coding)
+                label = read_scene_label(source, scene, coding)
                 images[role] = label.classes
                 if label.raster is not None:
                     rasters[role] = label.raster

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock
-from hsonet_mm.geo.change_map import MASK_NODATA, encode
+from hsonet_mm.geo.change_map import MASK_NODATA, stored_probs
 from hsonet_mm.windows import Blender, WindowGrid
 
 __all__ = ['SceneJob']
@@ -125,7 +125,7 @@ class SceneJob:
         cell = self.blender.add(tile, np.zeros(valid.shape, np.float32) if probs is None else probs)
         seen = valid[y0 - top : y1 - top, x0 - left : x1 - left]
         mask = np.where(seen, cell > np.float32(threshold), MASK_NODATA).astype(np.uint8)
-        for name, block in (('probs', encode(cell, seen, self.dtype)), ('mask', mask)):
+        for name, block in (('probs', stored_probs(cell, seen, self.dtype)), ('mask', mask)):
             file, item = self._files[name], block.itemsize
             for row, values in enumerate(np.ascontiguousarray(block), y0):
                 file.seek((row * self.grid.columns.length + x0) * item)

@@ -26,7 +26,7 @@ from hsonet_mm.viewer.outlines import write_outlines
 from hsonet_mm.viewer.pyramid import QUALITY, TILE, Pyramid
 from hsonet_mm.viewer.source import SceneSource, open_source
 
-__all__ = ['COLOUR', 'View', 'asset', 'view_scene']
+__all__ = ['COLOUR', 'ScenePage', 'asset', 'view_scene']
 
 COLOUR = (255, 64, 32)
 """RGB of what changed; the page has it from here."""
@@ -37,7 +37,7 @@ SIDE = 384
 
 
 @dataclass(frozen=True)
-class View:
+class ScenePage:
     """A page and its small pictures, ``fresh`` unless all was there already."""
 
     folder: Path
@@ -52,7 +52,7 @@ def view_scene(
     before: str | Path | None = None,
     after: str | Path | None = None,
     progress: bool = False,
-) -> View:
+) -> ScenePage:
     """Write the page of a scene; memory does not depend on its size.
 
     The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
@@ -72,13 +72,13 @@ def view_scene(
             thumbnails = _thumbnails(pyramid)
             key = _key(source)
             if _up_to_date(folder, key):
-                return View(folder, source.summary, thumbnails, fresh=False)
+                return ScenePage(folder, source.summary, thumbnails, fresh=False)
             with replaced_folder(folder) as part:
                 _write(source, part, key, progress)
                 source.pair.check_unchanged()
         finally:
             source.pair.close()
-    return View(folder, source.summary, thumbnails, fresh=True)
+    return ScenePage(folder, source.summary, thumbnails, fresh=True)
 
 
 ASSETS = ('viewer.html.j2', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')

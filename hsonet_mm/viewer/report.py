@@ -9,8 +9,8 @@ from pathlib import Path
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.pages import render
-from hsonet_mm.viewer.folders import check_place
-from hsonet_mm.viewer.page import View, view_scene
+from hsonet_mm.viewer.folders import check_target
+from hsonet_mm.viewer.page import ScenePage, view_scene
 from hsonet_mm.viewer.source import SUFFIXES, read_summary
 
 __all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
@@ -24,7 +24,7 @@ class Row:
     """A scene of the report: its probabilities, and its page or why there is none."""
 
     path: Path
-    view: View | None = None
+    view: ScenePage | None = None
     error: str = ''
 
 
@@ -65,7 +65,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
     """
-    check_place(out, MARK, 'report')
+    check_target(out, MARK, 'report')
     write_text(out / MARK, '{}\n')
     rows, used = list[Row](), set[str]()
     for path in results:

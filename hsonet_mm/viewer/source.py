@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.geo.change_map import PROBS_NODATA, encode
+from hsonet_mm.geo.change_map import PROBS_NODATA, stored_probs
 from hsonet_mm.geo.headers import open_raster, read_info
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair
@@ -47,7 +47,7 @@ class SceneSource:
             ) from None
         if self.float32:
             valid &= np.isfinite(probs)
-            probs = encode(np.nan_to_num(probs), valid, 'uint8')
+            probs = stored_probs(np.nan_to_num(probs), valid, 'uint8')
         valid &= probs != PROBS_NODATA
         pictures = [first_three(image)[..., ::-1] for image in (t1, t2)]
         block = np.concatenate([*pictures, probs[..., None]], axis=2)
