@@ -52,6 +52,11 @@ class Window:
 
     Raises:
         UserError: for a size or an overlap that leave no step forward.
+
+    Example:
+        >>> grid = Window(size=256, overlap=64).grid(500, 700)
+        >>> len(grid)
+        12
     """
 
     size: int

@@ -76,6 +76,12 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
 
     Raises:
         UserError: for widths that are too small, or images of another size.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = SNUNet_ECAM(3, base_channel=4).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 16, 32, 32)
     """
 
     def __init__(self, in_channels: int, base_channel: int = 32) -> None:

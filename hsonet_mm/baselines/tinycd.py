@@ -182,6 +182,12 @@ class TinyCD(BaseModule):
     Raises:
         UserError: for another encoder than the decoder fits, an unknown classifier, or ImageNet weights that cannot be
             loaded.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = TinyCD(3, pretrained=False).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 1, 32, 32)
     """
 
     def __init__(

@@ -175,7 +175,13 @@ class USSFCNet(BaseModule):
         t1, t2: (N, in_channels, H, W) each, H and W multiples of 16. Returns a tuple of (N, base_channels, H, W).
 
     Raises:
-        UserError: for an unknown mask, a width or a size of the image that do not fit.
+        UserError: for an unknown mask, or a width or size of the image that does not fit.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = USSFCNet(base_channels=8).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 8, 32, 32)
     """
 
     def __init__(

@@ -29,8 +29,13 @@ class SeededIndex(int):
 class SeededSampler(InfiniteSampler):
     """MMEngine's ``InfiniteSampler``, whose indices carry the seed of the sample's augmentation.
 
-    The seed follows from the seed of the run and the position in the stream of samples, so that a sample is the same
-    for any number of workers, and after a resume. :class:`~hsonet_mm.ChangeDataset` heeds it.
+    The seed is derived from the seed of the run and the position in the stream of samples, so a sample is the same for
+    any number of workers and after resuming. :class:`~hsonet_mm.datasets.change_dataset.ChangeDataset` uses it.
+
+    Args:
+        dataset: data set to sample from.
+        shuffle: whether to draw in random order.
+        seed: seed of the run; by default one that all processes agree on.
     """
 
     def __init__(self, dataset: object, shuffle: bool = True, seed: int | None = None) -> None:

@@ -24,17 +24,17 @@ class ChangeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for one validation score, with four differences.
 
     - Every checkpoint contains the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
-      class "changed" there, and its ``iter``. The checkpoint of an iteration that is validated is saved before, and
-      again afterwards.
-    - The best checkpoint is named for the figure without the word "best": ``changed/best_f1``, F1 at the best
-      threshold of validation, makes ``best_changed_f1_iter_N.pth``.
-    - Checkpoints that the training does not go on from, of an earlier training or of later iterations, do not stay
-      beside its own: they are moved to ``earlier_<time>`` in the same folder.
+      class "changed" there, and its ``iter``. At a validated iteration the checkpoint is saved before the validation
+      and again afterwards.
+    - The file name of the best checkpoint omits the word "best" of the score: ``changed/best_f1``, F1 at the best
+      threshold of validation, gives ``best_changed_f1_iter_N.pth``.
+    - Checkpoints of an earlier training, or of iterations later than the one resumed from, are moved to
+      ``earlier_<time>`` in the same folder.
     - A checkpoint is written as a whole or not at all, see :class:`~hsonet_mm.engine.atomic_backend.AtomicBackend`.
 
     Args:
-        save_best: Figure of a validation by which the best checkpoint is chosen; None keeps none.
-        rule: ``'greater'`` or ``'less'``: which value of it is better.
+        save_best: Validation score that selects the best checkpoint; None keeps none.
+        rule: ``'greater'`` or ``'less'``: which value is better.
         **kwargs: The other arguments of ``CheckpointHook``.
     """
 

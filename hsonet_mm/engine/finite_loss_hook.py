@@ -16,8 +16,8 @@ __all__ = ['FiniteLossHook']
 class FiniteLossHook(Hook):
     """Stop at the first iteration whose loss is NaN or infinite, naming the iteration and the images.
 
-    It runs before the checkpoint hook and looks at what that wants to save, so that broken weights never
-    become a checkpoint: the last one is always good to go on from.
+    It runs before the checkpoint hook and checks the weights to be saved, so the last checkpoint never contains weights
+    that are not finite.
     """
 
     priority = 'VERY_HIGH'

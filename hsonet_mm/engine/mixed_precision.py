@@ -58,13 +58,13 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
     bfloat16; and ``dtype='auto'``.
 
     On a GPU ``auto`` is bfloat16 where the GPU computes in it, else float16. On a CPU without instructions for bfloat16
-    it is float32. On other CPUs the first steps of the training are taken in turns in float32 and in bfloat16, and the
-    others in what was faster by the medians; a resumed training keeps the choice.
+    it is float32. On other CPUs the first steps of the training alternate between float32 and bfloat16, and all others
+    use the one with the shorter median time; a resumed training keeps the choice.
 
     Args:
         optimizer: The optimiser to wrap.
         dtype: 'auto', 'bfloat16', or 'float16' with its scaled loss, for GPUs.
-        loss_scale: Of ``AmpOptimWrapper``; of no effect but for float16.
+        loss_scale: Of ``AmpOptimWrapper``; used in float16 only.
         **kwargs: Of ``AmpOptimWrapper``, such as ``accumulative_counts`` and ``clip_grad``.
 
     Raises:

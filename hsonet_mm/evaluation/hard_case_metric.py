@@ -41,24 +41,25 @@ Counts = tuple[str, int, int]
 class HardCaseMetric(BaseMetric):
     """Recall by kind of change, and false alarms by kind of pseudo-change.
 
-    The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds,
-    ``hard/<kind>/false_alarm`` and ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``. For changed
-    kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds both should be
-    0: false alarms over pixels, and share of the objects with one. ``background`` are the pixels of no object, one
-    "object" an image. An object is found (changed) or alarmed (unchanged) with at least FOUND or ALARMED of its pixels
-    called changed. All but the number of objects are fractions in [0, 1]. Kinds without an object have no keys. One
-    image is one result, so the figures are right over several processes.
+    Changed kinds have the keys ``hard/<kind>/recall``, over pixels, and ``hard/<kind>/found``, the share of the objects
+    that are found; ideally both are 1. Unchanged kinds have ``hard/<kind>/false_alarm``, over pixels, and
+    ``hard/<kind>/alarmed``, the share of the objects with a false alarm; ideally both are 0. ``hard/<kind>/objects`` is
+    the number of objects. ``background`` contains the pixels of no object and counts as one object per image.
+
+    A changed object is found if at least the share FOUND of its pixels is predicted as changed; an unchanged one is
+    alarmed from ALARMED on. Rates are fractions in [0, 1]. Kinds without objects have no keys. The result does not
+    depend on the number of processes.
 
     Args:
-        threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
-            model's own decision counts: ``pred_sem_seg``.
+        threshold: Probability in (0, 1) above which a pixel is predicted as changed; by default the prediction of the
+            model is used, ``pred_sem_seg``.
         out_file: Where to write the table as JSON; each evaluation replaces the file.
         collect_device: Where results of several processes are collected, ``'cpu'`` or ``'gpu'``.
-        prefix: What the names of the figures begin with.
+        prefix: First part of the keys.
 
     Raises:
-        UserError: for a threshold outside (0, 1), and in use for a data set without typed objects and for
-            predictions of another size than the instance map.
+        UserError: for a threshold outside (0, 1); during evaluation for a data set without typed objects, or a
+            prediction whose size differs from that of the instance map.
     """
 
     default_prefix = 'hard'

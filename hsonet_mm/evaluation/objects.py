@@ -136,7 +136,7 @@ def match_objects(
     """Match the objects of one image.
 
     Args:
-        pred: True where a pixel is called changed.
+        pred: True where a pixel is predicted as changed.
         probs: Probability of change in [0, 1].
         label: 0 unchanged, 1 changed, and ``ignore_index``.
         typed: Instance map, 0 where no object is, and the kind of every object by its id, see
@@ -145,6 +145,17 @@ def match_objects(
 
     Shapes:
         ``pred``, ``probs``, ``label`` and the instance map: (H, W).
+
+    Example:
+        >>> label, probs = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.float32)
+        >>> label[2:6, 2:6] = 1  # an object that is found, with one row too few
+        >>> probs[3:6, 2:6] = 0.8
+        >>> probs[2:6, 12:16] = 0.6  # a false alarm
+        >>> objects = match_objects(probs > 0.5, probs, label)
+        >>> objects.confusion()
+        Confusion(tp=1, fp=1, fn=0, tn=0)
+        >>> float(objects.average_precision())
+        1.0
     """
     assert pred.shape == probs.shape == label.shape, f'{pred.shape}, {probs.shape} and {label.shape}'
     kinds = None if typed is None else _kind_map(*typed)

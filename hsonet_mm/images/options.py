@@ -90,6 +90,11 @@ class Reading:
         stretch: What becomes 0 and 255; undeclared, 8 bits stay as they are and other values go from the 2nd to the
             98th percentile of each file.
         nodata: Value that means "no data" where all bands read have it, beside what the files themselves declare.
+
+    Example:
+        >>> reading = Reading.make(bands='4,3,2', stretch='0,3000')
+        >>> reading.bands, reading.channels
+        ((4, 3, 2), 3)
     """
 
     bands: tuple[int, ...] | None = None

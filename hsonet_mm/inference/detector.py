@@ -46,8 +46,8 @@ class Prediction:
         probs: Probability of change, (H, W) float32 in [0, 1].
         mask: Where it is above the threshold, (H, W) bool.
         threshold: The threshold used.
-        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. Arrays have data but
-            where all bands of a masked array are masked.
+        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. A pixel of a masked
+            array has no data if all of its bands are masked.
     """
 
     probs: NDArray[np.float32]

@@ -47,7 +47,12 @@ class SceneResult:
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
-    """The files of a result by kind; all but the probabilities are named after them."""
+    """The files of a result by kind, named after the file of the probabilities.
+
+    Example:
+        >>> [path.name for path in result_files(Path('out/change.tif')).values()]
+        ['change.tif', 'change_mask.tif', 'change.gpkg', 'change.json']
+    """
     files = {'probs': output, 'mask': output.with_name(f'{output.stem}_mask.tif')}
     if polygons != 'none':
         files['polygons'] = output.with_suffix(f'.{polygons}')

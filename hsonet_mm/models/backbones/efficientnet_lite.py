@@ -111,6 +111,11 @@ class EfficientNetLite(BaseModule):
 
     Raises:
         UserError: for an unknown variant, level or number of frozen stages.
+
+    Example:
+        >>> levels = EfficientNetLite(variant=0).eval()(torch.rand(1, 3, 64, 64))
+        >>> [tuple(level.shape[1:]) for level in levels]
+        [(24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
     """
 
     def __init__(

@@ -138,6 +138,12 @@ class PVTv2(BaseModule):
 
     Raises:
         UserError: for an unknown variant or level; in forward for an image that is too small.
+
+    Example:
+        >>> import torch
+        >>> levels = PVTv2(variant='b0').eval()(torch.rand(1, 3, 64, 64))
+        >>> [tuple(level.shape[1:]) for level in levels]
+        [(32, 16, 16), (64, 8, 8), (160, 4, 4), (256, 2, 2)]
     """
 
     def __init__(

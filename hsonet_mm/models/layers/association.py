@@ -34,6 +34,12 @@ class SceneAssociation(BaseModule):
 
     References:
         FarSeg, arXiv 2011.09766; FarSeg++, TPAMI 2023.
+
+    Example:
+        >>> association = SceneAssociation(in_channels=[8, 8], scene_channels=16, channels=4)
+        >>> levels, scene = [torch.rand(1, 8, 32, 32), torch.rand(1, 8, 16, 16)], torch.rand(1, 16, 1, 1)
+        >>> [tuple(out.shape) for out in association(levels, scene)]
+        [(1, 4, 32, 32), (1, 4, 16, 16)]
     """
 
     def __init__(
