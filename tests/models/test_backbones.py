@@ -134,8 +134,8 @@ def test_wrong_arguments(cls, kwargs, says):
 
 
 def test_are_registered():
-    assert isinstance(MODELS.build({'type': 'hsonet_mm.EfficientNetLite', 'variant': 1}), EfficientNetLite)
-    assert isinstance(MODELS.build({'type': 'hsonet_mm.PVTv2', 'variant': 'b0'}), PVTv2)
+    assert MODELS.get('hsonet_mm.EfficientNetLite') is EfficientNetLite
+    assert MODELS.get('hsonet_mm.PVTv2') is PVTv2
 
 
 # --- EfficientNet-Lite

@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import cv2
@@ -159,7 +158,7 @@ class TestCompiledOps:
         assert run_python(code + 'print(ext.nms)').strip() == 'real'
 
     def test_mmcv_ops_can_be_imported(self):
-        assert isinstance(importlib.import_module('mmcv.ops'), types.ModuleType)
+        assert callable(importlib.import_module('mmcv.ops').nms)
 
 
 class TestTorchvision:

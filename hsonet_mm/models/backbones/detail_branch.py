@@ -20,8 +20,8 @@ class DetailBranch(BaseModule):
 
     The finest stage of a backbone has stride 4: outlines and small targets are lost there. The convolutions of a small
     backbone, often depthwise, also learn slowly without pre-training. The branch has one convolution at stride 1 and
-    two at each of the strides 2, 4 and so on. :class:`SiamEncoderDecoder` runs it and tells :class:`VFPN` the number of its
-    maps; the ``in_channels`` of :class:`FSAssociationHead` begin with their channels.
+    two at each of the strides 2, 4 and so on. :class:`SiamEncoderDecoder` runs it and tells :class:`VFPN` how many
+    maps it has; the ``in_channels`` of :class:`FSAssociationHead` begin with their channels.
 
     Args:
         channels: channels of the maps, finest first; half of the first, which is even, is the width at stride 1.
