@@ -8,7 +8,7 @@ from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
-from hsonet_mm.leaderboard.comparison import DECIDED
+from hsonet_mm.leaderboard.comparison import SIGNIFICANT, Comparison
 from hsonet_mm.leaderboard.gallery import gallery
 from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
 from hsonet_mm.leaderboard.published import published_table
@@ -20,6 +20,12 @@ from hsonet_mm.pages import render
 
 __all__ = ['write_report']
 
+
+def _shade(comparison: Comparison) -> str:
+    """The class of a verdict on the page: ``better`` and ``worse`` are coloured if significant."""
+    return comparison.verdict.split()[-1] if comparison.verdict in SIGNIFICANT else 'undecided'
+
+
 FILTERS = {
     'percent': wording.percent,
     'quantity': wording.quantity,
@@ -28,7 +34,7 @@ FILTERS = {
     'seeds': wording.seeds,
     'test_scored': wording.test_scored,
     'plain': wording.plain,
-    'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
+    'shade': _shade,
 }
 Tables = Mapping[Cell, list[Standing]]
 

@@ -47,10 +47,10 @@ APART = (
 COVERED = (
     'Points of F1 above or below the reference of the block, on the seeds and test images that both have, with two '
     f'95 % intervals. Over images: a paired bootstrap ({RESAMPLES:,} resamples of the test images), for these trained '
-    'weights. Over seeds: Welch\'s t interval of the F1 of the seeds, for these images. "Better" and "worse": both '
-    'intervals exclude 0. "Over images, not over seeds": only the interval over images does, so other seeds may '
-    'reverse the difference. Neither interval accounts for other data sets, for the similarity of images of one place '
-    'or for the number of methods compared; with fewer than 30 images the interval over images is too narrow.'
+    'weights. Over seeds: Welch\'s t interval of the F1 of the seeds, for these images. "Significantly better" or '
+    '"worse": both intervals exclude 0. "Significant over images, not over seeds": only the interval over images does, '
+    'so other seeds may reverse the difference. Neither interval accounts for other data sets, for the similarity of '
+    'images of one place or for the number of methods compared; with fewer than 30 images the interval over images is too narrow.'
 )
 CHOSEN = (
     'The checkpoint of a run is the one with the highest F1 on validation at its best threshold. The threshold '
@@ -190,7 +190,7 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
 
 
 def said(rows: Sequence[Standing], reference: str, changed_share: float | None) -> str:
-    """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess."""
+    """The best method, its difference to the reference with the verdict, and the methods no better than a guess."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'
