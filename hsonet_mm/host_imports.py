@@ -1,4 +1,4 @@
-"""What happens when the OpenMMLab packages are imported; installing it costs nothing where they never are.
+"""Import hooks for the OpenMMLab packages; they cost nothing unless these are imported.
 
 Four import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
 components behind them at the first look-up. One lets a torchvision be imported that was built for another PyTorch. One
@@ -78,7 +78,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders say, with our steps around what their loader does."""
+        """Find the package by the other finders, and surround its loader with our steps."""
         if fullname != self._name:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -127,12 +127,12 @@ class CompiledOpsFinder(MetaPathFinder, Loader):
     """
 
     def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        """The stand-in's, and of nothing else."""
+        """Find the stand-in, and nothing else."""
         return ModuleSpec(fullname, self) if fullname == COMPILED_OPS else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        """Make the stand-in."""
+        """Create the stand-in."""
         return CompiledOps(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to run."""
+        """Do nothing."""

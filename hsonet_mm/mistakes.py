@@ -42,7 +42,7 @@ WORKER_ENDED = (
 
 
 def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
+    """Run a command; a user error becomes one sentence on stderr and exit code 2."""
     try:
         code = run(args)
         leave_process_group()
@@ -64,7 +64,7 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
 
 
 def leave_process_group() -> None:
-    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them.
+    """Leave the process group; a process that ends without doing so can be aborted by threads that still wait.
 
     The threads end with the last reference to the group. The model holds one, and is itself held by the cycles of
     MMEngine's runner, which is why these are collected.
@@ -79,7 +79,7 @@ def leave_process_group() -> None:
 
 
 def explain(error: BaseException, config: Path | None = None) -> str | None:
-    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace."""
+    """The sentence for a user error, or None for a bug, which needs its stack trace."""
     if died := _worker_death(error):
         return WORKER_DIED if died == 'Killed' else WITHOUT_SHARED_MEMORY
     if isinstance(error, UserError):
@@ -131,7 +131,7 @@ def _worker_death(error: BaseException | None) -> str | None:
 
 
 def _of_a_file(error: BaseException) -> str | None:
-    """The sentence for a file or folder that the system does not let us use: too long a name, no permission ..."""
+    """The sentence for a file or folder that cannot be used: the name is too long, permission is denied ..."""
     if not isinstance(error, OSError) or not isinstance(error.filename, (str, bytes, os.PathLike)):
         return None
     name = os.fsdecode(error.filename)

@@ -48,7 +48,7 @@ def run_jobs(
     gpus: Sequence[int] = (),
     address: str | None = None,
 ) -> Generator[Event, None, None]:
-    """Execute jobs, several at a time; whoever stops iterating ends them, and so do SIGTERM and a closed terminal.
+    """Execute jobs, several at a time; they end if the iteration stops, on SIGTERM, or if the terminal is closed.
 
     Yields two events a job, at its start and at its end.
 
@@ -156,7 +156,7 @@ def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | 
 
 
 def _end(process: Any) -> None:
-    """End a process and its group, first politely."""
+    """End a process and its group, by SIGTERM first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return

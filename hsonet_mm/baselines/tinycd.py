@@ -114,7 +114,7 @@ class _Mixing(nn.Module):
 
 
 class _MixingMask(nn.Module):
-    """Mixed dates, boiled down to one channel pixel by pixel: the mask of a skip connection."""
+    """Mixed dates, reduced to one channel pixel by pixel: the mask of a skip connection."""
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class TinyCD(BaseModule):
         self._classify = _Pixelwise(*_CLASSIFIERS[classifier], linear=classifier == 'authors')
 
     def init_weights(self) -> None:
-        """Load the ImageNet weights, if they are wanted."""
+        """Load the ImageNet weights if requested."""
         from hsonet_mm.mmengine_errors import explain_load_error  # it imports this package
 
         super().init_weights()

@@ -153,7 +153,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
 
 
 def _read_curve(work_dir: Path) -> Curve:
-    """What the training logged."""
+    """The training log."""
     records = read_log(work_dir)
     training = [record for record in records if 'loss' in record]
     validation = [record for record in records if 'changed/f1' in record]
@@ -210,7 +210,7 @@ def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:
 
 
 def _print(report: Report, checkpoint: Path, page: Path) -> None:
-    """The result in the terminal."""
+    """Print the result."""
     print(f'\nTest split, {report.images} pairs, class changed, checkpoint {checkpoint}')
     print(f'{"threshold":<28} {"precision":>9} {"recall":>7} {"F1":>7} {"IoU":>7}')
     for name, one in report.scores:
@@ -225,7 +225,7 @@ def _print(report: Report, checkpoint: Path, page: Path) -> None:
 
 @contextmanager
 def _step(name: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
+    """Print the name of a step, and its duration at the end."""
     print(f'{name} ...', flush=True)
     start, cpu = time.perf_counter(), sum(os.times()[:4])
     yield

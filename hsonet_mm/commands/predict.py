@@ -103,7 +103,7 @@ def predict_paths(
 
 
 def _notes(first: Path, second: Path, out: Path) -> list[str]:
-    """What a user may not expect of the two images or folders."""
+    """Warnings about the two images or folders."""
     notes = [f'{second} is given for both dates'] if first.samefile(second) else []
     if first.is_dir():
         below = [path for path in folders_left_out(first) if path.resolve() != out.resolve()]
@@ -117,7 +117,7 @@ def _notes(first: Path, second: Path, out: Path) -> list[str]:
 def _predict_pair(
     detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
 ) -> tuple[dict[str, NDArray[np.uint8]], bool]:
-    """Predict one pair: mask, probability, overlay, and where there is data; and whether a window slid over it.
+    """Predict one pair: mask, probability, overlay, valid pixels, and whether a sliding window was used.
 
     What is suspicious is added to the notes.
     """
@@ -183,7 +183,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict as the command line says; returns 0, or 2 if a pair could not be predicted."""
+    """Run ``hsonet predict``; returns 0, or 2 if a pair could not be predicted."""
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
     choice: WindowChoice = args.mode

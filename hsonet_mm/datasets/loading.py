@@ -34,7 +34,7 @@ __all__ = [
 
 
 def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], bytes] | None:
-    """How MMEngine's file backend reads a file; None for one on the disk, which GDAL reads with what lies beside it."""
+    """A function that reads a file by MMEngine's file backend; None for a file on the disk, which GDAL reads itself."""
     if backend_args is None and '://' not in path:
         return None
     return partial(fileio.get, backend_args=backend_args)
@@ -49,7 +49,7 @@ _told: set[str] = set()
 
 
 def tell_once(text: str, kind: str = '', level: int = logging.WARNING) -> None:
-    """Log a message, or the first one of a kind, once per process."""
+    """Log a message once per process, or the first message of a kind."""
     if (key := kind or text) not in _told:
         _told.add(key)
         print_log(text, logger='current', level=level)
@@ -65,7 +65,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
     both are 0, and :class:`MultiImgLoadAnnotations` makes the label 255.
 
     Args:
-        to_float32: Whether to give 32-bit floating point instead of 8-bit images.
+        to_float32: Whether to return float32 instead of 8-bit images.
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
@@ -104,9 +104,9 @@ class MultiImgLoadImageFromFile(BaseTransform):
 class MultiImgLoadAnnotations(BaseTransform):
     """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored, or no data in label or images).
 
-    What the values in the files mean is declared here, or else told by :class:`hsonet_mm.ChangeDataset`, which finds it
-    out over its whole data set. With another data set, which does not, each file must show it by itself: 0 and 1, or 0
-    and 255, the latter perhaps with noise of compression.
+    The meaning of the values is declared here, or inferred by :class:`hsonet_mm.ChangeDataset` from its whole data set.
+    Other data set classes do not infer it: each file must then contain 0 and 1, or 0 and 255, the latter possibly with
+    compression noise.
 
     Required key: ``seg_map_path``; optional: ``label_coding``. Added keys: ``gt_seg_map`` of shape (H, W), and its name
     in ``seg_fields``.
@@ -115,11 +115,11 @@ class MultiImgLoadAnnotations(BaseTransform):
         changed_values: The values in the files that mean changed, all others meaning unchanged: numbers from 0 to
             65535, or ``'R,G,B'`` or names of colours. None: not declared.
         ignore_value: The value, or values, in the files that mean "not labelled"; they become 255. None: none.
-        reduce_zero_label: Accepted for Open-CD's configs; a change label cannot do without its zero.
+        reduce_zero_label: Accepted for Open-CD's configs; must not be true, because 0 is the class "unchanged".
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
-        UserError: naming the file, if it is not a change label of the size of the images, or there is none.
+        UserError: naming the file, if it is missing, not a change label, or not of the size of the images.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A sampler whose samples are augmented alike in every worker, and which resumes without reading data."""
+"""A sampler that seeds the augmentation of each sample and resumes without reading data."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -43,7 +43,7 @@ class SeededSampler(InfiniteSampler):
         self._start = 0
 
     def skip(self, num_samples: int) -> None:
-        """Begin as if this process had drawn so many samples since the start of the run; none of them is read."""
+        """Skip samples, as if this process had drawn them; none of them is read."""
         self._start = num_samples
 
     def __iter__(self) -> Iterator[SeededIndex]:

@@ -125,7 +125,7 @@ def make_pair(size: int, seed: int, split: str, index: int) -> Pair:
 
 
 def _existing(root: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a complete data set of these parameters, None where nothing is."""
+    """The manifest of a complete data set of these parameters; None if the folder does not exist."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:

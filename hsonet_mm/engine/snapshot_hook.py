@@ -56,6 +56,6 @@ class SnapshotHook(Hook):
 
 
 def keep_snapshots(cfg: Config, count: int) -> None:
-    """Make the training of a config save so many snapshots."""
+    """Add a :class:`SnapshotHook` to a config."""
     others = [one for one in cfg.get('custom_hooks') or [] if one.get('type') != 'hsonet_mm.SnapshotHook']
     cfg.custom_hooks = [*others, {'type': 'hsonet_mm.SnapshotHook', 'count': count}]

@@ -65,7 +65,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self.runner.val_loop.run()
 
     def _advance(self) -> None:
-        """Let the data begin behind the batches that were trained before."""
+        """Advance the data past the batches of completed iterations."""
         loader = self.dataloader
         if isinstance(loader.sampler, InfiniteSampler) and loader.batch_size is not None:
             _skip(loader.sampler, self._iter * loader.batch_size)

@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 ALARMED = 0.1
-"""An unchanged object counts as a false alarm when at least this share of its pixels is called changed."""
+"""An unchanged object counts as a false alarm if at least this share of its pixels is predicted as changed."""
 
 Counts = tuple[str, int, int]
-"""Kind of one object, its pixels, and how many of them are called changed."""
+"""Kind of one object, its pixels, and how many of them are predicted as changed."""
 
 
 @METRICS.register_module()
@@ -119,7 +119,7 @@ class HardCaseMetric(BaseMetric):
 
 
 def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> list[Counts]:
-    """Kind, pixels and pixels called changed of every object of an image that has pixels; the rest is background.
+    """Kind, pixels and pixels predicted as changed of every non-empty object of an image; the rest is background.
 
     ``ids`` is the instance map, 0 where no object is, and ``kinds`` the kind of every object by its id.
     """
@@ -130,7 +130,7 @@ def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> l
 
 
 def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
-    """Sum up objects by kind, for a table together with other breakdowns: a group a kind in the order of CASES."""
+    """Sum up objects by kind as groups of a breakdown, in the order of CASES."""
     empty = [Group('hard_case', kind, case.changed, 0, 0, 0, 0) for kind, case in CASES.items()]
     objects = []
     for kind, pixels, called in counts:
@@ -141,7 +141,7 @@ def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
 
 
 def hard_case_rows(counts: Iterable[Counts]) -> list[dict[str, Any]]:
-    """Sum up objects by kind, for the JSON file: a row a kind, empty ones too, in the order of CASES."""
+    """Sum up objects by kind for the JSON file: one row per kind, also empty ones, in the order of CASES."""
     names = ('changed', 'objects', 'pixels', 'pixel_rate', 'object_rate')
     return [
         {
@@ -154,7 +154,7 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[dict[str, Any]]:
 
 
 def hard_case_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lay out the result as a text table; kinds without an object are left out."""
+    """Format the result as a text table without kinds that have no object."""
     lines = []
     for changed, title, pixel_rate, object_rate in (
         (True, 'changed', 'recall', 'found'),

@@ -72,7 +72,7 @@ class Objects:
         return Objects(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def groups(self) -> list[tuple[str, str, 'Objects']]:
-        """The objects by size and, where some are typed, by hard case: kind of group, its name, its objects.
+        """The objects by size and, if typed, by hard case, as tuples of kind of group, name and objects.
 
         A false alarm is in the group of its own size, and of the kind that it covers most of,
         :data:`~hsonet_mm.evaluation.hard_cases.BACKGROUND` included. Empty groups are there too.
@@ -84,15 +84,15 @@ class Objects:
         return groups
 
     def found(self) -> Whole:
-        """Labelled objects that are found by their score, (SCORES,)."""
+        """Number of labelled objects found, by score, (SCORES,)."""
         return np.bincount(self.score[self.labelled & (self.score >= 0)], minlength=SCORES)
 
     def alarms(self) -> Whole:
-        """False alarms by their score, (SCORES,)."""
+        """Number of false alarms, by score, (SCORES,)."""
         return np.bincount(self.score[~self.labelled], minlength=SCORES)
 
     def confusion(self, lowest: int = 0) -> Confusion:
-        """Objects found, false alarms and missed objects, where those of a lower score are dropped."""
+        """Counts of objects found, false alarms and missed objects, after dropping those of a lower score."""
         total, found = int(self.labelled.sum()), int(self.found()[lowest:].sum())
         return Confusion(tp=found, fp=int(self.alarms()[lowest:].sum()), fn=total - found)
 
@@ -196,7 +196,7 @@ def _kind_map(ids: Whole, kinds: dict[int, str]) -> Whole:
 
 
 def _most(numbered: NDArray[np.int32], kinds: Whole | None, number: int) -> Whole:
-    """The kind that most pixels of every region have, the first of equals; -1 without kinds."""
+    """The most frequent kind among the pixels of every region, the first among equals; -1 without kinds."""
     if kinds is None:
         return np.full(number, -1)
     inside = numbered > 0

@@ -58,13 +58,13 @@ def choose_pixels(
 ) -> PixelSample:
     """Choose pixels of each kind from a whole data set, the same for all compared networks.
 
-    What counts is the mean probability of change over the networks. Hard background would be called changed: pixels
-    labelled unchanged with a probability above 0.5, as in the log of EO-loss; where there are too few, those with the
-    next highest. Easy background are others at or below 0.5. Foreground is what is labelled changed. Of more than
-    enough, a random choice is taken. Pixels within 2 pixels of the outline of a label are left out, for there labels
-    are wrong as often as networks [choice].
+    The kinds follow from the mean probability of change over the networks. Foreground is labelled changed. Hard
+    background is labelled unchanged with a probability above 0.5, as in the log of EO-loss; if there are too few such
+    pixels, those with the next highest probability are added. Easy background is other background at or below 0.5. If
+    there are more pixels than needed, they are drawn at random. Pixels within 2 pixels of the outline of a label are
+    excluded, because labels are uncertain there [choice].
 
-    Memory is that of one pair and of the pixels chosen.
+    Only one pair and the chosen pixels are kept in memory.
 
     Raises:
         UserError: if there are too few pixels of a kind.
@@ -177,7 +177,7 @@ def _mean_probs(networks: Sequence[Network], pair: LabelledPair) -> NDArray[np.f
 def _keys(
     probs: NDArray[np.float32], target: NDArray[np.uint8], random: np.random.Generator
 ) -> list[NDArray[np.float64]]:
-    """How much each pixel is wanted for each kind, -inf where it is of another."""
+    """Priority of each pixel for each kind, -inf if it is of another kind."""
     changed = (target == 1).astype(np.uint8)
     window = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
     inner = cv2.dilate(changed, window) == cv2.erode(changed, window)
@@ -195,7 +195,7 @@ def _keys(
 
 
 def _rows(keys: NDArray[np.float64], pair: int, count: int) -> NDArray[np.float64]:
-    """Key, pair, row and column of the pixels that are wanted most."""
+    """Key, pair, row and column of the pixels of highest priority."""
     flat = keys.ravel()
     best = np.argpartition(-flat, min(count, flat.size - 1))[:count]
     best = best[np.isfinite(flat[best])]

@@ -47,7 +47,7 @@ def pair_figure(pair: ImagePair) -> Any:
 
 
 def view_figure(view: View) -> Any:
-    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
+    """Results of a network on a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
     cams = math.ceil(len(view.cam) / 2)
     columns = 1 + len(view.relations) + cams
     figure = new_figure(CELL * columns + 1.1, 2 * CELL + 0.9)
@@ -150,7 +150,7 @@ def embedding_figure(names: Sequence[str], embeddings: Sequence[Embedding]) -> A
 
 
 def write_picture(figure: Any, path: Path) -> None:
-    """Write a figure as a picture on white; the ending of the path says how: .png, .webp, .svg, .pdf."""
+    """Write a figure on a white background; the suffix of the path selects the format: .png, .webp, .svg, .pdf."""
     figure.patch.set_alpha(1)
     write_figure(figure, path, dpi=110, facecolor='white', bbox_inches='tight')
 
@@ -177,7 +177,7 @@ def _bare(axes: Any) -> None:
 
 
 def _heated(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A pale grey image under the colours of a map in [0, 1], the stronger the higher it is."""
+    """A pale grey image overlaid with the colours of a map in [0, 1], whose opacity grows with the value."""
     from matplotlib import colormaps
 
     grey = (128 + image.mean(axis=2, keepdims=True) / 2) / 255

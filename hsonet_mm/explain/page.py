@@ -30,7 +30,7 @@ STAGES = 5
 
 @dataclass(frozen=True)
 class Features:
-    """What each network has at pixels of a data set: t-SNE, and relations by level, (n, 2)."""
+    """Features of each network at pixels of a data set: t-SNE, and relations by level, (n, 2)."""
 
     source: str
     embeddings: list[Embedding]

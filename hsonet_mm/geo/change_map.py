@@ -1,4 +1,4 @@
-"""How the files of a scene store what was found."""
+"""Encoding of probabilities and masks in the files of a scene."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ LAYER = 'changes'
 
 
 def stored_probs(probs: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str) -> NDArray[np.generic]:
-    """Probabilities as they are stored, in 8 bits or as they are, with nodata."""
+    """Probabilities as stored in a file, in 8 bits or float32, with nodata."""
     if dtype == 'float32':
         return np.where(valid, probs, np.float32(np.nan))
     return np.where(valid, np.rint(probs * PROBS_SCALE), PROBS_NODATA).astype(np.uint8)

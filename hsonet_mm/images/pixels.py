@@ -80,7 +80,7 @@ def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | No
 
 
 def stretch_note(date: Pixels, reading: Reading) -> Note | None:
-    """A note where every file is scaled by percentiles of its own, because nothing is declared."""
+    """A note if every file is scaled by its own percentiles, because no stretch is declared."""
     if date.stretch is None or reading.stretch is not None:
         return None
     return Note(
@@ -122,7 +122,7 @@ def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def first_three(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture of an image of any number of bands, (H, W, 3): the first three, or the first one in grey."""
+    """Three bands for display of an image with any number of bands: the first three, or the first one as grey."""
     return (
         np.ascontiguousarray(values[..., :3])
         if values.shape[2] >= 3

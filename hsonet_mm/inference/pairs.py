@@ -66,7 +66,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def folders_left_out(folder: Path) -> list[Path]:
-    """The folders in a folder of images that contain images themselves, which are not predicted."""
+    """Subfolders of a folder of images that contain images, which are not predicted."""
     folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
     return sorted(path for path in folders if any(belongs(file.name) for file in path.iterdir()))
 

@@ -32,7 +32,7 @@ class Program(NamedTuple):
 
 
 def load(path: str | Path, content: bytes | None, runtime: str, device: str, threads: int | None) -> Program:
-    """Load a model by one of :data:`RUNTIMES`, from its file or its content where that is known already."""
+    """Load a model in one of :data:`RUNTIMES`, from its file or its content."""
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():

@@ -21,7 +21,7 @@ _ZERO_ONE, _ZERO_255 = LabelCoding((1,)), LabelCoding((255,))
 
 
 class _Seen(NamedTuple):
-    """One label: its counts by value, or what is wrong with it."""
+    """One label: its counts by value, or an error."""
 
     counts: NDArray[np.int64] | None
     exact: bool = True
@@ -110,7 +110,7 @@ def _kind(seen: _Seen) -> str:
 
 
 def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
-    """The coding that most labels have, and what is wrong with those that have another."""
+    """The most frequent coding, and errors for labels with another one."""
     kinds = {path: _kind(one) for path, one in seen.items() if one.counts is not None}
     tally = Counter(kinds.values())
     # A few pixels of noise have few values, too: the other labels decide.
@@ -146,7 +146,7 @@ def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
 def _figures(
     coding: LabelCoding, seen: Mapping[str, _Seen], labels: Mapping[str, str], problems: dict[str, str]
 ) -> LabelSurvey:
-    """The figures of every split, of the labels that keep to the coding."""
+    """Statistics of every split, from the labels that follow the coding."""
     survey = LabelSurvey(coding, problems=dict(problems))
     for path, one in seen.items():
         if one.problem:

@@ -1,4 +1,4 @@
-"""From a spec to configs that can be trained: their hashes, and every mistake found before anything is trained."""
+"""Turns a spec into configs and their hashes, and checks everything before any training."""
 
 import copy
 import hashlib
@@ -56,7 +56,7 @@ class Contender:
 
 
 def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
-    """Make the config of every method of a spec, by block and method, and check everything that runs need.
+    """Create and check the config of every method of a spec, by block and method.
 
     All configs and published weights are read. The models of the runs are built, without weights but published ones,
     which must fit, and the files of all splits that they use are listed.
@@ -134,7 +134,7 @@ def _read(path: Path, what: str) -> Config:
 
 
 def _add_imports(cfg: Config, other: Config) -> None:
-    """Let a config import what another one imports as well: the modules that register the parts of its model."""
+    """Add the custom imports of another config, the modules that register the parts of its model."""
     wanted: dict[str, None] = {}
     for one in (cfg, other):
         names = (one.get('custom_imports') or {}).get('imports', [])

@@ -130,7 +130,7 @@ def _section(
 
 
 def _alike(records: Records, cells: Iterable[Cell]) -> list[Cell]:
-    """The tables whose every count is that of whole images, as where no image is larger than a tile."""
+    """The tables whose counts all equal those of whole images, because no image is larger than a tile."""
     counts = records.counts
     return [
         cell
@@ -159,7 +159,7 @@ def _scale(rows: Iterable[Standing]) -> float:
 
 
 def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]]:
-    """What the figures come from, as name and value; what is not known is left out."""
+    """Conditions of the results, as names and values; unknown ones are left out."""
     results = records.results
     facts = {
         'runs': wording.progress(spec, records),
@@ -174,5 +174,5 @@ def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]
 
 
 def _each(values: Iterable[str]) -> str:
-    """What there is, each once."""
+    """Unique values in their order."""
     return ', '.join(filter(None, dict.fromkeys(values)))

@@ -106,7 +106,7 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
 
 
 def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
-    """The rows of a run that failed: one, and one more for each other test split that it has opened all the same."""
+    """The rows of a failed run: one, and one for each further test split that it has used."""
     facts = {
         **job.run._asdict(),
         **_facts(job),
@@ -137,7 +137,7 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
-    """Train, or find what an earlier process has trained to the end.
+    """Train, or find the finished training of an earlier process.
 
     ``note`` is what a finished training leaves beside its best checkpoint. Returns the model with the weights of the
     best validation, columns of ``results``, and seconds of training in this process.
@@ -165,7 +165,7 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    """What is known of a run without running it."""
+    """Facts about a run that are known before it is executed."""
     return {
         'weights': job.weights,
         'iterations': job.iterations,
@@ -190,7 +190,7 @@ def code_version() -> str:
 
 
 def forget_checkpoints(work_dir: Path) -> None:
-    """Keep the weights of the best validation alone, for nothing will be resumed; no harm if others stay."""
+    """Delete all checkpoints except the best, because nothing will be resumed; errors are ignored."""
     with suppress(OSError):
         for path in (work_dir / 'last_checkpoint', *work_dir.glob('iter_*.pth')):
             path.unlink(missing_ok=True)

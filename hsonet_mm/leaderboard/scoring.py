@@ -157,7 +157,7 @@ class _Tally:
                 write_png(probs / f'{one.image}.png', np.rint(255 * one.probs).astype(np.uint8))
 
     def fits(self, test_cfg: Mapping[str, Any]) -> bool:
-        """Whether no pair that passed is larger than one tile of a protocol."""
+        """Whether no pair is larger than one tile of a protocol."""
         crop = test_cfg.get('crop_size', (0, 0))
         return self.largest[0] <= crop[0] and self.largest[1] <= crop[1]
 
@@ -178,7 +178,7 @@ class _Tally:
         ]
 
     def tables(self, protocol: str) -> Tables:
-        """The rows of a test split, for the protocol or another that comes to the same."""
+        """The rows of a test split, for the protocol or an equivalent one."""
         return {
             'results': self.results('test', protocol),
             'images': [{'protocol': protocol, **row} for row in self.images],

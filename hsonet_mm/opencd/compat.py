@@ -1,4 +1,4 @@
-"""Everything that makes one code base run on two OpenMMLab stacks, in one place.
+"""Compatibility with both stacks of OpenMMLab packages, the original one and the OneDL forks.
 
 *Original* is mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2 (what Open-CD needs);
 *OneDL* is the maintained fork of the same three packages under the same import names.
@@ -38,7 +38,7 @@ OPENCD_AVAILABLE: bool
 
 
 def prepare_host() -> None:
-    """Cure the known breakages of the installed OpenMMLab stack.
+    """Repair the known defects of the installed OpenMMLab packages.
 
     Raises:
         ImportError: without MMEngine, MMCV or MMSegmentation, in one sentence that names both ways to get them.
@@ -56,7 +56,7 @@ def prepare_host() -> None:
 
 
 def _warn_about_versions() -> None:
-    """Say so when a package is outside the range hsonet_mm was tried with; never refuse to run."""
+    """Warn of packages outside the tested versions, without refusing to run."""
     from mmengine.utils import digit_version
 
     tried = {'mmengine': ('0.10.7', '0.11'), 'mmcv': ('2.1.0', '2.4'), 'mmseg': ('1.2.2', '1.5')}
@@ -94,7 +94,7 @@ def _known_as(module: str, name: str, function: Callable[..., Any]) -> Callable[
 
 
 def load_checkpoints_safely() -> None:
-    """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
+    """Make MMEngine's checkpoints load under ``weights_only``, and reject all others.
 
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
     here, by their names in NumPy 1 and in NumPy 2, since checkpoints move between the two. MMEngine falls back to (or,
@@ -137,7 +137,7 @@ def load_checkpoints_safely() -> None:
 
 
 def _end_workers_without_shared_memory() -> None:
-    """Let a worker of a data loader end where its batch does not fit into shared memory, instead of dropping it.
+    """End a worker of a data loader if its batch does not fit into shared memory, instead of losing the batch.
 
     Python prints what happened in the thread that sends batches and goes on, so that the training would wait for good.
     The worker ends by the signal that it gets where memory runs out a moment later, which PyTorch reports.
@@ -158,7 +158,7 @@ def _end_workers_without_shared_memory() -> None:
 
 
 def import_opencd() -> bool:
-    """Import the real Open-CD if it is there; warn when it is there but broken."""
+    """Import the real Open-CD if it is installed; warn if it is broken."""
     spec = importlib.util.find_spec('opencd')
     if spec is None or spec.origin is None:  # not there, or a folder of that name with something else in it
         return False

@@ -25,7 +25,7 @@ from hsonet_mm.version import __version__
 __all__ = ['NOT_LABELLED', 'Cutter']
 
 NOT_LABELLED = 127
-"""What a pixel without a label becomes in a tile, beside 0 and 255; tools that cut at 128 read it as unchanged."""
+"""Value of unlabelled pixels in a tile, beside 0 and 255; tools that threshold at 128 read it as unchanged."""
 
 _WRITTEN = np.zeros(256, np.uint8)
 _WRITTEN[[1, IGNORED]] = 255, NOT_LABELLED
@@ -137,7 +137,7 @@ class Cutter:
                 )
 
     def _note(self, notes: Sequence[Note]) -> None:
-        """Keep what is to be told, by its kind."""
+        """Store a warning by its kind."""
         for note in notes:
             self.notes.setdefault(note.kind, []).append(note.text)
 
@@ -167,7 +167,7 @@ class Cutter:
         self.tiles[key] = record
 
     def _drop_empty_tiles(self) -> None:
-        """Thin out the tiles of train without change, in an order drawn from the seed."""
+        """Drop tiles of train without change, in a random order by the seed."""
         if self.options.max_empty == 1:
             return
         train = [key for key, tile in self.tiles.items() if tile['split'] == 'train']
@@ -203,7 +203,7 @@ class Cutter:
         return found
 
     def tile_survey(self) -> LabelSurvey:
-        """How the labels of the tiles are coded, which differs from those of the source."""
+        """Label coding of the tiles, which differs from that of the source."""
         ignored = (NOT_LABELLED,) if any(tile['ignored'] for tile in self.tiles.values()) else ()
         return LabelSurvey(LabelCoding(ignored=ignored), self.figures())
 

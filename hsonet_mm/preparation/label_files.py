@@ -53,7 +53,7 @@ def find_coding(
 
 
 def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
-    """A label as it stands in its file, and the file."""
+    """A label as stored in its file, and the raster."""
     raster = read_raster(name, lambda _: source.read(name), every=True)
     return raw_label(raster), raster
 

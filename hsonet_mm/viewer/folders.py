@@ -15,7 +15,7 @@ MARK = 'view.json'
 
 
 def check_target(target: Path, mark: str, kind: str) -> None:
-    """Make sure that a folder was written by this package, is empty, or does not exist."""
+    """Check that a folder was written by this package, is empty, or does not exist."""
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / mark).is_file():
         raise UserError(f'{target} exists and is not a {kind}: give another folder with -o')
@@ -23,7 +23,7 @@ def check_target(target: Path, mark: str, kind: str) -> None:
 
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside a target; it takes the target's place when the block ends without an error.
+    """Yield an empty folder beside a target, which replaces the target if the block ends without an error.
 
     What an earlier run left when it was killed is removed.
     """

@@ -38,7 +38,7 @@ SIDE = 384
 
 @dataclass(frozen=True)
 class ScenePage:
-    """A page and its small pictures, ``fresh`` unless all was there already."""
+    """The page of a scene and its thumbnails; ``fresh`` if written now."""
 
     folder: Path
     summary: Mapping[str, Any]
@@ -127,7 +127,7 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
     step = 1 << (len(pyramid.levels) - 1)
 
     def mark(corners: NDArray[np.int64]) -> None:
-        """Show in the small picture what is too small for it."""
+        """Draw marks in the thumbnail for regions too small to be visible."""
         limits = np.array(dots.shape) - 1
         rows, columns = np.clip(corners[:, ::-1] // step, 0, limits).T
         dots[rows, columns] = True
@@ -188,7 +188,7 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
 
 
 def _details(source: SceneSource) -> Iterable[tuple[str, str]]:
-    """What there is to know about the result."""
+    """Details of the result."""
     summary, info = source.summary, source.pair.t1
     yield 'Result', source.path.name
     yield 'Before', Path(summary['before']['file']).name

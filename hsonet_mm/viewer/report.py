@@ -1,4 +1,4 @@
-"""The page over many scenes: a table with small pictures, each row leading to the page of its scene."""
+"""Overview page of many scenes: a table with thumbnails, whose rows link to the pages of the scenes."""
 
 import os
 import sys
@@ -61,7 +61,7 @@ def print_report(results: Sequence[Path], folder: Path, out: Path | None = None)
 
 
 def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Row]:
-    """Write the pages of scenes and, after the last one, the page over them.
+    """Write the pages of scenes and then their overview.
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
     """
@@ -80,7 +80,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
 
 
 def _name(path: Path, folder: Path, used: set[str]) -> str:
-    """A name for the page of a scene that no other has."""
+    """A unique name for the page of a scene."""
     path = Path(os.path.abspath(path))  # noqa: PTH100
     inside = path.is_relative_to(folder)
     stem = '-'.join(path.relative_to(folder).with_suffix('').parts) if inside else path.stem

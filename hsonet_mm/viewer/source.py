@@ -31,7 +31,7 @@ class SceneSource:
     float32: bool
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
-        """Read a window of all that is drawn; may be called from several threads.
+        """Read a window of all layers; may be called from several threads.
 
         Returns (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in one
         of them, a pixel is 0 in both dates and 255 in the probability.
@@ -120,7 +120,7 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
 
 
 def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath | None) -> RasterPath:
-    """Where a date is: as given, where it was, or beside the result."""
+    """Path of a date: as given, as recorded, or beside the result."""
     if given is not None:
         return given
     file = raster_path(summary[date]['file'])

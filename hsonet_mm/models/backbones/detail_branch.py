@@ -65,7 +65,7 @@ class DetailBranch(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The detail of an image, finest first."""
+        """High-resolution maps of an image, finest first."""
         if x.device.type == 'cpu':  # faster there, as in EfficientNetLite
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem(x)

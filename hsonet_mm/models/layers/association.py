@@ -71,7 +71,7 @@ class SceneAssociation(BaseModule):
         )
 
     def relations(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
-        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how strongly a pixel answers to the scene."""
+        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how closely a pixel is related to the scene."""
         scenes = [encode(scene) for encode in self.scene_encoders]
         scenes *= len(levels) // len(scenes)
         return [
@@ -80,7 +80,7 @@ class SceneAssociation(BaseModule):
         ]
 
     def forward(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
-        """Reinforce the levels by their relation to the scene."""
+        """Weight the levels by their relation to the scene."""
         relations = self.relations(levels, scene)
         outs = [r * encode(p) for r, encode, p in zip(relations, self.feature_encoders, levels, strict=True)]
         if self.residual_projections is not None:

@@ -1,4 +1,4 @@
-"""The light-weight decoder that brings a pyramid to one map, and the one that refines a map by finer ones."""
+"""The light-weight decoder that merges a pyramid into one map, and one that refines a map by finer maps."""
 
 from collections.abc import Sequence
 from typing import Any
