@@ -16,11 +16,11 @@ from hsonet_mm.memory import out_of_memory
 __all__ = ['OPENCV', 'explain', 'guard', 'leave_process_group']
 
 OPENCV = 'opencv-python-headless'
-"""What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
+"""The package of OpenCV to install if it is missing; never beside another OpenCV, which has the same files."""
 NO_MEMORY = (
-    'there is not enough memory for this: take less at a time (train: a smaller train_dataloader.batch_size or crop; '
-    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; explain: a part of the images; scene: a '
-    'smaller --tile or --batch), or a machine with more of it'
+    'there is not enough memory: process less at once (train: a smaller train_dataloader.batch_size or crop; test: '
+    '--protocol tiles_256; predict: --mode slide or a smaller --crop; explain: a part of the images; scene: a smaller '
+    '--tile or --batch), or use a machine with more memory'
 )
 
 WITHOUT_SHARED_MEMORY = (
@@ -29,11 +29,11 @@ WITHOUT_SHARED_MEMORY = (
     'train_dataloader.num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0)'
 )
 WORKER_DIED = (
-    'a process that loads images was killed, mostly because the machine ran out of memory: use fewer '
+    'a process that loads images was killed, probably because the machine ran out of memory: use fewer '
     '(--cfg-options train_dataloader.num_workers=1), or smaller batches'
 )
 WORKER_ENDED = (
-    'a process that loads images ended, mostly because it was out of memory or of shared memory (/dev/shm, 64 MB by '
+    'a process that loads images ended, probably because it was out of memory or of shared memory (/dev/shm, 64 MB by '
     'default in a container): use fewer (--cfg-options train_dataloader.num_workers=1) or none (train_dataloader.'
     'num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0), or give it more (docker run '
     '--shm-size=2g, or --ipc=host)'

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """Run ``hsonet calibrate``; returns the exit code."""
     if str(args.checkpoint) in model_names():
         raise UserError(
-            f'{args.checkpoint} comes with the package, beside whose files nothing is written: calibrate a copy that '
-            f'`hsonet export {args.checkpoint} -o my.onnx` writes'
+            f'{args.checkpoint} is a packaged model, beside which no calibration can be written: calibrate a copy '
+            f'(`hsonet export {args.checkpoint} -o my.onnx`)'
         )
     diagram = args.diagram or sidecar_of(args.checkpoint).with_suffix('.png')
     if args.diagram is not None:

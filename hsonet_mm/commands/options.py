@@ -93,7 +93,7 @@ def resample_of(args: argparse.Namespace) -> float | str | None:
     if not 0 < metres < float('inf'):
         raise UserError(
             f"invalid --resample '{args.resample}': expected a size in metres, as 0.5, or nothing for the model's own; "
-            'put it behind the images'
+            'place it after the images'
         )
     return metres
 

@@ -108,9 +108,7 @@ def _notes(first: Path, second: Path, out: Path) -> list[str]:
     if first.is_dir():
         below = [path for path in folders_left_out(first) if path.resolve() != out.resolve()]
         if below:
-            notes.append(
-                f'{some(map(str, below))}: images in folders below are not predicted, give each folder'
-            )
+            notes.append(f'{some(map(str, below))}: images in subfolders are not predicted: give each folder')
     return notes
 
 

@@ -80,8 +80,8 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     """Break the result on one image down by object size and by distance to the label's boundary.
 
     By size, an object is a connected region (8 neighbours) of the label's changed pixels, found if at least
-    FOUND of them are called changed. A false alarm is a connected region called changed that contains no changed
-    pixel; its group is ``changed=False``, and by definition all its pixels are called changed and all such
+    FOUND of them are predicted as changed. A false alarm is a connected region predicted as changed without a changed
+    pixel; its group is ``changed=False``, and by definition all its pixels are predicted as changed and all such
     objects are hits. Pixels predicted as changed around an object belong to no group by size.
 
     By distance, every pixel is in one group of its side, see RINGS, so that the groups sum up to the confusion

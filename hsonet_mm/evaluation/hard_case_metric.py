@@ -164,7 +164,7 @@ def hard_case_table(rows: Iterable[Mapping[str, Any]]) -> str:
         line = '{kind:<18} {objects:>8} {pixels:>10,} {pixel_rate:>12.4f} {object_rate:>8.4f}'
         lines += [line.format(**row) for row in rows if row['changed'] == changed and row['objects']]
     lines.append(
-        'recall, false alarm: share of the pixels called changed; found: objects with at least '
+        'recall, false alarm: share of the pixels predicted as changed; found: objects with at least '
         f'{FOUND:.0%} of them, alarmed: with at least {ALARMED:.0%}'
     )
     return '\n'.join(lines)

@@ -1,7 +1,7 @@
 r"""Objects of a prediction matched to labelled objects: found, missed and false alarms.
 
 Pixels say how much area is right; objects say how many changes are found. An object is a connected region (8
-neighbours) of the label's changed pixels, or of the pixels that are called changed at one threshold.
+neighbours) of the label's changed pixels, or of the pixels that are predicted as changed at one threshold.
 
 - A predicted object matches a labelled one where their intersection over union exceeds 0.5. Regions of one map do not
   overlap, so each object has at most one such partner, and no assignment has to be chosen (Kirillov et al., *Panoptic

@@ -101,7 +101,7 @@ class ScenePair:
         raise UserError(
             f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.9g}, '
             f'{south:.9g}) to ({east:.9g}, {north:.9g}), the other at ({left:.9g}, {bottom:.9g}) to '
-            f'({right:.9g}, {top:.9g}); check that they show one place'
+            f'({right:.9g}, {top:.9g}); check that they show the same place'
         )
 
     def _datasets(self) -> list[Any]:

@@ -54,7 +54,7 @@ def read_raster(
     """
     name = name or path
     if read is None and Path(path).exists() and not Path(path).is_file():
-        raise UserError(f'{name} is no file but a folder, a pipe or a device: put an image in its place')
+        raise UserError(f'{name} is a folder, a pipe or a device, not an image file: replace it')
     try:
         data = read(path) if read is not None else None
         with io.BytesIO(data) if data is not None else Path(path).open('rb') as stream:
@@ -118,7 +118,7 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     # The others in a JPEG (MPO) are views and thumbnails.
     if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(
-            f'{path} contains {image.n_frames} images, as an animation has: save one of them alone'
+            f'{path} contains {image.n_frames} images, as in an animation: save one of them as a file'
         )
     lossy = image.format in ('JPEG', 'MPO')
     image.load()

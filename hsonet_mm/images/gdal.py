@@ -177,7 +177,7 @@ def read_raster(
     except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
         said = reason(error)
         if 'not recognized as being in a supported file format' in said or '/vsimem/' in said:
-            said = 'it is damaged, or of a type that is not known'
+            said = 'it is damaged or of an unknown type'
         raise UserError(
             f'{name} cannot be read as an image ({said}): replace it by an intact image (png, jpg, bmp or GeoTIFF)'
         ) from None

@@ -67,8 +67,8 @@ def survey_labels(
     total = [sum(figures[index] for figures in survey.splits.values()) for index in (1, 2)]
     if total[0] == total[1] > 0 and (path := next((path for path, one in seen.items() if one.hidden), None)):
         survey.problems[path] = (
-            f'the label {path} is transparent, or without data, where it is not changed, which means "not '
-            f'labelled", and no label of the data set has an unchanged pixel: write 0 there'
+            f'the label {path} has data at changed pixels only, so all others count as not labelled, and no label '
+            f'of the data set has an unchanged pixel: write 0 there'
         )
     survey.coding = LabelCoding(coding.changed, coding.unchanged, tuple(ignored), coding.lossy)
     return survey

@@ -216,7 +216,7 @@ def said(rows: Sequence[Standing], reference: str, changed_share: float | None) 
         guess = 2 * changed_share / (1 + changed_share)
         below = [row.method for row in scored if row.figures['f1'].mean <= guess]
         no_better = f'; not above it: {", ".join(below)}' if below else ''
-        sentences.append(f'Calling every pixel changed scores F1 {100 * guess:.2f}{no_better}.')
+        sentences.append(f'Predicting every pixel as changed scores F1 {100 * guess:.2f}{no_better}.')
     return ' '.join(sentences)
 
 

@@ -417,7 +417,7 @@ def test_log_without_shares(trained, images, hsonet, tmp_path):
         (['m.onnx', '{a}', '{b}'], 'm.onnx is an exported model, whose layers cannot be inspected'),
         (['--work-dir', '{empty}', '{a}', '{b}'], 'contains no training log: give the work directory of hsonet train'),
         (['{config}', '{checkpoint}', '{a}', '{b}', '--layer', 'neck'], "invalid --layer 'neck': expected"),
-        (['{config}', '{checkpoint}', '{a}', '{empty}'], 'empty is no file but a folder'),
+        (['{config}', '{checkpoint}', '{a}', '{empty}'], 'empty is a folder, a pipe or a device'),
         (['{config}', '{checkpoint}', '--features', 'val', '--samples', '5'], '--samples 5'),
     ],
 )  # fmt: skip

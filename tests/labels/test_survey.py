@@ -76,7 +76,8 @@ def test_colours_are_listed_for_the_one_who_has_to_name_them():
 def test_labels_that_mark_changes_only_stop():
     only = RawLabel(ONES * np.uint8(255), labelled=ONES > 0)
     with pytest.raises(
-        UserError, match=r'0\.png is transparent.*no label of the data set has an unchanged pixel'
+        UserError,
+        match=r'0\.png has data at changed pixels only.*no label of the data set has an unchanged pixel',
     ):
         survey(only, only).require()
     assert survey(only, ONES * np.uint8(255)).require().splits == {'train': Figures(2, 96, 48 + 256)}

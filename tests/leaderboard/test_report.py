@@ -1738,7 +1738,7 @@ def test_the_share_of_changed_pixels_is_that_of_the_labels(board):
     assert records_of(board).changed_share(CELL) == pytest.approx(share)
     text = (board.out / 'report.md').read_text()
     assert text.count(f'scores F1 {200 * share / (1 + share):.2f}') == 2
-    assert 'Calling every pixel changed scores' in (board.out / 'index.html').read_text()
+    assert 'Predicting every pixel as changed scores' in (board.out / 'index.html').read_text()
     assert records_of(board).changed_share(CELL._replace(test_set='other')) is None
 
 
