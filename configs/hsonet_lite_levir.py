@@ -15,9 +15,7 @@ with read_base():
 train_pipeline[2].min_size = 192  # MultiImgRandomScale
 train_pipeline[3].crop_size = 192  # MultiImgBalancedCrop
 train_dataloader.dataset.pipeline = train_pipeline
-train_dataloader.num_workers = 2
-val_dataloader.num_workers = 1
-test_dataloader.num_workers = 1
+train_dataloader.num_workers, val_dataloader.num_workers, test_dataloader.num_workers = 2, 1, 1
 
 # MMEngine heeds norm_decay_mult and bias_decay_mult only where no custom key matches: the backbone's norms do decay.
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-"""How a config reads its images, and the number of bands of its network."""
+"""Reading options of a config, and the number of bands of its network."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ _DISTORTION = 'MultiImgPhotoMetricDistortion'
 
 
 def walk(node: Any) -> Iterator[Any]:
-    """Every mapping in a part of a config, however deep; the outer one before those in it."""
+    """Every mapping in a part of a config at any depth, outer ones first."""
     if isinstance(node, Mapping):
         yield node
         node = list(node.values())
@@ -36,7 +36,7 @@ def walk(node: Any) -> Iterator[Any]:
 
 
 def parts(cfg: Any, *types: str) -> list[Any]:
-    """The parts of the data loaders of a config that are of one of these types, inside wrappers too."""
+    """The parts of the data loaders of a config that have one of these types, also inside wrappers."""
     return [one for loader in LOADERS for one in walk(cfg.get(loader)) if one.get('type') in types]
 
 
@@ -75,7 +75,7 @@ def set_reading(cfg: Any, reading: Reading) -> None:
 
 
 def set_bands(model: Any, channels: int) -> None:
-    """Let a network for images of three bands take another number of them.
+    """Change a network for images of three bands to another number of bands.
 
     The backbone, a high-resolution branch and the split of the dates follow. Mean and deviation of every band are
     averages of those of red, green and blue [choice]: all bands are stretched to the same 8 bits. The first convolution
@@ -112,7 +112,7 @@ def adapt_bands(weight: Tensor, channels: int) -> Tensor:
 
 
 def adapt_first_conv(backbone: nn.Module, channels: int) -> None:
-    """Let the first convolution of a backbone load weights for three bands, see :func:`adapt_bands`.
+    """Make the first convolution of a backbone accept weights for three bands, see :func:`adapt_bands`.
 
     For 3 bands there is nothing to do.
     """

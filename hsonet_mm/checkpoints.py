@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def reading(self) -> Reading:
-        """How the files of its data set were read, as :class:`hsonet_mm.ChangeDataset` noted."""
+        """How the files of the data set were read, as recorded by :class:`hsonet_mm.ChangeDataset`."""
         if self.exported is not None:
             return Reading.from_dict(self.exported.reading)
         data_set = self.meta.get('dataset_meta')
@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def threshold(self) -> tuple[float, str] | None:
-        """The threshold of validation that the training noted and where it is from, in words; None without one.
+        """The validation threshold stored by the training, and its origin in words; None if it has none.
 
         It counts on the network's own probabilities, before calibration.
         """
@@ -244,7 +244,7 @@ def _unwrapped(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
 
 
 def _for_bands(given: Tensor, weight: Tensor, bands: int) -> Tensor | None:
-    """The kernel of a first convolution for another number of bands; None where this is no such convolution.
+    """The kernel of a first convolution adapted to another number of bands; None for any other layer.
 
     Shapes:
         given (O, D * B', k, k) and weight (O, D * B, k, k) of B bands, with D = 1 or, where a network sees both dates

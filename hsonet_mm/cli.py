@@ -80,7 +80,7 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _without_empty(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """The arguments, none of which is empty: as a path, it would be the working directory."""
+    """The arguments; an empty one is an error, because as a path it would be the working directory."""
     for before, argument in pairwise(['', *argv]):
         if not argument or re.fullmatch('--[a-z-]+=', argument):
             where = argument.rstrip('=') or (f'behind {before}' if before else 'the first')
@@ -91,7 +91,7 @@ def _without_empty(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list
 
 
 def _print_anything() -> None:
-    """Print names that the encoding of the terminal does not have as escapes; and without a terminal, nothing."""
+    """Print characters that the encoding of the terminal lacks as escapes; without a standard output, nothing."""
     for name in ('stdout', 'stderr'):
         if getattr(sys, name) is None:  # closed by whoever started the command
             setattr(sys, name, Path(os.devnull).open('w'))  # noqa: SIM115

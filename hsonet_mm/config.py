@@ -31,6 +31,7 @@ __all__ = [
     'read_config',
     'set_iterations',
     'set_up_loaders',
+    'set_up_processes',
     'short_hash',
 ]
 
@@ -75,7 +76,7 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
 
 def parse_config(path: str | Path, name: str) -> Config:
-    """Read a config file that is there; ``name`` is what messages call it."""
+    """Read an existing config file; ``name`` is its name in messages."""
     try:
         return Config.fromfile(str(path))
     except Exception as error:  # a config is a program: anything can happen
@@ -90,7 +91,7 @@ def parse_config(path: str | Path, name: str) -> Config:
 
 
 def short_hash(content: Any) -> str:
-    """The first 12 digits of the SHA-256 of a part of a config, or of whatever else :mod:`json` can express."""
+    """The first 12 digits of the SHA-256 of a part of a config, or of any other value that :mod:`json` can express."""
     text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -108,7 +109,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
-    _set_up_processes(cfg, args)
+    set_up_processes(cfg, args)
     return cfg
 
 
@@ -217,7 +218,7 @@ def expand_variables(path: str) -> str:
 
 
 def check_root(written: str, backend_args: dict[str, Any] | None = None) -> None:
-    """Make sure that there is a data root, as a config writes it."""
+    """Check that the data root of a config exists."""
     root = expand_variables(written)
     if fileio.isdir(root, backend_args=backend_args):
         return
@@ -228,8 +229,8 @@ def check_root(written: str, backend_args: dict[str, Any] | None = None) -> None
     )
 
 
-def _set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
-    """Choose the launcher; without a GPU, which MMEngine takes for granted, the processes talk by gloo.
+def set_up_processes(cfg: Config, args: argparse.Namespace) -> None:
+    """Set up the launcher; without a GPU the processes communicate by gloo (MMEngine presumes a GPU).
 
     Batch norms then see the images of their own process alone: PyTorch synchronises them on GPUs only.
     """

@@ -1,4 +1,4 @@
-"""How many cores this process may use, and how many threads it computes with."""
+"""Numbers of cores and threads that this process may use."""
 
 import os
 import re
@@ -7,12 +7,12 @@ __all__ = ['default_threads', 'usable_cores']
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, as ``taskset``, a batch system or a container decide."""
+    """Number of cores that ``taskset``, a batch system or a container allow this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def default_threads() -> int | None:
-    """Threads of a runtime that looks neither at ``OMP_NUM_THREADS`` nor at the cores that this process may use.
+    """Number of threads for a runtime that itself respects neither ``OMP_NUM_THREADS`` nor the allowed cores.
 
     Returns:
         The value of ``OMP_NUM_THREADS``, which PyTorch follows too; without it the number of usable cores if those are

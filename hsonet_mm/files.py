@@ -54,7 +54,7 @@ def _unwritable(path: Path, error: Exception) -> UserError:
 
 
 def require_writable(*paths: Path | None) -> None:
-    """Try before a long computation whether its results can be written; nothing is left behind.
+    """Check before a long computation that its results can be written, without leaving files.
 
     Raises:
         UserError: if a file is a folder, or its folder cannot be made or written to.
@@ -82,14 +82,14 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def made_folder(out: Path) -> Iterator[None]:
-    """A folder, made if needed; what was made is gone again where nothing was written into it."""
+    """Create a folder if needed, and remove it afterwards if nothing was written into it."""
     with _held(out, f'the folder {out} cannot be created ({{}}): name another place'):
         yield
 
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """A new folder on the same disk, which is gone afterwards; what is moved there is deleted."""
+    """A temporary folder on the same disk; what is moved into it is deleted with it."""
     failure = f'{out} cannot be created ({{}}): make room for it, or name another place'
     with _held(out.parent, failure):
         try:
@@ -150,7 +150,7 @@ def _make_and_lock(folder: Path) -> int | None:
 
 
 def lock(file: IO[str] | int, *, shared: bool = False) -> bool:
-    """Lock a file, or a folder by its descriptor, until it is closed or this process ends; does not wait.
+    """Lock a file, or a folder by its descriptor, without waiting, until it is closed or this process ends.
 
     Args:
         file: The file.
@@ -173,7 +173,7 @@ def lock(file: IO[str] | int, *, shared: bool = False) -> bool:
 
 
 def replace_folder(new: Path, target: Path, old: Path) -> None:
-    """Put a folder in the place of another; whatever goes wrong, an interrupt too, the earlier one is there again.
+    """Replace a folder by another; on any error or interrupt the earlier one is restored.
 
     The new one is on the same disk. ``old`` is where a folder that was there is put, for the caller to delete.
     """

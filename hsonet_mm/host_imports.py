@@ -1,4 +1,4 @@
-"""What happens when the OpenMMLab packages are imported; installing it costs nothing where they never are.
+"""Import hooks for the OpenMMLab packages; they cost nothing unless these are imported.
 
 Four import finders. One waits for MMEngine and then adds this package's registries to its tree; MMEngine imports the
 components behind them at the first look-up. One lets a torchvision be imported that was built for another PyTorch. One
@@ -10,14 +10,13 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
-from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ['install']
+__all__ = ['CompiledOps', 'CompiledOpsFinder', 'declare_operators_of_torchvision', 'install']
 
 COMPILED_OPS = 'mmcv._ext'
 
@@ -26,8 +25,8 @@ _Step = Callable[[ModuleSpec], None]
 
 def install() -> None:
     """Install the finders; where MMEngine is imported already, add the registries at once."""
-    sys.meta_path.append(_CompiledOpsFinder())  # the last one: asked only if there are no compiled operators
-    sys.meta_path.insert(0, _Finder('torchvision', before=_declare_operators_of_torchvision))
+    sys.meta_path.append(CompiledOpsFinder())  # the last one: asked only if there are no compiled operators
+    sys.meta_path.insert(0, _Finder('torchvision', before=declare_operators_of_torchvision))
     sys.meta_path.insert(
         0, _Finder('mmseg.datasets', silent=True)
     )  # prints that an optional package is missing
@@ -36,17 +35,18 @@ def install() -> None:
     elif find_spec('opencd') is None:
         _add_registries()
     else:  # nothing of it is half imported now, so that it can be seen whether it works
-        import_module('hsonet_mm.components')
+        from hsonet_mm import components  # noqa: F401
 
 
 def _add_registries(_: ModuleSpec | None = None) -> None:
     """Add the scopes to MMEngine's tree; ``opencd`` only in the absence of Open-CD, which adds its own."""
-    import_module('hsonet_mm.registry')
+    from hsonet_mm import registry  # noqa: F401
+
     if find_spec('opencd') is None:
-        import_module('hsonet_mm.opencd.registry')
+        from hsonet_mm.opencd import registry as registry_of_opencd  # noqa: F401
 
 
-def _declare_operators_of_torchvision(spec: ModuleSpec) -> None:
+def declare_operators_of_torchvision(spec: ModuleSpec) -> None:
     """Let torchvision import where its compiled library does not fit the installed PyTorch, such as a build for CPUs.
 
     Its import then stops at two operators that the library would have declared. Once they are, models and transforms
@@ -78,7 +78,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders say, with our steps around what their loader does."""
+        """Find the package by the other finders, and surround its loader with our steps."""
         if fullname != self._name:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
@@ -104,7 +104,7 @@ class _Finder(MetaPathFinder):
         loader.exec_module = exec_module
 
 
-class _CompiledOps(types.ModuleType):
+class CompiledOps(types.ModuleType):
     """A stand-in for ``mmcv._ext``: every operator exists and says what is missing when it is called."""
 
     def __getattr__(self, name: str) -> Any:
@@ -119,7 +119,7 @@ class _CompiledOps(types.ModuleType):
         return missing
 
 
-class _CompiledOpsFinder(MetaPathFinder, Loader):
+class CompiledOpsFinder(MetaPathFinder, Loader):
     """Lets ``mmcv.ops`` be imported without compiled operators.
 
     MMSegmentation 1.2 imports ``mmcv.ops`` in four modules, though only a few of its heads call a compiled
@@ -127,12 +127,12 @@ class _CompiledOpsFinder(MetaPathFinder, Loader):
     """
 
     def find_spec(self, fullname: str, *_: Any) -> ModuleSpec | None:
-        """The stand-in's, and of nothing else."""
+        """Find the stand-in, and nothing else."""
         return ModuleSpec(fullname, self) if fullname == COMPILED_OPS else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        """Make the stand-in."""
-        return _CompiledOps(spec.name)
+        """Create the stand-in."""
+        return CompiledOps(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to run."""
+        """Do nothing."""

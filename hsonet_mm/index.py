@@ -77,18 +77,18 @@ class Index:
 
 
 class NoPairsError(UserError):
-    """The mistake of a place that contains no data set in any known layout."""
+    """The error for a folder without a data set in a known layout."""
 
 
 def belongs(name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> bool:
-    """Whether a path below the root ends in one of the suffixes, and neither it nor a folder of it is hidden."""
+    """Whether a path below the root has one of the suffixes and no hidden part."""
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith('.') or part in _FOREIGN for part in parts)
     return not hidden and name.lower().endswith(tuple(suffixes))
 
 
 def name_key(name: str) -> str:
-    """What names are compared by: macOS writes letters and their accents apart, others together."""
+    """The composed Unicode form by which names are compared; macOS writes letters and accents separately."""
     return unicodedata.normalize('NFC', name)
 
 
@@ -99,7 +99,7 @@ def _without_suffix(name: str) -> str:
 
 
 def some(names: Iterable[str]) -> str:
-    """Name a few of many."""
+    """A few of many names, for a message."""
     names = sorted(names)
     return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
@@ -266,7 +266,7 @@ def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[Sce
 
 
 def _score(scenes: Sequence[SceneFiles]) -> tuple[int, int]:
-    """How well a layout explains a source: complete scenes, then files."""
+    """How well a layout matches a source: number of complete scenes, then of files."""
     return sum(not scene.missing() for scene in scenes), sum(len(scene.files) for scene in scenes)
 
 

@@ -22,7 +22,7 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
 
 
 def times_logit(prob: float, factor: float) -> float:
-    """The probability whose logit is a multiple of another one's; with a temperature, that before calibration."""
+    """The probability whose logit is a multiple of that of another; times a temperature, it undoes the calibration."""
     odds: float = (prob / (1 - prob)) ** factor
     return odds / (1 + odds)
 

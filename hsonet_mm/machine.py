@@ -1,4 +1,4 @@
-"""What the machine is and can do, and how long it takes."""
+"""Properties of the machine, timing and peak memory."""
 
 import platform
 import re
@@ -16,7 +16,7 @@ BF16_FLAGS = {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}
 
 
 def has_bf16() -> bool | None:
-    """Whether the processor multiplies bfloat16; without instructions for it PyTorch is slower there than in float32.
+    """Whether the processor has instructions for bfloat16, without which PyTorch is slower in it than in float32.
 
     Linux names the instructions; elsewhere nothing is known, and the answer is None.
     """
@@ -35,7 +35,7 @@ def device_name() -> str:
 
 
 def timed(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of a call; a GPU is waited for before either reading of the clock."""
+    """Seconds of a call; a GPU is synchronised before both readings of the clock."""
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     wait()
     start = clock()
@@ -45,7 +45,7 @@ def timed(function: Callable[[], object], clock: Callable[[], float] = time.perf
 
 
 def peak_memory() -> float:
-    """The most memory in MiB that this process has held, without that of PyTorch on a GPU."""
+    """Peak memory of this process in MiB, without memory on a GPU."""
     status = Path('/proc/self/status')  # on Linux ru_maxrss begins with that of the parent
     if status.exists() and (found := re.search(r'^VmHWM:\s+(\d+) kB', status.read_text(), re.M)):
         return int(found[1]) / 1024

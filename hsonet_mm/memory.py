@@ -1,4 +1,4 @@
-"""Memory: what the C library keeps or gives back, and which errors say that there is not enough of it."""
+"""Memory: how the C library keeps or returns it, and which errors mean that it ran out."""
 
 import ctypes
 import errno
@@ -24,7 +24,7 @@ _SIGNS = re.compile(
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep what is freed for the next allocation, for processes that run a network; whether it was told.
+    """Make glibc keep freed memory for the next allocation, for processes that run a network; returns whether it does.
 
     Otherwise every large tensor is mapped anew, filled with zeros by the kernel and unmapped, which is a fifth to a
     third of the time of an inference on a CPU. Other C libraries are left alone, and so is a glibc that the environment
@@ -37,7 +37,7 @@ def keep_memory() -> bool:
 
 
 def map_blocks() -> bool:
-    """Tell glibc to map blocks from 128 KiB on by themselves for good, so that they are given back when they are freed.
+    """Make glibc map blocks of 128 KiB or more separately, so that they are returned to the system when freed.
 
     By itself it raises that limit to the largest block freed so far. Then GDAL's blocks and images of other sizes share
     heaps full of gaps, which grow with the size of a scene.
@@ -52,7 +52,7 @@ def map_blocks() -> bool:
 
 
 def give_back_memory() -> bool:
-    """Have glibc return what is free to the system, before a step that needs memory in blocks of other sizes.
+    """Make glibc return free memory to the system, before a step that allocates blocks of other sizes.
 
     Returns:
         Whether there was anything to return.
@@ -62,7 +62,7 @@ def give_back_memory() -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was not enough memory, of the machine or of a GPU."""
+    """Whether an error means that the machine or a GPU ran out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ in (
         'OutOfMemoryError',
         'CPLE_OutOfMemoryError',

@@ -13,14 +13,14 @@ from traceback import walk_tb
 from hsonet_mm.errors import UserError
 from hsonet_mm.memory import out_of_memory
 
-__all__ = ['OPENCV', 'explain', 'guard']
+__all__ = ['OPENCV', 'explain', 'guard', 'leave_process_group']
 
 OPENCV = 'opencv-python-headless'
-"""What to install for OpenCV where there is none; beside another OpenCV it would replace the same files."""
+"""The package of OpenCV to install if it is missing; never beside another OpenCV, which has the same files."""
 NO_MEMORY = (
-    'there is not enough memory for this: take less at a time (train: a smaller train_dataloader.batch_size or crop; '
-    'test: --protocol tiles_256; predict: --mode slide or a smaller --crop; explain: a part of the images; scene: a '
-    'smaller --tile or --batch), or a machine with more of it'
+    'there is not enough memory: process less at once (train: a smaller train_dataloader.batch_size or crop; test: '
+    '--protocol tiles_256; predict: --mode slide or a smaller --crop; explain: a part of the images; scene: a smaller '
+    '--tile or --batch), or use a machine with more memory'
 )
 
 WITHOUT_SHARED_MEMORY = (
@@ -29,11 +29,11 @@ WITHOUT_SHARED_MEMORY = (
     'train_dataloader.num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0)'
 )
 WORKER_DIED = (
-    'a process that loads images was killed, mostly because the machine ran out of memory: use fewer '
+    'a process that loads images was killed, probably because the machine ran out of memory: use fewer '
     '(--cfg-options train_dataloader.num_workers=1), or smaller batches'
 )
 WORKER_ENDED = (
-    'a process that loads images ended, mostly because it was out of memory or of shared memory (/dev/shm, 64 MB by '
+    'a process that loads images ended, probably because it was out of memory or of shared memory (/dev/shm, 64 MB by '
     'default in a container): use fewer (--cfg-options train_dataloader.num_workers=1) or none (train_dataloader.'
     'num_workers=0 val_dataloader.num_workers=0 test_dataloader.num_workers=0), or give it more (docker run '
     '--shm-size=2g, or --ipc=host)'
@@ -42,10 +42,10 @@ WORKER_ENDED = (
 
 
 def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command; a user's mistake becomes one sentence on stderr and exit code 2."""
+    """Run a command; a user error becomes one sentence on stderr and exit code 2."""
     try:
         code = run(args)
-        _leave_process_group()
+        leave_process_group()
         return code
     except KeyboardInterrupt:
         print('Interrupted', file=sys.stderr)
@@ -63,8 +63,8 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         return 2
 
 
-def _leave_process_group() -> None:
-    """Leave the other processes in order; one that just ends can be aborted by its threads still waiting for them.
+def leave_process_group() -> None:
+    """Leave the process group; a process that ends without doing so can be aborted by threads that still wait.
 
     The threads end with the last reference to the group. The model holds one, and is itself held by the cycles of
     MMEngine's runner, which is why these are collected.
@@ -79,7 +79,7 @@ def _leave_process_group() -> None:
 
 
 def explain(error: BaseException, config: Path | None = None) -> str | None:
-    """The sentence for a user's mistake, or None where the error is ours and needs its stack trace."""
+    """The sentence for a user error, or None for a bug, which needs its stack trace."""
     if died := _worker_death(error):
         return WORKER_DIED if died == 'Killed' else WITHOUT_SHARED_MEMORY
     if isinstance(error, UserError):
@@ -131,7 +131,7 @@ def _worker_death(error: BaseException | None) -> str | None:
 
 
 def _of_a_file(error: BaseException) -> str | None:
-    """The sentence for a file or folder that the system does not let us use: too long a name, no permission ..."""
+    """The sentence for a file or folder that cannot be used: the name is too long, permission is denied ..."""
     if not isinstance(error, OSError) or not isinstance(error.filename, (str, bytes, os.PathLike)):
         return None
     name = os.fsdecode(error.filename)

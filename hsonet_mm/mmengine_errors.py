@@ -1,4 +1,4 @@
-"""Errors of MMEngine that are a user's mistake, told by where they arose."""
+"""Recognition of user errors among the errors of MMEngine, by where they were raised."""
 
 import pickle
 from http.client import HTTPException
@@ -14,7 +14,7 @@ __all__ = ['built_wrongly', 'explain_load_error']
 
 
 def built_wrongly(error: BaseException) -> bool:
-    """Whether MMEngine met an error while it built what a config describes, so that the config is to be corrected.
+    """Whether an error was raised while MMEngine built an object of a config, so that the config is wrong.
 
     It builds model and hooks at once, data sets, optimiser and schedules when they are needed, and names neither the
     config nor the component.

@@ -1,4 +1,4 @@
-"""How large a model is: its parameters, and its MACs for one pair of images."""
+"""Size of a model: parameters, and MACs for one pair of images."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ['build_untrained', 'macs', 'parameters']
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of parameters, frozen ones included; buffers, as the statistics of batch norm, are none."""
+    """Number of parameters, including frozen ones but not buffers such as batch-norm statistics."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

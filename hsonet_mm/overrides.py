@@ -8,7 +8,7 @@ __all__ = ['add_cfg_options']
 
 
 class _DictAction(argparse.Action):
-    """MMEngine's way of reading key=value pairs, imported where somebody gives some."""
+    """MMEngine's parser of key=value pairs, imported only if the option is given."""
 
     def __call__(
         self,
@@ -29,5 +29,5 @@ class _DictAction(argparse.Action):
 def add_cfg_options(
     parser: argparse._ActionsContainer, text: str = 'values that replace those of the config'
 ) -> None:
-    """Add the option; what it gives is a mapping from dotted keys, or None."""
+    """Add the option; its value is a mapping from dotted keys, or None."""
     parser.add_argument('--cfg-options', nargs='+', action=_DictAction, metavar='KEY=VALUE', help=text)

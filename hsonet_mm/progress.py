@@ -14,7 +14,7 @@ T = TypeVar('T')
 def progress_bar(
     text: str, total: int, done: int = 0, megapixels: float | None = None, shown: bool = True
 ) -> Iterator[Callable[[], None]]:
-    """Show on the standard error stream how much is done and how long the rest takes.
+    """Show progress and remaining time on the standard error stream.
 
     Steps that an earlier run has done count; with the megapixels of a step the bar shows them per second. Yields a
     function to call after every step.
@@ -37,7 +37,7 @@ def progress_bar(
 
 
 def track(items: Iterable[T], text: str, total: int) -> Iterator[T]:
-    """Pass items on, and show how many have been dealt with, see :func:`progress_bar`."""
+    """Yield items and show their progress, see :func:`progress_bar`."""
     with progress_bar(text, total) as advance:
         for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed of a run and on where it is, not on what was drawn before."""
+"""Random seeds derived from the seed of a run and a position in it, independent of earlier draws."""
 
 import random
 
@@ -9,7 +9,7 @@ __all__ = ['derived_seed', 'seed_everything']
 
 
 def derived_seed(*numbers: int) -> int:
-    """A seed in [0, 2^32) that numbers such as (seed, iteration, rank) determine, well mixed."""
+    """A well-mixed seed in [0, 2^32) derived from numbers such as (seed, iteration, rank)."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 

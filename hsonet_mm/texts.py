@@ -1,4 +1,4 @@
-"""Text of unknown origin: files that editors and spreadsheets wrote, and names that a terminal cannot show."""
+"""Text of unknown encoding: files of editors and spreadsheets, and names that a terminal cannot display."""
 
 import codecs
 import csv
@@ -17,7 +17,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode a text as UTF-8, as what its byte order mark says, or as Windows' Western code page.
+    """Decode a text as UTF-8, by its byte order mark, or as Windows-1252.
 
     A text without mark whose every other byte is zero, as "Unicode text" of some programs, is UTF-16.
 
@@ -67,7 +67,7 @@ def printable(text: str) -> str:
 
 
 def require_utf8(path: object) -> None:
-    """Refuse a name that is not UTF-8, which GDAL neither opens nor writes."""
+    """Raise an error for a name that is not UTF-8, because GDAL can neither open nor write it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

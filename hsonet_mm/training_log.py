@@ -1,4 +1,4 @@
-"""What a training leaves in its work dir: log, config and snapshots."""
+"""Log, config and snapshots in the work directory of a training."""
 
 import json
 import re
@@ -20,7 +20,7 @@ Blue, orange and grey are told apart by the colour-blind too."""
 
 
 def read_log(work_dir: Path) -> list[dict[str, Any]]:
-    """What was logged in a work dir, a record for each iteration, in order.
+    """The training log of a work directory, one record per iteration, in order.
 
     Of a training that was killed and resumed, the values are those of the last time that it got to an iteration; of
     several runs in one work dir, the last one counts. Records have ``step``, the iteration, and whatever was logged at
@@ -39,14 +39,14 @@ def read_log(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def find_snapshots(work_dir: Path) -> dict[int, Path]:
-    """The snapshots that a training kept, by iteration, in order."""
+    """The snapshots of a training, by iteration, in order."""
     pattern = SNAPSHOT.format(r'(\d+)')
     names = ((re.fullmatch(pattern, path.name), path) for path in work_dir.glob(SNAPSHOT.format('*')))
     return dict(sorted((int(match[1]), path) for match, path in names if match))
 
 
 def training_config(work_dir: Path) -> Path | None:
-    """The config of the last training in a work dir, as MMEngine noted it beside its log; None without."""
+    """The config of the last training in a work directory, as MMEngine saved it beside its log, or None."""
     configs = (path.with_name('config.py') for path in reversed(_logs(work_dir)))
     return next((path for path in configs if path.is_file()), None)
 

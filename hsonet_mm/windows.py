@@ -1,4 +1,4 @@
-"""Windows over an image of any size: where they lie, how neighbours are blended. One rule for images and scenes.
+"""Windows over an image of any size: their positions and the blending of neighbours, for images and scenes alike.
 
 Along each axis windows of one size start at multiples of the step, the last one as far back as it takes to end with
 the image. Where size and step are multiples of 32, the stride of the networks, all starts are, so that a window sees
@@ -52,6 +52,11 @@ class Window:
 
     Raises:
         UserError: for a size or an overlap that leave no step forward.
+
+    Example:
+        >>> grid = Window(size=256, overlap=64).grid(500, 700)
+        >>> len(grid)
+        12
     """
 
     size: int
@@ -84,7 +89,7 @@ class Window:
 
 
 def default_window(tile_size: int | None, crop_size: int | None) -> Window:
-    """The window of a model where nobody gives another: the size of its training crops, a quarter of it shared.
+    """The default window of a model: the size of its training crops, with a quarter as overlap.
 
     A network that averages over its input, as HSONet does, is best at the size that it was trained on.
     """
@@ -114,7 +119,7 @@ def with_overlap(size: int, overlap: int | None, fixed: bool = False) -> Window:
 
 
 def starts(length: int, size: int, step: int, align: int = 1) -> tuple[int, ...]:
-    """First pixels of windows that cover an axis; the last is moved back to end with it, but for the alignment."""
+    """First pixels of windows that cover an axis; the last is moved back to end with it, up to the alignment."""
     last = -(-max(0, length - size) // align) * align
     return (*range(0, last, step), last)
 
@@ -187,7 +192,7 @@ class WindowGrid:
 
 
 class Edges(Protocol):
-    """Keeps what windows hand to those below them."""
+    """Stores the overlapping rows that windows pass to those below them."""
 
     def write_edge(self, index: int, edge: NDArray[np.float32]) -> None:
         """Keep what a window hands on, (ramp, columns of its cell)."""
@@ -211,7 +216,7 @@ class EdgesInMemory(dict[int, NDArray[np.float32]]):
 
 
 class Blender:
-    """Blends the windows of an image, in order; each cell is given back as soon as it is known.
+    """Blends the windows of an image, in order; each cell is returned as soon as it is complete.
 
     Columns are blended first, with what the window on the left has left over, then rows, with what the cell above has.
     So memory depends on neither height nor width of the image where edges, the left-overs of rows, are kept on the
@@ -246,7 +251,7 @@ class Blender:
 
 
 def _blend(before: NDArray[np.float32], after: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
-    """Pass from one window to the next along a ramp; the result replaces the latter."""
+    """Blend from one window to the next along a ramp; the result replaces the latter."""
     after -= before
     after *= weights
     after += before
@@ -281,7 +286,7 @@ def _cut(image: NDArray[np.uint8], grid: WindowGrid, index: int) -> NDArray[np.u
 
 
 def pad(block: NDArray[Any], grid: WindowGrid) -> NDArray[Any]:
-    """Fill what a window holds of the image, (h, w, ...), up to its size; beyond the end the image is reflected."""
+    """Pad the part of an image in a window, (h, w, ...), to the size of the window by reflection."""
     rows, columns = grid.rows.size - block.shape[0], grid.columns.size - block.shape[1]
     if not rows and not columns:
         return block

@@ -21,7 +21,7 @@ from typing import Any
 from hsonet_mm.cores import usable_cores
 from hsonet_mm.errors import UserError
 
-__all__ = ['ENGINES', 'Event', 'launch', 'run_jobs']
+__all__ = ['ENGINES', 'Event', 'LocalProcesses', 'launch', 'run_jobs']
 
 ENGINES = ('local', 'ray')
 PATIENCE = 10
@@ -48,7 +48,7 @@ def run_jobs(
     gpus: Sequence[int] = (),
     address: str | None = None,
 ) -> Generator[Event, None, None]:
-    """Execute jobs, several at a time; whoever stops iterating ends them, and so do SIGTERM and a closed terminal.
+    """Execute jobs, several at a time; they end if the iteration stops, on SIGTERM, or if the terminal is closed.
 
     Yields two events a job, at its start and at its end.
 
@@ -66,8 +66,8 @@ def run_jobs(
     """
     if not jobs:
         return
-    runner: _Ray | _Local = (
-        _Ray(module, workers, address) if engine == 'ray' else _Local(module, workers, gpus)
+    runner: _Ray | LocalProcesses = (
+        _Ray(module, workers, address) if engine == 'ray' else LocalProcesses(module, workers, gpus)
     )
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
@@ -156,7 +156,7 @@ def launch(job: str, module: str, env: Mapping[str, str], processes: set[Any] | 
 
 
 def _end(process: Any) -> None:
-    """End a process and its group, first politely."""
+    """End a process and its group, by SIGTERM first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
@@ -177,7 +177,7 @@ class _Processes(set[Any]):
             _end(process)
 
 
-class _Local:
+class LocalProcesses:
     """Processes of this machine, which share its cores and take turns on its GPUs."""
 
     def __init__(self, module: str, workers: int | None, gpus: Sequence[int]) -> None:
@@ -187,6 +187,7 @@ class _Local:
         self.processes = _Processes()
 
     def execute(self, job: Path, slot: int) -> int:
+        """Execute a job and wait for it; returns the exit code of its process."""
         env = (
             {}
             if 'OMP_NUM_THREADS' in os.environ
@@ -197,6 +198,7 @@ class _Local:
         return launch(str(job), self.module, env, self.processes)
 
     def stop(self) -> None:
+        """End all processes; none is started afterwards."""
         self.processes.closed = True
         for process in list(self.processes):
             _end(process)

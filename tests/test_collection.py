@@ -1,4 +1,4 @@
-"""Tests are found wherever the package runs: none of them needs an extra to be collected."""
+"""Rules for all tests: none needs an extra to be collected, none calls a private part of the package."""
 
 import ast
 from pathlib import Path
@@ -22,6 +22,9 @@ EXTRAS = {
 }
 """Package: the extra that brings it."""
 
+PUBLIC = ('Cell._fields', 'CELL._replace')
+"""Of named tuples, in spite of the underscore."""
+
 
 def imports(path):
     """Line and name of what a file imports at its top; extra and line of what it skips without."""
@@ -37,11 +40,33 @@ def imports(path):
     return found, skipped
 
 
-@pytest.mark.parametrize(
+each_file = pytest.mark.parametrize(
     'path',
     sorted(Path(__file__).parent.rglob('test_*.py')),
     ids=lambda path: f'{path.parent.name}/{path.stem}',
 )
+
+
+def private_parts(path):
+    """Private functions and classes of the package that a test file imports, or reaches for in a module of it."""
+    found, modules = [], set()
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'hsonet_mm':
+            found += [alias.name for alias in node.names if alias.name.startswith('_')]
+            modules |= {alias.asname or alias.name for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found += [f'{node.value.id}.{node.attr}'] * (node.attr[0] == '_' != node.attr[1])
+    return [name for name in found if name not in PUBLIC]
+
+
+@each_file
+def test_private_parts_are_tested_through_public_ones(path):
+    assert not private_parts(path)
+
+
+@each_file
 def test_extras_are_asked_for_before_they_are_imported(path):
     found, skipped = imports(path)
     late = [name for line, name in found if name in EXTRAS and not skipped.get(EXTRAS[name], line) < line]

@@ -92,7 +92,7 @@ def test_interrupt_ends_processes(jobs, sleepers):
 @pytest.mark.usefixtures('sleepers')
 def test_process_that_starts_while_all_end_is_ended(jobs):
     jobs[0].parent.mkdir()
-    local = workers._Local(MODULE, 1, [])
+    local = workers.LocalProcesses(MODULE, 1, [])
     local.stop()
     assert local.execute(jobs[0], 0) < 0  # else it sleeps for minutes, and ends with 0
     assert not local.processes

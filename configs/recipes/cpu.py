@@ -13,9 +13,7 @@ with read_base():
 
 train_dataloader.batch_size = 4
 train_dataloader.dataset.pipeline = train_pipeline
-train_dataloader.num_workers = 2
-val_dataloader.num_workers = 1
-test_dataloader.num_workers = 1
+train_dataloader.num_workers, val_dataloader.num_workers, test_dataloader.num_workers = 2, 1, 1
 
 optim_wrapper = dict(
     type='OptimWrapper',

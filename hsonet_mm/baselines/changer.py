@@ -28,6 +28,7 @@ __all__ = [
     'IA_ResNetV1c',
     'SpatialExchange',
     'TwoIdentity',
+    'warp',
 ]
 
 
@@ -211,10 +212,10 @@ class _FlowAlignment(nn.Module):
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Differences of the aligned dates, first the one in the frame of date 2."""
         flow1, flow2 = self.flow_make(torch.cat([x1, x2], dim=1)).chunk(2, dim=1)
-        return torch.cat([_warp(x1, flow1) - x2, _warp(x2, flow2) - x1], dim=1)
+        return torch.cat([warp(x1, flow1) - x2, warp(x2, flow2) - x1], dim=1)
 
 
-def _warp(x: Tensor, flow: Tensor) -> Tensor:
+def warp(x: Tensor, flow: Tensor) -> Tensor:
     """Sample features where a flow (x, y) points; one unit of it is half a pixel (Open-CD's scale).
 
     Shapes:

@@ -91,6 +91,12 @@ class FC_EF(_FullyConvolutional):  # noqa: N801 (Open-CD's name)
 
     Raises:
         UserError: for an odd number of channels.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = FC_EF(6).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 16, 32, 32)
     """
 
     def __init__(self, in_channels: int, base_channel: int = 16) -> None:

@@ -1,4 +1,4 @@
-"""Does one date give the label away? Any network can be asked, by the preprocessor in front of it."""
+"""A test of whether one date reveals the label: a preprocessor that shows one date to any network."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ __all__ = ['OneDatePreProcessor']
 class OneDatePreProcessor(BaseDataPreprocessor):
     """Show one date in place of both, and prepare the batch as ``DualInputSegDataPreProcessor`` does.
 
-    A network behind it cannot compare dates. What it still finds, it finds in one image: traces that labelling has left
-    there, or objects that are always labelled as changed. Exchange no dates in training, for that would show the
+    The network then cannot compare dates. What it still detects is visible in one image: traces of the labelling, or
+    objects that are always labelled as changed. Do not exchange the dates in training, because that would show the
     other one [choice: ``configs/leaderboard/one_date.yaml``].
 
     Args:

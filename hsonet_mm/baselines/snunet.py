@@ -61,11 +61,11 @@ class _ChannelAttention(nn.Module):
 class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
     """SNUNet-CD with its ensemble channel attention.
 
-    Node ``conv{i}_{j}`` is the j-th of level i. The nodes with j = 0 are the encoder, which sees one date after the
-    other; every other node takes what all nodes before it on its level gave, that of both dates first, and what the
-    node before it on the coarser level gave, enlarged. What the encoder gives is enlarged for the second date alone,
-    and its coarsest level never sees the first, so the order of the dates matters. The attention weighs the outputs
-    of the four decoder nodes of full size.
+    Node ``conv{i}_{j}`` is the j-th of level i. The nodes with j = 0 are the encoder, which processes the dates one by
+    one. The inputs of every other node are the outputs of all earlier nodes of its level, those of both dates first,
+    and the upsampled output of the previous node of the coarser level. Encoder outputs are upsampled for the second
+    date only, and the coarsest level never sees the first, so the order of the dates matters. The attention weights the
+    outputs of the four decoder nodes of full size.
 
     Args:
         in_channels: Channels of one date.
@@ -76,6 +76,12 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
 
     Raises:
         UserError: for widths that are too small, or images of another size.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = SNUNet_ECAM(3, base_channel=4).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 16, 32, 32)
     """
 
     def __init__(self, in_channels: int, base_channel: int = 32) -> None:
@@ -114,7 +120,7 @@ class SNUNet_ECAM(nn.Module):  # noqa: N801 (Open-CD's name)
         return (self.ca(merged) * (merged + single.repeat(1, len(outputs), 1, 1)),)
 
     def _encode(self, x: Tensor, levels: int) -> list[Tensor]:
-        """So many levels of one date, finest first."""
+        """The given number of levels of one date, finest first."""
         features = [self.get_submodule('conv0_0')(x)]
         for i in range(1, levels):
             features.append(self.get_submodule(f'conv{i}_0')(F.max_pool2d(features[-1], 2)))

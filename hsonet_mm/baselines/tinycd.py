@@ -114,7 +114,7 @@ class _Mixing(nn.Module):
 
 
 class _MixingMask(nn.Module):
-    """Mixed dates, boiled down to one channel pixel by pixel: the mask of a skip connection."""
+    """Mixed dates, reduced to one channel pixel by pixel: the mask of a skip connection."""
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
@@ -182,6 +182,12 @@ class TinyCD(BaseModule):
     Raises:
         UserError: for another encoder than the decoder fits, an unknown classifier, or ImageNet weights that cannot be
             loaded.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = TinyCD(3, pretrained=False).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 1, 32, 32)
     """
 
     def __init__(
@@ -212,7 +218,7 @@ class TinyCD(BaseModule):
         self._classify = _Pixelwise(*_CLASSIFIERS[classifier], linear=classifier == 'authors')
 
     def init_weights(self) -> None:
-        """Load the ImageNet weights, if they are wanted."""
+        """Load the ImageNet weights if requested."""
         from hsonet_mm.mmengine_errors import explain_load_error  # it imports this package
 
         super().init_weights()

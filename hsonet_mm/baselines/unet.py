@@ -37,6 +37,11 @@ class UNetHead(ChangeHead):
     Raises:
         UserError: if there are fewer blocks than skips.
 
+    Example:
+        >>> head = UNetHead([8, 16], decoder_channels=(8, 4), num_classes=2, out_channels=1, threshold=0.5)
+        >>> tuple(head([torch.rand(1, 8, 16, 16), torch.rand(1, 16, 8, 8)]).shape)
+        (1, 1, 32, 32)
+
     References:
         U-Net, arXiv 1505.04597; A Change Detection Reality Check, arXiv 2402.06994, for the Siamese form with
         concatenated dates as a baseline. Checked against its layers written out one by one, for equal weights; the

@@ -152,7 +152,7 @@ class MSDConvSSFC(nn.Module):
 
 @MODELS.register_module()
 class USSFCNet(BaseModule):
-    r"""All of USSFC-Net but its classifier, as the backbone of Open-CD's ``DIEncoderDecoder`` [paper].
+    r"""USSFC-Net without its classifier, as the backbone of Open-CD's ``DIEncoderDecoder`` [paper].
 
     A U-Net with one encoder *for each date*, without shared weights; skips are the distances :math:`|C_k^1 - C_k^2|`
     at all five levels. The first level has plain 3x3 convolutions, the others and the decoder :class:`MSDConvSSFC`;
@@ -167,7 +167,7 @@ class USSFCNet(BaseModule):
         in_channels: channels of one date.
         base_channels: width of the first level, a multiple of 8; each further level doubles it.
         dilation: of the multi-scale convolutions.
-        mask: ``'published'``, or ``'psconv'`` without the slip in its code; see
+        mask: ``'published'``, or ``'psconv'`` without the error in the published code; see
             :class:`~hsonet_mm.baselines.CMConv`.
         init_cfg: initialisation of MMEngine.
 
@@ -175,7 +175,13 @@ class USSFCNet(BaseModule):
         t1, t2: (N, in_channels, H, W) each, H and W multiples of 16. Returns a tuple of (N, base_channels, H, W).
 
     Raises:
-        UserError: for an unknown mask, a width or a size of the image that do not fit.
+        UserError: for an unknown mask, or a width or size of the image that does not fit.
+
+    Example:
+        >>> t1, t2 = torch.rand(2, 1, 3, 32, 32)
+        >>> (features,) = USSFCNet(base_channels=8).eval()(t1, t2)
+        >>> tuple(features.shape)
+        (1, 8, 32, 32)
     """
 
     def __init__(

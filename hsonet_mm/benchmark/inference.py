@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _detectors(args: argparse.Namespace, threads: int, folder: Path) -> Iterator[tuple[str, ChangeDetector]]:
-    """Everything that is measured, by name; the reference first."""
+    """All measured models by name, the reference first."""
     precisions = ['fp32', 'bf16'] if has_bf16() else ['fp32']
     for index, config in enumerate(args.configs or [CONFIG]):
         first = index == 0
@@ -104,7 +104,7 @@ def _detectors(args: argparse.Namespace, threads: int, folder: Path) -> Iterator
 def exported(
     config: Path, checkpoint: Path, folder: Path, onnx: Path | None = None, int8: Path | None = None
 ) -> dict[str, Path]:
-    """The exported model by its kind of numbers: the files that are given, others made in a folder."""
+    """The exported models by precision: the given files, the others exported to a folder."""
     if onnx is None:
         onnx = folder / 'model.onnx'
         export(config, checkpoint, onnx)
@@ -117,7 +117,7 @@ def exported(
 
 
 def random_weights(config: Path, path: Path) -> Path:
-    """Write a checkpoint of a model as it is before training."""
+    """Write a checkpoint of an untrained model."""
     torch.manual_seed(0)
     torch.save(build_untrained(config).state_dict(), path)
     return path

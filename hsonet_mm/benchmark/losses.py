@@ -92,7 +92,7 @@ def _run(loss: Loss, logits: Tensor, labels: Tensor) -> None:
 
 
 def _peak(step: Callable[[], object], logits: Tensor) -> int:
-    """Bytes at the worst moment of a step."""
+    """Peak memory of a step in bytes."""
     logits.grad = None
     if logits.is_cuda:
         torch.cuda.reset_peak_memory_stats()

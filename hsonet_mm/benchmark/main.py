@@ -22,9 +22,9 @@ PARTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one part, for which the packages of the others need not be there; returns the exit code."""
+    """Run one part, without importing the packages of the others; returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(description='What things cost, measured side by side in one run.')
+    parser = argparse.ArgumentParser(description='Benchmarks that compare alternatives within one run.')
     parts = parser.add_subparsers(required=True, metavar='PART')
     for name, (module, summary) in PARTS.items():
         part = parts.add_parser(name, help=summary, description=summary)

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write_pair(folder: Path, size: int, strips: bool = False) -> tuple[Path, Path]:
-    """Write two dates of so many pixels squared; returns their paths."""
+    """Write two square dates of a given side; returns their paths."""
     texture = np.random.default_rng(0).integers(60, 160, (3, BLOCK, BLOCK), dtype=np.uint8)
     layout: dict[str, Any] = {} if strips else {'tiled': True, 'blockxsize': BLOCK, 'blockysize': BLOCK}
     paths = folder / f'before_{size}.tif', folder / f'after_{size}.tif'
@@ -159,7 +159,7 @@ def measure_peak(before: Path, after: Path) -> None:
 
 
 def _seams(folder: Path, size: int = 1024, tile: int = 256, overlap: int = 128) -> str:
-    """How far tiles are from the whole, in a sentence."""
+    """Differences between tiled and whole prediction, in a sentence."""
     paths = write_pair(folder, size)
     detector = _network(16)
     options = SceneOptions(tile=tile, overlap=overlap, float32=True, polygons='none')

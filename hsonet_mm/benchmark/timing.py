@@ -1,4 +1,4 @@
-"""Measuring functions in turns, so that what else the machine does hits all of them, and tables of the result."""
+"""Timing of functions in alternation, so that other load affects all of them, and tables of the results."""
 
 import os
 import resource
@@ -24,7 +24,7 @@ have computed, counted when they end."""
 def alternate(
     functions: Mapping[str, Callable[[], object]], rounds: int, clock: str = 'wall'
 ) -> dict[str, list[float]]:
-    """Seconds of every call of the functions, which are called in turns; a round to warm up is not counted.
+    """Seconds of every call of the functions, called in alternation; the first round warms up and is not counted.
 
     Args:
         functions: What to measure, by name.
@@ -54,7 +54,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def header(rounds: int, clock: str = 'wall') -> str:
-    """What a measurement is to be read with: machine, threads, versions, what else runs, and the clock."""
+    """The conditions of a measurement: machine, threads, versions, load and clock."""
     return (
         f'{device_name()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; '
         f'{clock} time of {rounds} rounds in turns: median (range)'
@@ -62,7 +62,7 @@ def header(rounds: int, clock: str = 'wall') -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, laid out to be read as it is."""
+    """A table in aligned Markdown."""
     lines = [list(columns), *map(list, rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     lines.insert(1, ['-' * width for width in widths])

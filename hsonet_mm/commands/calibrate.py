@@ -43,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate as the command line says; returns the exit code."""
+    """Run ``hsonet calibrate``; returns the exit code."""
     if str(args.checkpoint) in model_names():
         raise UserError(
-            f'{args.checkpoint} comes with the package, beside whose files nothing is written: calibrate a copy that '
-            f'`hsonet export {args.checkpoint} -o my.onnx` writes'
+            f'{args.checkpoint} is a packaged model, beside which no calibration can be written: calibrate a copy '
+            f'(`hsonet export {args.checkpoint} -o my.onnx`)'
         )
     diagram = args.diagram or sidecar_of(args.checkpoint).with_suffix('.png')
     if args.diagram is not None:
@@ -100,7 +100,7 @@ def count_validation(detector: ChangeDetector, config: Config, data_root: str | 
 
 
 def calibrate(counts: LogitCounts, threshold: float) -> tuple[Calibration, dict[str, Any]]:
-    """Fit temperature and threshold; the given threshold is the one that the model has used so far.
+    """Fit temperature and threshold; the given threshold is the one used so far.
 
     Returns the figures before and after it as well, for people.
     """
@@ -133,7 +133,7 @@ def _reliability(counts: LogitCounts, temperature: float) -> Any:
 
 
 def _summary(report: dict[str, Any], path: Path) -> str:
-    """A small table and where everything is."""
+    """A table of the result, and the paths of the files."""
     names = {
         'temperature': 'temperature',
         'threshold': 'threshold',

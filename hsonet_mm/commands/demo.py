@@ -27,15 +27,15 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import confusion
 from hsonet_mm.evaluation.hard_case_metric import hard_case_table
 from hsonet_mm.evaluation.object_report import object_table
-from hsonet_mm.images import read_pixels
+from hsonet_mm.images import read_pixels, to_bgr
 from hsonet_mm.inference.detector import ChangeDetector
-from hsonet_mm.inference.pairs import find_pairs, to_bgr, write_png
+from hsonet_mm.inference.pairs import find_pairs, write_png
 from hsonet_mm.inference.torch_model import TorchModel
 from hsonet_mm.pages import draw_errors
 from hsonet_mm.registry import HOOKS
 from hsonet_mm.training_log import read_log
 
-__all__ = ['DemoProgressHook', 'add_arguments', 'demo_config', 'run']
+__all__ = ['DemoProgressHook', 'add_arguments', 'demo_config', 'prepare_config', 'run']
 
 PAIRS = {'train': 200, 'val': 24, 'test': 60}
 SIZE = 256
@@ -83,11 +83,11 @@ def run(args: argparse.Namespace) -> int:
             f'The package {PRETRAINED} is not installed: the network starts from scratch and will score lower'
         )
     with _step('Training'):
-        runner = train(_prepare(args))
+        runner = train(prepare_config(args))
     checkpoint = Path(runner.message_hub.get_info('best_ckpt'))
     curve = _read_curve(out / 'work_dir')
     with _step('Test'):
-        report = _test(_prepare(args), checkpoint, curve)
+        report = _test(prepare_config(args), checkpoint, curve)
     with _step('Predictions'):
         report.examples.extend(_predict(out, checkpoint))
     page = write_page(out / 'index.html', report)
@@ -134,7 +134,7 @@ def demo_config() -> Path:
     raise UserError(f'{CONFIG} is not part of this installation of hsonet_mm: install it again')
 
 
-def _prepare(args: argparse.Namespace) -> Config:
+def prepare_config(args: argparse.Namespace) -> Config:
     """The config of this run, with a quiet console."""
     cfg = Config.fromfile(str(demo_config()))
     for split in PAIRS:
@@ -153,7 +153,7 @@ def _prepare(args: argparse.Namespace) -> Config:
 
 
 def _read_curve(work_dir: Path) -> Curve:
-    """What the training logged."""
+    """The training log."""
     records = read_log(work_dir)
     training = [record for record in records if 'loss' in record]
     validation = [record for record in records if 'changed/f1' in record]
@@ -210,7 +210,7 @@ def _predict(out: Path, checkpoint: Path) -> Iterator[Example]:
 
 
 def _print(report: Report, checkpoint: Path, page: Path) -> None:
-    """The result in the terminal."""
+    """Print the result."""
     print(f'\nTest split, {report.images} pairs, class changed, checkpoint {checkpoint}')
     print(f'{"threshold":<28} {"precision":>9} {"recall":>7} {"F1":>7} {"IoU":>7}')
     for name, one in report.scores:
@@ -225,7 +225,7 @@ def _print(report: Report, checkpoint: Path, page: Path) -> None:
 
 @contextmanager
 def _step(name: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
+    """Print the name of a step, and its duration at the end."""
     print(f'{name} ...', flush=True)
     start, cpu = time.perf_counter(), sum(os.times()[:4])
     yield

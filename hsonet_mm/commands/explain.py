@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit code."""
+    """Run ``hsonet explain``; returns the exit code."""
     models, images = _parse(args.files)
     if (not models and args.work_dir is None) or (not images and args.features is None):
         raise UserError(f'no network, or nothing to show: {USAGE}')
@@ -143,7 +143,7 @@ def _open(models: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list
 
 
 def _view(network: Network, images: Sequence[Path], layer: str | None) -> View:
-    """What a network makes of two images."""
+    """Results of a network on two images."""
     _say(f'looking into {network.name}')
     reading = network.detector.reading
     t1, t2 = network.detector.read(*images)
@@ -166,28 +166,28 @@ def _features(networks: Sequence[Network], args: argparse.Namespace) -> Features
     pairs = LabelledPairs(config, args.data_root, args.features)
     _say(f'choosing pixels of {len(pairs)} pairs')
     pixels = choose_pixels(networks, pairs, args.samples, args.seed)
-    clouds, relations = [], []
+    embeddings, relations = [], []
     for network in networks:
         _say(f'features of {network.name}')
         values, found = features_of(network, pairs, pixels)
-        clouds.append(embed(values, pixels.kind))
+        embeddings.append(embed(values, pixels.kind))
         relations.append(found)
     source = (
         f'{len(pixels.kind):,} pixels of the {len(pairs)} pairs of split {args.features} of {first.config}'
     )
-    return Features(source, clouds, relations)
+    return Features(source, embeddings, relations)
 
 
 def _summary(content: Content, args: argparse.Namespace) -> str:
-    """What came of it, in a few lines."""
+    """A summary of the page in a few lines."""
     lines = [
         f'{view.network.name}: {view.prediction.mask.mean():.2%} of the pixels changed; Grad-CAM at {view.layer.name}'
         for view in content.views
     ]
     if content.features is not None:
         lines += [
-            f'{name}: silhouette {cloud.silhouette:.3f}'
-            for name, cloud in zip(content.names, content.features.clouds, strict=True)
+            f'{name}: silhouette {embedding.silhouette:.3f}'
+            for name, embedding in zip(content.names, content.features.embeddings, strict=True)
         ]
     return '\n'.join(
         [*lines, f'{args.out} written' + (f', figures in {args.pictures}' if args.pictures else '')]

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export as the command line says; returns the exit code."""
+    """Run ``hsonet export``; returns the exit code."""
     if args.calibration_data is not None and not args.int8:
         raise UserError('--calibration-data requires --int8: add it, or leave both out')
     require_writable(args.out)

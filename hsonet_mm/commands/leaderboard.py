@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run as the command line says; returns 0, or 1 if a run failed."""
+    """Run ``hsonet leaderboard``; returns 0, or 1 if a run failed."""
     load = os.getloadavg()[0]  # before models are built here
     check_worker_options(args)
     gpus, there = gpus_of(args), torch.cuda.device_count()
@@ -112,7 +112,7 @@ def _missing(
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
-    """Keep the spec with the figures; the report reads it there."""
+    """Save the spec beside the results, where the report reads it."""
     kept = out / 'spec.yaml'
     if spec.path.resolve() == kept.resolve():
         return
@@ -130,7 +130,7 @@ def _keep_spec(spec: Spec, out: Path) -> None:
 
 
 def _keep_configs(ready: Mapping[tuple[str, str], Contender], out: Path) -> None:
-    """Keep the hashes of all configs, so that the report compares no rows of a config that is out of date."""
+    """Save the hashes of all configs, so that the report ignores rows of outdated configs."""
     hashes: dict[str, dict[str, str]] = {}
     for (block, method), one in ready.items():
         hashes.setdefault(block, {})[method] = one.config_hash
@@ -143,7 +143,7 @@ def _costs(
     gpus: Sequence[int],
     load: float,
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """What each model costs, measured alone where it was not before; empty where that fails, which loses no run.
+    """The cost of each model, measured one at a time if missing; empty if the measurement fails.
 
     ``load`` is the load average of the machine before the command.
     """
@@ -198,7 +198,7 @@ def _execute(
 
 
 def _outcome(event: Event, before: str) -> tuple[bool, str]:
-    """Whether a run gave figures, and what to say of it; a process that wrote no row gets one here.
+    """Whether a run has results, and a message; a process that wrote no row gets one here.
 
     ``before`` is the time of its last scoring before.
     """
@@ -225,7 +225,7 @@ def _last_scoring(folder: Path) -> str:
 
 
 def _score(rows: Sequence[records.Row]) -> str:
-    """The figures of a run in a few words."""
+    """The scores of a run in a few words."""
     f1 = {
         row['threshold_rule']: float(row['f1'])
         for row in rows

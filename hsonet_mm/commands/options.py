@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
-"""Suffixes of files that are no images."""
+"""Suffixes of files that are not images."""
 _CONFIGS = ('.py', '.json', '.yaml', '.yml')
 """Suffixes of the configs that MMEngine reads."""
 
@@ -83,7 +83,7 @@ def split_model(
 
 
 def resample_of(args: argparse.Namespace) -> float | str | None:
-    """What ``--resample`` asks for: metres, ``'model'`` or nothing."""
+    """The value of ``--resample``: metres, ``'model'`` or None."""
     if args.resample is None or args.resample == 'model':
         return args.resample
     try:
@@ -93,7 +93,7 @@ def resample_of(args: argparse.Namespace) -> float | str | None:
     if not 0 < metres < float('inf'):
         raise UserError(
             f"invalid --resample '{args.resample}': expected a size in metres, as 0.5, or nothing for the model's own; "
-            'put it behind the images'
+            'place it after the images'
         )
     return metres
 
@@ -114,7 +114,7 @@ def add_override_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_option(parser: argparse._ActionsContainer, more: str = '') -> None:
-    """Add ``--device`` to a parser or a group of its arguments; ``more`` is what else it can be."""
+    """Add ``--device`` to a parser or a group of arguments; ``more`` describes further values."""
     parser.add_argument('--device', help=f'cpu, cuda, cuda:1 ...{more} [cpu]')
 
 
@@ -129,7 +129,7 @@ def add_worker_options(parser: argparse._ActionsContainer) -> None:
 
 
 def check_worker_options(args: argparse.Namespace) -> None:
-    """Refuse options of workers that do not go together."""
+    """Raise an error for options of workers that exclude each other."""
     if args.workers is not None:
         check_positive('--workers', args.workers)
     if args.ray_address and args.engine != 'ray':
@@ -141,7 +141,7 @@ def check_worker_options(args: argparse.Namespace) -> None:
 
 
 def gpus_of(args: argparse.Namespace) -> tuple[int, ...]:
-    """What ``--gpus`` asks for."""
+    """The numbers of the GPUs in ``--gpus``."""
     numbers = args.gpus.split(',') if args.gpus else []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"invalid --gpus '{args.gpus}': expected whole numbers with commas, as 1,2,3")
@@ -149,7 +149,7 @@ def gpus_of(args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def check_positive(option: str, value: int) -> None:
-    """Refuse a number below 1."""
+    """Raise an error for a number below 1."""
     if value < 1:
         raise UserError(f'invalid {option} {value}: expected 1 or more')
 
@@ -170,6 +170,6 @@ def add_compute_options(parser: argparse._ActionsContainer) -> None:
 
 
 def warn(sentences: Iterable[str]) -> None:
-    """Print what a user may not expect, a line each."""
+    """Print warnings, one per line."""
     for sentence in sentences:
         print(f'warning: {sentence}', file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``tools/pack_model.py``: put a trained model into the package; for those who make its releases."""
+"""``tools/pack_model.py``: add a trained model to the package, for maintainers."""
 
 import argparse
 from pathlib import Path
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack as the command line says; if that fails, the file in the package is as it was. Returns the exit code."""
+    """Run ``tools/pack_model.py``; on an error the file in the package is unchanged. Returns the exit code."""
     folder = pretrained.FOLDER
     target, card = folder / f'{args.name}.onnx', folder / f'{args.name}.md'
     for path in (card, card.with_suffix('.json')):

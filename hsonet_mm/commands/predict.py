@@ -20,11 +20,11 @@ from hsonet_mm.commands.options import (
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
-from hsonet_mm.images import first_three, join, notes_of, reading_of
+from hsonet_mm.images import first_three, join, notes_of, reading_of, to_bgr
 from hsonet_mm.index import some
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
-from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, to_bgr, write_png
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, write_png
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
@@ -103,21 +103,19 @@ def predict_paths(
 
 
 def _notes(first: Path, second: Path, out: Path) -> list[str]:
-    """What a user may not expect of the two images or folders."""
+    """Warnings about the two images or folders."""
     notes = [f'{second} is given for both dates'] if first.samefile(second) else []
     if first.is_dir():
         below = [path for path in folders_left_out(first) if path.resolve() != out.resolve()]
         if below:
-            notes.append(
-                f'{some(map(str, below))}: images in folders below are not predicted, give each folder'
-            )
+            notes.append(f'{some(map(str, below))}: images in subfolders are not predicted: give each folder')
     return notes
 
 
 def _predict_pair(
     detector: ChangeDetector, path1: Path, path2: Path, notes: list[str]
 ) -> tuple[dict[str, NDArray[np.uint8]], bool]:
-    """Predict one pair: mask, probability, overlay, and where there is data; and whether a window slid over it.
+    """Predict one pair: mask, probability, overlay, valid pixels, and whether a sliding window was used.
 
     What is suspicious is added to the notes.
     """
@@ -183,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict as the command line says; returns 0, or 2 if a pair could not be predicted."""
+    """Run ``hsonet predict``; returns 0, or 2 if a pair could not be predicted."""
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
     choice: WindowChoice = args.mode

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score as the command line says; returns the exit code."""
+    """Run ``hsonet robustness``; returns the exit code."""
     require_writable(args.out)
     config = read_config(args.config, args.cfg_options)
     declare_labels(config, args)

@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Map as the command line says; returns 0, or 1 if one of many scenes failed."""
+    """Run ``hsonet scene``; returns 0, or 1 if one of many scenes failed."""
     require_geo()
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions

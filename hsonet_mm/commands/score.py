@@ -1,4 +1,4 @@
-"""``tools/score_model.py``: put measured figures into the card of a model; for those who make releases."""
+"""``tools/score_model.py``: write scores into the card of a model, for maintainers."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Note the figures; returns the exit code."""
+    """Run ``tools/score_model.py``; returns the exit code."""
     path = pretrained.model_path(args.name).with_suffix('.json')
     figures = json.loads(path.read_text(encoding='utf-8'))
     if args.test is not None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replace(rows: list[dict[str, Any]], new: dict[str, Any]) -> None:
-    """Put a row in the place of the one of the same data, or at the end."""
+    """Replace the row of the same data, or append one."""
     for index, row in enumerate(rows):
         if row['data'] == new['data']:
             rows[index] = new
@@ -45,7 +45,7 @@ def _replace(rows: list[dict[str, Any]], new: dict[str, Any]) -> None:
 
 
 def _read(path: Path, row: Any) -> dict[str, Any]:
-    """What the card keeps of a file of scores."""
+    """The scores of a file that the card shows."""
     try:
         found: dict[str, Any] = row(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Test as the command line says; returns the exit code."""
+    """Run ``hsonet test``; returns the exit code."""
     keep_memory()
     require_writable(args.out)
     cfg = load_config(args)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluators(cfg: Config, split: str) -> list[Any]:
-    """The evaluators of a split, ``'val'`` or ``'test'``, however many the config names."""
+    """All evaluators of a split, ``'val'`` or ``'test'``, as a list."""
     found = cfg.get(f'{split}_evaluator') or []
     return found if isinstance(found, list) else [found]
 
@@ -183,7 +183,7 @@ def evaluate(
 
 
 def _stored_threshold(checkpoint: Checkpoint) -> tuple[float | None, str]:
-    """The threshold of the calibration beside a checkpoint, or the one that it carries, and where it is from."""
+    """The threshold of the calibration beside a checkpoint, or the one in it, and its origin."""
     if calibration := read_calibration(checkpoint.path):
         sidecar = sidecar_of(checkpoint.path).name
         return calibration.uncalibrated_threshold, f'of {sidecar}, for probabilities before calibration'
@@ -191,7 +191,7 @@ def _stored_threshold(checkpoint: Checkpoint) -> tuple[float | None, str]:
 
 
 class _Threshold(Hook):
-    """Lets pictures of a head of two channels, which knows no threshold, show what is above one."""
+    """Applies a threshold to the pictures of a head of two channels, which has none."""
 
     priority = 'VERY_HIGH'  # before the hook that draws
 

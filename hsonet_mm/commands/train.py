@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as the command line says; returns the exit code."""
+    """Run ``hsonet train``; returns the exit code."""
     cfg = load_config(args)
     if args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume or None
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _next_command(tool: str, args: argparse.Namespace, checkpoint: str) -> str:
-    """The command that tests or calibrates a checkpoint, with the options of the training that it needs as well."""
+    """The command to test or calibrate a checkpoint, with the options that it shares with the training."""
     command = ['hsonet', tool, str(args.config), checkpoint]
     options = {'--data-root': args.data_root, '--work-dir': args.work_dir if tool == 'test' else None}
     for option, value in options.items():

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the pages; returns 0, or 1 if one of many scenes cannot be shown."""
+    """Run ``hsonet view``; returns 0, or 1 if one of many scenes cannot be shown."""
     require_geo()
     if args.result.is_dir():
         from hsonet_mm.viewer.report import find_results, print_report

@@ -126,7 +126,7 @@ class ChangeDataset(BaseSegDataset):
         )
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
-        """A sample, augmented by the seed that its index may bring, see :class:`hsonet_mm.datasets.SeededSampler`."""
+        """A sample, augmented with the seed of its index, if any, see :class:`hsonet_mm.datasets.SeededSampler`."""
         if isinstance(idx, SeededIndex):
             seed_everything(idx.seed)
         sample: dict[str, Any] = super().__getitem__(int(idx))
@@ -162,7 +162,7 @@ class ChangeDataset(BaseSegDataset):
         ]
 
     def _loader(self) -> MultiImgLoadAnnotations | None:
-        """What reads the labels, if it is ours."""
+        """The transform that loads the labels, if it is ours."""
         found = (one for one in self.pipeline.transforms if isinstance(one, MultiImgLoadAnnotations))
         loader = next(found, None)
         if loader is None or loader.changed_values or loader.ignored_values:
@@ -173,7 +173,7 @@ class ChangeDataset(BaseSegDataset):
         return bool(fileio.isdir(folder, backend_args=self.backend_args))
 
     def _split_to_index(self) -> str | None:
-        """The split to look up in the index of the data root, or None where ``data_prefix`` has its folders."""
+        """The split to look up in the index of the data root; None if the folders of ``data_prefix`` exist."""
         if self.split is not None:
             if self.split not in SPLITS or self.data_root is None:
                 raise UserError(
@@ -250,7 +250,7 @@ class ChangeDataset(BaseSegDataset):
         return [{role: files[stem] for role, files in found.items()} for stem in stems], labels
 
     def _all_labels(self, folder: str) -> dict[str, str]:
-        """The labels in a folder, and in those of the other splits if it is that of one."""
+        """The labels in a folder; if it belongs to a split, also those of the other splits."""
         split = _split_of(folder, self.data_root)
         folders = {folder: split or ''}
         if split is not None:
@@ -288,13 +288,13 @@ class ChangeDataset(BaseSegDataset):
         return (name.replace(os.sep, '/') for name in listed)
 
     def _files(self, folder: str, suffix: str | None) -> dict[str, str]:
-        """The images in a folder and below, by what belongs together."""
+        """The images in a folder and below, by the name of their pair."""
         suffixes = (suffix.lower(),) if suffix else IMAGE_SUFFIXES
         found = by_stem(self._names(folder), suffixes, f'{folder}/')
         return {key: self._join(folder, name) for key, name in found.items()}
 
     def _wanted(self, known: Collection[str]) -> list[str]:
-        """The pairs that the annotation file names."""
+        """The pairs in the annotation file."""
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
             raise UserError(
                 f'the list of pairs {self.ann_file} does not exist: correct ann_file or leave it out'
@@ -302,7 +302,7 @@ class ChangeDataset(BaseSegDataset):
         return read_names(fileio.get(self.ann_file, backend_args=self.backend_args), self.ann_file, known)
 
     def _check_present(self, stems: Sequence[str], files: dict[str, str], folder: str, what: str) -> None:
-        """Stop if files are missing."""
+        """Raise an error if files are missing."""
         missing = [stem for stem in stems if stem not in files]
         if missing:
             raise UserError(

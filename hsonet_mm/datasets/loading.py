@@ -5,15 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmengine.logging import print_log
-from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import Reading, join, read_pixels, read_raster
+from hsonet_mm.images import Reading, join, read_pixels, read_raster, to_bgr
 from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.labels import (
     IGNORED,
@@ -32,12 +30,11 @@ __all__ = [
     'MultiImgLoadImageFromFile',
     'read_label',
     'tell_once',
-    'to_bgr',
 ]
 
 
 def _reader(path: str, backend_args: dict[str, Any] | None) -> Callable[[str], bytes] | None:
-    """How MMEngine's file backend reads a file; None for one on the disk, which GDAL reads with what lies beside it."""
+    """A function that reads a file by MMEngine's file backend; None for a file on the disk, which GDAL reads itself."""
     if backend_args is None and '://' not in path:
         return None
     return partial(fileio.get, backend_args=backend_args)
@@ -48,17 +45,11 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> RawLabe
     return raw_label(read_raster(path, _reader(path, backend_args), every=True))
 
 
-def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Three bands in the order of OpenCV and MMEngine's hosts; any other number as they are."""
-    ordered: Any = cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if values.shape[2] == 3 else values
-    return np.ascontiguousarray(ordered)
-
-
 _told: set[str] = set()
 
 
 def tell_once(text: str, kind: str = '', level: int = logging.WARNING) -> None:
-    """Log a message, or the first one of a kind, once per process."""
+    """Log a message once per process, or the first message of a kind."""
     if (key := kind or text) not in _told:
         _told.add(key)
         print_log(text, logger='current', level=level)
@@ -74,7 +65,7 @@ class MultiImgLoadImageFromFile(BaseTransform):
     both are 0, and :class:`MultiImgLoadAnnotations` makes the label 255.
 
     Args:
-        to_float32: Whether to give 32-bit floating point instead of 8-bit images.
+        to_float32: Whether to return float32 instead of 8-bit images.
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
@@ -113,9 +104,9 @@ class MultiImgLoadImageFromFile(BaseTransform):
 class MultiImgLoadAnnotations(BaseTransform):
     """Load a change label as 0 (unchanged), 1 (changed) and 255 (ignored, or no data in label or images).
 
-    What the values in the files mean is declared here, or else told by :class:`hsonet_mm.ChangeDataset`, which finds it
-    out over its whole data set. With another data set, which does not, each file must show it by itself: 0 and 1, or 0
-    and 255, the latter perhaps with noise of compression.
+    The meaning of the values is declared here, or inferred by :class:`hsonet_mm.ChangeDataset` from its whole data set.
+    Other data set classes do not infer it: each file must then contain 0 and 1, or 0 and 255, the latter possibly with
+    compression noise.
 
     Required key: ``seg_map_path``; optional: ``label_coding``. Added keys: ``gt_seg_map`` of shape (H, W), and its name
     in ``seg_fields``.
@@ -124,11 +115,11 @@ class MultiImgLoadAnnotations(BaseTransform):
         changed_values: The values in the files that mean changed, all others meaning unchanged: numbers from 0 to
             65535, or ``'R,G,B'`` or names of colours. None: not declared.
         ignore_value: The value, or values, in the files that mean "not labelled"; they become 255. None: none.
-        reduce_zero_label: Accepted for Open-CD's configs; a change label cannot do without its zero.
+        reduce_zero_label: Accepted for Open-CD's configs; must not be true, because 0 is the class "unchanged".
         backend_args: Arguments of MMEngine's file backend.
 
     Raises:
-        UserError: naming the file, if it is not a change label of the size of the images, or there is none.
+        UserError: naming the file, if it is missing, not a change label, or not of the size of the images.
     """
 
     def __init__(

@@ -16,12 +16,18 @@ __all__ = ['MultiImgBrightnessContrast', 'MultiImgColourCast']
 class MultiImgBrightnessContrast(BaseTransform):
     """Distort brightness and contrast of each date on its own, for any number of bands.
 
-    What ``MultiImgPhotoMetricDistortion`` does to pictures in colour, but for hue and saturation; each of the two comes
-    with probability 0.5, brightness first.
+    It is ``MultiImgPhotoMetricDistortion`` without hue and saturation: first brightness, then contrast, each with
+    probability 0.5.
 
     Args:
-        brightness_delta: Largest value that is added or taken away, of 255.
+        brightness_delta: Largest value that is added or subtracted, of 255.
         contrast_range: Smallest and largest factor.
+
+    Example:
+        >>> dates = [np.full((4, 4, 6), 100, np.uint8)] * 2
+        >>> dates = MultiImgBrightnessContrast(brightness_delta=20, contrast_range=(1, 1))({'img': dates})['img']
+        >>> all(80 <= date.min() <= date.max() <= 120 for date in dates)
+        True
     """
 
     def __init__(
@@ -46,15 +52,21 @@ class MultiImgBrightnessContrast(BaseTransform):
 class MultiImgColourCast(BaseTransform):
     """Multiply each band of each date by a random factor of its own, as haze, a low sun and other sensors do [choice].
 
-    ``MultiImgPhotoMetricDistortion`` turns hues and scales saturation, but never makes a grey roof yellowish; of two
-    dates that differ so, a network that has not seen it takes the difference for change.
+    ``MultiImgPhotoMetricDistortion`` shifts hues and scales saturation, but never gives grey surfaces a tint. A network
+    trained without casts predicts change where one date is tinted.
 
     Args:
         gain_range: Smallest and largest factor; the logarithm is drawn uniformly. Results are rounded and cut to 255.
         prob: Probability in [0, 1] of a cast, for each date.
 
     Raises:
-        UserError: if these are not such values.
+        UserError: for values out of range.
+
+    Example:
+        >>> dates = [np.full((4, 4, 3), 100, np.uint8)] * 2
+        >>> t1, t2 = MultiImgColourCast(gain_range=(0.8, 1.25), prob=1.0)({'img': dates})['img']
+        >>> all(80 <= date.min() <= date.max() <= 125 for date in (t1, t2)), bool((t1 != t2).any())
+        (True, True)
     """
 
     def __init__(self, gain_range: tuple[float, float] = (0.8, 1.25), prob: float = 0.5) -> None:

@@ -1,4 +1,4 @@
-"""A sampler whose samples are augmented alike in every worker, and which resumes without reading data."""
+"""A sampler that seeds the augmentation of each sample and resumes without reading data."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -29,8 +29,13 @@ class SeededIndex(int):
 class SeededSampler(InfiniteSampler):
     """MMEngine's ``InfiniteSampler``, whose indices carry the seed of the sample's augmentation.
 
-    The seed follows from the seed of the run and the position in the stream of samples, so that a sample is the same
-    for any number of workers, and after a resume. :class:`~hsonet_mm.ChangeDataset` heeds it.
+    The seed is derived from the seed of the run and the position in the stream of samples, so a sample is the same for
+    any number of workers and after resuming. :class:`~hsonet_mm.datasets.change_dataset.ChangeDataset` uses it.
+
+    Args:
+        dataset: data set to sample from.
+        shuffle: whether to draw in random order.
+        seed: seed of the run; by default one that all processes agree on.
     """
 
     def __init__(self, dataset: object, shuffle: bool = True, seed: int | None = None) -> None:
@@ -38,7 +43,7 @@ class SeededSampler(InfiniteSampler):
         self._start = 0
 
     def skip(self, num_samples: int) -> None:
-        """Begin as if this process had drawn so many samples since the start of the run; none of them is read."""
+        """Skip samples, as if this process had drawn them; none of them is read."""
         self._start = num_samples
 
     def __iter__(self) -> Iterator[SeededIndex]:

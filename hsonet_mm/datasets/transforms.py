@@ -45,6 +45,14 @@ class MultiImgBalancedCrop(BaseTransform):
 
     Raises:
         UserError: naming the file, if the window is larger than an image.
+
+    Example:
+        >>> label = np.zeros((64, 64), np.uint8)
+        >>> label[40, 50] = 1
+        >>> sample = {'img': [np.zeros((64, 64, 3), np.uint8)] * 2, 'gt_seg_map': label, 'seg_fields': ['gt_seg_map']}
+        >>> sample = MultiImgBalancedCrop(16, changed_prob=1.0)(sample)
+        >>> sample['img'][0].shape, int(sample['gt_seg_map'].sum())
+        ((16, 16, 3), 1)
     """
 
     def __init__(self, crop_size: int | tuple[int, int], changed_prob: float = 0.5) -> None:
@@ -105,6 +113,11 @@ class MultiImgRandomRot90(BaseTransform):
     Args:
         prob: Probability in [0, 1] of a rotation; the three angles are equally likely.
         transpose_prob: Probability in [0, 1] of exchanging rows and columns afterwards.
+
+    Example:
+        >>> sample = {'img': [np.zeros((8, 12, 3), np.uint8)] * 2, 'seg_fields': []}
+        >>> MultiImgRandomRot90(prob=0.0, transpose_prob=1.0)(sample)['img'][0].shape
+        (12, 8, 3)
     """
 
     def __init__(self, prob: float = 0.75, transpose_prob: float = 0.0) -> None:
@@ -137,8 +150,13 @@ class MultiImgRandomScale(BaseTransform):
 
     Args:
         scale_range: Smallest and largest factor; the logarithm is drawn uniformly.
-        min_size: Rows and columns that must remain, so that a crop still fits; smaller factors are raised
-            to it.
+        min_size: Smallest number of rows and columns of the result, so that a crop still fits; smaller factors are
+            raised accordingly.
+
+    Example:
+        >>> sample = {'img': [np.zeros((8, 12, 3), np.uint8)] * 2, 'seg_fields': []}
+        >>> MultiImgRandomScale((2.0, 2.0))(sample)['img'][0].shape
+        (16, 24, 3)
     """
 
     def __init__(self, scale_range: tuple[float, float], min_size: int = 1) -> None:

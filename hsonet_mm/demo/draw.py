@@ -27,7 +27,7 @@ class Draw:
         return bool(self.rng.random() < probability)
 
     def pick(self, items: Sequence[T]) -> T:
-        """One of the items; repeat an item to make it likelier."""
+        """One of the items; repeated items are more likely."""
         return items[int(self.rng.integers(len(items)))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
@@ -35,7 +35,7 @@ class Draw:
         return [items[i] for i in self.rng.permutation(len(items))]
 
     def tint(self, colour: RGB, spread: float = 0.06) -> RGB:
-        """A colour near the given one, mostly lighter or darker, a little in hue."""
+        """A colour near the given one, varied mostly in brightness and slightly in hue."""
         factors = 1 + self.rng.normal(0, spread) + self.rng.normal(0, spread / 4, 3)
         red, green, blue = np.clip(np.multiply(colour, factors), 0, 255).tolist()
         return red, green, blue

@@ -35,9 +35,8 @@ def generate(
 
     The layout is ``root/{train,val,test}/{A,B,label}/<stem>.png`` (labels 0 / 255) and, for every label,
     ``objects/<stem>.png`` (uint16, 0 or the id of an object) with ``objects/<stem>.json`` (the objects by id,
-    and the conditions of the two images). Every scene has a seed of its own: it depends on ``seed``, ``size``,
-    split and index, not on how many scenes are made, and no two splits share one. The folder gets its name
-    only when it is complete.
+    and the conditions of the two images). A scene depends on ``seed``, ``size``, split and index, not on the number
+    of scenes, and no two splits share one. The folder appears under its name only when it is complete.
 
     Args:
         root: Folder to make. One that contains a data set of the same parameters is left as it is.
@@ -112,7 +111,13 @@ class Pair:
 
 
 def make_pair(size: int, seed: int, split: str, index: int) -> Pair:
-    """Generate one pair in memory."""
+    """Generate one pair in memory.
+
+    Example:
+        >>> pair = make_pair(size=64, seed=0, split='train', index=0)
+        >>> pair.images[0].shape, pair.label.shape
+        ((64, 64, 3), (64, 64))
+    """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     scene = plan_scene(size, rng)
     done = render(scene, rng)
@@ -120,7 +125,7 @@ def make_pair(size: int, seed: int, split: str, index: int) -> Pair:
 
 
 def _existing(root: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    """The manifest of a complete data set of these parameters, None where nothing is."""
+    """The manifest of a complete data set of these parameters; None if the folder does not exist."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:

@@ -23,7 +23,7 @@ VIEWS = {'t1': 'date 1', 't2': 'date 2', 'label': 'label', 'errors': 'prediction
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run logged: (iteration, value) of loss, zeta and validation F1, and the best threshold of validation."""
+    """The log of a run: (iteration, value) of loss, zeta and validation F1, and the best validation threshold."""
 
     loss: Points
     zeta: Points

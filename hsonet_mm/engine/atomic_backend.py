@@ -1,4 +1,4 @@
-"""Checkpoints that are written as a whole or not at all: a backend of MMEngine's files."""
+"""A file backend of MMEngine that writes checkpoints atomically."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ ATOMIC = {'backend': 'hsonet_mm.atomic'}
 
 @register_backend(ATOMIC['backend'])
 class AtomicBackend(LocalBackend):
-    """MMEngine's files on this machine, replaced in one step.
+    """MMEngine's local file backend with atomic writes.
 
     MMEngine writes over the old file, so that a kill or a full disk leaves neither the old nor the new checkpoint.
     """

@@ -24,17 +24,17 @@ class ChangeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook`` for one validation score, with four differences.
 
     - Every checkpoint contains the threshold of the last validation as ``meta.val_threshold``: ``value``, the ``f1`` of
-      class "changed" there, and its ``iter``. The checkpoint of an iteration that is validated is saved before, and
-      again afterwards.
-    - The best checkpoint is named for the figure without the word "best": ``changed/best_f1``, F1 at the best
-      threshold of validation, makes ``best_changed_f1_iter_N.pth``.
-    - Checkpoints that the training does not go on from, of an earlier training or of later iterations, do not stay
-      beside its own: they are moved to ``earlier_<time>`` in the same folder.
+      class "changed" there, and its ``iter``. At a validated iteration the checkpoint is saved before the validation
+      and again afterwards.
+    - The file name of the best checkpoint omits the word "best" of the score: ``changed/best_f1``, F1 at the best
+      threshold of validation, gives ``best_changed_f1_iter_N.pth``.
+    - Checkpoints of an earlier training, or of iterations later than the one resumed from, are moved to
+      ``earlier_<time>`` in the same folder.
     - A checkpoint is written as a whole or not at all, see :class:`~hsonet_mm.engine.atomic_backend.AtomicBackend`.
 
     Args:
-        save_best: Figure of a validation by which the best checkpoint is chosen; None keeps none.
-        rule: ``'greater'`` or ``'less'``: which value of it is better.
+        save_best: Validation score that selects the best checkpoint; None keeps none.
+        rule: ``'greater'`` or ``'less'``: which value is better.
         **kwargs: The other arguments of ``CheckpointHook``.
     """
 
@@ -50,11 +50,11 @@ class ChangeCheckpointHook(CheckpointHook):
 
     @property
     def figures(self) -> list[str]:
-        """The figures of a validation by which the best checkpoint is chosen, one or none."""
+        """The validation scores that select the best checkpoint, one or none."""
         return [] if self.figure is None else [self.figure]
 
     def before_train(self, runner: Any) -> None:
-        """Find the best checkpoint so far, also where the folder was moved, and put aside what is not of this run."""
+        """Find the best checkpoint so far, also if the folder was moved, and set aside those of other runs."""
         super().before_train(runner)
         info = runner.message_hub.runtime_info
         if self._name is not None and (best := info.get('best_ckpt')):
@@ -77,7 +77,7 @@ class ChangeCheckpointHook(CheckpointHook):
             checkpoint['meta']['val_threshold'] = threshold
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any]) -> None:
-        """Note the threshold; save the best checkpoint, or the last one again."""
+        """Store the threshold; save the best checkpoint, or the last one again."""
         runner.message_hub.update_info('last_val_threshold', _threshold(metrics, runner.iter))
         if self._name is None or self.figure is None:
             self._save_again(runner)
@@ -96,7 +96,7 @@ class ChangeCheckpointHook(CheckpointHook):
                     path.unlink()
 
     def _save_again(self, runner: Any) -> None:
-        """Save the last checkpoint with what its validation said, as MMEngine does where it is the best."""
+        """Save the last checkpoint again with the result of its validation, as MMEngine does for the best one."""
         name = self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
         if self.file_backend.isfile(self.file_backend.join_path(self.out_dir, name)):
             runner.save_checkpoint(
@@ -110,7 +110,7 @@ class ChangeCheckpointHook(CheckpointHook):
             )
 
     def _checkpoints(self) -> Iterator[Path]:
-        """The checkpoints in the folder, snapshots among them, where it is one of this machine."""
+        """The checkpoints in the folder, including snapshots, if it is on this machine."""
         for path in sorted(Path(self.out_dir).glob('*.pth')):
             if re.fullmatch(_NAME, path.stem):
                 yield path
@@ -137,7 +137,7 @@ class ChangeCheckpointHook(CheckpointHook):
 
 @contextmanager
 def _named(logger: logging.Logger, name: str, figure: str) -> Iterator[None]:
-    """Let MMEngine's line about the best checkpoint name the figure that it was chosen by."""
+    """Name the selecting score in MMEngine's message about the best checkpoint."""
 
     def rename(record: logging.LogRecord) -> bool:
         record.msg = str(record.msg).replace(f' {name} at ', f' {figure} at ')
@@ -151,7 +151,7 @@ def _named(logger: logging.Logger, name: str, figure: str) -> Iterator[None]:
 
 
 def _threshold(metrics: Mapping[str, Any], iteration: int) -> dict[str, float] | None:
-    """The best threshold among the figures of a validation; None without one, or without a changed pixel found."""
+    """The best threshold in the scores of a validation; None if there is none, or no changed pixel was found."""
     key = next((name for name in metrics if name.endswith('best_threshold')), None)
     f1 = metrics.get(key.removesuffix('threshold') + 'f1', 0.0) if key else 0.0
     if key is None or not f1 > 0:

@@ -16,8 +16,8 @@ __all__ = ['FiniteLossHook']
 class FiniteLossHook(Hook):
     """Stop at the first iteration whose loss is NaN or infinite, naming the iteration and the images.
 
-    It runs before the checkpoint hook and looks at what that wants to save, so that broken weights never
-    become a checkpoint: the last one is always good to go on from.
+    It runs before the checkpoint hook and checks the weights to be saved, so the last checkpoint never contains weights
+    that are not finite.
     """
 
     priority = 'VERY_HIGH'
@@ -25,7 +25,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Check the losses of the iteration; their sum first, since every look at a number waits for the GPU."""
+        """Check the losses of the iteration, first their sum, because reading a number waits for the GPU."""
         del batch_idx
         losses = {
             name: loss.detach() if isinstance(loss, torch.Tensor) else loss
@@ -45,7 +45,7 @@ class FiniteLossHook(Hook):
                 )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:  # noqa: ARG002
-        """Check the weights, for an update can break them after a finite loss."""
+        """Check the weights, because an update after a finite loss can make them infinite or NaN."""
         for name, weight in checkpoint['state_dict'].items():
             if not weight.isfinite().all():
                 iteration = checkpoint['meta']['iter']

@@ -58,13 +58,13 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
     bfloat16; and ``dtype='auto'``.
 
     On a GPU ``auto`` is bfloat16 where the GPU computes in it, else float16. On a CPU without instructions for bfloat16
-    it is float32. On other CPUs the first steps of the training are taken in turns in float32 and in bfloat16, and the
-    others in what was faster by the medians; a resumed training keeps the choice.
+    it is float32. On other CPUs the first steps of the training alternate between float32 and bfloat16, and all others
+    use the one with the shorter median time; a resumed training keeps the choice.
 
     Args:
         optimizer: The optimiser to wrap.
         dtype: 'auto', 'bfloat16', or 'float16' with its scaled loss, for GPUs.
-        loss_scale: Of ``AmpOptimWrapper``; of no effect but for float16.
+        loss_scale: Of ``AmpOptimWrapper``; used in float16 only.
         **kwargs: Of ``AmpOptimWrapper``, such as ``accumulative_counts`` and ``clip_grad``.
 
     Raises:
@@ -120,13 +120,13 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Back propagation; with it a step of the trial ends."""
+        """Back-propagate; this ends a step of the trial."""
         super().backward(loss, **kwargs)
         if self._trial is not None and (chosen := self._trial.end()) is not None:
             self._go_on_in(chosen)
 
     def state_dict(self) -> dict:
-        """That of the optimiser, the scale of the loss where it is scaled, and what ``auto`` chose."""
+        """State of the optimiser, the loss scale if there is one, and the choice of ``auto``."""
         state = super().state_dict()
         if not state['loss_scaler']:
             del state['loss_scaler']
@@ -135,7 +135,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Of any wrapper of one optimiser, with or without mixed precision."""
+        """Load the state of any wrapper of one optimiser, with or without mixed precision."""
         chosen = state_dict.pop('precision', None)
         super().load_state_dict(state_dict)
         if self._trial is not None and chosen is not None:
@@ -147,7 +147,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
 
 
 class _Trial:
-    """Steps in turns in float32 and in bfloat16, and which of them was faster."""
+    """Alternates steps in float32 and bfloat16 and measures which is faster."""
 
     def __init__(self) -> None:
         self._seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
@@ -202,7 +202,7 @@ def _is_slow(x: Tensor, weight: Tensor, stride: Any) -> bool:
 
 @contextmanager
 def _cast(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Autocast of a device to a type; on CPUs but for what is slow in it."""
+    """Autocast of a device to a type; on CPUs without the operations that are slow in it."""
     if dtype == torch.float32:
         yield
     elif device == 'cpu':
@@ -214,7 +214,7 @@ def _cast(device: str, dtype: torch.dtype) -> Iterator[None]:
 
 
 def _keep_losses_in_fp32(model: nn.Module, device: str) -> None:
-    """Let the modules ``loss_*`` of a model, by which the frameworks know losses, compute in float32 under autocast."""
+    """Make the modules ``loss_*`` of a model, the losses, compute in float32 under autocast."""
     contexts = []
 
     def enter(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -232,7 +232,7 @@ def _keep_losses_in_fp32(model: nn.Module, device: str) -> None:
 
 
 def _single(value: Any) -> Any:
-    """Half precision as float32; everything else as it is."""
+    """Convert half precision to float32; return anything else unchanged."""
     half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
     return value.float() if half else value
 

@@ -1,4 +1,4 @@
-"""Schedules of a resumed training: those of the current config, not of the config that it began with."""
+"""Schedules of a resumed training: they follow the current config, not the one it began with."""
 
 import warnings
 from typing import Any
@@ -49,6 +49,6 @@ def follow_config(runner: Any) -> None:
 
 
 def _kind(scheduler: Any) -> tuple[type, dict[str, Any]]:
-    """What a scheduler is, without how far it is."""
+    """The settings of a scheduler without its progress."""
     state = scheduler.state_dict()
     return type(scheduler), {key: value for key, value in state.items() if key not in PROGRESS}

@@ -17,8 +17,11 @@ __all__ = ['SnapshotHook', 'keep_snapshots']
 class SnapshotHook(Hook):
     """Keep the weights of ``count`` evenly spaced iterations, the last among them, as ``snapshot_iter_N.pth``.
 
-    They lie in the work dir beside the checkpoints, hold no state to resume from, and are never deleted. What is
-    resumed keeps those of the whole training.
+    They are in the work directory beside the checkpoints, contain no training state to resume from, and are never
+    deleted. A resumed training continues the sequence of the whole training.
+
+    Args:
+        count: number of snapshots.
 
     Raises:
         UserError: before the training, if it has fewer iterations, or none are asked for.
@@ -53,6 +56,6 @@ class SnapshotHook(Hook):
 
 
 def keep_snapshots(cfg: Config, count: int) -> None:
-    """Make the training of a config save so many snapshots."""
+    """Add a :class:`SnapshotHook` to a config."""
     others = [one for one in cfg.get('custom_hooks') or [] if one.get('type') != 'hsonet_mm.SnapshotHook']
     cfg.custom_hooks = [*others, {'type': 'hsonet_mm.SnapshotHook', 'count': count}]

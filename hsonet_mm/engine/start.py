@@ -16,7 +16,7 @@ __all__ = ['StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
 
 
 def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
-    """The checkpoint that a training with ``resume=True`` goes on from; None where its work dir contains none.
+    """The checkpoint from which ``resume=True`` continues; None if the work directory contains none.
 
     That is ``load_from``, a file or a folder, or the newest checkpoint of the work dir.
 
@@ -95,13 +95,13 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def _number(path: Path) -> int:
-    """Iterations or epochs in the name of a checkpoint, -1 without."""
+    """Iterations or epochs in the name of a checkpoint, or -1."""
     digits = path.stem.rpartition('_')[2]
     return int(digits) if digits.isdigit() else -1
 
 
 class StartHook(Hook):
-    """Loads weights to start from, all or ``partly`` those that fit, once the network has its initial ones."""
+    """Loads initial weights, all or with ``partly`` those that fit, after the network is initialised."""
 
     priority = 'VERY_HIGH'
 

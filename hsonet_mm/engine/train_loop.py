@@ -18,11 +18,11 @@ __all__ = ['ResumableTrainLoop']
 class ResumableTrainLoop(IterBasedTrainLoop):
     """``IterBasedTrainLoop`` whose resumed training gives the result of an uninterrupted one.
 
-    - Each iteration has a seed of its own, for dropout and the like; augmentation is the matter of
-      :class:`~hsonet_mm.datasets.SeededSampler`.
-    - Resumed, it advances the sampler; MMEngine 0.10 loads every batch that was trained before.
-    - Resumed, it follows the schedules of the config, see :func:`~hsonet_mm.engine.schedules.follow_config`.
-    - A validation that was cut off is made up for, so that the best checkpoint is the same.
+    - Each iteration has its own seed, for dropout and the like; :class:`~hsonet_mm.datasets.SeededSampler` seeds the
+      augmentation.
+    - On resuming, the sampler is advanced; MMEngine 0.10 loads the batches of all completed iterations instead.
+    - On resuming, the schedules of the config apply, see :func:`~hsonet_mm.engine.schedules.follow_config`.
+    - An interrupted validation is repeated, so the best checkpoint is the same.
 
     It takes the arguments of ``IterBasedTrainLoop``.
     """
@@ -65,7 +65,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self.runner.val_loop.run()
 
     def _advance(self) -> None:
-        """Let the data begin behind the batches that were trained before."""
+        """Advance the data past the batches of completed iterations."""
         loader = self.dataloader
         if isinstance(loader.sampler, InfiniteSampler) and loader.batch_size is not None:
             _skip(loader.sampler, self._iter * loader.batch_size)

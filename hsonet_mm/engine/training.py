@@ -82,12 +82,12 @@ def end_workers(runner: Any) -> None:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether a message is not one of the hundreds in which MMEngine lists the options of each parameter."""
+    """Whether a message is not one of MMEngine's hundreds of lines about the options of each parameter."""
     return not record.getMessage().startswith('paramwise_options')
 
 
 def _check_optimizer(cfg: Config) -> None:
-    """Say what MMEngine says of any other unknown type; of an optimiser it says that None is not callable."""
+    """Raise MMEngine's usual error for an unknown optimiser, for which it only reports that None is not callable."""
     name = cfg.optim_wrapper.get('optimizer', {}).get('type')
     if isinstance(name, str) and OPTIMIZERS.get(name) is None:
         raise KeyError(f'{name} is not in the optimizer registry')
@@ -106,7 +106,7 @@ def _check_classes(runner: Runner) -> None:
 
 
 def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
-    """Decide what a training starts from; the config then says so to MMEngine.
+    """Decide what a training starts from, and set it in the config.
 
     A training that was interrupted is past its start: ``--init-from`` and ``load_from`` do not count for it.
     """

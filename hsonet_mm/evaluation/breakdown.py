@@ -16,7 +16,7 @@ from hsonet_mm.labels import IGNORED
 __all__ = ['FOUND', 'RINGS', 'SIZES', 'Group', 'breakdown', 'regions', 'sum_groups']
 
 FOUND = 0.5
-"""A changed object counts as found when at least this share of its pixels is called changed."""
+"""A changed object counts as found if at least this share of its pixels is predicted as changed."""
 SIZES = {'<100': 0, '100-399': 100, '400-1599': 400, '1600-6399': 1600, '>=6400': 6400}
 """Groups of objects, and the smallest area of each in pixels."""
 RINGS = {'0-1': 0, '2-3': 2, '4-7': 4, '8-15': 8, '>=16': 16}
@@ -51,12 +51,12 @@ class Group:
 
     @property
     def pixel_rate(self) -> float:
-        """Share of the pixels called changed: recall if they are changed, else false alarms; 0 without pixels."""
+        """Share of the pixels predicted as changed: recall, or the false-alarm rate; 0 without pixels."""
         return self.called / self.pixels if self.pixels else 0.0
 
     @property
     def object_rate(self) -> float | None:
-        """Share of the objects found, or with a false alarm; 0 without objects, None where none are counted."""
+        """Share of the objects found, or with a false alarm; 0 without objects, None if objects are not counted."""
         if self.objects is None or self.hits is None:
             return None
         return self.hits / self.objects if self.objects else 0.0
@@ -80,9 +80,9 @@ def breakdown(pred: NDArray[np.bool_], label: NDArray[np.uint8]) -> list[Group]:
     """Break the result on one image down by object size and by distance to the label's boundary.
 
     By size, an object is a connected region (8 neighbours) of the label's changed pixels, found if at least
-    FOUND of them are called changed. A false alarm is a connected region called changed that contains no changed
-    pixel; its group is ``changed=False``, and by definition all its pixels are called changed and all such
-    objects are hits. Pixels called changed around an object belong to no group by size.
+    FOUND of them are predicted as changed. A false alarm is a connected region predicted as changed without a changed
+    pixel; its group is ``changed=False``, and by definition all its pixels are predicted as changed and all such
+    objects are hits. Pixels predicted as changed around an object belong to no group by size.
 
     By distance, every pixel is in one group of its side, see RINGS, so that the groups sum up to the confusion
     matrix. On an image of one class all pixels are at a distance of ``>=16``.

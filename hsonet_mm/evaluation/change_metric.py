@@ -23,12 +23,12 @@ from hsonet_mm.registry import METRICS
 __all__ = ['ChangeMetric', 'change_probs', 'format_table']
 
 CURVE_STEP = 8
-"""Every how many-th threshold of the sweep goes into the JSON file."""
+"""Step between the thresholds of the sweep in the JSON file."""
 CURE = (
     'load them with hsonet_mm.MultiImgLoadAnnotations, '
     'or let a data set of Open-CD map them with format_seg_map="to_binary"'
 )
-"""What to do about labels of 0 and 255 that arrive as they are."""
+"""The cure for labels that still contain 0 and 255."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def change_probs(scores: Tensor) -> Tensor:
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """Lay out the figures as a text table, "changed" at the model's or the given threshold first."""
+    """Format the scores as a text table; the first row is at the threshold of the model or the given one."""
     names = {'precision': 'P', 'recall': 'R', 'f1': 'F1', 'iou': 'IoU', 'oa': 'OA', 'kappa': 'kappa'}
     threshold = report['threshold']
     rows = [(threshold if isinstance(threshold, str) else f'{threshold:.4f}', report)]
@@ -229,7 +229,7 @@ def format_table(report: dict[str, Any]) -> str:
 
 
 def _name(sample: dict[str, Any]) -> str:
-    """Path of the label, else of the image(s), of a data sample."""
+    """Path of the label of a data sample, or of its images if it has none."""
     return sample.get('seg_map_path') or ' and '.join(_paths(sample))
 
 

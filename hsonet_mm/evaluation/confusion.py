@@ -30,9 +30,14 @@ class Confusion:
 
     Attributes:
         tp: Changed pixels found.
-        fp: Unchanged pixels called changed.
+        fp: Unchanged pixels predicted as changed.
         fn: Changed pixels missed.
-        tn: Unchanged pixels left alone.
+        tn: Unchanged pixels predicted as unchanged.
+
+    Example:
+        >>> counts = Confusion(tp=6, fp=2, fn=4, tn=88)
+        >>> counts.precision, counts.recall, round(counts.f1, 3), round((counts + counts).iou, 3)
+        (0.75, 0.6, 0.667, 0.5)
     """
 
     tp: int = 0
@@ -100,6 +105,10 @@ def confusion(pred: Tensor, target: Tensor, ignore_index: int = 255) -> Confusio
 
     Shapes:
         ``pred`` and ``target``: equal, any.
+
+    Example:
+        >>> confusion(torch.tensor([1, 1, 0, 0]), torch.tensor([1, 0, 0, 255]))
+        Confusion(tp=1, fp=1, fn=0, tn=1)
     """
     assert pred.shape == target.shape, f'{tuple(pred.shape)} and {tuple(target.shape)}'
     valid = target != ignore_index
@@ -112,7 +121,7 @@ def histograms(probs: Tensor, target: Tensor, ignore_index: int = 255) -> tuple[
     """Count probabilities of change in ``BINS`` bins, separately for changed and for unchanged pixels.
 
     Bin k holds ``k / BINS < p <= (k + 1) / BINS`` (bin 0 also p = 0), so that the sum from bin k on is the
-    number of pixels with ``p > k / BINS``: exactly those that the threshold ``k / BINS`` calls changed.
+    number of pixels with ``p > k / BINS``: exactly those that are predicted as changed at the threshold ``k / BINS``.
 
     Args:
         probs: Probability of change in [0, 1].
@@ -164,6 +173,12 @@ def sweep(hist_pos: Tensor, hist_neg: Tensor) -> Sweep:
 
     Shapes:
         ``hist_pos`` and ``hist_neg``: (BINS,).
+
+    Example:
+        >>> probs, target = torch.tensor([0.9, 0.7, 0.4, 0.1]), torch.tensor([1, 1, 1, 0])
+        >>> threshold, counts = sweep(*histograms(probs, target)).best
+        >>> 0.1 < threshold < 0.4, counts.f1
+        (True, 1.0)
     """
     assert hist_pos.shape == hist_neg.shape == (BINS,), f'{tuple(hist_pos.shape)} and {tuple(hist_neg.shape)}'
 

@@ -31,34 +31,35 @@ __all__ = [
 ]
 
 ALARMED = 0.1
-"""An unchanged object counts as a false alarm when at least this share of its pixels is called changed."""
+"""An unchanged object counts as a false alarm if at least this share of its pixels is predicted as changed."""
 
 Counts = tuple[str, int, int]
-"""Kind of one object, its pixels, and how many of them are called changed."""
+"""Kind of one object, its pixels, and how many of them are predicted as changed."""
 
 
 @METRICS.register_module()
 class HardCaseMetric(BaseMetric):
     """Recall by kind of change, and false alarms by kind of pseudo-change.
 
-    The keys are ``hard/<kind>/recall`` and ``hard/<kind>/found`` for changed kinds,
-    ``hard/<kind>/false_alarm`` and ``hard/<kind>/alarmed`` for the others, and ``hard/<kind>/objects``. For changed
-    kinds both rates should be 1: recall over pixels, and share of the objects found. For unchanged kinds both should be
-    0: false alarms over pixels, and share of the objects with one. ``background`` are the pixels of no object, one
-    "object" an image. An object is found (changed) or alarmed (unchanged) with at least FOUND or ALARMED of its pixels
-    called changed. All but the number of objects are fractions in [0, 1]. Kinds without an object have no keys. One
-    image is one result, so the figures are right over several processes.
+    Changed kinds have the keys ``hard/<kind>/recall``, over pixels, and ``hard/<kind>/found``, the share of the objects
+    that are found; ideally both are 1. Unchanged kinds have ``hard/<kind>/false_alarm``, over pixels, and
+    ``hard/<kind>/alarmed``, the share of the objects with a false alarm; ideally both are 0. ``hard/<kind>/objects`` is
+    the number of objects. ``background`` contains the pixels of no object and counts as one object per image.
+
+    A changed object is found if at least the share FOUND of its pixels is predicted as changed; an unchanged one is
+    alarmed from ALARMED on. Rates are fractions in [0, 1]. Kinds without objects have no keys. The result does not
+    depend on the number of processes.
 
     Args:
-        threshold: Call a pixel changed where its probability is above this value in (0, 1). By default the
-            model's own decision counts: ``pred_sem_seg``.
+        threshold: Probability in (0, 1) above which a pixel is predicted as changed; by default the prediction of the
+            model is used, ``pred_sem_seg``.
         out_file: Where to write the table as JSON; each evaluation replaces the file.
         collect_device: Where results of several processes are collected, ``'cpu'`` or ``'gpu'``.
-        prefix: What the names of the figures begin with.
+        prefix: First part of the keys.
 
     Raises:
-        UserError: for a threshold outside (0, 1), and in use for a data set without typed objects and for
-            predictions of another size than the instance map.
+        UserError: for a threshold outside (0, 1); during evaluation for a data set without typed objects, or a
+            prediction whose size differs from that of the instance map.
     """
 
     default_prefix = 'hard'
@@ -118,7 +119,7 @@ class HardCaseMetric(BaseMetric):
 
 
 def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> list[Counts]:
-    """Kind, pixels and pixels called changed of every object of an image that has pixels; the rest is background.
+    """Kind, pixels and pixels predicted as changed of every non-empty object of an image; the rest is background.
 
     ``ids`` is the instance map, 0 where no object is, and ``kinds`` the kind of every object by its id.
     """
@@ -129,7 +130,7 @@ def count_objects(pred: np.ndarray, ids: np.ndarray, kinds: dict[int, str]) -> l
 
 
 def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
-    """Sum up objects by kind, for a table together with other breakdowns: a group a kind in the order of CASES."""
+    """Sum up objects by kind as groups of a breakdown, in the order of CASES."""
     empty = [Group('hard_case', kind, case.changed, 0, 0, 0, 0) for kind, case in CASES.items()]
     objects = []
     for kind, pixels, called in counts:
@@ -140,7 +141,7 @@ def hard_case_groups(counts: Iterable[Counts]) -> list[Group]:
 
 
 def hard_case_rows(counts: Iterable[Counts]) -> list[dict[str, Any]]:
-    """Sum up objects by kind, for the JSON file: a row a kind, empty ones too, in the order of CASES."""
+    """Sum up objects by kind for the JSON file: one row per kind, also empty ones, in the order of CASES."""
     names = ('changed', 'objects', 'pixels', 'pixel_rate', 'object_rate')
     return [
         {
@@ -153,7 +154,7 @@ def hard_case_rows(counts: Iterable[Counts]) -> list[dict[str, Any]]:
 
 
 def hard_case_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Lay out the result as a text table; kinds without an object are left out."""
+    """Format the result as a text table without kinds that have no object."""
     lines = []
     for changed, title, pixel_rate, object_rate in (
         (True, 'changed', 'recall', 'found'),
@@ -163,7 +164,7 @@ def hard_case_table(rows: Iterable[Mapping[str, Any]]) -> str:
         line = '{kind:<18} {objects:>8} {pixels:>10,} {pixel_rate:>12.4f} {object_rate:>8.4f}'
         lines += [line.format(**row) for row in rows if row['changed'] == changed and row['objects']]
     lines.append(
-        'recall, false alarm: share of the pixels called changed; found: objects with at least '
+        'recall, false alarm: share of the pixels predicted as changed; found: objects with at least '
         f'{FOUND:.0%} of them, alarmed: with at least {ALARMED:.0%}'
     )
     return '\n'.join(lines)

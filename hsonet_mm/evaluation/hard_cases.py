@@ -71,8 +71,12 @@ def are_objects_typed(image: Path) -> bool:
 def read_objects(image: Path, shape: Sequence[int]) -> tuple[NDArray[Any], dict[int, str]]:
     """Read the typed objects of a pair.
 
-    The image is that of date 1, the shape that of the prediction. Returns the instance map (H, W) and the kind of every
-    object by its id.
+    Args:
+        image: Path of the image of date 1.
+        shape: Height and width of the prediction.
+
+    Returns:
+        The instance map (H, W), 0 where no object is, and the kind of every object by its id.
 
     Raises:
         UserError: if the data set has no typed objects, or map, list and prediction do not fit.

@@ -1,4 +1,4 @@
-"""Figures, JSON and text table of the objects that a test has matched, see :mod:`hsonet_mm.evaluation.objects`."""
+"""Scores of matched objects, as JSON and as a text table, see :mod:`hsonet_mm.evaluation.objects`."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def object_metrics(objects: Objects) -> dict[str, float]:
 
 
 def object_report(objects: Objects) -> dict[str, Any]:
-    """All figures for the JSON file, in total and by group.
+    """All scores for the JSON file, in total and by group.
 
     A figure is None where it says nothing: precision and average precision by hard case, because a false alarm belongs
     to no kind of change, and recall where objects of that kind are not changes.
@@ -63,7 +63,7 @@ def object_report(objects: Objects) -> dict[str, Any]:
 
 
 def _figures(objects: Objects, kind: str, changed: bool, lowest: int | None) -> dict[str, Any]:
-    """Counts and figures of one group."""
+    """Counts and scores of one group."""
     counts, ranked = objects.confusion(), kind != 'hard_case'
     sharp = None if lowest is None else objects.confusion(lowest).recall
     return {
@@ -79,7 +79,7 @@ def _figures(objects: Objects, kind: str, changed: bool, lowest: int | None) -> 
 
 
 def object_groups(objects: Objects) -> list[Group]:
-    """Sum up the objects for a table together with other breakdowns; no pixels are counted as called.
+    """Sum up the objects as groups of a breakdown, without pixel counts.
 
     Returns:
         By size and hard case, empty groups too: ``matched_<kind>`` with the labelled objects found and the false
@@ -101,7 +101,7 @@ def object_groups(objects: Objects) -> list[Group]:
 
 
 def object_table(report: dict[str, Any]) -> str:
-    """Lay out the result as a text table, all objects first."""
+    """Format the result as a text table, all objects first."""
     names = ('precision', 'recall', 'f1', 'ap', 'recall_at_precision')
     heads = ('labelled', 'found', 'alarms', 'P', 'R', 'F1', 'AP', f'R at P {PRECISION:g}')
     lines = [f'{"objects":<20}' + ''.join(f' {head:>10}' for head in heads)]

@@ -1,7 +1,7 @@
 r"""Objects of a prediction matched to labelled objects: found, missed and false alarms.
 
 Pixels say how much area is right; objects say how many changes are found. An object is a connected region (8
-neighbours) of the label's changed pixels, or of the pixels that are called changed at one threshold.
+neighbours) of the label's changed pixels, or of the pixels that are predicted as changed at one threshold.
 
 - A predicted object matches a labelled one where their intersection over union exceeds 0.5. Regions of one map do not
   overlap, so each object has at most one such partner, and no assignment has to be chosen (Kirillov et al., *Panoptic
@@ -72,7 +72,7 @@ class Objects:
         return Objects(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
     def groups(self) -> list[tuple[str, str, 'Objects']]:
-        """The objects by size and, where some are typed, by hard case: kind of group, its name, its objects.
+        """The objects by size and, if typed, by hard case, as tuples of kind of group, name and objects.
 
         A false alarm is in the group of its own size, and of the kind that it covers most of,
         :data:`~hsonet_mm.evaluation.hard_cases.BACKGROUND` included. Empty groups are there too.
@@ -84,15 +84,15 @@ class Objects:
         return groups
 
     def found(self) -> Whole:
-        """Labelled objects that are found by their score, (SCORES,)."""
+        """Number of labelled objects found, by score, (SCORES,)."""
         return np.bincount(self.score[self.labelled & (self.score >= 0)], minlength=SCORES)
 
     def alarms(self) -> Whole:
-        """False alarms by their score, (SCORES,)."""
+        """Number of false alarms, by score, (SCORES,)."""
         return np.bincount(self.score[~self.labelled], minlength=SCORES)
 
     def confusion(self, lowest: int = 0) -> Confusion:
-        """Objects found, false alarms and missed objects, where those of a lower score are dropped."""
+        """Counts of objects found, false alarms and missed objects, after dropping those of a lower score."""
         total, found = int(self.labelled.sum()), int(self.found()[lowest:].sum())
         return Confusion(tp=found, fp=int(self.alarms()[lowest:].sum()), fn=total - found)
 
@@ -136,7 +136,7 @@ def match_objects(
     """Match the objects of one image.
 
     Args:
-        pred: True where a pixel is called changed.
+        pred: True where a pixel is predicted as changed.
         probs: Probability of change in [0, 1].
         label: 0 unchanged, 1 changed, and ``ignore_index``.
         typed: Instance map, 0 where no object is, and the kind of every object by its id, see
@@ -145,6 +145,17 @@ def match_objects(
 
     Shapes:
         ``pred``, ``probs``, ``label`` and the instance map: (H, W).
+
+    Example:
+        >>> label, probs = np.zeros((9, 20), np.uint8), np.zeros((9, 20), np.float32)
+        >>> label[2:6, 2:6] = 1  # an object that is found, with one row too few
+        >>> probs[3:6, 2:6] = 0.8
+        >>> probs[2:6, 12:16] = 0.6  # a false alarm
+        >>> objects = match_objects(probs > 0.5, probs, label)
+        >>> objects.confusion()
+        Confusion(tp=1, fp=1, fn=0, tn=0)
+        >>> float(objects.average_precision())
+        1.0
     """
     assert pred.shape == probs.shape == label.shape, f'{pred.shape}, {probs.shape} and {label.shape}'
     kinds = None if typed is None else _kind_map(*typed)
@@ -185,7 +196,7 @@ def _kind_map(ids: Whole, kinds: dict[int, str]) -> Whole:
 
 
 def _most(numbered: NDArray[np.int32], kinds: Whole | None, number: int) -> Whole:
-    """The kind that most pixels of every region have, the first of equals; -1 without kinds."""
+    """The most frequent kind among the pixels of every region, the first among equals; -1 without kinds."""
     if kinds is None:
         return np.full(number, -1)
     inside = numbered > 0

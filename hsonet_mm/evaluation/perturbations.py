@@ -27,7 +27,7 @@ DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 def shift(t1: Image, t2: Image, target: NDArray[np.uint8], number: int, *, date: int, pixels: int) -> Pair:
     """Shift a date by whole pixels, to the right, down, to the left and up from pair to pair.
 
-    The label stays. Pixels whose content would come from beyond the edge do not count.
+    The label is not shifted. Pixels whose content would come from outside the image are ignored.
     """
     down, right = (pixels * step for step in DIRECTIONS[number % len(DIRECTIONS)])
     moved = np.roll([t1, t2][date - 1], (down, right), axis=(0, 1))
@@ -50,7 +50,7 @@ def recolour(
 
 
 def autumn(colours: Colours) -> Colours:
-    """What is green turns brown, as leaves and lawns do from summer to a dry autumn; all else stays.
+    """Turn green pixels brown, as leaves and lawns turn in autumn; other colours are kept.
 
     By its excess of green, 2 G - R - B, from 0 to 0.2, a colour turns from itself to a brown of the same luma (BT.601):
     its luma times (1.25, 0.95, 0.6), which has the luma 1.0 itself.
@@ -80,4 +80,4 @@ PERTURBATIONS: dict[str, Perturbation] = {
     'date 2 with a warm cast': _light(lambda colours: colours * np.array([1.1, 1.0, 0.85])),
     'date 2 in autumn': _light(autumn),
 }
-"""By what reports call them. [choice]"""
+"""Perturbations by their names in reports [choice]."""

@@ -1,4 +1,4 @@
-"""Outputs of layers for a pair: the dates that they depend on, relation maps, and the input of the classifier."""
+"""Outputs of layers for a pair: the dates they depend on, relation maps, and the input of the classifier."""
 
 import math
 from collections import Counter
@@ -75,7 +75,7 @@ def layers(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Layer]:
 
 
 def _layer(name: str, calls: Calls, without_t1: Calls, without_t2: Calls) -> Layer:
-    """A layer by what it gave for the pair, and for noise in place of the first and of the second date."""
+    """Describe a layer by its outputs for the pair, and for noise in place of the first and of the second date."""
     sums, *others = ([one for _, call in run for one in call] for run in (calls, without_t1, without_t2))
     answers = [
         ANSWERS[not _alike(one, first), not _alike(one, second)]
@@ -85,7 +85,7 @@ def _layer(name: str, calls: Calls, without_t1: Calls, without_t2: Calls) -> Lay
 
 
 def _alike(one: float, other: float) -> bool:
-    """Whether two sums differ by rounding alone, which depends on where tensors lie in memory."""
+    """Whether two sums differ only by rounding, which depends on the memory layout."""
     return math.isclose(one, other, rel_tol=1e-4)
 
 
@@ -173,7 +173,7 @@ def classifier_input(model: TorchModel, batch: Mapping[str, Any]) -> Tensor:
 
 
 def _fingerprints(model: TorchModel, batch: Mapping[str, Any]) -> dict[str, Calls]:
-    """What the layers that give maps gave, in the order in which they finish."""
+    """Fingerprints of the outputs of all layers with feature maps, in the order in which they finish."""
     found: dict[str, Calls] = {}
 
     def note(name: str, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
@@ -206,7 +206,7 @@ def _hooked(model: TorchModel, hook: Hook, kind: type[nn.Module]) -> Iterator[No
 
 
 def _numbered(names: list[str]) -> tuple[str, ...]:
-    """Names made different by numbers where they are not."""
+    """Unique names; repeated ones are numbered."""
     counts, seen = Counter(names), Counter[str]()
     numbered = []
     for name in names:

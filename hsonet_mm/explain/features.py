@@ -16,7 +16,7 @@ from hsonet_mm.explain.extra import require
 from hsonet_mm.explain.networks import Network
 from hsonet_mm.models.losses.eo_terms import EDGE, HARD
 
-__all__ = ['FEWEST', 'KINDS', 'Cloud', 'Pixels', 'choose_pixels', 'embed', 'features_of']
+__all__ = ['FEWEST', 'KINDS', 'Embedding', 'PixelSample', 'choose_pixels', 'embed', 'features_of']
 
 KINDS = ('foreground', 'hard background', 'easy background')
 FEWEST = 10
@@ -26,7 +26,7 @@ PERPLEXITY = 30.0
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelSample:
     """Pixels of a data set: number of the pair, ascending, row, column and index in :data:`KINDS` of each, (n,)."""
 
     pair: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Cloud:
+class Embedding:
     """The t-SNE embedding of the features of some pixels.
 
     Attributes:
@@ -55,16 +55,16 @@ class Cloud:
 
 def choose_pixels(
     networks: Sequence[Network], pairs: LabelledPairs, count: int = 300, seed: int = 0
-) -> Pixels:
+) -> PixelSample:
     """Choose pixels of each kind from a whole data set, the same for all compared networks.
 
-    What counts is the mean probability of change over the networks. Hard background would be called changed: pixels
-    labelled unchanged with a probability above 0.5, as in the log of EO-loss; where there are too few, those with the
-    next highest. Easy background are others at or below 0.5. Foreground is what is labelled changed. Of more than
-    enough, a random choice is taken. Pixels within 2 pixels of the outline of a label are left out, for there labels
-    are wrong as often as networks [choice].
+    The kinds follow from the mean probability of change over the networks. Foreground is labelled changed. Hard
+    background is labelled unchanged with a probability above 0.5, as in the log of EO-loss; if there are too few such
+    pixels, those with the next highest probability are added. Easy background is other background at or below 0.5. If
+    there are more pixels than needed, they are drawn at random. Pixels within 2 pixels of the outline of a label are
+    excluded, because labels are uncertain there [choice].
 
-    Memory is that of one pair and of the pixels chosen.
+    Only one pair and the chosen pixels are kept in memory.
 
     Raises:
         UserError: if there are too few pixels of a kind.
@@ -98,11 +98,11 @@ def choose_pixels(
     chosen = np.concatenate(best)[:, 1:].astype(np.int64)
     order = np.argsort(chosen[:, 0], kind='stable')
     pair, row, column = chosen[order].T
-    return Pixels(pair, row, column, kind[order])
+    return PixelSample(pair, row, column, kind[order])
 
 
 def features_of(
-    network: Network, pairs: LabelledPairs, pixels: Pixels
+    network: Network, pairs: LabelledPairs, pixels: PixelSample
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
     """Features and relations of a network at the chosen pixels.
 
@@ -114,7 +114,7 @@ def features_of(
         >>> from types import SimpleNamespace
         >>> from hsonet_mm.inference.torch_model import TorchModel
         >>> network = SimpleNamespace(model=TorchModel(None, 'buildings'))
-        >>> image, pixels = np.zeros((64, 64, 3), np.uint8), Pixels(*np.array([[0, 0], [5, 9], [8, 60], [0, 1]]))
+        >>> image, pixels = np.zeros((64, 64, 3), np.uint8), PixelSample(*np.array([[0, 0], [5, 9], [8, 60], [0, 1]]))
         >>> features, relations = features_of(network, [LabelledPair(image, image, image[..., 0])], pixels)
         >>> len(features), {values.shape for values in relations.values()}
         (2, {(2, 2)})
@@ -133,7 +133,7 @@ def features_of(
     return np.concatenate(features), {level: np.concatenate(parts) for level, parts in relations.items()}
 
 
-def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
+def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Embedding:
     """Embed features in the plane by t-SNE, and measure the separation of the kinds.
 
     Every channel is brought to mean 0 and standard deviation 1 first. t-SNE begins with their principal components, so
@@ -150,8 +150,8 @@ def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
     Example:
         >>> kind = np.repeat(np.arange(len(KINDS)), 10)
         >>> noise = np.random.default_rng(0).normal(size=(30, 4))
-        >>> cloud = embed((10 * kind[:, None] + noise).astype(np.float32), kind)  # three kinds, far apart
-        >>> cloud.points.shape, cloud.silhouette > 0.5
+        >>> embedding = embed((10 * kind[:, None] + noise).astype(np.float32), kind)  # three kinds, far apart
+        >>> embedding.points.shape, embedding.silhouette > 0.5
         ((30, 2), True)
     """
     require('sklearn')
@@ -164,7 +164,7 @@ def embed(features: NDArray[np.float32], kind: NDArray[np.int64]) -> Cloud:
     points = TSNE(perplexity=perplexity, init='pca', random_state=0).fit_transform(scaled)
     scores = silhouette_samples(scaled, kind)
     by_kind = {name: float(scores[kind == number].mean()) for number, name in enumerate(KINDS)}
-    return Cloud(points, kind, float(scores.mean()), by_kind)
+    return Embedding(points, kind, float(scores.mean()), by_kind)
 
 
 def _mean_probs(networks: Sequence[Network], pair: LabelledPair) -> NDArray[np.float32]:
@@ -177,7 +177,7 @@ def _mean_probs(networks: Sequence[Network], pair: LabelledPair) -> NDArray[np.f
 def _keys(
     probs: NDArray[np.float32], target: NDArray[np.uint8], random: np.random.Generator
 ) -> list[NDArray[np.float64]]:
-    """How much each pixel is wanted for each kind, -inf where it is of another."""
+    """Priority of each pixel for each kind, -inf if it is of another kind."""
     changed = (target == 1).astype(np.uint8)
     window = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
     inner = cv2.dilate(changed, window) == cv2.erode(changed, window)
@@ -195,7 +195,7 @@ def _keys(
 
 
 def _rows(keys: NDArray[np.float64], pair: int, count: int) -> NDArray[np.float64]:
-    """Key, pair, row and column of the pixels that are wanted most."""
+    """Key, pair, row and column of the pixels of highest priority."""
     flat = keys.ravel()
     best = np.argpartition(-flat, min(count, flat.size - 1))[:count]
     best = best[np.isfinite(flat[best])]

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.explain.features import KINDS, Cloud
+from hsonet_mm.explain.features import KINDS, Embedding
 from hsonet_mm.explain.views import View
-from hsonet_mm.images import ImagePair, first_three
-from hsonet_mm.inference.pairs import draw_overlay, to_bgr
+from hsonet_mm.images import ImagePair, first_three, to_bgr
+from hsonet_mm.inference.pairs import draw_overlay
 from hsonet_mm.pages import reduced
 from hsonet_mm.pages.svg import INK, draw_in_ink, legend_beside, new_figure, stack_shares, write_figure
 from hsonet_mm.training_log import SHARES
 
 __all__ = [
-    'cloud_figure',
+    'embedding_figure',
     'pair_figure',
     'relation_figure',
     'shares_figure',
@@ -47,7 +47,7 @@ def pair_figure(pair: ImagePair) -> Any:
 
 
 def view_figure(view: View) -> Any:
-    """What a network makes of a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
+    """Results of a network on a pair: probability and mask, relation maps of both dates by level, Grad-CAM."""
     cams = math.ceil(len(view.cam) / 2)
     columns = 1 + len(view.relations) + cams
     figure = new_figure(CELL * columns + 1.1, 2 * CELL + 0.9)
@@ -123,15 +123,15 @@ def relation_figure(names: Sequence[str], relations: Sequence[Mapping[str, NDArr
     return figure
 
 
-def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
+def embedding_figure(names: Sequence[str], embeddings: Sequence[Embedding]) -> Any:
     """Features in the plane, a plot for each network with its silhouette score under it."""
-    columns = min(3, len(clouds))
-    rows = math.ceil(len(clouds) / columns)
+    columns = min(3, len(embeddings))
+    rows = math.ceil(len(embeddings) / columns)
     figure = new_figure(2.6 * columns + 1.2, 3.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, name, cloud in zip(grid.ravel(), names, clouds, strict=False):
+    for axes, name, embedding in zip(grid.ravel(), names, embeddings, strict=False):
         for index, kind in enumerate(KINDS):
-            points = cloud.points[cloud.kind == index]
+            points = embedding.points[embedding.kind == index]
             axes.scatter(
                 *points.T, s=7, marker=MARKERS[kind], color=COLOURS[kind], linewidths=0, alpha=0.7, label=kind
             )
@@ -141,16 +141,16 @@ def cloud_figure(names: Sequence[str], clouds: Sequence[Cloud]) -> Any:
         axes.spines[:].set_visible(True)
         axes.spines[:].set_alpha(0.3)
         axes.set_title(name, fontsize=9, color=INK)
-        parts = ', '.join(f'{kind.split()[0]} {score:.2f}' for kind, score in cloud.by_kind.items())
-        axes.set_xlabel(f'silhouette {cloud.silhouette:.3f}\n({parts})', fontsize=7.5, color=INK)
-    for axes in grid.ravel()[len(clouds) :]:
+        parts = ', '.join(f'{kind.split()[0]} {score:.2f}' for kind, score in embedding.by_kind.items())
+        axes.set_xlabel(f'silhouette {embedding.silhouette:.3f}\n({parts})', fontsize=7.5, color=INK)
+    for axes in grid.ravel()[len(embeddings) :]:
         axes.set_axis_off()
     legend_beside(grid[0, -1])
     return figure
 
 
 def write_picture(figure: Any, path: Path) -> None:
-    """Write a figure as a picture on white; the ending of the path says how: .png, .webp, .svg, .pdf."""
+    """Write a figure on a white background; the suffix of the path selects the format: .png, .webp, .svg, .pdf."""
     figure.patch.set_alpha(1)
     write_figure(figure, path, dpi=110, facecolor='white', bbox_inches='tight')
 
@@ -177,7 +177,7 @@ def _bare(axes: Any) -> None:
 
 
 def _heated(image: NDArray[np.uint8], values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A pale grey image under the colours of a map in [0, 1], the stronger the higher it is."""
+    """A pale grey image overlaid with the colours of a map in [0, 1], whose opacity grows with the value."""
     from matplotlib import colormaps
 
     grey = (128 + image.mean(axis=2, keepdims=True) / 2) / 255

@@ -79,13 +79,13 @@ def snapshots_of(work_dir: Path) -> tuple[Path, dict[int, Path]]:
 
 
 def prepare_pair(network: Network, pair: ImagePair) -> dict[str, Any]:
-    """A pair as :meth:`~hsonet_mm.inference.torch_model.TorchModel.prepare` gives it, of images in RGB."""
+    """Prepare a pair of RGB images, see :meth:`~hsonet_mm.inference.torch_model.TorchModel.prepare`."""
     order = slice(None, None, -1) if network.model.reading.channels == 3 else slice(None)
     return network.model.prepare(pair.t1[None, ..., order], pair.t2[None, ..., order])
 
 
 def unique_names(models: Sequence[tuple[Path, Path]]) -> list[str]:
-    """A name for each config and checkpoint: the config's, with the checkpoint's where a config comes twice."""
+    """A name for each config and checkpoint: that of the config, with that of the checkpoint if the config repeats."""
     stems = [config.stem for config, _ in models]
     return [
         stem if stems.count(stem) == 1 else f'{stem}, {checkpoint.stem}'

@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.explain.extra import require
-from hsonet_mm.explain.features import Cloud
-from hsonet_mm.explain.figures import cloud_figure, pair_figure, relation_figure, shares_figure, view_figure
+from hsonet_mm.explain.features import Embedding
+from hsonet_mm.explain.figures import (
+    embedding_figure,
+    pair_figure,
+    relation_figure,
+    shares_figure,
+    view_figure,
+)
 from hsonet_mm.explain.networks import Network
 from hsonet_mm.explain.views import View
 from hsonet_mm.files import write_text
@@ -24,10 +30,10 @@ STAGES = 5
 
 @dataclass(frozen=True)
 class Features:
-    """What each network has at pixels of a data set: t-SNE, and relations by level, (n, 2)."""
+    """Features of each network at pixels of a data set: t-SNE, and relations by level, (n, 2)."""
 
     source: str
-    clouds: list[Cloud]
+    embeddings: list[Embedding]
     relations: list[dict[str, Any]]
 
 
@@ -59,9 +65,9 @@ def draw(content: Content) -> dict[str, Any]:
         steps = [one.iteration for one in content.networks if one.iteration is not None]
         figures['gradient_shares'] = shares_figure(content.log, steps)
     if content.features is not None:
-        clouds = content.features.clouds
-        figures['relations'] = relation_figure(content.names, content.features.relations, clouds[0].kind)
-        figures['features'] = cloud_figure(content.names, clouds)
+        embeddings = content.features.embeddings
+        figures['relations'] = relation_figure(content.names, content.features.relations, embeddings[0].kind)
+        figures['features'] = embedding_figure(content.names, embeddings)
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 

@@ -85,7 +85,7 @@ def with_metadata(content: bytes, metadata: Metadata) -> bytes:
 
 
 def _forget_sources(model: Any) -> None:
-    """Take out where in which file every operator was traced: paths of this machine, half of a small model."""
+    """Remove the source locations of traced operators: paths of this machine, half the size of a small model."""
     for graph in (model.graph, *model.functions):
         graph.ClearField('value_info')
         graph.ClearField('metadata_props')
@@ -99,7 +99,7 @@ def _forget_sources(model: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the remarks of exporters and their tools on their own parts and progress to themselves."""
+    """Silence progress messages and internal warnings of the exporters and their tools."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -122,7 +122,7 @@ def to_program(program: torch.export.ExportedProgram, metadata: Metadata) -> byt
 
 
 class ProgramModel:
-    """What :func:`to_program` saved, read again."""
+    """A model saved by :func:`to_program`."""
 
     def __init__(self, content: bytes) -> None:
         self._module = torch.export.load(io.BytesIO(content)).module()

@@ -37,13 +37,13 @@ class PairAndWeights(nn.Module):
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network by name; how many batches its norms have seen is none of them."""
+    """The weights of a network by name, without the batch counters of its norms."""
     state: dict[str, Tensor] = network.state_dict()
     return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round the kernels of a network, in place, to what half precision can express."""
+    """Round the kernels of a network, in place, to half precision."""
     for name, weight in weights_of(network).items():
         if weight.ndim > 1:
             rounded = weight.half().float()
@@ -55,7 +55,7 @@ def round_weights(network: nn.Module) -> None:
 
 
 def store_weights(model: Any, weights: Mapping[str, Tensor]) -> None:
-    """Make constants of the inputs of an ONNX model that are weights, in place.
+    """Turn the inputs of an ONNX model that are weights into constants, in place.
 
     Its inputs after the first are the weights by their names; kernels are stored in half precision.
     """

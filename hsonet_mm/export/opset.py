@@ -1,4 +1,4 @@
-"""Older operator sets for older runtimes: the few operators of our models that changed, written as they were before.
+"""Older operator sets for older runtimes: rewrites the few operators of our models that changed.
 
 PyTorch's exporter writes opset 18 and leaves older ones to ONNX's version converter, which has no rule for ``Pad``.
 """
@@ -24,7 +24,7 @@ _FOREVER = 2**63 - 1
 
 
 def lower(model: Any, opset: int) -> None:
-    """Write a model of opset 18 with an older one, from :data:`OLDEST` on, in place.
+    """Convert a model of opset 18 to an older one, down to :data:`OLDEST`, in place.
 
     Raises:
         UserError: if it uses an operator that the older opset does not have; the sentence says which one does.
@@ -71,7 +71,7 @@ def _without(node: Any, *names: str) -> None:
 
 
 def _drop(defaults: dict[str, Any], node: Any, graph: Any, constants: Any) -> Iterator[Any]:  # noqa: ARG001
-    """Take out attributes that the older operator does not know, where they have no effect."""
+    """Remove attributes that the older operator lacks, if they have no effect."""
     if any(value != defaults.get(name, value) for name, value in _values(node).items()):
         raise _too_old(node, NEWEST)
     _without(node, *defaults)
@@ -86,7 +86,7 @@ def _pad(node: Any, graph: Any, constants: Any) -> Iterator[Any]:  # noqa: ARG00
 
 
 def _ignore(names: tuple[str, ...], node: Any, graph: Any, constants: Any) -> Iterator[Any]:  # noqa: ARG001
-    """Take out attributes that say nothing more here."""
+    """Remove attributes that have no effect here."""
     _without(node, *names)
     yield node
 

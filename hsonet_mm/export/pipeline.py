@@ -189,7 +189,7 @@ def export(
 def _in_int8(
     content: bytes, metadata: Metadata, pairs: LabelledPairs, target: Path
 ) -> tuple[bytes, Metadata]:
-    """The model in 8 bits and what it says about itself."""
+    """The model in 8 bits, and its metadata."""
     chosen = range(0, len(pairs), max(1, len(pairs) // CALIBRATION_PAIRS))
     quantised = quantize(content, cut((pairs[index] for index in chosen), metadata.tile_size))
     f1_float, f1 = (
@@ -211,7 +211,7 @@ def _in_int8(
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong at the bottom of it, without addresses of objects in memory."""
+    """The first line of the underlying error, without memory addresses."""
     while error.__cause__ is not None:
         error = error.__cause__
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -219,7 +219,7 @@ def _reason(error: BaseException) -> str:
 
 
 def largest_difference(expected: Probs, exported: Probs, tile_size: int | None, bands: int = 3) -> float:
-    """Compare two models at three sizes (of a fixed one: three batches)."""
+    """Largest difference between two models at three sizes (for a fixed size: three batches)."""
     differences = []
     for seed, (batch, height, width) in enumerate(SIZES):
         shape = (batch, height, width) if tile_size is None else (batch, tile_size, tile_size)

@@ -25,7 +25,7 @@ Pair = tuple[Images, Images, Images]
 
 
 def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
-    """Weights and maps of a model in 8 bits: weights for each output channel, maps by the ranges seen on images.
+    """Quantise a model to 8 bits: weights per output channel, activations by their ranges on images.
 
     Every operator is quantised, as ``QuantizeLinear`` and ``DequantizeLinear`` around it (QDQ), which runtimes fuse
     into integer kernels: with float operators in between, converting costs more than is gained. The pieces of images
@@ -69,7 +69,7 @@ def quantize(content: bytes, pieces: Iterable[Pair]) -> bytes:
 
 
 def cut(pairs: Iterable[Pair], tile_size: int | None) -> Iterator[Pair]:
-    """Cut pairs into pieces that a model takes; they do not overlap.
+    """Cut pairs into non-overlapping pieces of a size that the model accepts.
 
     They are padded to the size that the model takes, if it takes only one.
     """

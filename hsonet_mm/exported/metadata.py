@@ -86,7 +86,7 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], path: str) -> 'Metadata':
-        """Read what :meth:`to_props` made; ``path`` is how messages call the file."""
+        """Read the output of :meth:`to_props`; ``path`` is the name of the file in messages."""
         if _KEY not in props:
             raise UserError(
                 f'{path} was not written by `hsonet export`, so its inputs and outputs are unknown: '

@@ -18,7 +18,7 @@ _TYPES = {1: '<f4', 10: '<f2'}
 
 
 def read_props(content: bytes) -> dict[str, str]:
-    """Read the ``metadata_props`` of a model, for runtimes that do not hand them on."""
+    """Read the ``metadata_props`` of a model, for runtimes that do not provide them."""
     texts = (
         {number: bytes(value).decode() for number, value in _blocks(prop)}
         for prop in _of(content, _MODEL_PROPS)

@@ -1,1 +1,1 @@
-"""Georeferenced rasters: where they lie, their headers, pairs of them and the areas of their pixels."""
+"""Georeferenced rasters: names, headers, pairs and areas of pixels."""

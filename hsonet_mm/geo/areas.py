@@ -1,4 +1,4 @@
-"""The true size of a scene's pixels on the ground."""
+"""Area of a scene's pixels on the ground."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""How GDAL behaves while scenes are read."""
+"""Settings of GDAL for reading scenes."""
 
 import os
 
@@ -20,7 +20,7 @@ SERVERS = {
 
 
 def limited_cache() -> rasterio.Env:
-    """Keep GDAL from taking a share of the machine's memory for decoded blocks, and from waiting for servers for ever.
+    """Limit GDAL's cache of decoded blocks, and the time that it waits for servers.
 
     What the environment says about it counts.
     """

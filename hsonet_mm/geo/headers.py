@@ -78,7 +78,7 @@ class RasterInfo:
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file."""
+    """Size and modification time of a file."""
     try:
         state = path.stat()
     except (OSError, ValueError):
@@ -92,7 +92,7 @@ def file_states(files: Sequence[Path]) -> tuple[tuple[int, int], ...]:
 
 
 def check_place(path: RasterPath) -> None:
-    """Make sure that a raster can be there; what is not a file of its own is left to GDAL."""
+    """Check that a raster file exists; names that GDAL resolves are left to GDAL."""
     if isinstance(path, Path):
         file_state(path)
         if path.is_dir():
@@ -182,7 +182,7 @@ def open_raster(path: RasterPath) -> Any:
 
 
 def _files(dataset: Any, path: RasterPath) -> tuple[Path, ...]:
-    """The file and those on the disk that GDAL reads with it, but for statistics; none of a raster on a server."""
+    """The file and its companions on the disk that GDAL reads, without statistics; none for a raster on a server."""
     if not isinstance(path, Path):
         return (path.archive,) if path.archive else ()
     others = (Path(name) for name in dataset.files if not name.endswith('.aux.xml'))

@@ -18,7 +18,7 @@ _NAME = re.compile(r'(/vsi[a-z0-9_]+/|[a-z][a-z0-9+.\-]+://)', re.IGNORECASE)  #
 
 @dataclass(frozen=True)
 class RemoteRaster:
-    """A raster that is not a file of its own, as far as it can stand in place of a path.
+    """A raster that is not a local file, with the part of the interface of paths that is needed.
 
     It is named as GDAL opens it: ``https://...``, ``s3://...``, ``/vsicurl/...``, ``/vsizip/archive.zip/name.tif``.
     """
@@ -39,7 +39,7 @@ class RemoteRaster:
 
     @property
     def archive(self) -> Path | None:
-        """The file on this machine that it lies in."""
+        """The local file that contains it."""
         inside = re.sub(r'^(/vsi[a-z0-9_]+/)+', '', self.text).strip('{}').replace('}/', '/')
         return next((path for path in (Path(inside), *Path(inside).parents) if path.is_file()), None)
 
@@ -48,7 +48,7 @@ RasterPath = Path | RemoteRaster
 
 
 def raster_path(name: str | Path | RemoteRaster) -> RasterPath:
-    """What a user calls a raster: the path of a file, its ``file://`` address, or a name that GDAL knows."""
+    """Parse the name of a raster: a path, a ``file://`` address, or a name that GDAL resolves."""
     if not isinstance(name, str):
         return name
     if name.lower().startswith('file://'):
@@ -57,7 +57,7 @@ def raster_path(name: str | Path | RemoteRaster) -> RasterPath:
 
 
 def find_raster(name: str | Path | RemoteRaster) -> RasterPath:
-    """What a user calls a raster, see :func:`raster_path`; for a zip file the only raster in it.
+    """Parse the name of a raster, see :func:`raster_path`; for a zip file, the only raster in it.
 
     Raises:
         UserError: if a zip file contains none, or several.

@@ -22,7 +22,7 @@ from hsonet_mm.images.pairs import refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
 from hsonet_mm.images.raster import fits, valid_pixels
 
-__all__ = ['ScenePair', 'border_notes']
+__all__ = ['ScenePair', 'border_notes', 'open_date']
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right and top."""
@@ -75,7 +75,7 @@ class ScenePair:
 
     @property
     def pixel_size(self) -> PixelSize | None:
-        """The pixels of the scene on the ground, in its middle; None where it cannot be told."""
+        """Pixel size on the ground at the centre of the scene; None if unknown."""
         return pixel_size(self.t1.crs, self.t1.transform, self.height, self.width)
 
     def _check_overlap(self) -> None:
@@ -101,7 +101,7 @@ class ScenePair:
         raise UserError(
             f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.9g}, '
             f'{south:.9g}) to ({east:.9g}, {north:.9g}), the other at ({left:.9g}, {bottom:.9g}) to '
-            f'({right:.9g}, {top:.9g}); check that they show one place'
+            f'({right:.9g}, {top:.9g}); check that they show the same place'
         )
 
     def _datasets(self) -> list[Any]:
@@ -109,7 +109,7 @@ class ScenePair:
         with self._opening:
             if not self._open:
                 try:
-                    first, second = _open(self.t1), _open(self.t2)
+                    first, second = open_date(self.t1), open_date(self.t2)
                 except UserError:
                     self.check_unchanged()
                     raise
@@ -195,7 +195,7 @@ class ScenePair:
         return images[0], images[1], valid
 
     def check_unchanged(self) -> None:
-        """Make sure that both files are still what they were."""
+        """Check that both files are unchanged."""
         for info in (self.t1, self.t2):
             if not all(file.exists() for file in info.files) or file_states(info.files) != info.state:
                 raise UserError(
@@ -225,7 +225,7 @@ def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
 
 
 def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
-    """By how many degrees, in whole turns, the second date was moved to where it overlaps with the first."""
+    """Degrees, in whole turns, by which the second date is moved to overlap with the first."""
     if not (t1.crs.is_geographic and t2.crs.is_geographic and np.isfinite(found).all()):
         return 0
     west, _, east, _ = t1.bounds
@@ -240,7 +240,7 @@ def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
 
 
 def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
-    """The middle of what two boxes have in common; None if that is nothing."""
+    """The centre of the intersection of two boxes; None if it is empty."""
     left, bottom = max(one[0], other[0]), max(one[1], other[1])
     right, top = min(one[2], other[2]), min(one[3], other[3])
     if not np.isfinite(other).all() or left >= right or bottom >= top:
@@ -248,8 +248,8 @@ def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
     return (left + right) / 2, (bottom + top) / 2
 
 
-def _open(info: RasterInfo) -> Any:
-    """Open a date; a band that GDAL takes for alpha and the user does not, is a band."""
+def open_date(info: RasterInfo) -> Any:
+    """Open a date; a band that GDAL treats as alpha is an ordinary band if the user declares it."""
     dataset = open_raster(info.path)
     if info.alpha is None and ColorInterp.alpha in dataset.colorinterp:
         with dataset:
@@ -258,7 +258,7 @@ def _open(info: RasterInfo) -> Any:
 
 
 def _read(dataset: Any, info: RasterInfo, **where: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Values (H, W, bands) of a window, or of all in another shape, and where they are data; None: everywhere."""
+    """Values (H, W, bands) of a window, or of the whole raster at another size, and the mask; None: all valid."""
     mask_shape = {**where, 'out_shape': where['out_shape'][1:]} if 'out_shape' in where else where
     values = bands_last(dataset.read(info.bands, **where))
     alpha = info.alpha
@@ -274,12 +274,12 @@ def _read(dataset: Any, info: RasterInfo, **where: Any) -> tuple[NDArray[Any], N
 
 
 def _resolve(info: RasterInfo, declared: Stretch | None) -> Stretch | None:
-    """Turn percentiles into values with a sample of the raster, from its overviews where it has some."""
+    """Convert percentiles to values by a sample of the raster, from its overviews if it has any."""
     stretch = effective_stretch(declared, np.dtype('uint8' if info.palette is not None else info.dtype))
     if stretch is None or not stretch.percent:
         return stretch
     shape = min(info.height, _SAMPLE), min(info.width, _SAMPLE)
-    with _open(info) as dataset:
+    with open_date(info) as dataset:
         try:
             values, valid = _read(dataset, info, out_shape=(len(info.bands), *shape))
         except (*GDAL_ERRORS, OSError) as error:
@@ -303,7 +303,7 @@ def border_notes(info: RasterInfo) -> list[str]:
         (rows, (last_column, info.width)),
     ]
     edges, known = list[NDArray[Any]](), list[NDArray[np.bool_]]()
-    with _open(info) as dataset:
+    with open_date(info) as dataset:
         for side in sides:
             try:
                 values, valid = _read(dataset, info, window=side)

@@ -1,4 +1,4 @@
-"""Decoding files: by Pillow what it reads unchanged, by GDAL everything else; one set of rules for both."""
+"""Decoding of files, by Pillow or GDAL with the same rules."""
 
 import io
 import struct
@@ -54,7 +54,7 @@ def read_raster(
     """
     name = name or path
     if read is None and Path(path).exists() and not Path(path).is_file():
-        raise UserError(f'{name} is no file but a folder, a pipe or a device: put an image in its place')
+        raise UserError(f'{name} is a folder, a pipe or a device, not an image file: replace it')
     try:
         data = read(path) if read is not None else None
         with io.BytesIO(data) if data is not None else Path(path).open('rb') as stream:
@@ -81,7 +81,7 @@ def read_raster(
 
 
 def image_size(stream: IO[bytes]) -> tuple[int, int]:
-    """Height and width of an image by its header, before it is turned; any error means that it is not known."""
+    """Height and width of an image by its header, before any rotation; an error means that they are unknown."""
     with Image.open(stream) as image:
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
@@ -94,7 +94,7 @@ def _limit() -> int:
 
 @contextmanager
 def large_images() -> Iterator[None]:
-    """Let images have up to 2^30 pixels: Pillow's own limit is a guard for web servers."""
+    """Allow images of up to 2^30 pixels; Pillow's own limit is meant for web servers."""
     previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MAX_PIXELS // 2  # it raises above twice this
     try:
         with warnings.catch_warnings():
@@ -105,7 +105,7 @@ def large_images() -> Iterator[None]:
 
 
 def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, every: bool) -> Raster | None:
-    """Read a file by Pillow, which unlike OpenCV notices when a JPEG is cut off; None leaves it to GDAL."""
+    """Read a file by Pillow, which unlike OpenCV detects truncated JPEGs; None leaves it to GDAL."""
     try:
         image: Any = Image.open(stream)
     except UnidentifiedImageError:
@@ -118,7 +118,7 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
     # The others in a JPEG (MPO) are views and thumbnails.
     if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(
-            f'{path} contains {image.n_frames} images, as an animation has: save one of them alone'
+            f'{path} contains {image.n_frames} images, as in an animation: save one of them as a file'
         )
     lossy = image.format in ('JPEG', 'MPO')
     image.load()
@@ -150,7 +150,7 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
 
 
 def _upright(raster: Raster, path: str, data: bytes | None) -> Raster:
-    """Turn the pixels of a TIFF as its tag says, which GDAL leaves to others; georeference overrules it."""
+    """Rotate the pixels of a TIFF by its orientation tag, which GDAL ignores; a georeference takes precedence."""
     with io.BytesIO(data) if data is not None else Path(path).open('rb') as stream:
         orientation = _tiff_orientation(stream)
     if orientation == 1:
@@ -160,7 +160,7 @@ def _upright(raster: Raster, path: str, data: bytes | None) -> Raster:
 
 
 def _turn(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Bring an array (H, W, ...) upright, by the numbers of TIFF and EXIF."""
+    """Rotate an array (H, W, ...) upright, by the orientation numbers of TIFF and EXIF."""
     if orientation >= 5:  # rows are columns
         array = array.swapaxes(0, 1)
     upside_down, mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

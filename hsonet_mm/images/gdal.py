@@ -62,7 +62,7 @@ def _without_warning() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what GDAL says, without the name of the file."""
+    """The first line of GDAL's message, without the name of the file."""
     cause = error.__cause__ or error
     return (
         str(cause).strip().splitlines()[0].rstrip('.')[:160] if str(cause).strip() else type(cause).__name__
@@ -70,7 +70,7 @@ def reason(error: BaseException) -> str:
 
 
 def require_one_raster(dataset: Any, name: object) -> None:
-    """Refuse a file of several rasters, such as a TIFF whose pages are bands: the first page is not the image."""
+    """Raise an error for a file of several rasters, such as a TIFF whose pages are bands."""
     if dataset.count and dataset.width and dataset.height and not dataset.subdatasets:
         return
     several = f'{len(dataset.subdatasets)} rasters' if dataset.subdatasets else 'several rasters'
@@ -81,7 +81,7 @@ def require_one_raster(dataset: Any, name: object) -> None:
 
 
 def header_of(dataset: Any, path: str) -> Header:
-    """What a dataset says about its bands."""
+    """Bands and their colour interpretation in a dataset."""
     return Header(
         path,
         tuple(dataset.dtypes),
@@ -104,7 +104,7 @@ def colour_table(dataset: Any, bands: tuple[int, ...]) -> NDArray[np.uint8] | No
 def find_alpha(
     dataset: Any, header: Header, bands: tuple[int, ...] | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Number of the band that says what is transparent, given those that a user declares, and a note for the user."""
+    """Number of the transparency band, given the bands that the user declares, and a note for the user."""
     if header.alpha is None:
         return None, ()
     is_mask, notes = alpha_is_mask(_sample(dataset, header.alpha), header, bands)
@@ -122,7 +122,7 @@ def _sample(dataset: Any, band: int) -> NDArray[Any]:
 
 
 def without_alpha(dataset: Any) -> Any:
-    """The same raster, in which a band that GDAL takes for alpha is a band like others."""
+    """The same raster with an alpha band of GDAL as an ordinary band."""
     with MemoryFile(ext='.vrt') as memory:
         rasterio.shutil.copy(dataset, memory.name, driver='VRT')
         text = bytes(memory.read()).decode()
@@ -132,7 +132,7 @@ def without_alpha(dataset: Any) -> Any:
 
 
 def read_mask(dataset: Any, band: int, alpha: int | None, **where: Any) -> NDArray[np.bool_] | None:
-    """What alpha band or mask of the file say, (H, W); None where there is neither."""
+    """Valid pixels by the alpha band or mask of the file, (H, W); None if it has neither."""
     if alpha is not None:
         return np.asarray(dataset.read(alpha, **where) > 0)
     flags = dataset.mask_flag_enums[band - 1]
@@ -165,7 +165,7 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
 def read_raster(
     path: str, data: bytes | None, bands: tuple[int, ...] | None, every: bool, limit: int, name: str
 ) -> Raster:
-    """Read all bands but the alpha band, or those that a user declares; at most so many pixels."""
+    """Read all bands except alpha, or those that the user declares, of at most a given number of pixels."""
     try:
         if data is None:
             with open_dataset(path) as dataset:
@@ -177,7 +177,7 @@ def read_raster(
     except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
         said = reason(error)
         if 'not recognized as being in a supported file format' in said or '/vsimem/' in said:
-            said = 'it is damaged, or of a type that is not known'
+            said = 'it is damaged or of an unknown type'
         raise UserError(
             f'{name} cannot be read as an image ({said}): replace it by an intact image (png, jpg, bmp or GeoTIFF)'
         ) from None

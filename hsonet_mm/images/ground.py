@@ -1,4 +1,4 @@
-"""The true size of pixels on the ground, by rasterio; imported where it is needed, for it takes half a second."""
+"""Pixel sizes on the ground, by rasterio; imported only where needed, because that takes half a second."""
 
 import os
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class PixelSize(NamedTuple):
 
 
 def check_proj() -> None:
-    """Make sure that PROJ uses the database that it was built with."""
+    """Check that PROJ uses the database that it was built with."""
     try:
         transform_points(CRS.from_epsg(4326), CRS.from_epsg(32633), [15], [50])
     except (*GDAL_ERRORS, ValueError) as error:
@@ -45,7 +45,7 @@ def check_proj() -> None:
 
 
 def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSize | None:
-    """The size of the pixels in the middle of a raster; None where it cannot be told.
+    """Pixel size at the centre of a raster; None if unknown.
 
     Degrees and web maps are measured where they are.
     """

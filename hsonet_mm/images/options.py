@@ -1,4 +1,4 @@
-"""What a user declares about the files of a data set: bands, what becomes 0 to 255, what means "no data"."""
+"""Declarations about the files of a data set: bands, stretch to 8 bits, nodata."""
 
 import argparse
 import re
@@ -44,7 +44,7 @@ class Stretch:
         return f'{self.low:g}{unit},{self.high:g}{unit}'
 
     def resolve(self, values: NDArray[Any]) -> 'Stretch':
-        """The same in values: percentiles are taken of a file's valid values, or a sample of them."""
+        """Convert percentiles to values, by a file's valid values or a sample of them."""
         if not self.percent:
             return self
         low, high = np.percentile(values, [self.low, self.high]).tolist()
@@ -90,6 +90,11 @@ class Reading:
         stretch: What becomes 0 and 255; undeclared, 8 bits stay as they are and other values go from the 2nd to the
             98th percentile of each file.
         nodata: Value that means "no data" where all bands read have it, beside what the files themselves declare.
+
+    Example:
+        >>> reading = Reading.make(bands='4,3,2', stretch='0,3000')
+        >>> reading.bands, reading.channels
+        ((4, 3, 2), 3)
     """
 
     bands: tuple[int, ...] | None = None
@@ -113,7 +118,7 @@ class Reading:
         stretch: str | Stretch | Sequence[float] | None = None,
         nodata: str | float | None = None,
     ) -> 'Reading':
-        """Read what a command line or a config declares.
+        """Parse the options of a command line or a config.
 
         Args:
             bands: ``'3,2,1'``, ``[3, 2, 1]``, or ``'1,2,3/3,2,1'`` for before and after.
@@ -134,12 +139,12 @@ class Reading:
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any] | None) -> 'Reading':
-        """Undo :meth:`to_dict`; nothing was declared where nothing is written."""
+        """Undo :meth:`to_dict`; missing entries were not declared."""
         known = written or {}
         return cls.make(known.get('bands'), known.get('stretch'), known.get('nodata'))
 
     def to_dict(self) -> dict[str, str | None]:
-        """The same as plain texts, for checkpoints, exported models and summaries."""
+        """The declarations as plain text, for checkpoints, exported models and summaries."""
         bands = None
         if self.bands is not None:
             bands = '/'.join(bands_text(part) for part in (self.bands, self.bands_after) if part is not None)
@@ -151,16 +156,16 @@ class Reading:
 
     @property
     def channels(self) -> int:
-        """Bands of one date that a network gets."""
+        """Number of bands of one date."""
         return 3 if self.bands is None else len(self.bands)
 
     def of_date(self, date: int) -> 'Reading':
-        """What holds for the files of date 0 or date 1 alone."""
+        """The reading of the files of date 0 or date 1 alone."""
         bands = self.bands_after if date and self.bands_after is not None else self.bands
         return replace(self, bands=bands, bands_after=None)
 
     def over(self, trained: 'Reading') -> tuple['Reading', list[str]]:
-        """What to read by where a model was trained with another reading.
+        """This reading, completed by the one that a model was trained with.
 
         What the model was trained with holds for what is not declared here.
 
@@ -177,7 +182,7 @@ class Reading:
         return Reading.from_dict(merged), notes
 
     def for_model(self, name: str, trained: 'Reading') -> tuple['Reading', list[str]]:
-        """The same for a model of that name, which refuses another number of bands than in its training."""
+        """The same for a named model, which requires the number of bands of its training."""
         reading, notes = self.over(trained)
         if reading.channels != trained.channels:
             raise UserError(
@@ -218,5 +223,5 @@ def add_reading_arguments(parser: argparse.ArgumentParser, default: str = 'as th
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
-    """What the options of :func:`add_reading_arguments` declare."""
+    """The reading declared by the options of :func:`add_reading_arguments`."""
     return Reading.make(args.bands, args.stretch, args.nodata)

@@ -32,7 +32,7 @@ class ImagePair:
 
 
 def join(t1: Pixels, t2: Pixels, stretch: Stretch | None = None) -> ImagePair:
-    """Put two dates of one size together."""
+    """Combine two dates of equal size."""
     check_depths(t1, t2, stretch)
     return pair_of(t1.values, t2.values, t1.valid, t2.valid)
 
@@ -43,7 +43,7 @@ def pair_of(
     valid1: NDArray[np.bool_] | None,
     valid2: NDArray[np.bool_] | None,
 ) -> ImagePair:
-    """Put two images of one size together, given where each has data; None means everywhere."""
+    """Combine two images of equal size, given their valid pixels; None means all."""
     valid = valid1 if valid2 is None else valid2 if valid1 is None else valid1 & valid2
     if valid is None:
         return ImagePair(t1, t2, None)
@@ -52,7 +52,7 @@ def pair_of(
 
 
 def check_depths(t1: Pixels, t2: Pixels, stretch: Stretch | None) -> None:
-    """Refuse dates of unequal types, unless percentiles bring each of them to 8 bits."""
+    """Raise an error for dates of different data types, unless percentiles scale each to 8 bits."""
     refuse_depths(t1.path, str(t1.raster.values.dtype), t2.path, str(t2.raster.values.dtype), stretch)
 
 
@@ -66,7 +66,7 @@ def refuse_depths(path1: str, type1: str, path2: str, type2: str, stretch: Stret
 
 
 def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
-    """What a user should know about a pair that can be read."""
+    """Warnings about a pair that can be read."""
     notes = [Note('alpha', text) for text in (*t1.raster.notes, *t2.raster.notes)]
     for date in (t1, t2):
         values = date.raster.values
@@ -109,7 +109,7 @@ def place_note(one: Raster, other: Raster) -> Note | None:
 
 
 def _distance(one: Raster, other: Raster, corners: list[tuple[int, int]]) -> float:
-    """Largest distance of corners of one file from the same of the other, in pixels of the other."""
+    """Largest distance between corresponding corners of two files, in pixels of the second."""
     from affine import TransformNotInvertibleError
     from rasterio.warp import transform as transform_points
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     'read_pixels',
     'size',
     'stretch_note',
+    'to_bgr',
 ]
 
 _EDGE = 0.05
@@ -78,7 +80,7 @@ def effective_stretch(declared: Stretch | None, dtype: np.dtype) -> Stretch | No
 
 
 def stretch_note(date: Pixels, reading: Reading) -> Note | None:
-    """A note where every file is scaled by percentiles of its own, because nothing is declared."""
+    """A note if every file is scaled by its own percentiles, because no stretch is declared."""
     if date.stretch is None or reading.stretch is not None:
         return None
     return Note(
@@ -111,8 +113,16 @@ def size(image: NDArray) -> str:
     return f'{image.shape[1]} x {image.shape[0]}'
 
 
+def to_bgr(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert an RGB image, (H, W, 3), to BGR, the order of OpenCV and MMEngine; any other number of bands is kept."""
+    import cv2
+
+    ordered: Any = cv2.cvtColor(values, cv2.COLOR_RGB2BGR) if values.shape[2] == 3 else values
+    return np.ascontiguousarray(ordered)
+
+
 def first_three(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture of an image of any number of bands, (H, W, 3): the first three, or the first one in grey."""
+    """Three bands for display of an image with any number of bands: the first three, or the first one as grey."""
     return (
         np.ascontiguousarray(values[..., :3])
         if values.shape[2] >= 3

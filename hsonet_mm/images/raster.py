@@ -70,7 +70,7 @@ class Header:
 
     @property
     def rgb(self) -> tuple[int, ...] | None:
-        """The bands that the file itself calls red, green and blue."""
+        """The bands that the file declares as red, green and blue."""
         names = ('red', 'green', 'blue')
         once = all(self.kinds.count(name) == 1 for name in names)
         return tuple(self.kinds.index(name) + 1 for name in names) if once else None
@@ -78,7 +78,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Raster:
-    """Some bands of a file, as they stand in it but for the orientation that it declares.
+    """Some bands of a file as stored, but rotated by its orientation.
 
     Attributes:
         values: (H, W, bands), of the type in the file.
@@ -153,7 +153,7 @@ def bands_text(bands: Sequence[int]) -> str:
 def alpha_is_mask(
     alpha: NDArray[Any], header: Header, bands: Sequence[int] | None
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether an alpha band says what is transparent, or is a colour such as near infrared in disguise.
+    """Whether an alpha band is a mask of transparency, rather than a mislabelled colour such as near infrared.
 
     GDAL and many tools flag the fourth band of any RGB TIFF as alpha. A mask is nearly always 0 or full; a band that is
     not, is read as a band, so that dark water in it does not become "no data" [choice]. So is one that the user names,
@@ -177,7 +177,7 @@ def alpha_is_mask(
 def valid_pixels(
     values: NDArray[Any], nodata: Sequence[float | None], mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_] | None:
-    """Where pixels have data: no mask hides them, all bands are finite, and one at least is not the nodata value.
+    """Valid pixels: not masked, finite in all bands, and different from the nodata value in at least one.
 
     ``nodata`` is of each band; the mask is False where there is no data. (H, W), or None where all have.
     """
@@ -194,7 +194,7 @@ def valid_pixels(
 
 
 def fits(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether pixels of a type can have a value at all, as a nodata value outside of it cannot be met."""
+    """Whether a data type can represent a value, such as the declared nodata value."""
     if dtype.kind == 'f':
         return True
     if dtype.kind == 'b':

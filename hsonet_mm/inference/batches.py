@@ -1,4 +1,4 @@
-"""Batches of image arrays: their checks, and their probabilities at once or through a sliding window."""
+"""Batches of image arrays: checks, and probabilities as a whole or by a sliding window."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def checked_batch(
 def batch_probs(
     model: ChangeModel, t1: NDArray[np.uint8], t2: NDArray[np.uint8], window: Window | None
 ) -> NDArray[np.float32]:
-    """Uncalibrated probabilities (N, H, W) of a checked batch, at once or through a sliding window.
+    """Uncalibrated probabilities (N, H, W) of a checked batch, as a whole or by a sliding window.
 
     Raises:
         UserError: if the memory of machine or GPU does not suffice, or the model predicts NaN.

@@ -1,4 +1,4 @@
-"""The sidecar of a model file: what was learnt about its probabilities on the validation split.
+"""The calibration file of a model: temperature and threshold fitted on the validation split.
 
 A network that ends training with small losses is sure of itself: its probabilities are too near to 0 and 1.
 One temperature T mends that, sigmoid(logit / T) (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017).
@@ -51,13 +51,13 @@ class Calibration:
 
 
 def sidecar_of(model: str | Path) -> Path:
-    """Where the sidecar of a model file lies: beside it."""
+    """Path of the calibration file beside a model file."""
     model = Path(model)
     return model.with_name(f'{model.name}.calibration.json')
 
 
 def read_calibration(model: str | Path) -> Calibration | None:
-    """Read the sidecar of a checkpoint or an exported model; None where there is none."""
+    """Read the calibration file of a checkpoint or an exported model; None if there is none."""
     path = sidecar_of(model)
     if not path.is_file():
         return None
@@ -83,7 +83,7 @@ def read_calibration(model: str | Path) -> Calibration | None:
 
 
 def write_calibration(model: str | Path, calibration: Calibration, report: dict[str, Any]) -> Path:
-    """Write the sidecar of a model file, with figures that only people read, and return its path."""
+    """Write the calibration file of a model, with a report for people, and return its path."""
     path = sidecar_of(model)
     learnt = {'temperature': calibration.temperature, 'threshold': calibration.threshold}
     write_json(path, {'format': FORMAT, **learnt, 'model_sha256': file_digest(model), **report})

@@ -46,8 +46,8 @@ class Prediction:
         probs: Probability of change, (H, W) float32 in [0, 1].
         mask: Where it is above the threshold, (H, W) bool.
         threshold: The threshold used.
-        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. Arrays have data but
-            where all bands of a masked array are masked.
+        valid: Where both images have data, (H, W) bool; elsewhere ``probs`` and ``mask`` are 0. A pixel of a masked
+            array has no data if all of its bands are masked.
     """
 
     probs: NDArray[np.float32]
@@ -230,13 +230,13 @@ class ChangeDetector:
         return detector
 
     def __reduce__(self) -> Any:
-        """Pickle the way in which it was opened and what was set since, not the network."""
+        """Pickle how the detector was opened and its current options, not the network."""
         if self._opening is None:
             return super().__reduce__()
         return self._opening, (), {key: value for key, value in vars(self).items() if key != 'model'}
 
     def slides(self, height: int, width: int) -> bool:
-        """Whether the window slides over an image of that size, which is otherwise predicted at once."""
+        """Whether an image of that size is predicted by a sliding window, not as a whole."""
         return window_slides(self.model, self._choice, height, width)
 
     def probs(
@@ -307,7 +307,7 @@ class ChangeDetector:
     def _array(
         self, image: Any, date: int, channel_order: str | None
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-        """An array as it is, or a file that is paired with one, in the array's order; and where it has data."""
+        """An array, or a file paired with one, in the channel order of the array, and its valid pixels."""
         if isinstance(image, (str, Path)):
             pixels = read_pixels(str(image), self.reading.of_date(date))
             turned = channel_order == 'bgr' and pixels.values.shape[2] == 3

@@ -12,7 +12,7 @@ from hsonet_mm.files import write_bytes
 from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.index import belongs, by_stem
 
-__all__ = ['draw_overlay', 'find_pairs', 'folders_left_out', 'to_bgr', 'write_png']
+__all__ = ['draw_overlay', 'find_pairs', 'folders_left_out', 'write_png']
 
 TINT = (60, 20, 220)
 """Colour of changed regions in overlays, BGR: crimson, rare in aerial images."""
@@ -66,7 +66,7 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def folders_left_out(folder: Path) -> list[Path]:
-    """The folders in a folder of images that contain images themselves, which are not predicted."""
+    """Subfolders of a folder of images that contain images, which are not predicted."""
     folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
     return sorted(path for path in folders if any(belongs(file.name) for file in path.iterdir()))
 
@@ -79,11 +79,6 @@ def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
     thickness = max(1, round(min(mask.shape) / 512))
     cv2.drawContours(overlay, contours, -1, TINT, thickness)
     return overlay
-
-
-def to_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An RGB image (H, W, 3) in the order of OpenCV."""
-    return np.ascontiguousarray(image[..., ::-1])
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:

@@ -1,4 +1,4 @@
-"""The numbers that a network computes with in PyTorch: float32, or bfloat16 where the processor multiplies it."""
+"""Precision of inference in PyTorch: float32, or bfloat16 if the processor supports it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +15,7 @@ PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What to run a network in, for one of :data:`PRECISIONS` and a device."""
+    """The autocast context for one of :data:`PRECISIONS` and a device."""
     if precision not in PRECISIONS:
         raise UserError(f"invalid precision '{precision}': expected one of {', '.join(PRECISIONS)}")
     if precision == 'fp32' or (precision == 'auto' and not (device.type == 'cpu' and has_bf16())):

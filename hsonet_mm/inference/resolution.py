@@ -1,4 +1,4 @@
-"""Images of another ground resolution than the model's: warning and resampling.
+"""Ground resolution of images and models: warning and resampling.
 
 Images are resampled by area means where pixels become larger and bilinearly where they become smaller; probabilities
 come back bilinearly. [choice]
@@ -105,7 +105,7 @@ class Resampling:
 
 
 def _resize(values: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """Area means where there become fewer pixels, else bilinear interpolation."""
+    """Resize by area means if the result is smaller, else by bilinear interpolation."""
     fewer = rows < values.shape[0] or columns < values.shape[1]
     mode = cv2.INTER_AREA if fewer else cv2.INTER_LINEAR
     resized: Any = cv2.resize(values, (columns, rows), interpolation=mode)

@@ -13,7 +13,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import INPUT
 from hsonet_mm.exported.onnx_file import read_props
 
-__all__ = ['RUNTIMES', 'Program', 'load']
+__all__ = ['RUNTIMES', 'Program', 'load', 'providers_of']
 
 PROVIDERS = {
     'cpu': (),
@@ -43,7 +43,7 @@ def load(
     threads: int | None,
     precision: str = 'auto',
 ) -> Program:
-    """Load a model by one of :data:`RUNTIMES`, from its file or its content where that is known already."""
+    """Load a model in one of :data:`RUNTIMES`, from its file or its content."""
     if threads is not None and threads < 1:
         raise UserError(f'invalid number of threads {threads}: expected 1 or more')
     if content is None and not Path(path).is_file():
@@ -68,7 +68,7 @@ def _onnxruntime(
         import onnxruntime
     except ImportError:
         raise UserError(f'running {path} needs ONNX Runtime: pip install onnxruntime') from None
-    providers = _providers(device, onnxruntime.get_available_providers(), path)
+    providers = providers_of(device, onnxruntime.get_available_providers(), path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # of errors nothing but the exception
     options.intra_op_num_threads = threads or 0
@@ -91,7 +91,7 @@ def _onnxruntime(
     return Program(run, session.get_modelmeta().custom_metadata_map, {'onnxruntime': onnxruntime.__version__})
 
 
-def _providers(device: str, available: list[str], path: str | Path) -> list[Any]:
+def providers_of(device: str, available: list[str], path: str | Path) -> list[Any]:
     """Providers of ONNX Runtime for a device, with their options."""
     found = re.fullmatch(r'(cpu|cuda|tensorrt)(?::(\d+))?', device)
     if not found or (found[1] == 'cpu' and found[2]):

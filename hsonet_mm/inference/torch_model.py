@@ -117,7 +117,7 @@ class TorchModel:
         return [change_probs(sample.seg_logits.data.float()) for sample in samples]
 
     def prepare(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> dict[str, Any]:
-        """A batch as the network takes it, to look inside: normalised and padded ``inputs``, and ``data_samples``."""
+        """A batch prepared for the network, for inspection: normalised and padded ``inputs``, and ``data_samples``."""
         prepared: dict[str, Any] = self.network.data_preprocessor(_batch(_stacked(t1, t2)), False)
         return prepared
 

@@ -33,7 +33,7 @@ def chosen_window(model: ChangeModel, choice: WindowChoice) -> Window:
 
 
 def window_slides(model: ChangeModel, choice: WindowChoice, height: int, width: int) -> bool:
-    """Whether the window slides over an image of that size, which is otherwise predicted at once."""
+    """Whether an image of that size is predicted by a sliding window, not as a whole."""
     if choice is not None:
         return choice != 'whole'
     if model.tile_size is not None:

@@ -13,7 +13,7 @@ from hsonet_mm.labels.values import Value, value_text, values_told
 __all__ = ['CURE', 'IGNORED', 'LabelCoding', 'classes_of']
 
 IGNORED = 255
-"""What a pixel that is not labelled becomes, beside 0 (unchanged) and 1 (changed)."""
+"""Class of pixels that are not labelled, beside 0 (unchanged) and 1 (changed)."""
 
 CURE = (
     'name what means changed by --changed-values and "not labelled" by --ignore-value (in a config changed_values and '
@@ -84,14 +84,14 @@ _STRANGE = 254
 
 
 def _meanings(coding: LabelCoding) -> list[tuple[Value, int]]:
-    """Every value that means something, with its class."""
+    """All values with a meaning, and their classes."""
     named = ((coding.changed, 1), (coding.unchanged or (), 0), (coding.ignored, IGNORED))
     return [(value, meaning) for values, meaning in named for value in values]
 
 
 @lru_cache(maxsize=8)
 def _table(coding: LabelCoding, palette: bytes | None) -> NDArray[np.uint8]:
-    """Class of each of the 256 values; those of a palette image go by their colours where the coding names some."""
+    """Class of each of the 256 values; those of a palette image by their colours if the coding declares any."""
     if palette is not None and any(isinstance(value, tuple) for value, _ in _meanings(coding)):
         colours = np.frombuffer(palette, np.uint8).reshape(1, -1, 3)
         return np.pad(_by_value(colours, coding)[0], (0, 256 - colours.shape[1]), constant_values=_STRANGE)
@@ -99,7 +99,7 @@ def _table(coding: LabelCoding, palette: bytes | None) -> NDArray[np.uint8]:
 
 
 def _by_value(values: NDArray, coding: LabelCoding) -> NDArray[np.uint8]:
-    """Class of each pixel by exact comparison; a grey value and the colour of three such channels are the same."""
+    """Class of each pixel by exact comparison; a grey value equals the colour with three such channels."""
     classes = np.full(values.shape[:2], 0 if coding.unchanged is None else _STRANGE, np.uint8)
     for value, meaning in _meanings(coding):
         if values.ndim == 3:

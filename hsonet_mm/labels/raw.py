@@ -61,7 +61,7 @@ def raw_label(raster: Raster) -> RawLabel:
 
 
 def value_counts(label: RawLabel) -> NDArray[np.int64]:
-    """How many labelled pixels have each value of a one-band label, (256,) or longer."""
+    """Number of labelled pixels of each value of a one-band label, (256,) or longer."""
     values = label.values.ravel() if label.labelled is None else label.values[label.labelled]
     strips = np.array_split(values, 1 + values.size // 2**24)  # bincount takes 8 bytes a value
     length = 256 if label.values.dtype == np.uint8 else 65536
@@ -88,7 +88,7 @@ def looks_lossy(counts: NDArray[np.int64], exact: bool) -> bool:
 
 
 def few_values(counts: NDArray[np.int64]) -> bool:
-    """Whether the values of a label between 0 and 255 are so few that they rather are classes than noise.
+    """Whether the values of a label between 0 and 255 are so few that they are classes rather than noise.
 
     Compression leaves noise below and above 128 alike, of at least three values where it is strong. A third class, or
     255 for "not labelled" beside 0 and 1, lies on one side; two more may be 85 and 170. The limits are our choice.

@@ -1,4 +1,4 @@
-"""The labels of a data set: how they are coded, recorded beside them, their statistics, and what is suspicious."""
+"""The record of a data set's labels: coding, statistics and warnings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class LabelSurvey:
     problems: dict[str, str] = field(default_factory=dict)
 
     def require(self) -> 'LabelSurvey':
-        """This survey, if all labels keep to the coding."""
+        """Return the survey if all labels follow the coding, else raise an error."""
         if self.problems:
             first = next(iter(self.problems.values()))
             more = len(self.problems) - 1
@@ -49,7 +49,7 @@ class LabelSurvey:
 
 
 def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
-    """What is suspicious about the labels of each split, ``''`` where there are none: a word for it and a sentence."""
+    """Warnings about the labels of each split (``''`` without splits), each as a keyword and a sentence."""
     remarks = {}
     for split, figures in splits.items():
         place = f'{split}: ' if split else ''
@@ -82,7 +82,7 @@ def write_survey(survey: LabelSurvey) -> dict[str, Any]:
 
 
 def read_survey(data: bytes, path: str) -> LabelSurvey:
-    """Read the output of :func:`write_survey`; ``path`` is what messages call it."""
+    """Read the output of :func:`write_survey`; ``path`` is the name of the file in messages."""
     try:
         content = json.loads(data)
         if content['format'] != 1:

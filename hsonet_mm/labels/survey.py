@@ -21,7 +21,7 @@ _ZERO_ONE, _ZERO_255 = LabelCoding((1,)), LabelCoding((255,))
 
 
 class _Seen(NamedTuple):
-    """One label: its counts by value, or what is wrong with it."""
+    """One label: its counts by value, or an error."""
 
     counts: NDArray[np.int64] | None
     exact: bool = True
@@ -67,8 +67,8 @@ def survey_labels(
     total = [sum(figures[index] for figures in survey.splits.values()) for index in (1, 2)]
     if total[0] == total[1] > 0 and (path := next((path for path, one in seen.items() if one.hidden), None)):
         survey.problems[path] = (
-            f'the label {path} is transparent, or without data, where it is not changed, which means "not '
-            f'labelled", and no label of the data set has an unchanged pixel: write 0 there'
+            f'the label {path} has data at changed pixels only, so all others count as not labelled, and no label '
+            f'of the data set has an unchanged pixel: write 0 there'
         )
     survey.coding = LabelCoding(coding.changed, coding.unchanged, tuple(ignored), coding.lossy)
     return survey
@@ -110,7 +110,7 @@ def _kind(seen: _Seen) -> str:
 
 
 def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
-    """The coding that most labels have, and what is wrong with those that have another."""
+    """The most frequent coding, and errors for labels with another one."""
     kinds = {path: _kind(one) for path, one in seen.items() if one.counts is not None}
     tally = Counter(kinds.values())
     # A few pixels of noise have few values, too: the other labels decide.
@@ -146,7 +146,7 @@ def _most(seen: Mapping[str, _Seen]) -> tuple[LabelCoding, dict[str, str]]:
 def _figures(
     coding: LabelCoding, seen: Mapping[str, _Seen], labels: Mapping[str, str], problems: dict[str, str]
 ) -> LabelSurvey:
-    """The figures of every split, of the labels that keep to the coding."""
+    """Statistics of every split, from the labels that follow the coding."""
     survey = LabelSurvey(coding, problems=dict(problems))
     for path, one in seen.items():
         if one.problem:

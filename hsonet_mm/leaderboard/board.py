@@ -1,4 +1,4 @@
-"""The CSVs of a leaderboard as its report reads them: the newest scoring of every run that the spec names."""
+"""The CSV files of a leaderboard as its report reads them: the newest scoring of every run of the spec."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +92,7 @@ class Records:
         return found
 
     def changed_share(self, cell: Cell) -> float | None:
-        """Share of the pixels of the test images of a table that are changed; None where that is not known."""
+        """Share of changed pixels in the test images of a table; None if unknown."""
         truths = self.truths(cell)
         if len(truths) != 1:
             return None
@@ -160,7 +160,7 @@ def read_records(out: Path, spec: Spec) -> Records:
 
 
 def read_configs(out: Path) -> dict[tuple[str, str], str]:
-    """The hash of the config of every block and method as the leaderboard was last started; none if it never was."""
+    """The hash of the config of every block and method at the last start of the leaderboard; empty before the first."""
     path = out / 'configs.json'
     if not path.is_file():
         return {}
@@ -201,7 +201,7 @@ def _newest(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 
 
 def _scorings(results: pd.DataFrame) -> dict[tuple[Run, str], int]:
-    """How often each run was scored on each test set; openings that gave no figures are known to their count alone."""
+    """How often each run was scored on each test set; of scorings without results only the number is known."""
     results = results.assign(
         openings=numbers(results['openings']).fillna(0),
         tested=results['scored_at'].where((results['split'] == 'test') & (results['status'] == 'ok')),

@@ -140,7 +140,7 @@ def breakdown_tables(
 
 
 def _amount(sums: pd.Series) -> str:
-    """How large a group of the label is, which is the same for all methods."""
+    """Size of a group of the label, the same for all methods."""
     if math.isnan(sums['objects']):
         return f'{int(sums["pixels"] // sums["seeds"]):,} px'
     objects = int(sums['objects'] // sums['seeds'])

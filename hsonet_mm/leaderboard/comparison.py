@@ -18,12 +18,12 @@ from hsonet_mm.leaderboard.bootstrap import (
     paired_bootstrap,
 )
 
-__all__ = ['DECIDED', 'LEVEL', 'VERDICTS', 'Comparison', 'Interval', 'compare', 'welch']
+__all__ = ['LEVEL', 'SIGNIFICANT', 'VERDICTS', 'Comparison', 'Interval', 'compare', 'welch']
 
 LEVEL = 0.95
-DECIDED = ('better', 'worse')
-IMAGES_ONLY = ' over images, not over seeds'
-VERDICTS = (*DECIDED, *(f'{word}{IMAGES_ONLY}' for word in DECIDED), 'not decided')
+IMAGES_ONLY = ' (significant over images, not over seeds)'
+SIGNIFICANT = ('significantly better', 'significantly worse')
+VERDICTS = (*SIGNIFICANT, *(f'{word}{IMAGES_ONLY}' for word in ('better', 'worse')), 'not significant')
 
 
 class Interval(NamedTuple):
@@ -64,15 +64,15 @@ class Comparison:
     def verdict(self) -> str:
         """One of VERDICTS.
 
-        ``better`` or ``worse`` where both intervals leave out 0 on the same side; with IMAGES_ONLY behind it where the
-        one over images alone does, so that other seeds may reverse it; else ``not decided``.
+        The difference is significant if both intervals exclude 0 on the same side. If only the interval over images
+        does, other seeds may reverse it: ``better`` or ``worse`` with IMAGES_ONLY. Else it is ``not significant``.
         """
         side = self.over_images.side if self.over_images else 0
         if not side:
-            return 'not decided'
+            return 'not significant'
         word = 'better' if side > 0 else 'worse'
-        decided = self.over_seeds is not None and self.over_seeds.side == side
-        return word if decided else f'{word}{IMAGES_ONLY}'
+        significant = self.over_seeds is not None and self.over_seeds.side == side
+        return f'significantly {word}' if significant else f'{word}{IMAGES_ONLY}'
 
 
 def compare(

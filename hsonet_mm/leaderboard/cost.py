@@ -21,7 +21,7 @@ from hsonet_mm.files import write_json
 from hsonet_mm.machine import device_name, timed
 from hsonet_mm.model_size import build_untrained, macs, parameters
 
-__all__ = ['main', 'measure', 'peak_memory']
+__all__ = ['main', 'measure', 'peak_training_memory']
 
 SIZE = 256
 """Pixels on a side of the images that a prediction is timed on."""
@@ -34,7 +34,7 @@ REPEATS = (3, 50)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the cost of the model of a config and write it; returns 0."""
-    parser = argparse.ArgumentParser(description='What a model costs.')
+    parser = argparse.ArgumentParser(description='Measure the cost of a model.')
     parser.add_argument('config', type=Path, metavar='CONFIG.py')
     parser.add_argument('--started', type=float, help='when the process was started; not used')
     config = parser.parse_args(argv).config
@@ -62,8 +62,8 @@ def measure(model: Any) -> dict[str, float]:
     }
 
 
-def peak_memory() -> float:
-    """The most memory in MiB that was used at a moment since this process began.
+def peak_training_memory() -> float:
+    """Peak memory in MiB since this process began.
 
     With a GPU, the tensors that PyTorch had allocated on it. Without one, the resident memory of the process,
     Python and the libraries included, which are about 400 MiB; the workers of data loaders are not.

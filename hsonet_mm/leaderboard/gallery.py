@@ -1,4 +1,4 @@
-"""The pictures of the report: each method's worst test images, and the images on which methods differ most."""
+"""The pictures of the report: the worst test images of each method, and those on which methods differ most."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.confusion import Confusion
-from hsonet_mm.images import first_three, read_pixels
-from hsonet_mm.inference.pairs import to_bgr
+from hsonet_mm.images import first_three, read_pixels, to_bgr
 from hsonet_mm.labels import IGNORED
 from hsonet_mm.leaderboard.board import Cell, Records, rows_of
 from hsonet_mm.leaderboard.job import hashes_trained
@@ -170,7 +169,7 @@ class _Painter:
         return np.asarray(sample['data_samples'].gt_sem_seg.data[0].numpy(), np.uint8)
 
     def mask(self, member: _Member, image: str) -> NDArray[np.bool_]:
-        """What a method calls changed where that is scored, (H, W)."""
+        """Pixels that a method predicts as changed, without ignored ones, (H, W)."""
         path = member.probs / f'{image}.png'
         probs, label = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), self.label(image)
         if probs is None:
@@ -214,7 +213,7 @@ def _member(out: Path, records: Records, cell: Cell, method: str) -> _Member | N
 
 
 def _worst(member: _Member, images: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Names of the images with changes that a method does worst on, and of the one with most false alarms."""
+    """Names of the images with changes and the lowest scores of a method, and of the one with most false alarms."""
     known = {image: member.counts[image] for image in sorted(images.keys() & member.counts.keys())}
     changed = [image for image, counts in known.items() if counts.tp + counts.fn]
     picks = {

@@ -89,7 +89,7 @@ def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any
 
 
 def take_over(folder: Path, job: Job) -> None:
-    """Make what lies in the folder of a run the job's own.
+    """Claim the existing files in the folder of a run for a job.
 
     What a training by another config, or on other files, left there is removed, but for the rows of its scorings.
     This is done when the run begins, so that a leaderboard that is stopped before loses nothing.
@@ -110,7 +110,7 @@ def hashes_trained(folder: Path) -> list[str | None]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Be the only process that works on a run, on all machines that share the folder."""
+    """Lock a run against other processes, on all machines that share the folder."""
     with (folder / 'lock').open('w') as file:
         if not lock(file):
             raise UserError(f'another process uses {folder}: wait for it, or end it')
@@ -118,7 +118,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def as_python(cfg: Config) -> str:
-    """The config as a file; MMEngine's own way of it takes a second to lay it out."""
+    """The config as Python source; MMEngine's own formatting takes a second."""
     lines = ['"""Written by hsonet leaderboard; train it alone with: hsonet train FILE."""\n']
     for key, value in cfg.to_dict().items():
         lines.append(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}')

@@ -1,4 +1,4 @@
-"""From a spec to configs that can be trained: their hashes, and every mistake found before anything is trained."""
+"""Turns a spec into configs and their hashes, and checks everything before any training."""
 
 import copy
 import hashlib
@@ -20,7 +20,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Method, Spec
 
-__all__ = ['Contender', 'contenders']
+__all__ = ['Contender', 'contenders', 'names_weights', 'relevant']
 
 NOT_HASHED = {
     *('work_dir', 'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'),
@@ -56,7 +56,7 @@ class Contender:
 
 
 def contenders(spec: Spec, runs: Iterable[Run] | None = None) -> dict[tuple[str, str], Contender]:
-    """Make the config of every method of a spec, by block and method, and check everything that runs need.
+    """Create and check the config of every method of a spec, by block and method.
 
     All configs and published weights are read. The models of the runs are built, without weights but published ones,
     which must fit, and the files of all splits that they use are listed.
@@ -122,9 +122,9 @@ def _contender(spec: Spec, block_name: str, name: str, wanted: bool) -> Contende
         if model is not None:
             load_weights(model, checkpoint)
         content = hashlib.sha256(checkpoint.path.read_bytes()).hexdigest()
-        return Contender(cfg, short_hash([_relevant(cfg.to_dict()), content]), 'published')
-    weights = _names_weights(cfg.model) or (model is not None and _starts_from_weights(model))
-    return Contender(cfg, short_hash(_relevant(cfg.to_dict())), 'ImageNet' if weights else 'none')
+        return Contender(cfg, short_hash([relevant(cfg.to_dict()), content]), 'published')
+    weights = names_weights(cfg.model) or (model is not None and _starts_from_weights(model))
+    return Contender(cfg, short_hash(relevant(cfg.to_dict())), 'ImageNet' if weights else 'none')
 
 
 def _read(path: Path, what: str) -> Config:
@@ -134,7 +134,7 @@ def _read(path: Path, what: str) -> Config:
 
 
 def _add_imports(cfg: Config, other: Config) -> None:
-    """Let a config import what another one imports as well: the modules that register the parts of its model."""
+    """Add the custom imports of another config, the modules that register the parts of its model."""
     wanted: dict[str, None] = {}
     for one in (cfg, other):
         names = (one.get('custom_imports') or {}).get('imports', [])
@@ -186,7 +186,7 @@ def _data_hash(spec: Spec, cfg: Config, name: str, root: str) -> str:
     return short_hash(files)
 
 
-def _names_weights(node: Any) -> bool:
+def names_weights(node: Any) -> bool:
     """Whether a part of a model starts from pre-trained weights."""
     for part in walk(node):
         init = part.get('init_cfg')
@@ -199,12 +199,13 @@ def _names_weights(node: Any) -> bool:
 def _starts_from_weights(model: nn.Module) -> bool:
     """Whether a part of a built model would load pre-trained weights, perhaps by default."""
     return any(
-        _names_weights({name: getattr(part, name, None) for name in ('init_cfg', 'pretrained')})
+        names_weights({name: getattr(part, name, None) for name in ('init_cfg', 'pretrained')})
         for part in model.modules()
     )
 
 
-def _relevant(node: Any) -> Any:
+def relevant(node: Any) -> Any:
+    """Copy a part of a config without the keys that do not affect the result of a run."""
     if isinstance(node, dict):
-        return {key: _relevant(value) for key, value in node.items() if key not in NOT_HASHED}
-    return [_relevant(item) for item in node] if isinstance(node, (list, tuple)) else node
+        return {key: relevant(value) for key, value in node.items() if key not in NOT_HASHED}
+    return [relevant(item) for item in node] if isinstance(node, (list, tuple)) else node

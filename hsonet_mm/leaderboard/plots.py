@@ -132,7 +132,7 @@ def training_plot(records: Records, rows: Sequence[Standing], looks: Mapping[str
 
 
 def gradient_plot(records: Records, method: str) -> str | None:
-    """Who pulls at the weights under EO-loss: the shares of the gradient, stacked; mean over seeds.
+    """Stacked shares of the gradient under EO-loss, mean over seeds.
 
     None if the method logged no shares, because its loss is another one, or its seeds did at different iterations.
     """
@@ -149,7 +149,7 @@ def gradient_plot(records: Records, method: str) -> str | None:
 
 
 def _new_axes(x_label: str, y_label: str, size: tuple[float, float] = (5.6, 3.9)) -> Any:
-    """Axes alone in a figure whose ink is that of the page."""
+    """Axes in a new figure, in the text colour of the page."""
     try:
         axes = new_figure(*size).add_subplot()
     except ImportError:

@@ -1,4 +1,4 @@
-"""Figures that papers state, to stand beside ours, never to be ranked with them."""
+"""Published results, shown beside ours but never ranked with them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def read_published() -> list[Any]:
 
 
 def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Published figures beside ours: a row a method, methods of the leaderboard first.
+    """Published results beside ours, one row per method, methods of the leaderboard first.
 
     Returns:
         ``heads`` of our columns, ``data_sets`` of the published ones, ``rows`` (key, name in the paper, our F1s,
@@ -55,7 +55,7 @@ def published_table(spec: Spec, sections: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _quote(entry: Any) -> str:
-    """A published figure with as many digits as it was stated with."""
+    """A published score with its original number of digits."""
     text = entry.f1_low if entry.f1_low == entry.f1_high else f'{entry.f1_low} to {entry.f1_high}'
     if entry.precision and entry.recall:
         text += f' (P {entry.precision}, R {entry.recall})'

@@ -1,4 +1,4 @@
-"""The tables of a leaderboard as CSV files: tidy, UTF-8, only ever added to.
+"""The tables of a leaderboard as tidy CSV files in UTF-8, which are only appended to.
 
 Every scoring of a run writes its rows into the run's own folder, under ``parts/<scored_at>``, in one step: two
 processes or machines never write one file. :func:`gather` appends what is new to the files of the output folder. A
@@ -181,19 +181,19 @@ def read_parts(folder: Path, table: str) -> list[Row]:
 
 
 def note_opening(folder: Path, test_set: str) -> None:
-    """Note that a run is about to open a test split, so that it counts whatever comes of it."""
+    """Record that a run is about to use a test split, so that it is counted even if the scoring fails."""
     notes = folder / 'parts' / 'opened' / test_set
     notes.mkdir(parents=True, exist_ok=True)
     (notes / now().replace(':', '')).touch()
 
 
 def openings(folder: Path, test_set: str) -> int:
-    """How often a run has opened a test split; arguments as of :func:`note_opening`."""
+    """How often a run has used a test split; arguments as of :func:`note_opening`."""
     return len(list(folder.glob(f'parts/opened/{test_set}/*')))
 
 
 def gather(out: Path) -> None:
-    """Append the scorings that the tables of the output folder lack or hold cut off; each file is replaced at once."""
+    """Append the scorings that are missing or truncated in the tables of the output folder, each file atomically."""
     folders = sorted(path.parent for path in out.glob('runs/*/*/*/*/parts'))
     for name, columns in COLUMNS.items():
         path = out / f'{name}.csv'

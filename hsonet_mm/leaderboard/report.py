@@ -8,7 +8,7 @@ from hsonet_mm.files import write_text
 from hsonet_mm.leaderboard import object_table, wording
 from hsonet_mm.leaderboard.board import Cell, Records, read_records
 from hsonet_mm.leaderboard.breakdown_table import breakdown_tables
-from hsonet_mm.leaderboard.comparison import DECIDED
+from hsonet_mm.leaderboard.comparison import SIGNIFICANT, Comparison
 from hsonet_mm.leaderboard.gallery import gallery
 from hsonet_mm.leaderboard.plots import cost_plot, gradient_plot, pr_plot, styles, training_plot
 from hsonet_mm.leaderboard.published import published_table
@@ -20,6 +20,12 @@ from hsonet_mm.pages import render
 
 __all__ = ['write_report']
 
+
+def _shade(comparison: Comparison) -> str:
+    """The class of a verdict on the page: ``better`` and ``worse`` are coloured if significant."""
+    return comparison.verdict.split()[-1] if comparison.verdict in SIGNIFICANT else 'undecided'
+
+
 FILTERS = {
     'percent': wording.percent,
     'quantity': wording.quantity,
@@ -28,7 +34,7 @@ FILTERS = {
     'seeds': wording.seeds,
     'test_scored': wording.test_scored,
     'plain': wording.plain,
-    'shade': lambda comparison: comparison.verdict if comparison.verdict in DECIDED else 'undecided',
+    'shade': _shade,
 }
 Tables = Mapping[Cell, list[Standing]]
 
@@ -124,7 +130,7 @@ def _section(
 
 
 def _alike(records: Records, cells: Iterable[Cell]) -> list[Cell]:
-    """The tables whose every count is that of whole images, as where no image is larger than a tile."""
+    """The tables whose counts all equal those of whole images, because no image is larger than a tile."""
     counts = records.counts
     return [
         cell
@@ -153,7 +159,7 @@ def _scale(rows: Iterable[Standing]) -> float:
 
 
 def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]]:
-    """What the figures come from, as name and value; what is not known is left out."""
+    """Conditions of the results, as names and values; unknown ones are left out."""
     results = records.results
     facts = {
         'runs': wording.progress(spec, records),
@@ -168,5 +174,5 @@ def _facts(spec: Spec, records: Records, tables: Tables) -> list[tuple[str, str]
 
 
 def _each(values: Iterable[str]) -> str:
-    """What there is, each once."""
+    """Unique values in their order."""
     return ', '.join(filter(None, dict.fromkeys(values)))

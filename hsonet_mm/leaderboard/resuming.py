@@ -1,4 +1,4 @@
-"""The clock of a training that goes on after a kill."""
+"""Duration of a training across interruptions."""
 
 import time
 from typing import Any

@@ -38,7 +38,7 @@ from hsonet_mm.machine import device_name
 from hsonet_mm.mistakes import explain
 from hsonet_mm.training_log import read_log
 
-__all__ = ['BUSY', 'FAILED', 'execute', 'failure', 'main']
+__all__ = ['BUSY', 'FAILED', 'code_version', 'execute', 'failure', 'forget_checkpoints', 'main']
 
 FAILED = 1
 """Exit code of a run that failed; its row tells why."""
@@ -48,7 +48,7 @@ BUSY = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Execute a run; returns the exit code."""
-    commit = _commit()  # at once: the checkout may change while this process trains
+    commit = code_version()  # at once: the checkout may change while this process trains
     here = {'device': device_name(), 'commit': commit}
     parser = argparse.ArgumentParser(description='One run of a leaderboard.')
     parser.add_argument('job', type=Path, metavar='RUN.json')
@@ -106,7 +106,7 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
 
 
 def failure(job: Job, folder: Path, sentence: str, here: Mapping[str, str] | None = None) -> Tables:
-    """The rows of a run that failed: one, and one more for each other test split that it has opened all the same."""
+    """The rows of a failed run: one, and one for each further test split that it has used."""
     facts = {
         **job.run._asdict(),
         **_facts(job),
@@ -137,7 +137,7 @@ def training_log(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[str, Any], float]:
-    """Train, or find what an earlier process has trained to the end.
+    """Train, or find the finished training of an earlier process.
 
     ``note`` is what a finished training leaves beside its best checkpoint. Returns the model with the weights of the
     best validation, columns of ``results``, and seconds of training in this process.
@@ -154,18 +154,18 @@ def _train(cfg: Config, note: Path, here: Mapping[str, str]) -> tuple[Any, dict[
         left = {
             'checkpoint': best.name,  # where it was saved may have been another place
             'train_seconds': round(clock.seconds, 3),
-            'peak_memory_mib': round(cost.peak_memory(), 1),
+            'peak_memory_mib': round(cost.peak_training_memory(), 1),
             **here,
         }
         write_json(note, left)
-        _forget_checkpoints(work_dir)
+        forget_checkpoints(work_dir)
     checkpoint = work_dir / left.pop('checkpoint')
     load_weights(runner.model, checkpoint)
     return runner.model, {**left, 'best_iteration': int(checkpoint.stem.rsplit('_', 1)[1])}, spent
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    """What is known of a run without running it."""
+    """Facts about a run that are known before it is executed."""
     return {
         'weights': job.weights,
         'iterations': job.iterations,
@@ -174,8 +174,8 @@ def _facts(job: Job) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
-    """Commit of this package's checkout, ``+`` behind it where files differ; else the version."""
+def code_version() -> str:
+    """Commit of this package's checkout, with ``+`` if files differ from it; outside a checkout the version."""
     package = Path(__file__).parents[1]
 
     def git(*args: str) -> str:
@@ -189,8 +189,8 @@ def _commit() -> str:
         return f'version {__version__}'
 
 
-def _forget_checkpoints(work_dir: Path) -> None:
-    """Keep the weights of the best validation alone, for nothing will be resumed; no harm if others stay."""
+def forget_checkpoints(work_dir: Path) -> None:
+    """Delete all checkpoints except the best, because nothing will be resumed; errors are ignored."""
     with suppress(OSError):
         for path in (work_dir / 'last_checkpoint', *work_dir.glob('iter_*.pth')):
             path.unlink(missing_ok=True)

@@ -32,14 +32,14 @@ from hsonet_mm.evaluation.objects import Objects, join, match_objects
 from hsonet_mm.inference.pairs import write_png
 from hsonet_mm.leaderboard.records import note_opening
 
-__all__ = ['Prediction', 'predict', 'score']
+__all__ = ['ScoredPair', 'predict', 'score']
 
 HALF = 0.5
 Tables = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ScoredPair:
     """One pair of a split.
 
     Its name is its path below the folder of date 1, without suffix. Probabilities and label (0, 1, 255 ignored) are (H,
@@ -92,7 +92,7 @@ def score(model: Any, cfg: Config, test_sets: Mapping[str, str], folder: Path) -
 
 
 @torch.inference_mode()
-def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
+def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[ScoredPair]:
     """Predict the pairs of a split, by the steps of a test in MMEngine."""
     loader = {**loader, 'persistent_workers': False}  # they would outlive the one pass
     built = Runner.build_dataloader(loader)
@@ -106,10 +106,10 @@ def predict(model: Any, loader: Mapping[str, Any]) -> Iterator[Prediction]:
                 raise UserError(f'{path}: the prediction is NaN; train again with a lower learning rate')
             image = Path(os.path.relpath(path, first_date)).with_suffix('').as_posix()
             target = sample.gt_sem_seg.data[0].byte().cpu().numpy()
-            yield Prediction(image, path, probs, target, sample.img_shape[:2])
+            yield ScoredPair(image, path, probs, target, sample.img_shape[:2])
 
 
-def _kept(file: IO[bytes]) -> Iterator[Prediction]:
+def _kept(file: IO[bytes]) -> Iterator[ScoredPair]:
     """The predictions in a file."""
     file.seek(0)
     with suppress(EOFError):
@@ -124,7 +124,7 @@ class _Tally:
     """
 
     def __init__(
-        self, predictions: Iterable[Prediction], thresholds: Mapping[str, float], probs: Path | None = None
+        self, predictions: Iterable[ScoredPair], thresholds: Mapping[str, float], probs: Path | None = None
     ) -> None:
         self.thresholds = thresholds
         self.pairs = 0
@@ -157,7 +157,7 @@ class _Tally:
                 write_png(probs / f'{one.image}.png', np.rint(255 * one.probs).astype(np.uint8))
 
     def fits(self, test_cfg: Mapping[str, Any]) -> bool:
-        """Whether no pair that passed is larger than one tile of a protocol."""
+        """Whether no pair is larger than one tile of a protocol."""
         crop = test_cfg.get('crop_size', (0, 0))
         return self.largest[0] <= crop[0] and self.largest[1] <= crop[1]
 
@@ -178,7 +178,7 @@ class _Tally:
         ]
 
     def tables(self, protocol: str) -> Tables:
-        """The rows of a test split, for the protocol or another that comes to the same."""
+        """The rows of a test split, for the protocol or an equivalent one."""
         return {
             'results': self.results('test', protocol),
             'images': [{'protocol': protocol, **row} for row in self.images],

@@ -1,4 +1,4 @@
-"""What a leaderboard is made of: blocks of methods, data sets, seeds and one budget, and the runs that follow.
+"""The spec of a leaderboard: blocks of methods, data sets, seeds and a budget, and the runs that follow from them.
 
 A spec is a small YAML file. It names a recipe (a config of everything but the model), a budget, seeds, data sets, and
 blocks of methods. A method contributes its ``model`` and nothing else, so that a block is trained alike throughout;
@@ -171,7 +171,7 @@ class Spec(_Node):
         return {data_set: self.data[data_set], **self.also_test}
 
     def seeds_of(self, method: Method) -> tuple[int, ...]:
-        """Seeds of the runs of a method: of published weights the first alone, for a second run would be the same."""
+        """Seeds of the runs of a method; only the first for published weights, whose runs would all be equal."""
         return self.seeds if method.checkpoint is None else self.seeds[:1]
 
     def iterations_of(self, method: Method) -> int:

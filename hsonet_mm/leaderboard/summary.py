@@ -1,4 +1,4 @@
-"""From scorings to the rows of the tables: means and spreads over seeds, and differences to the reference."""
+"""The rows of the tables: means and standard deviations over seeds, and differences to the reference."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -145,7 +145,7 @@ def _each(names: pd.Series) -> str:
 
 
 def _timed(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows that were timed on the device of the newest of them, and that device: no other time compares."""
+    """The rows timed on the same device as the newest one, and that device; other times are not comparable."""
     rows = rows[rows[list(TIMINGS)].notna().any(axis=1)]
     devices = rows['timed_on'].where(rows['timed_on'] != '', rows['device'])
     last = devices.iloc[int(rows['scored_at'].to_numpy(object).argmax())] if len(rows) else ''

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 NONE = '\N{EN DASH}'
-"""Stands for what there is not."""
+"""Stands for a missing value."""
 PROTOCOLS = {'whole': 'whole images', 'tiles_256': '256 tiles'}
 THRESHOLDS = {'half': 'threshold 0.5', 'val': 'threshold chosen on val'}
 APART = (
@@ -47,10 +47,11 @@ APART = (
 COVERED = (
     'Points of F1 above or below the reference of the block, on the seeds and test images that both have, with two '
     f'95 % intervals. Over images: a paired bootstrap ({RESAMPLES:,} resamples of the test images), for these trained '
-    'weights. Over seeds: Welch\'s t interval of the F1 of the seeds, for these images. "Better" and "worse": both '
-    'intervals exclude 0. "Over images, not over seeds": only the interval over images does, so other seeds may '
-    'reverse the difference. Neither interval accounts for other data sets, for the similarity of images of one place '
-    'or for the number of methods compared; with fewer than 30 images the interval over images is too narrow.'
+    'weights. Over seeds: Welch\'s t interval of the F1 of the seeds, for these images. "Significantly better" or '
+    '"worse": both intervals exclude 0. "Significant over images, not over seeds": only the interval over images does, '
+    'so other seeds may reverse the difference. Neither interval accounts for other data sets, for the similarity of '
+    'images of one place or for the number of methods compared; with fewer than 30 images the interval over images is '
+    'too narrow.'
 )
 CHOSEN = (
     'The checkpoint of a run is the one with the highest F1 on validation at its best threshold. The threshold '
@@ -82,12 +83,12 @@ def table_name(cell: Cell) -> str:
 
 
 def percent(value: Spread | None) -> str:
-    """A fraction in percent with its standard deviation; a dash for what there is not."""
+    """A fraction in percent with its standard deviation; a dash if it is missing."""
     return quantity(value, 100, 2)
 
 
 def quantity(value: Spread | None, factor: float = 1.0, digits: int = 1) -> str:
-    """A mean and its standard deviation, times a factor; a dash for what there is not."""
+    """A mean and its standard deviation, times a factor; a dash if they are missing."""
     if value is None:
         return NONE
     std = NONE if value.std is None else f'{value.std * factor:.{digits}f}'
@@ -107,7 +108,7 @@ def difference(row: Standing, figure: str = 'f1') -> str:
 
 
 def interval(comparison: Comparison | None, kind: str) -> str:
-    """Both ends of the interval over ``images`` or ``seeds`` in points of F1; says so if there is none."""
+    """Both ends of the interval over ``images`` or ``seeds`` in points of F1, or why there is none."""
     if comparison is None:
         return ''
     if not comparison.seeds:
@@ -125,7 +126,7 @@ def costs(row: Standing) -> list[str]:
 
 
 def seeds(row: Standing) -> str:
-    """How many of the planned runs stand behind a row, and how many failed."""
+    """How many of the planned runs of a row are finished, and how many failed."""
     if not row.seeds and not row.failed:
         return 'no run yet'
     if len(row.failed) == row.planned:
@@ -170,7 +171,7 @@ def alike(cells: Sequence[Cell]) -> str:
 
 
 def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> list[str]:
-    """What spoils the tables of one block, data set and test set."""
+    """Warnings about the tables of one block, data set and test set."""
     found = []
     if any(row.weights == 'published' for rows in tables.values() for row in rows):
         found.append(
@@ -190,7 +191,7 @@ def warnings(records: Records, tables: Mapping[Cell, Sequence[Standing]]) -> lis
 
 
 def said(rows: Sequence[Standing], reference: str, changed_share: float | None) -> str:
-    """Who is best, by how much against the reference, whether that is decided, and who is no better than a guess."""
+    """The best method, its difference to the reference with the verdict, and the methods no better than a guess."""
     scored = [row for row in rows if row.figures]
     if not scored:
         return 'No method has a result.'
@@ -215,12 +216,12 @@ def said(rows: Sequence[Standing], reference: str, changed_share: float | None) 
         guess = 2 * changed_share / (1 + changed_share)
         below = [row.method for row in scored if row.figures['f1'].mean <= guess]
         no_better = f'; not above it: {", ".join(below)}' if below else ''
-        sentences.append(f'Calling every pixel changed scores F1 {100 * guess:.2f}{no_better}.')
+        sentences.append(f'Predicting every pixel as changed scores F1 {100 * guess:.2f}{no_better}.')
     return ' '.join(sentences)
 
 
 def _against(row: Standing, reference: str) -> str:
-    """How a method does against the reference, with both intervals."""
+    """The difference of a method to the reference, with both intervals."""
     comparison = row.comparison
     if comparison is None:
         return f'{row.method} and {reference} cannot be compared: there are no counts by image.'

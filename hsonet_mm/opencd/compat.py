@@ -1,4 +1,4 @@
-"""Everything that makes one code base run on two OpenMMLab stacks, in one place.
+"""Compatibility with both stacks of OpenMMLab packages, the original one and the OneDL forks.
 
 *Original* is mmengine 0.10, mmcv or mmcv-lite 2.1, mmsegmentation 1.2 (what Open-CD needs);
 *OneDL* is the maintained fork of the same three packages under the same import names.
@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ['OPENCD_AVAILABLE', 'prepare_host']
+__all__ = [
+    'OPENCD_AVAILABLE',
+    'import_opencd',
+    'let_inferencers_find_our_transforms',
+    'load_checkpoints_safely',
+    'prepare_host',
+]
 
 _INSTALL_HELP = (
     'hsonet_mm needs the OpenMMLab packages mmengine, mmcv and mmsegmentation: either install the maintained '
@@ -32,7 +38,7 @@ OPENCD_AVAILABLE: bool
 
 
 def prepare_host() -> None:
-    """Cure the known breakages of the installed OpenMMLab stack.
+    """Repair the known defects of the installed OpenMMLab packages.
 
     Raises:
         ImportError: without MMEngine, MMCV or MMSegmentation, in one sentence that names both ways to get them.
@@ -45,12 +51,12 @@ def prepare_host() -> None:
         except AssertionError as error:  # the packages assert each other's versions at import
             raise ImportError(f'{_INSTALL_HELP}; the installed versions are incompatible ({error})') from None
     _warn_about_versions()
-    _load_checkpoints_safely()
+    load_checkpoints_safely()
     _end_workers_without_shared_memory()
 
 
 def _warn_about_versions() -> None:
-    """Say so when a package is outside the range hsonet_mm was tried with; never refuse to run."""
+    """Warn of packages outside the tested versions, without refusing to run."""
     from mmengine.utils import digit_version
 
     tried = {'mmengine': ('0.10.7', '0.11'), 'mmcv': ('2.1.0', '2.4'), 'mmseg': ('1.2.2', '1.5')}
@@ -87,8 +93,8 @@ def _known_as(module: str, name: str, function: Callable[..., Any]) -> Callable[
     return known
 
 
-def _load_checkpoints_safely() -> None:
-    """Let MMEngine's checkpoints load under ``weights_only`` and refuse everything that would not.
+def load_checkpoints_safely() -> None:
+    """Make MMEngine's checkpoints load under ``weights_only``, and reject all others.
 
     A checkpoint of MMEngine carries its message hub: log buffers with NumPy arrays. Those types are declared safe
     here, by their names in NumPy 1 and in NumPy 2, since checkpoints move between the two. MMEngine falls back to (or,
@@ -131,7 +137,7 @@ def _load_checkpoints_safely() -> None:
 
 
 def _end_workers_without_shared_memory() -> None:
-    """Let a worker of a data loader end where its batch does not fit into shared memory, instead of dropping it.
+    """End a worker of a data loader if its batch does not fit into shared memory, instead of losing the batch.
 
     Python prints what happened in the thread that sends batches and goes on, so that the training would wait for good.
     The worker ends by the signal that it gets where memory runs out a moment later, which PyTorch reports.
@@ -151,15 +157,15 @@ def _end_workers_without_shared_memory() -> None:
         Queue._on_queue_feeder_error = staticmethod(end)  # type: ignore[attr-defined]
 
 
-def _import_opencd() -> bool:
-    """Import the real Open-CD if it is there; warn when it is there but broken."""
+def import_opencd() -> bool:
+    """Import the real Open-CD if it is installed; warn if it is broken."""
     spec = importlib.util.find_spec('opencd')
     if spec is None or spec.origin is None:  # not there, or a folder of that name with something else in it
         return False
     try:
         for name in ('registry', 'models', 'datasets', 'visualization', 'engine'):
             importlib.import_module(f'opencd.{name}')
-        _let_inferencers_find_our_transforms()
+        let_inferencers_find_our_transforms()
     except Exception as error:  # a binary that does not load, a registry that lacks a name, ...
         warnings.warn(
             f'Open-CD is installed but cannot be imported ({error}); hsonet_mm uses its own stand-in for it',
@@ -169,7 +175,7 @@ def _import_opencd() -> bool:
     return True
 
 
-def _let_inferencers_find_our_transforms() -> None:
+def let_inferencers_find_our_transforms() -> None:
     """Let ``OpenCDInferencer`` find the loaders of a pipeline whatever their scope, ``hsonet_mm.`` included.
 
     It looks for ``MultiImgLoadImageFromFile`` by that very name, to put a loader in its place which takes arrays too.
@@ -186,6 +192,6 @@ def _let_inferencers_find_our_transforms() -> None:
 def __getattr__(name: str) -> bool:
     """Look for Open-CD on first use only, once the host is prepared."""
     if name == 'OPENCD_AVAILABLE':
-        globals()[name] = _import_opencd()
+        globals()[name] = import_opencd()
         return globals()[name]
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

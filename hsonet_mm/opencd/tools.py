@@ -20,7 +20,7 @@ class PathPair(list):
 
 
 def cure_tools() -> None:
-    """Let the tools build data sets in Open-CD's scope, draw without images of both dates, and name a pair."""
+    """Make the tools build data sets in Open-CD's scope, draw without images of both dates, and name pairs."""
     utils: Any = importlib.import_module('mmseg.utils')
     utils.register_all_modules = lambda *_, **__: init_default_scope('opencd')
     visualizer = importlib.import_module('opencd.visualization').CDLocalVisualizer

@@ -1,4 +1,4 @@
-"""What the pages share: how they are made, their style, the colours of right and wrong, pictures inside the page."""
+"""Shared parts of all pages: templates, style, colours of errors, embedded pictures."""
 
 import base64
 from pathlib import Path
@@ -26,7 +26,7 @@ STYLE = Path(__file__).with_name('style.css')
 
 
 def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Colour every pixel by whether it is right, see COLOURS.
+    """Colour every pixel as true or false, positive or negative, see COLOURS.
 
     Prediction and label are (H, W), the picture (H, W, 3) in BGR.
     """
@@ -36,7 +36,7 @@ def draw_errors(pred: NDArray[np.bool_], label: NDArray[np.bool_]) -> NDArray[np
 
 
 def reduced(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture made smaller, as far as it is longer than so many pixels."""
+    """A picture reduced to a maximum side length."""
     scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -53,13 +53,13 @@ def encode(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:
 
 
 def data_url(image: NDArray[np.uint8], suffix: str, quality: int = 95) -> str:
-    """A picture, see :func:`encode`, as text that stands in the place of an address."""
+    """A picture, see :func:`encode`, as a data URL."""
     kind = 'jpeg' if suffix == '.jpg' else 'png'
     return f'data:image/{kind};base64,{base64.b64encode(encode(image, suffix, quality)).decode()}'
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template; text is escaped in HTML, and ``style`` and ``colours`` are there.
+    """Render a template with HTML escaping; ``style`` and ``colours`` are available in it.
 
     The path of the template is that in this package; ``filters`` are functions that it calls, by name.
     """

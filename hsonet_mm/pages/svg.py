@@ -1,4 +1,4 @@
-"""Plots as SVG text that follows the colours of the page, light or dark, and plots as files."""
+"""Plots as SVG in the colours of the page, light or dark, and plots as files."""
 
 import io
 import re
@@ -21,7 +21,7 @@ PLAIN: dict[Any, Any] = {'svg.hashsalt': 'hsonet_mm', 'svg.fonttype': 'none', 'f
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of matplotlib, transparent, of so many inches."""
+    """An empty transparent figure of matplotlib; sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout='constrained')
@@ -80,7 +80,7 @@ def to_svg(figure: Any, alt: str) -> str:
 
 
 def write_figure(figure: Any, path: Path, **how: Any) -> None:
-    """Write a figure as a file of the kind that the ending of its path says; ``how`` is for ``savefig``."""
+    """Write a figure in the format of the suffix of its path; ``how`` is passed to ``savefig``."""
     from matplotlib import rc_context
 
     buffer, kind = io.BytesIO(), path.suffix[1:].lower()

@@ -115,7 +115,7 @@ def _statistics(records: Sequence[PairRecord]) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the tool's arguments."""
+    """Add the arguments of ``hsonet check``."""
     add = parser.add_argument
     add(
         'root',
@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check as the command line says and print the report; returns 0, or 1 if problems were found."""
+    """Run ``hsonet check`` and print the report; returns 0, or 1 if problems were found."""
     if args.crop < 0 or args.pairs < 1:
         raise UserError(f'invalid --crop {args.crop} --pairs {args.pairs}: expected positive numbers')
     if args.contact_sheet and args.contact_sheet.suffix.lower() != '.png':
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_coding(report: CheckReport, root: Path) -> Path | None:
-    """Write down how the labels are coded where training finds it, unless that is not certain; returns the file."""
+    """Write the label coding where training finds it, unless it is uncertain; returns the file."""
     known = sum(figures.labels for figures in report.labels.splits.values())
     if report.labels.problems or not root.is_dir() or not known:
         return None
@@ -179,7 +179,7 @@ def _write_coding(report: CheckReport, root: Path) -> Path | None:
     try:
         write_json(path, write_survey(report.labels))
     except UserError as error:
-        print(f'warning: how the labels are coded is not written down: {error}')
+        print(f'warning: the label coding is not recorded: {error}')
         return None
     return path
 

@@ -8,7 +8,7 @@ import numpy as np
 from hsonet_mm.images import Reading, first_three
 from hsonet_mm.labels import LabelCoding
 from hsonet_mm.preparation.inspection import PairRecord, group_by_split
-from hsonet_mm.preparation.label_files import read_label
+from hsonet_mm.preparation.label_files import read_scene_label
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import rank
 
@@ -67,7 +67,7 @@ def _column(
     for record in records:
         files = record.scene.files
         t1, t2 = (first_three(date.values) for date in source.read_dates(files, reading))
-        mask = read_label(source, record.scene, coding).mask
+        mask = read_scene_label(source, record.scene, coding).mask
         images = (t1, t2, overlay(t2, mask))
         cells = [cv2.resize(image, (_CELL, _CELL), interpolation=cv2.INTER_AREA) for image in images]
         rows.append(np.hstack([np.pad(cell, ((0, 0), (0, _GAP), (0, 0))) for cell in cells]))

@@ -14,7 +14,7 @@ from hsonet_mm.files import write_bytes
 from hsonet_mm.images import Note, image_size, join, notes_of, place_note
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles, some
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, LabelSurvey, label_remarks
-from hsonet_mm.preparation.label_files import find_coding, read_label
+from hsonet_mm.preparation.label_files import find_coding, read_scene_label
 from hsonet_mm.preparation.options import PrepareOptions
 from hsonet_mm.preparation.sources import Source
 from hsonet_mm.preparation.tiling import Unit, assign_splits, blocks, cut, offsets, rank
@@ -25,7 +25,7 @@ from hsonet_mm.version import __version__
 __all__ = ['NOT_LABELLED', 'Cutter']
 
 NOT_LABELLED = 127
-"""What a pixel without a label becomes in a tile, beside 0 and 255; tools that cut at 128 read it as unchanged."""
+"""Value of unlabelled pixels in a tile, beside 0 and 255; tools that threshold at 128 read it as unchanged."""
 
 _WRITTEN = np.zeros(256, np.uint8)
 _WRITTEN[[1, IGNORED]] = 255, NOT_LABELLED
@@ -99,7 +99,7 @@ class Cutter:
         scene, tile, border = units[0].scene, self.options.tile, self.options.border
         files = scene.files
         before, after = self.source.read_dates(files, self.options.reading)
-        label = read_label(self.source, scene, self.coding)
+        label = read_scene_label(self.source, scene, self.coding)
         named = (('A', before.values), ('B', after.values), ('label', label.classes))
         sizes = {role: array.shape[:2] for role, array in named}
         if len(set(sizes.values())) > 1:
@@ -137,7 +137,7 @@ class Cutter:
                 )
 
     def _note(self, notes: Sequence[Note]) -> None:
-        """Keep what is to be told, by its kind."""
+        """Store a warning by its kind."""
         for note in notes:
             self.notes.setdefault(note.kind, []).append(note.text)
 
@@ -167,7 +167,7 @@ class Cutter:
         self.tiles[key] = record
 
     def _drop_empty_tiles(self) -> None:
-        """Thin out the tiles of train without change, in an order drawn from the seed."""
+        """Drop tiles of train without change, in a random order by the seed."""
         if self.options.max_empty == 1:
             return
         train = [key for key, tile in self.tiles.items() if tile['split'] == 'train']
@@ -203,7 +203,7 @@ class Cutter:
         return found
 
     def tile_survey(self) -> LabelSurvey:
-        """How the labels of the tiles are coded, which differs from those of the source."""
+        """Label coding of the tiles, which differs from that of the source."""
         ignored = (NOT_LABELLED,) if any(tile['ignored'] for tile in self.tiles.values()) else ()
         return LabelSurvey(LabelCoding(ignored=ignored), self.figures())
 

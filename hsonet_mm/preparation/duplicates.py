@@ -1,4 +1,4 @@
-"""Find the same ground twice: copies that were flipped, rotated, brightened or slightly cropped.
+"""Find images of the same ground: copies that were flipped, rotated, brightened or slightly cropped.
 
 A difference hash of each image (is a cell brighter than its neighbour?) in its eight orientations finds
 candidates; the correlation of the details of two small grey versions confirms them. The broad brightness is

@@ -14,7 +14,7 @@ from hsonet_mm.images.pixels import stretch_note
 from hsonet_mm.index import ROLES, SPLITS, SceneFiles
 from hsonet_mm.labels import IGNORED, Figures, LabelCoding, label_remarks
 from hsonet_mm.preparation.duplicates import find_duplicates, thumbnail
-from hsonet_mm.preparation.label_files import read_label
+from hsonet_mm.preparation.label_files import read_scene_label
 from hsonet_mm.preparation.sources import Source
 
 __all__ = [
@@ -69,7 +69,7 @@ def inspect_pair(
     problems: Mapping[str, str] | None = None,
     reading: Reading | None = None,
 ) -> PairRecord:
-    """Read one pair and note what is wrong with it.
+    """Read one pair and record its problems.
 
     ``problems`` are what is known to be wrong with labels, by their path; a crop of 0 is unknown.
     """
@@ -88,7 +88,7 @@ def inspect_pair(
             if role == 'label':
                 if problem := (problems or {}).get(files[role]):
                     raise UserError(problem)
-                label = read_label(source, scene, coding)
+                label = read_scene_label(source, scene, coding)
                 images[role] = label.classes
                 if label.raster is not None:
                     rasters[role] = label.raster
@@ -112,7 +112,7 @@ def inspect_pair(
 def _believe(
     record: PairRecord, dates: dict[str, Pixels], rasters: dict[str, Raster], reading: Reading
 ) -> None:
-    """What the files say of themselves: depth, georeference, alpha, borders."""
+    """Checks of the declarations of the files: depth, georeference, alpha, borders."""
     if len(dates) == 2:
         try:
             check_depths(dates['A'], dates['B'], reading.stretch)
@@ -175,7 +175,7 @@ def figures_of(records: Sequence[PairRecord]) -> dict[str, Figures]:
 
 
 def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> list[Finding]:
-    """The rules for splits, some of which may have an empty folder, and for the whole set, duplicates aside."""
+    """The rules for splits, also empty ones, and for the whole set, except duplicates."""
     findings = []
     by_split = group_by_split(records)
     if 'all' in by_split:
@@ -198,7 +198,7 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
 
 
 def inspect_duplicates(records: Sequence[PairRecord]) -> list[Finding]:
-    """The same ground in two splits or twice in one.
+    """Find the same ground in two splits, or twice in one.
 
     Across splits, a pair that agrees at both dates is an error: the figure would be too good. Agreement at
     one date is a warning, because regular structures such as factory roofs look alike without being the same.

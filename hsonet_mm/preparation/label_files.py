@@ -11,7 +11,7 @@ from hsonet_mm.index import VECTOR_SUFFIXES, Index, SceneFiles, belongs
 from hsonet_mm.labels import LabelCoding, LabelSurvey, RawLabel, Value, classes_of, raw_label, survey_labels
 from hsonet_mm.preparation.sources import Source
 
-__all__ = ['Label', 'find_coding', 'read_label']
+__all__ = ['Label', 'find_coding', 'read_scene_label']
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def find_coding(
 
 
 def _load(source: Source, name: str) -> tuple[RawLabel, Raster]:
-    """A label as it stands in its file, and the file."""
+    """A label as stored in its file, and the raster."""
     raster = read_raster(name, lambda _: source.read(name), every=True)
     return raw_label(raster), raster
 
 
-def read_label(source: Source, scene: SceneFiles, coding: LabelCoding) -> Label:
+def read_scene_label(source: Source, scene: SceneFiles, coding: LabelCoding) -> Label:
     """Read the label of a scene; the rules are those of training."""
     name = scene.files['label']
     if belongs(name, VECTOR_SUFFIXES):

@@ -115,7 +115,7 @@ def burn_polygons(
 
 
 def no_polygon(polygons: Polygons, name: str, image: str) -> UserError:
-    """The mistake of polygons that are somewhere else than their image, or are said to be."""
+    """The error for polygons that do not overlap their image."""
     return UserError(
         f'no polygon of {name} ({polygons.crs.to_string()}) overlaps {image}: check that both cover the same place '
         'and name the coordinate reference system they are in'

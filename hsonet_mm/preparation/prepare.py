@@ -70,7 +70,7 @@ def _check_target(source: Path, out: Path, overwrite: bool) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the tool's arguments."""
+    """Add the arguments of ``hsonet prepare``."""
     default = PrepareOptions()
     border_help = (
         'at the border, move the last tile inward (shift), fill with black (pad) or leave the rest out (drop)'
@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare a data set from parsed arguments and print a summary."""
+    """Run ``hsonet prepare`` and print a summary."""
     names = ('tile', 'stride', 'border', 'block', 'val', 'test', 'seed', 'max_empty')
     options = PrepareOptions(
         **{name: getattr(args, name) for name in names},

@@ -116,7 +116,7 @@ class Source:
         return index_names(self._entries, self.read, str(self.path), templates)
 
     def _gdal_path(self, name: str) -> str:
-        """How GDAL names a file of the source, in an archive too."""
+        """GDAL's name of a file of the source, also in an archive."""
         holder, member = self._entries[name]
         return str(holder / member) if isinstance(holder, Path) else f'/vsizip/{{{holder.filename}}}/{member}'
 
@@ -135,19 +135,19 @@ class Source:
         return mask
 
     def check_polygons(self) -> None:
-        """Make sure that polygons for several scenes overlap one of them."""
+        """Check that polygons for several scenes overlap one of them."""
         if self._unmet:
             name = min(self._unmet)
             raise no_polygon(self._polygons[name], name, 'an image')
 
     def declared_coding(self, root: str) -> LabelSurvey | None:
-        """What lies beside the labels about how they are coded; None if nothing does."""
+        """The label coding recorded beside the labels, or None."""
         name = f'{root}{CODING_FILE}'
         return read_survey(self.read(name), name) if name in self._entries else None
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """All files and broken links below a folder, behind links to folders too but for those that lead up again."""
+    """All files and broken links below a folder, following links to folders except those that lead back up."""
     for name, folders, files in os.walk(path, followlinks=True):
         folder = Path(name)
         above = folder.resolve(), *folder.resolve().parents

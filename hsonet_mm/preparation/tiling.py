@@ -1,4 +1,4 @@
-"""Where tiles are cut and which split a scene belongs to."""
+"""Positions of tiles, and assignment of scenes to splits."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""The models that come with the package: their names, their files, their cards, and what runs them."""
+"""The packaged models: names, files, cards and runtimes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def model_path(name: str) -> Path:
 
 
 def default_runtime(device: str = 'cpu', precision: str = 'auto') -> str:
-    """What runs a model that PyTorch and ONNX Runtime can both run.
+    """Default runtime of a model that PyTorch and ONNX Runtime can both run.
 
     ONNX Runtime, which starts and predicts faster on a CPU; PyTorch with its packages where ONNX Runtime is missing,
     for GPUs, and where a precision is asked for.
@@ -59,7 +59,7 @@ def default_runtime(device: str = 'cpu', precision: str = 'auto') -> str:
 
 
 def model_metadata(name: str) -> Metadata:
-    """What a model that comes with the package says about itself."""
+    """Metadata of a packaged model."""
     path = model_path(name)
     try:
         props = read_props(path.read_bytes())
@@ -69,7 +69,7 @@ def model_metadata(name: str) -> Metadata:
 
 
 def model_title(name: str) -> str:
-    """What a model finds, in one line: the heading of its card."""
+    """Title of a model: the heading of its card."""
     return _text(name).splitlines()[0].lstrip('# ')
 
 
@@ -143,7 +143,7 @@ def _perturbed(tables: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _of_perfect(row: Mapping[str, Any]) -> str:
-    """An F1, and beside it that of a perfect map where even that loses."""
+    """An F1, with that of a perfect map in brackets if below 1."""
     perfect = row['perfect_f1']
     return f'{100 * row["f1"]:.2f}' + (f' (perfect map {100 * perfect:.2f})' if perfect < 1 else '')
 

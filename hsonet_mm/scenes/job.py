@@ -1,4 +1,4 @@
-"""The folder beside a result in which it is built, so that an interrupted run can continue."""
+"""The working folder beside a result, from which an interrupted run continues."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock
-from hsonet_mm.geo.change_map import MASK_NODATA, encode
+from hsonet_mm.geo.change_map import MASK_NODATA, stored_probs
 from hsonet_mm.windows import Blender, WindowGrid
 
 __all__ = ['SceneJob']
@@ -23,7 +23,7 @@ CHECKPOINT_SECONDS = 2.0
 
 
 class SceneJob:
-    """The unfinished result of a scene: raw rasters of its size on the disk and how far they are done.
+    """The unfinished result of a scene: raw rasters on the disk, and the progress.
 
     Tiles are blended cell by cell. What a tile hands to the one below it is kept on the disk, so memory depends on
     neither side of the scene.
@@ -88,7 +88,7 @@ class SceneJob:
         return 4 * self.grid.rows.ramp * self.grid.columns.size
 
     def _read_state(self) -> tuple[int, NDArray[np.float32]]:
-        """Tiles done and what the last of them hands to the next; a file that was not written to its end says none."""
+        """Number of finished tiles, and what the last one passes to the next; 0 for an incomplete file."""
         path, shape = self.folder / 'state', (self.grid.rows.size, self.grid.columns.ramp)
         data = path.read_bytes() if path.is_file() else b''
         if len(data) != 8 + 4 * shape[0] * shape[1]:
@@ -97,7 +97,7 @@ class SceneJob:
         return int(done[0]), left.reshape(shape)
 
     def record(self, done: int) -> None:
-        """Note that all tiles before a number are done, unless some are left and this was noted two seconds ago."""
+        """Record that all tiles before a number are finished; at most every two seconds, and at the end."""
         if done < len(self.grid) and time.monotonic() - self._recorded < CHECKPOINT_SECONDS:
             return
         for file in self._files.values():
@@ -114,7 +114,7 @@ class SceneJob:
     def add(
         self, tile: int, probs: NDArray[np.float32] | None, valid: NDArray[np.bool_], threshold: float
     ) -> None:
-        """Take the next tile, and write its cell, which is known then.
+        """Add the next tile, and write the cell that it completes.
 
         Probabilities are None where all of a tile is nodata: its neighbours are then nodata where they overlap with it,
         and what is handed to them does not matter.
@@ -125,14 +125,14 @@ class SceneJob:
         cell = self.blender.add(tile, np.zeros(valid.shape, np.float32) if probs is None else probs)
         seen = valid[y0 - top : y1 - top, x0 - left : x1 - left]
         mask = np.where(seen, cell > np.float32(threshold), MASK_NODATA).astype(np.uint8)
-        for name, block in (('probs', encode(cell, seen, self.dtype)), ('mask', mask)):
+        for name, block in (('probs', stored_probs(cell, seen, self.dtype)), ('mask', mask)):
             file, item = self._files[name], block.itemsize
             for row, values in enumerate(np.ascontiguousarray(block), y0):
                 file.seek((row * self.grid.columns.length + x0) * item)
                 _write(file, values.data)
 
     def write_edge(self, tile: int, edge: NDArray[np.float32]) -> None:
-        """Write what a tile hands to the one below it, (ramp, columns of the cell)."""
+        """Write what a tile passes to the one below it, (ramp, columns of the cell)."""
         self._files['edges'].seek(tile * self._edge_bytes())
         _write(self._files['edges'], np.ascontiguousarray(edge).data)
 

@@ -20,7 +20,7 @@ COLUMNS = ('before', 'after', 'output')
 
 @dataclass(frozen=True)
 class Scene:
-    """Two dates and where the result goes."""
+    """Two dates and the path of the result."""
 
     before: str
     after: str
@@ -84,7 +84,7 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
 
 
 def _beside(folder: Path, cell: str) -> str:
-    """What a list calls a raster, from its folder if it is a file."""
+    """Parse the name of a raster in a list; paths are relative to the folder of the list."""
     place = raster_path(cell)
     return _from(folder, cell) if isinstance(place, Path) else str(place)
 
@@ -97,7 +97,7 @@ def _from(folder: Path, cell: str) -> str:
 
 
 def check_results(scenes: Sequence[Scene], polygons: str) -> None:
-    """Make sure that no result overwrites that of another scene, or an input."""
+    """Check that no result overwrites that of another scene, or an input."""
     inputs = {raster_path(path).resolve(): scene for scene in scenes for path in (scene.before, scene.after)}
     written = dict[Path, Scene]()
     for scene in scenes:

@@ -33,7 +33,7 @@ MODEL_FAILED = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a scene: its JSON summary, ``fresh`` unless all was there already, or an error message."""
+    """Outcome of a scene: its JSON summary (``fresh`` if computed now), or an error message."""
 
     scene: Scene
     summary: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def run_scenes(
 
 @contextmanager
 def _jobs_folder(folder: Path) -> Iterator[Path]:
-    """A new folder for the jobs of this run, which is gone afterwards; others may run beside it."""
+    """A temporary folder for the jobs of this run; several runs may coexist."""
     with made_folder(folder):
         try:
             jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
@@ -122,7 +122,7 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
 
 
 def _write_job(folder: Path, model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -> Path:
-    """Write what a worker needs, for it alone to read."""
+    """Write the job of a worker, readable by the user alone."""
     folder.mkdir()
     job = folder / 'job.pickle'
     job.write_bytes(pickle.dumps((model, scenes, options)))

@@ -14,7 +14,7 @@ __all__ = ['ModelSpec']
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model and where it computes: config and checkpoint, one ``.onnx`` file, or the name of a packaged model."""
+    """A model and its device: config and checkpoint, one ``.onnx`` file, or the name of a packaged model."""
 
     files: tuple[str, ...]
     device: str = 'cpu'
@@ -26,7 +26,7 @@ class ModelSpec:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Its files on this machine."""
+        """Local files of the model."""
         if len(self.files) == 1 and not Path(self.files[0]).suffix:
             return (model_path(self.files[0]),)
         return tuple(map(Path, self.files))

@@ -104,7 +104,7 @@ def _predict(
 
 @contextmanager
 def worker_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that take up nothing new once something went wrong."""
+    """A thread pool that starts no further tasks after an error."""
     pool = ThreadPoolExecutor(count)
     try:
         yield pool

@@ -23,7 +23,7 @@ ReadRows = Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Polygon:
-    """A changed region: in coordinates of the scene, its square metres on the ground and its mean probability."""
+    """A changed region in coordinates of the scene, its area in square metres, and its mean probability."""
 
     geometry: Any
     area: float
@@ -32,7 +32,7 @@ class Polygon:
 
 @dataclass(eq=False)
 class _Region:
-    """A region, or a part of it that a strip shows; parts that meet get one root."""
+    """A region, or the part of it in a strip; parts that meet share one root."""
 
     pieces: list[Any]
     pixels: int
@@ -57,7 +57,7 @@ class _Region:
 
 @dataclass
 class Polygoniser:
-    """Finds the changed regions of a scene, pixels that share a side, and counts on the way.
+    """Finds the changed regions of a scene (4-connectivity), and counts pixels.
 
     The scene is looked at in strips. A region is given out as soon as a strip no longer touches it, so that
     memory depends on the regions that cross one line, not on the scene.
@@ -99,7 +99,7 @@ class Polygoniser:
             edge = number[labels[-1]]
 
     def _strip(self, top: int, bottom: int, last: bool) -> tuple[NDArray[np.int32], dict[int, _Region]]:
-        """Label the regions of a strip; those that are complete and too small are counted and taken out."""
+        """Label the regions of a strip; complete ones that are too small are counted and dropped."""
         mask, probs = self.read_rows(top, bottom)
         changed = mask == 1
         count, labels, stats, centres = cv2.connectedComponentsWithStats(

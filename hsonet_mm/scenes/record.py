@@ -28,10 +28,10 @@ class SceneOptions:
         overlap: Rows and columns that neighbouring tiles share; by default a quarter of a tile.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
-        float32: Write probabilities as they are instead of in 8 bits, where 250 is 1.
-        min_area: Square metres; smaller regions get no polygon. The mask keeps them.
-        resample: Size of a pixel on the ground, in metres, that tiles are brought to, and their probabilities back;
-            ``'model'`` for the nearest that the model is for. None leaves them as they are.
+        float32: Write probabilities as float32 instead of 8 bits, where 250 means 1.
+        min_area: Square metres; smaller regions get no polygon, but remain in the mask.
+        resample: Pixel size on the ground, in metres, to which tiles are resampled for the model; ``'model'`` for the
+            nearest size that the model is for. None does not resample.
     """
 
     tile: int | None = None
@@ -50,7 +50,7 @@ class SceneOptions:
 def job_key(
     detector: ChangeDetector, pair: ScenePair, options: SceneOptions, model_files: Sequence[str | Path]
 ) -> dict[str, Any]:
-    """Everything that determines the result; the path of the output does not."""
+    """Everything that determines the result, which does not include the output path."""
     paths = [Path(path) for path in model_files]
     sidecars = [path for path in map(sidecar_of, paths) if path.is_file()]
     return {
@@ -73,7 +73,7 @@ def up_to_date(files: Mapping[str, Path], key: Mapping[str, Any]) -> dict[str, A
 
 
 def earlier_summary(files: Mapping[str, Path]) -> dict[str, Any]:
-    """The summary that an earlier run has left of a result; empty without one."""
+    """The summary of a result by an earlier run; empty without one."""
     try:
         summary = json.loads(files['summary'].read_text(encoding='utf-8'))
     except (OSError, ValueError):

@@ -47,7 +47,12 @@ class SceneResult:
 
 
 def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
-    """The files of a result by kind; all but the probabilities are named after them."""
+    """The files of a result by kind, named after the file of the probabilities.
+
+    Example:
+        >>> [path.name for path in result_files(Path('out/change.tif')).values()]
+        ['change.tif', 'change_mask.tif', 'change.gpkg', 'change.json']
+    """
     files = {'probs': output, 'mask': output.with_name(f'{output.stem}_mask.tif')}
     if polygons != 'none':
         files['polygons'] = output.with_suffix(f'.{polygons}')
@@ -63,7 +68,7 @@ def detect_scene(
     model_files: Sequence[str | Path] = (),
     progress: bool = False,
 ) -> SceneResult:
-    """Find the changes between two rasters of any size, in memory that does not depend on it.
+    """Find the changes between two rasters of any size, with constant memory.
 
     The result has the grid of the first date: probabilities in ``output``, a mask in ``<output>_mask.tif`` (1
     changed, 0 not, 255 nodata), polygons and a JSON summary beside them. They appear when all is done. Until then
@@ -176,7 +181,7 @@ _PARTS = {
 
 
 def _leftovers(files: Mapping[str, Path]) -> list[Path]:
-    """What an earlier result of that name has and this one has not: other polygons, and statistics by GDAL.
+    """Files of an earlier result of that name that this one does not replace: other polygons, and statistics by GDAL.
 
     Polygons that no summary names are somebody else's.
     """

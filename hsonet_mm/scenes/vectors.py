@@ -113,7 +113,7 @@ def _write_geojson(path: Path, polygons: Iterator[Polygon], crs: CRS, dates: tup
 
 
 def _cut_at_180(geometry: Any, continuous: bool) -> Any:
-    """Bring a polygon in degrees to longitudes from -180 to 180; one across 180 becomes one for each side.
+    """Normalise a polygon in degrees to longitudes from -180 to 180, and split it at 180.
 
     The longitudes of a raster are continuous beyond 180; else a polygon across 180 has some near 180 and some near
     -180.

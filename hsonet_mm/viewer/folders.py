@@ -8,14 +8,14 @@ from pathlib import Path
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import replace_folder
 
-__all__ = ['MARK', 'check_place', 'replaced_folder']
+__all__ = ['MARK', 'check_target', 'replaced_folder']
 
 MARK = 'view.json'
 """A file by which a folder of ours is known; others are not replaced."""
 
 
-def check_place(target: Path, mark: str, kind: str) -> None:
-    """Make sure that a folder was written by this package, is empty, or does not exist."""
+def check_target(target: Path, mark: str, kind: str) -> None:
+    """Check that a folder was written by this package, is empty, or does not exist."""
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / mark).is_file():
         raise UserError(f'{target} exists and is not a {kind}: give another folder with -o')
@@ -23,11 +23,11 @@ def check_place(target: Path, mark: str, kind: str) -> None:
 
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside a target; it takes the target's place when the block ends without an error.
+    """Yield an empty folder beside a target, which replaces the target if the block ends without an error.
 
     What an earlier run left when it was killed is removed.
     """
-    check_place(target, MARK, 'view')
+    check_target(target, MARK, 'view')
     part, old = (target.with_name(f'.{target.name}.{suffix}') for suffix in ('part', 'old'))
     try:
         for path in (part, old):

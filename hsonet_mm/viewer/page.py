@@ -26,7 +26,7 @@ from hsonet_mm.viewer.outlines import write_outlines
 from hsonet_mm.viewer.pyramid import QUALITY, TILE, Pyramid
 from hsonet_mm.viewer.source import SceneSource, open_source
 
-__all__ = ['COLOUR', 'View', 'asset', 'view_scene']
+__all__ = ['COLOUR', 'ScenePage', 'asset', 'view_scene']
 
 COLOUR = (255, 64, 32)
 """RGB of what changed; the page has it from here."""
@@ -37,8 +37,8 @@ SIDE = 384
 
 
 @dataclass(frozen=True)
-class View:
-    """A page and its small pictures, ``fresh`` unless all was there already."""
+class ScenePage:
+    """The page of a scene and its thumbnails; ``fresh`` if written now."""
 
     folder: Path
     summary: Mapping[str, Any]
@@ -52,7 +52,7 @@ def view_scene(
     before: str | Path | None = None,
     after: str | Path | None = None,
     progress: bool = False,
-) -> View:
+) -> ScenePage:
     """Write the page of a scene; memory does not depend on its size.
 
     The page compares probabilities in 8 bits, as most scenes store them. So at the threshold of the scene the pixels
@@ -72,13 +72,13 @@ def view_scene(
             thumbnails = _thumbnails(pyramid)
             key = _key(source)
             if _up_to_date(folder, key):
-                return View(folder, source.summary, thumbnails, fresh=False)
+                return ScenePage(folder, source.summary, thumbnails, fresh=False)
             with replaced_folder(folder) as part:
                 _write(source, part, key, progress)
                 source.pair.check_unchanged()
         finally:
             source.pair.close()
-    return View(folder, source.summary, thumbnails, fresh=True)
+    return ScenePage(folder, source.summary, thumbnails, fresh=True)
 
 
 ASSETS = ('viewer.html.j2', 'viewer.css', 'viewer.js', 'tiles.js', 'polygons.js')
@@ -127,7 +127,7 @@ def _write(source: SceneSource, folder: Path, key: Mapping[str, Any], progress: 
     step = 1 << (len(pyramid.levels) - 1)
 
     def mark(corners: NDArray[np.int64]) -> None:
-        """Show in the small picture what is too small for it."""
+        """Draw marks in the thumbnail for regions too small to be visible."""
         limits = np.array(dots.shape) - 1
         rows, columns = np.clip(corners[:, ::-1] // step, 0, limits).T
         dots[rows, columns] = True
@@ -188,7 +188,7 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
 
 
 def _details(source: SceneSource) -> Iterable[tuple[str, str]]:
-    """What there is to know about the result."""
+    """Details of the result."""
     summary, info = source.summary, source.pair.t1
     yield 'Result', source.path.name
     yield 'Before', Path(summary['before']['file']).name

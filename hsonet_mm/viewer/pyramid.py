@@ -63,7 +63,7 @@ class Level:
 
 
 class Pyramid:
-    """Makes the tiles of a scene, each pixel of which is read once.
+    """Creates the tiles of a scene, reading each pixel once.
 
     Rows of tiles are made from top to bottom, and a row of the next level as soon as the two below it are there. What
     a tile hands to the next level lies on the disk until then. So memory does not depend on the scene.
@@ -134,7 +134,7 @@ class Pyramid:
         return True
 
     def _join(self, level: int, row: int, column: int) -> NDArray[np.uint8]:
-        """Put together what the tiles below handed over."""
+        """Combine the results of the tiles below."""
         (top, bottom), (left, right) = self.levels[level].window(row, column)
         block = np.empty((bottom - top, right - left, 7), np.uint8)
         block[:] = NODATA

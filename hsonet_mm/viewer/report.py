@@ -1,4 +1,4 @@
-"""The page over many scenes: a table with small pictures, each row leading to the page of its scene."""
+"""Overview page of many scenes: a table with thumbnails, whose rows link to the pages of the scenes."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from pathlib import Path
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_text
 from hsonet_mm.pages import render
-from hsonet_mm.viewer.folders import check_place
-from hsonet_mm.viewer.page import View, view_scene
+from hsonet_mm.viewer.folders import check_target
+from hsonet_mm.viewer.page import ScenePage, view_scene
 from hsonet_mm.viewer.source import SUFFIXES, read_summary
 
 __all__ = ['Row', 'find_results', 'print_report', 'view_scenes']
@@ -24,7 +24,7 @@ class Row:
     """A scene of the report: its probabilities, and its page or why there is none."""
 
     path: Path
-    view: View | None = None
+    view: ScenePage | None = None
     error: str = ''
 
 
@@ -61,11 +61,11 @@ def print_report(results: Sequence[Path], folder: Path, out: Path | None = None)
 
 
 def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Row]:
-    """Write the pages of scenes and, after the last one, the page over them.
+    """Write the pages of scenes and then their overview.
 
     A scene that cannot be shown is in the table with the reason. Scenes whose pages are up to date are skipped.
     """
-    check_place(out, MARK, 'report')
+    check_target(out, MARK, 'report')
     write_text(out / MARK, '{}\n')
     rows, used = list[Row](), set[str]()
     for path in results:
@@ -80,7 +80,7 @@ def view_scenes(results: Sequence[Path], folder: Path, out: Path) -> Iterator[Ro
 
 
 def _name(path: Path, folder: Path, used: set[str]) -> str:
-    """A name for the page of a scene that no other has."""
+    """A unique name for the page of a scene."""
     path = Path(os.path.abspath(path))  # noqa: PTH100
     inside = path.is_relative_to(folder)
     stem = '-'.join(path.relative_to(folder).with_suffix('').parts) if inside else path.stem

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.geo.change_map import PROBS_NODATA, encode
+from hsonet_mm.geo.change_map import PROBS_NODATA, stored_probs
 from hsonet_mm.geo.headers import open_raster, read_info
 from hsonet_mm.geo.places import RasterPath, raster_path
 from hsonet_mm.geo.rasters import ScenePair
@@ -31,7 +31,7 @@ class SceneSource:
     float32: bool
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.uint8]:
-        """Read a window of all that is drawn; may be called from several threads.
+        """Read a window of all layers; may be called from several threads.
 
         Returns (H, W, 7): first date (BGR), second date (BGR), and probability, where 250 is 1. Without a value in one
         of them, a pixel is 0 in both dates and 255 in the probability.
@@ -47,7 +47,7 @@ class SceneSource:
             ) from None
         if self.float32:
             valid &= np.isfinite(probs)
-            probs = encode(np.nan_to_num(probs), valid, 'uint8')
+            probs = stored_probs(np.nan_to_num(probs), valid, 'uint8')
         valid &= probs != PROBS_NODATA
         pictures = [first_three(image)[..., ::-1] for image in (t1, t2)]
         block = np.concatenate([*pictures, probs[..., None]], axis=2)
@@ -120,7 +120,7 @@ def open_source(path: Path, before: RasterPath | None = None, after: RasterPath 
 
 
 def _find(path: Path, summary: Mapping[str, Any], date: str, given: RasterPath | None) -> RasterPath:
-    """Where a date is: as given, where it was, or beside the result."""
+    """Path of a date: as given, as recorded, or beside the result."""
     if given is not None:
         return given
     file = raster_path(summary[date]['file'])

@@ -186,14 +186,14 @@ def test_two_identity_and_aggregation():
 
 def test_flow_moves_features():
     """A flow of (w, 0) points half a map to the right, so that what stands there comes to the middle."""
-    from hsonet_mm.baselines.changer import _warp
+    from hsonet_mm.baselines.changer import warp
 
     x = torch.arange(5.0).expand(1, 1, 3, 5)
     flow = torch.zeros(1, 2, 3, 5)
-    torch.testing.assert_close(_warp(x, flow), x)
+    torch.testing.assert_close(warp(x, flow), x)
     flow[:, 0] = 5.0 / 2  # a quarter of the map, which is 4 pixels from first to last column
-    torch.testing.assert_close(_warp(x, flow)[0, 0, 0, :4], x[0, 0, 0, 1:])
-    assert _warp(x.half(), flow.half()).dtype == torch.half
+    torch.testing.assert_close(warp(x, flow)[0, 0, 0, :4], x[0, 0, 0, 1:])
+    assert warp(x.half(), flow.half()).dtype == torch.half
 
 
 @pytest.mark.parametrize(

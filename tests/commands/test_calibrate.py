@@ -50,7 +50,7 @@ def test_a_place_for_the_results_is_looked_for_first(arguments, tmp_path, monkey
 
 def test_packaged_models_are_calibrated_as_copies(capsys):
     assert main(['calibrate', 'c.py', 'buildings']) == 2
-    assert 'calibrate a copy that `hsonet export buildings -o my.onnx` writes' in capsys.readouterr().err
+    assert 'calibrate a copy (`hsonet export buildings -o my.onnx`)' in capsys.readouterr().err
 
 
 def test_expected_calibration_error_known_answers():

@@ -514,5 +514,5 @@ def test_process_group_ends_with_its_threads(tmp_path):
     runner['hooks'] = [runner]
     del runner
     assert threads()
-    mistakes._leave_process_group()
+    mistakes.leave_process_group()
     assert not threads()

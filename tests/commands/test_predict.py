@@ -405,8 +405,8 @@ def test_folders_below_are_told(detector, folders):
     for folder in (t1 / 'below', t1 / '.hidden', t1 / 'out'):
         (folder / '9.png').write_bytes((t1 / '0.png').read_bytes())
     summary = predict_paths(detector, t1, t2, t1 / 'out')
-    told = [text for text in summary.warnings if 'folders below' in text]
-    assert told == [f'{t1 / "below"}: images in folders below are not predicted, give each folder']
+    told = [text for text in summary.warnings if 'subfolders' in text]
+    assert told == [f'{t1 / "below"}: images in subfolders are not predicted: give each folder']
     (t1 / 'only').mkdir()
     (t1 / 'below').rename(t1 / 'only/below')
     with pytest.raises(UserError, match=r'only contains no image .*, such as .*only/below$'):

@@ -51,7 +51,7 @@ TWO_ITERATIONS = (
 # (what a command is found by, why it is not run)
 NOT_RUN = [
     (r'^pip install ', 'installs packages; `make test` does so before every test'),
-    (r'^make ', 'installs packages, and runs these tests; demo/test_run.py runs the demo'),
+    (r'^make ', 'installs packages, and runs these tests; commands/test_demo.py runs the demo'),
     (r'^(rm -rf dist && python -m build|/tmp/fresh/bin/pip|\(cd /tmp) ', 'builds and installs the packages'),
     (r'^torchrun ', 'engine/test_training.py trains in two processes'),
     (r'^git clone ', 'downloads Open-CD'),
@@ -88,7 +88,7 @@ NOT_RUN = [
         'needs polygons; preparation/test_polygons.py writes and burns them',
     ),
     (r'^dataset=dict\(', 'a part of a config; preparation/test_prepare.py builds such data sets'),
-    (r'^python tools/(pack|score)_model\.py', 'writes into the package; inference/test_pretrained.py'),
+    (r'^python tools/(pack|score)_model\.py', 'writes into the package; pretrained/test_pretrained.py'),
     (
         r'^hsonet explain configs/hsonet_lite_demo',
         'names the best of 300 iterations; explain/test_explain.py explains pairs',
@@ -103,7 +103,7 @@ NOT_RUN = [
         r'^python tools/model_size\.py configs/baselines',
         'commands/test_model_size.py measures all of them',
     ),
-    (r'^probs = torch\.export\.load', 'export/test_export.py loads and runs such a program'),
+    (r'^probs = torch\.export\.load', 'export/test_pipeline.py loads and runs such a program'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
     (r'^_base_ = ', 'inherits a config of Open-CD; opencd/test_real_opencd.py does so'),
     (
@@ -164,7 +164,7 @@ APPENDED = [
         'small crops',
     ),
     (r'^hsonet explain .*--features', '--samples 20', 'few pixels'),
-    (r'^hsonet demo(?! --data-only)', '--data-only', 'demo/test_run.py trains and predicts'),
+    (r'^hsonet demo(?! --data-only)', '--data-only', 'commands/test_demo.py trains and predicts'),
     (r'^hsonet demo', '--pairs 4 2 2', 'few pairs'),
     (
         r'^hsonet leaderboard configs/leaderboard/demo\.yaml',

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from hsonet_mm.config import _set_up_processes
+from hsonet_mm.config import set_up_processes
 from hsonet_mm.models import EOLoss
 
 
@@ -205,7 +205,7 @@ def test_batch_norms_are_not_synchronised_without_a_gpu(monkeypatch):
     ]
     heads = [{'type': 'FCNHead', 'norm_cfg': norm} for norm in norms]
     cfg = Config({'model': {'backbone': {'norm_cfg': norms[0]}, 'auxiliary_head': heads}})
-    _set_up_processes(cfg, Namespace(launcher='pytorch', local_rank=0))
+    set_up_processes(cfg, Namespace(launcher='pytorch', local_rank=0))
     assert cfg.model.backbone.norm_cfg == {'type': 'BN', 'requires_grad': True}
     assert [head.norm_cfg.type for head in cfg.model.auxiliary_head] == ['BN', 'BN', 'GN']
 

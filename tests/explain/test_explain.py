@@ -19,7 +19,7 @@ from hsonet_mm.datasets.labelled_pairs import LabelledPair
 from hsonet_mm.errors import UserError
 from hsonet_mm.explain.activations import classifier_input, find_layer, layers, relation_maps
 from hsonet_mm.explain.cam import grad_cam
-from hsonet_mm.explain.features import KINDS, Pixels, choose_pixels, embed, features_of
+from hsonet_mm.explain.features import KINDS, PixelSample, choose_pixels, embed, features_of
 from hsonet_mm.explain.figures import shares_figure
 from hsonet_mm.explain.networks import open_network, prepare_pair
 from hsonet_mm.explain.page import movement
@@ -280,7 +280,7 @@ def test_features_are_those_at_the_pixels():
     model = Model(nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(6, 1, 1)))
     t1, t2 = pair_of(8, 12)
     pairs = [LabelledPair(t1[0], t2[0], np.zeros((8, 12), np.uint8))] * 2
-    pixels = Pixels(*np.array([[0, 1, 1], [0, 3, 4], [0, 4, 11], [0, 1, 2]]))
+    pixels = PixelSample(*np.array([[0, 1, 1], [0, 3, 4], [0, 4, 11], [0, 1, 2]]))
     features, relations = features_of(network_of(model), pairs, pixels)
     assert relations == {}
     cells = np.concatenate([t1, t2], axis=3)[0].reshape(2, 4, 3, 4, 6).mean(axis=(1, 3)) / 255
@@ -417,7 +417,7 @@ def test_log_without_shares(trained, images, hsonet, tmp_path):
         (['m.onnx', '{a}', '{b}'], 'm.onnx is an exported model, whose layers cannot be inspected'),
         (['--work-dir', '{empty}', '{a}', '{b}'], 'contains no training log: give the work directory of hsonet train'),
         (['{config}', '{checkpoint}', '{a}', '{b}', '--layer', 'neck'], "invalid --layer 'neck': expected"),
-        (['{config}', '{checkpoint}', '{a}', '{empty}'], 'empty is no file but a folder'),
+        (['{config}', '{checkpoint}', '{a}', '{empty}'], 'empty is a folder, a pipe or a device'),
         (['{config}', '{checkpoint}', '--features', 'val', '--samples', '5'], '--samples 5'),
     ],
 )  # fmt: skip

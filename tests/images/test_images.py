@@ -461,7 +461,7 @@ def test_a_file_of_several_images_is_refused(tmp_path, name):
 @pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_refused(tmp_path, make):
     make(tmp_path / 'a.png')
-    with pytest.raises(UserError, match=r'a\.png is no file but a folder, a pipe or a device'):
+    with pytest.raises(UserError, match=r'a\.png is a folder, a pipe or a device, not an image file'):
         read_pixels(str(tmp_path / 'a.png'))
 
 

@@ -338,4 +338,4 @@ def test_commands(tmp_path, hsonet, tiny_onnx):
     assert code == 0, stderr
     code, _, stderr = hsonet('predict', '--resample', tiny_onnx, *paths, '-o', tmp_path / 'out')
     assert code == 2
-    assert 'put it behind the images' in stderr
+    assert 'place it after the images' in stderr

@@ -101,7 +101,7 @@ def test_provider_that_is_not_installed(tiny_onnx, monkeypatch, device, provider
 )
 def test_providers_of_a_gpu(device, names, number):
     available = ['TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider']
-    *gpu, cpu = runtimes._providers(device, available, 'model.onnx')
+    *gpu, cpu = runtimes.providers_of(device, available, 'model.onnx')
     assert gpu == [(name, {'device_id': number}) for name in names]
     assert cpu == 'CPUExecutionProvider'
 

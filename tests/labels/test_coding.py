@@ -1,203 +1,138 @@
-"""How the labels of a data set are coded: found out over all of them, written down, and what is suspicious told."""
-
-import json
+"""How labels are declared and read: values, colours, what is not labelled, and files that break the coding."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hsonet_mm.datasets import ChangeDataset, MultiImgLoadAnnotations, MultiImgLoadImageFromFile, loading
 from hsonet_mm.errors import UserError
-from hsonet_mm.labels import (
-    Figures,
-    LabelCoding,
-    RawLabel,
-    label_remarks,
-    read_survey,
-    survey_labels,
-    write_survey,
-)
+from hsonet_mm.images import read_raster
+from hsonet_mm.labels import IGNORED, LabelCoding, RawLabel, classes_of, parse_value, parse_values, raw_label
 
 pytestmark = pytest.mark.any_host
 
-ONES = np.zeros((16, 16), np.uint8)
-ONES[3:9, 2:10] = 1  # 48 of 256
-PIPELINE = [MultiImgLoadImageFromFile(), MultiImgLoadAnnotations()]
+CHANGED = np.zeros((32, 32), bool)
+CHANGED[4:12, 6:20] = True
+EXPECTED = CHANGED.astype(np.uint8)
+RED = (255, 0, 0)
 
 
-def survey(*labels, **kwargs):
-    """Of arrays, or RawLabels."""
-    given = {f'{n}.png': one if isinstance(one, RawLabel) else RawLabel(one) for n, one in enumerate(labels)}
-    return survey_labels(dict.fromkeys(given, 'train'), given.__getitem__, **kwargs)
+def picture(colours):
+    """Background and changed pixels in two colours."""
+    return np.array(colours, np.uint8)[EXPECTED]
 
 
-@pytest.mark.parametrize(('high', 'coding'), [(1, LabelCoding((1,))), (255, LabelCoding((255,)))])
-def test_the_two_usual_codings(high, coding):
-    found = survey(ONES * np.uint8(high), ONES * 0, ONES * np.uint8(high)).require()
-    assert found.coding == coding
-    assert found.splits == {'train': Figures(3, 96, 768)}
+def through(path, array, **kwargs):
+    Image.fromarray(array).save(path, **kwargs)
+    return raw_label(read_raster(str(path), every=True, name=path.name))
 
 
-def test_one_pixel_of_another_value_is_named():
-    stray = ONES.copy()
-    stray[0, 0] = 2
-    found = survey(ONES, stray, ONES)
-    assert list(found.problems) == ['1.png']
-    with pytest.raises(UserError, match=r'the label 1\.png contains the values 0, 1, 2: .*--changed-values'):
-        found.require()
-
-
-def test_several_classes_end_in_a_sentence_that_counts_the_others():
-    with pytest.raises(
-        UserError, match=r'1\.png contains the values 0, 2: .*only two classes.*; 1 more labels do not fit'
-    ):
-        survey(ONES, ONES * np.uint8(2), ONES * np.uint8(3)).require()
-    found = survey(ONES, ONES * np.uint8(2), ONES * np.uint8(3), changed=(2, 3)).require()
-    assert found.splits == {'train': Figures(3, 96, 768)}
-
-
-def test_the_minority_of_two_codings_is_named():
-    found = survey(ONES * np.uint8(255), ONES, ONES * np.uint8(255))
-    assert list(found.problems) == ['1.png']
-    assert found.coding == LabelCoding((255,))
-    assert 'give --changed-values 1 255' in found.problems['1.png']
-    assert not survey(ONES * np.uint8(255), ONES, changed=(1, 255)).problems
-
-
-def test_colours_are_listed_for_the_one_who_has_to_name_them():
-    red = np.stack([ONES * 255, ONES * 0, ONES * 0], axis=-1).astype(np.uint8)
-    with pytest.raises(
-        UserError, match=r'0\.png is a colour image, with 0,0,0 and 255,0,0: .*--changed-values'
-    ):
-        survey(red).require()
-    assert survey(red, changed=((255, 0, 0),)).require().splits == {'train': Figures(1, 48, 256)}
-
-
-def test_labels_that_mark_changes_only_stop():
-    only = RawLabel(ONES * np.uint8(255), labelled=ONES > 0)
-    with pytest.raises(
-        UserError, match=r'0\.png is transparent.*no label of the data set has an unchanged pixel'
-    ):
-        survey(only, only).require()
-    assert survey(only, ONES * np.uint8(255)).require().splits == {'train': Figures(2, 96, 48 + 256)}
-
-
-def test_what_is_written_down_is_read_again():
-    found = survey(ONES * np.uint8(4), changed=(4, (255, 0, 0)), ignored=(9,))
-    again = read_survey(json.dumps(write_survey(found)).encode(), 'labels.json')
-    assert (again.coding, again.splits) == (found.coding, found.splits)
-    assert 'as labels.json says' in str(again.coding)
-
-
-@pytest.mark.parametrize('content', [b'', b'[]', b'{"format": 2}', b'{"format": 1, "changed_values": [1]}'])
-def test_what_was_not_written_by_check_is_refused(content):
-    with pytest.raises(UserError, match=r'labels\.json does not describe the coding .*hsonet check'):
-        read_survey(content, 'labels.json')
-
-
-def test_remarks_on_splits():
-    splits = {'train': Figures(2, 30, 100), 'val': Figures(1, 0, 100), 'test': Figures(1, 51, 100)}
-    assert {split: kind for split, (kind, _) in label_remarks(splits).items()} == {
-        'val': 'no change', 'test': 'mostly changed',
-    }  # fmt: skip
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Two pairs a split, labels 0/1."""
-    for split in ('train', 'val', 'test'):
-        for name in ('a', 'b'):
-            for role in ('A', 'B', 'label'):
-                path = tmp_path / split / role / f'{name}.png'
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(ONES if role == 'label' else np.zeros((16, 16, 3), np.uint8)).save(path)
-    return tmp_path
-
-
-@pytest.fixture
-def told(monkeypatch):
-    messages = []
-    monkeypatch.setattr(loading, 'print_log', lambda text, **_: messages.append(text))
-    monkeypatch.setattr(loading, '_told', set())
-    return messages
-
-
-def training(root, **kwargs):
-    prefix = {'img_path_from': 'train/A', 'img_path_to': 'train/B', 'seg_map_path': 'train/label'}
-    return ChangeDataset(**{'data_root': str(root), 'data_prefix': prefix, 'pipeline': PIPELINE, **kwargs})
-
-
-@pytest.mark.parametrize('how', [{}, {'split': 'train', 'data_prefix': None}])
-def test_training_looks_at_the_labels_of_all_splits(root, told, how):
-    np.testing.assert_array_equal(training(root, **how)[0]['gt_seg_map'], ONES)
-    assert told == ['6 labels are coded 0/1; hsonet check records this']
-    Image.fromarray(ONES * np.uint8(2)).save(root / 'test/label/b.png')
-    with pytest.raises(UserError, match=r'test/label/b\.png contains the values 0, 2'):
-        training(root, **how)
-    data = training(root, changed_values=[1, 2], **how)
-    np.testing.assert_array_equal(data[0]['gt_seg_map'], ONES)
-
-
-def test_training_reads_what_is_written_down(root, told):
-    declared = survey(ONES, changed=(0,))
-    (root / 'labels.json').write_text(json.dumps(write_survey(declared)))
-    np.testing.assert_array_equal(training(root)[0]['gt_seg_map'], 1 - ONES)
-    assert 'train: more than half of its pixels are changed' in told[0]
-    np.testing.assert_array_equal(training(root, changed_values=1)[0]['gt_seg_map'], ONES)
-    (root / 'labels.json').write_text(json.dumps(write_survey(survey(ONES))))
-    Image.fromarray(ONES * np.uint8(255)).save(root / 'train/label/a.png')
-    with pytest.raises(UserError, match=r'a\.png contains 255, .*coded 0/1, as .*labels\.json says'):
-        training(root)[0]
-
-
-def test_training_warns_of_masks_without_change_and_of_inverted_ones(root, told):
-    for path in root.glob('val/label/*.png'):
-        Image.fromarray(ONES * 0).save(path)
-    for path in root.glob('test/label/*.png'):
-        Image.fromarray(1 - ONES).save(path)
-    training(root)
-    assert [text.split(': ', 1)[1].split(':')[0] for text in told[1:]] == ['val', 'test']
-
-
-@pytest.mark.parametrize('rooted', [True, False])
 @pytest.mark.parametrize(
-    ('label', 'remark'),
-    [(1 - ONES, 'more than half of its pixels are changed'), (ONES * 0, 'no mask has a changed pixel')],
+    ('given', 'expected'),
+    [
+        (2, 2),
+        ('2', 2),
+        (65535, 65535),
+        ('255,0,0', RED),
+        ('255, 0, 0', RED),
+        ([255, 0, 0], RED),
+        ('red', RED),
+        ('#FF0000', RED),
+    ],
 )
-def test_labels_of_no_split_are_named_by_their_folder(tmp_path, told, label, remark, rooted):
-    for role in ('A', 'B', 'label'):
-        (tmp_path / role).mkdir()
-        image = label if role == 'label' else np.zeros((16, 16, 3), np.uint8)
-        Image.fromarray(image).save(tmp_path / role / 'a.png')
-    folders = {'img_path_from': 'A', 'img_path_to': 'B', 'seg_map_path': 'label'}
-    if rooted:
-        training(tmp_path, data_prefix=folders)
-    else:
-        training(None, data_root=None, data_prefix={key: f'{tmp_path}/{one}' for key, one in folders.items()})
-    assert told[1].startswith(f'{tmp_path if rooted else tmp_path / "label"}: {remark}')
+def test_values_as_users_write_them(given, expected):
+    assert parse_value(given) == expected
 
 
-def test_the_pipeline_may_declare_it(root):
-    data = training(
-        root, pipeline=[PIPELINE[0], MultiImgLoadAnnotations(changed_values=0, ignore_value=[7, 8])]
-    )
-    np.testing.assert_array_equal(data[0]['gt_seg_map'], 1 - ONES)
+@pytest.mark.parametrize('given', ['crimsonish', '1,2', '256,0,0', -1, 65536, 1.5, True, '', [1, 2], None])
+def test_values_that_are_none(given):
+    with pytest.raises(
+        UserError, match=r'invalid label value .*: expected a number from 0 to 65535, R,G,B or'
+    ):
+        parse_value(given)
 
 
-def test_splits_of_lists_are_trained_in_place(tmp_path):
-    for number in range(4):
-        for role in ('A', 'B', 'label'):
-            (tmp_path / role).mkdir(exist_ok=True)
-            image = ONES * np.uint8(255) if role == 'label' else np.full((16, 16, 3), number, np.uint8)
-            Image.fromarray(image).save(tmp_path / role / f'p{number}.png')
-    (tmp_path / 'list').mkdir()
-    (tmp_path / 'list/train.txt').write_bytes(b'p2.png\r\np0.png\r\n')
-    (tmp_path / 'list/val.txt').write_text('p1.png')
-    data = training(tmp_path)  # train/A and the others are not there
-    assert [int(sample['img'][0][0, 0, 0]) for sample in data] == [0, 2]
-    assert len(training(tmp_path, split='val', data_prefix=None)) == 1
-    with pytest.raises(UserError, match=r'has only train, val, but test is needed: .*list/test\.txt'):
-        training(tmp_path, split='test', data_prefix=None)
-    (tmp_path / 'list/val.txt').write_text('p1.png\np0.png')
-    with pytest.raises(UserError, match=r"val\.txt: names 'p0', as does list/train\.txt"):
-        training(tmp_path)
+def test_one_value_or_several():
+    assert parse_values(None) == ()
+    assert parse_values(7) == (7,)
+    assert parse_values('255,0,0') == (RED,)
+    assert parse_values([1, '2', 'red']) == (1, 2, RED)
+
+
+def test_a_value_has_one_meaning():
+    with pytest.raises(UserError, match='255 has two meanings'):
+        LabelCoding((255,), None, (255,))
+
+
+@pytest.mark.parametrize(('values', 'dtype'), [((2, 5), np.uint8), ((300,), np.uint16), ((1,), np.float32)])
+def test_declared_values(tmp_path, values, dtype):
+    label = through(tmp_path / 'x.tif', (CHANGED * values[-1]).astype(dtype))
+    np.testing.assert_array_equal(classes_of(label, LabelCoding(values, None), 'x'), EXPECTED)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+@pytest.mark.parametrize(
+    ('colours', 'changed'),
+    [
+        ([(0, 0, 0), RED], RED),
+        ([(255, 255, 255), RED], RED),
+        ([(0, 255, 0), (0, 0, 255)], (0, 0, 255)),
+        ([(255, 255, 255), (0, 0, 0)], (0, 0, 0)),
+    ],
+)
+def test_declared_colours(tmp_path, suffix, colours, changed):
+    kwargs = {'quality': 95, 'subsampling': 0} if suffix == 'jpg' else {}
+    label = through(tmp_path / f'x.{suffix}', picture(colours), **kwargs)
+    unchanged = (colours[0],) if suffix == 'jpg' else None  # a JPEG has no "all others" but black and white
+    assert (classes_of(label, LabelCoding((changed,), unchanged), 'x') != EXPECTED).mean() < 0.01
+
+
+def test_jpeg_of_a_colour_that_nothing_names_stops(tmp_path):
+    label = through(tmp_path / 'x.jpg', picture([(0, 255, 0), RED]), quality=95)
+    with pytest.raises(UserError, match=r'x\.jpg contains .* more than noise'):
+        classes_of(label, LabelCoding((RED,), None), 'x.jpg')
+
+
+def test_values_of_a_jpeg_that_cannot_be_told_apart_stop(tmp_path):
+    label = through(tmp_path / 'x.jpg', EXPECTED * np.uint8(2), quality=95)
+    for coding in (LabelCoding((1,)), LabelCoding((2, 3), None)):
+        with pytest.raises(UserError, match=r'x\.jpg is a JPEG, whose values are not exact: save it as png'):
+            classes_of(label, coding, 'x.jpg')
+
+
+def test_palette_by_index_or_by_colour(tmp_path):
+    image = Image.fromarray(EXPECTED * np.uint8(3), mode='P')
+    image.putpalette([0, 0, 0, 9, 9, 9, 7, 7, 9, *RED])
+    image.save(tmp_path / 'x.png')
+    label = raw_label(read_raster(str(tmp_path / 'x.png'), every=True))
+    for value in (3, RED):
+        np.testing.assert_array_equal(classes_of(label, LabelCoding((value,), None), 'x'), EXPECTED)
+
+
+@pytest.mark.parametrize('mode', ['RGBA', 'LA'])
+def test_what_is_transparent_is_not_labelled(tmp_path, mode):
+    array = np.zeros((32, 32, 4), np.uint8)
+    array[..., :3] = (CHANGED * 255)[..., None]
+    array[:20, :, 3] = 255
+    Image.fromarray(array).convert(mode).save(tmp_path / 'x.png')
+    label = raw_label(read_raster(str(tmp_path / 'x.png'), every=True))
+    expected = EXPECTED.copy()
+    expected[20:] = IGNORED
+    np.testing.assert_array_equal(classes_of(label, LabelCoding(), 'x.png'), expected)
+
+
+def test_ignored_values_and_those_without_a_meaning():
+    values = EXPECTED * np.uint8(255)
+    values[20:] = 7
+    expected = np.where(values == 7, IGNORED, EXPECTED)
+    np.testing.assert_array_equal(classes_of(RawLabel(values), LabelCoding(ignored=(7,)), 'x'), expected)
+    with pytest.raises(
+        UserError, match=r'the label x\.png contains 7, but the labels of this data set are coded 0/255'
+    ):
+        classes_of(RawLabel(values), LabelCoding(), 'x.png')
+
+
+def test_one_stray_pixel_stops_and_empties_nothing():
+    values = EXPECTED.copy()
+    values[30, 30] = 2
+    with pytest.raises(UserError, match=r'x\.png contains 2, .* coded 0/1, as labels\.json says'):
+        classes_of(RawLabel(values), LabelCoding((1,), written='labels.json'), 'x.png')

@@ -380,7 +380,7 @@ class Page(HTMLParser):
         return [table for table in self.tables if 'verdict' in table[0]]
 
 
-# -- is it decided?
+# -- is it significant?
 def draw(rng, images, recall, alarms=0.02):
     """tp, fp, fn of independent images of one method, (images, 3)."""
     changed = rng.integers(50, 500, images)
@@ -400,11 +400,11 @@ def ends(gaps):
     return Interval(*np.quantile(gaps, [0.025, 0.975]))
 
 
-def test_identical_methods_are_not_decided():
+def test_identical_methods_do_not_differ_significantly():
     counts = counts_of(*(draw(np.random.default_rng(seed), 40, 0.8) for seed in range(2)))
     found = compare(counts, counts)
     assert (found.difference, found.over_images, found.share_above) == (0, (0, 0), 0)
-    assert (found.images, found.seeds, found.verdict) == (40, (0, 1), 'not decided')
+    assert (found.images, found.seeds, found.verdict) == (40, (0, 1), 'not significant')
 
 
 def test_same_images_leave_no_spread():
@@ -414,8 +414,8 @@ def test_same_images_leave_no_spread():
     assert [found.difference, *found.over_images] == pytest.approx([gap] * 3, abs=1e-15)
     assert found.over_seeds is None  # seeds that do not differ say nothing about others
     assert wording.interval(found, 'seeds') == 'seeds do not differ'
-    assert (found.share_above, found.verdict) == (1.0, 'better over images, not over seeds')
-    assert compare(worse, better).verdict == 'worse over images, not over seeds'
+    assert (found.share_above, found.verdict) == (1.0, 'better (significant over images, not over seeds)')
+    assert compare(worse, better).verdict == 'worse (significant over images, not over seeds)'
 
 
 def test_pairs_are_resampled_together():
@@ -483,7 +483,7 @@ def test_comparison_is_deterministic_and_says_what_it_lacks():
     one = compare(counts_of(method[0, :1]), counts_of(reference[0, :1]))
     assert (one.images, one.over_images, one.over_seeds) == (1, None, None)
     assert math.isnan(one.share_above)
-    assert one.verdict == 'not decided'
+    assert one.verdict == 'not significant'
     assert wording.interval(one, 'images') == 'fewer than two images in common'
     assert wording.interval(one, 'seeds') == 'one seed'
     nothing = compare(counts_of(method[0, :0]), counts_of(reference[0, :0]))
@@ -555,11 +555,11 @@ def test_only_seeds_that_both_have_are_compared():
     found = compare(counts_of(good), counts_of(good, bad))
     assert found.seeds == (0,)
     assert (found.difference, found.over_images, found.over_seeds) == (0, (0, 0), None)
-    assert found.verdict == 'not decided'
+    assert found.verdict == 'not significant'
     both = compare(counts_of(good, good), counts_of(good, bad))
     assert (both.seeds, both.over_images.side) == ((0, 1), 1)
     strangers = compare({1: counts_of(good)[0]}, {0: counts_of(good)[0]})
-    assert (strangers.seeds, strangers.images, strangers.verdict) == ((), 0, 'not decided')
+    assert (strangers.seeds, strangers.images, strangers.verdict) == ((), 0, 'not significant')
     assert math.isnan(strangers.difference)
     assert wording.interval(strangers, 'images') == 'no seed in common'
 
@@ -580,14 +580,14 @@ def test_welch_equals_its_formula(seeds):
 @pytest.mark.parametrize(
     ('over_images', 'over_seeds', 'verdict'),
     [
-        ((0.01, 0.03), (0.005, 0.035), 'better'),
-        ((-0.03, -0.01), (-0.035, -0.005), 'worse'),
-        ((0.01, 0.03), (-0.005, 0.045), 'better over images, not over seeds'),
-        ((0.01, 0.03), None, 'better over images, not over seeds'),
-        ((-0.03, -0.01), None, 'worse over images, not over seeds'),
-        ((0.01, 0.03), (-0.03, -0.01), 'better over images, not over seeds'),
-        ((-0.01, 0.03), (0.005, 0.035), 'not decided'),
-        (None, (0.005, 0.035), 'not decided'),
+        ((0.01, 0.03), (0.005, 0.035), 'significantly better'),
+        ((-0.03, -0.01), (-0.035, -0.005), 'significantly worse'),
+        ((0.01, 0.03), (-0.005, 0.045), 'better (significant over images, not over seeds)'),
+        ((0.01, 0.03), None, 'better (significant over images, not over seeds)'),
+        ((-0.03, -0.01), None, 'worse (significant over images, not over seeds)'),
+        ((0.01, 0.03), (-0.03, -0.01), 'better (significant over images, not over seeds)'),
+        ((-0.01, 0.03), (0.005, 0.035), 'not significant'),
+        (None, (0.005, 0.035), 'not significant'),
     ],
 )
 def test_verdict_needs_images_and_seeds(over_images, over_seeds, verdict):
@@ -607,7 +607,7 @@ def test_equal_methods_with_noisy_seeds_are_rarely_called_better(seeds):
             counts_of(*(draw(rng, 60, recall) for recall in rng.normal(0.7, 0.05, seeds))) for _ in range(2)
         )
         found = compare(method, reference, resamples=200)
-        called += found.verdict in ('better', 'worse')
+        called += found.verdict.startswith('significantly')
         here += found.over_images.side != 0
     assert called / 300 <= 0.07
     assert here / 300 > 0.3
@@ -619,8 +619,8 @@ def test_a_clear_difference_is_called(seeds):
     method, reference = (
         counts_of(*(draw(rng, 60, one) for one in rng.normal(recall, 0.002, seeds))) for recall in (0.9, 0.6)
     )
-    assert compare(method, reference).verdict == 'better'
-    assert compare(reference, method).verdict == 'worse'
+    assert compare(method, reference).verdict == 'significantly better'
+    assert compare(reference, method).verdict == 'significantly worse'
 
 
 # -- the summary
@@ -1283,10 +1283,10 @@ def test_one_method_and_one_seed(tmp_path):
 def test_one_seed_decides_nothing(tmp_path):
     out = small(tmp_path, ('hsonet_lite', 'tinycd')).write()
     text = write_report(out).read_text()
-    assert 'over seeds: one seed): worse over images, not over seeds.' in text
+    assert 'over seeds: one seed): worse (significant over images, not over seeds).' in text
     assert 'class="verdict worse"' not in text
     (line,) = (line for line in Page(out / 'index.html').score_tables()[0] if line[0] == 'tinycd')
-    assert line[6:8] == ['one seed', 'worse over images, not over seeds']
+    assert line[6:8] == ['one seed', 'worse (significant over images, not over seeds)']
 
 
 @pytest.mark.parametrize('table', ['images', 'curves', 'breakdown', 'training'])
@@ -1707,7 +1707,10 @@ def test_verdicts_are_counted_where_several_methods_are_compared():
     assert 'Against hsonet_lite' not in wording.said(rows, 'hsonet_lite', None)
     three = [*rows, two_rows(0.02, WIDE, UP)[0], two_rows(0.02, UP)[0]]
     text = wording.said(three, 'hsonet_lite', None)
-    assert '1 better, 1 better over images, not over seeds, 1 not decided (' in text
+    assert (
+        '1 significantly better, 1 better (significant over images, not over seeds), 1 not significant ('
+        in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -1735,7 +1738,7 @@ def test_the_share_of_changed_pixels_is_that_of_the_labels(board):
     assert records_of(board).changed_share(CELL) == pytest.approx(share)
     text = (board.out / 'report.md').read_text()
     assert text.count(f'scores F1 {200 * share / (1 + share):.2f}') == 2
-    assert 'Calling every pixel changed scores' in (board.out / 'index.html').read_text()
+    assert 'Predicting every pixel as changed scores' in (board.out / 'index.html').read_text()
     assert records_of(board).changed_share(CELL._replace(test_set='other')) is None
 
 

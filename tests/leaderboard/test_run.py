@@ -33,11 +33,11 @@ from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import set_iterations, short_hash
 from hsonet_mm.datasets import loading
-from hsonet_mm.datasets.loading import read_label, to_bgr
+from hsonet_mm.datasets.loading import read_label
 from hsonet_mm.demo.generate import generate
 from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import ChangeMetric
-from hsonet_mm.images import read_pixels
+from hsonet_mm.images import read_pixels, to_bgr
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.leaderboard import cost, plan, records, scoring
 from hsonet_mm.leaderboard import run as runs
@@ -710,7 +710,7 @@ def test_test_set_that_lacks_is_scored_without_training(
 
     write_spec(spec)
     assert '1 run, done before: 0' in leaderboard(hsonet, spec, out, *only, '--dry-run')[1]
-    monkeypatch.setattr(runs, '_commit', lambda: 'later')
+    monkeypatch.setattr(runs, 'code_version', lambda: 'later')
     with monkeypatch.context() as patch:
         patch.setattr(runs, 'train', None)  # nothing is trained
         assert leaderboard(hsonet, spec, out, *only)[0] == 0
@@ -814,7 +814,7 @@ def test_commit_is_read_before_the_training(write_spec, execute_here, tmp_path, 
         head[0] = 'made meanwhile'
         return original(cfg)
 
-    monkeypatch.setattr(runs, '_commit', lambda: head[0])
+    monkeypatch.setattr(runs, 'code_version', lambda: head[0])
     monkeypatch.setattr(runs, 'train', train)
     assert execute_here(job) == 0
     assert {row['commit'] for row in records.read_parts(job.parent, 'results')} == {'old'}
@@ -855,7 +855,7 @@ def test_figures_outlive_a_crash_behind_them(
 @pytest.mark.any_host
 def test_checkpoints_that_cannot_be_removed_fail_no_run(tmp_path):
     (tmp_path / 'iter_2.pth').mkdir()
-    runs._forget_checkpoints(tmp_path)
+    runs.forget_checkpoints(tmp_path)
     assert (tmp_path / 'iter_2.pth').exists()
 
 
@@ -1284,15 +1284,15 @@ def test_config_file_of_a_run_is_the_config(board):
     assert isinstance(cfg.protocols.tiles_256.crop_size, tuple)
     job = Job.read(run_folder(board[0]) / 'run.json')
     assert job.run == records.Run(block='From scratch, 4', method='tiny', data_set='houses', seed=3)
-    assert short_hash(plan._relevant(cfg.to_dict())) == job.config_hash
+    assert short_hash(plan.relevant(cfg.to_dict())) == job.config_hash
 
 
 def test_weights_are_found_wherever_they_are_named():
     start = {'type': 'Pretrained', 'checkpoint': 'x'}
-    assert plan._names_weights({'a': [{'init_cfg': start}]})
-    assert plan._names_weights({'init_cfg': [{'type': 'Normal'}, start]})
-    assert plan._names_weights({'pretrained': 'open-mmlab://x'})
-    assert not plan._names_weights(
+    assert plan.names_weights({'a': [{'init_cfg': start}]})
+    assert plan.names_weights({'init_cfg': [{'type': 'Normal'}, start]})
+    assert plan.names_weights({'pretrained': 'open-mmlab://x'})
+    assert not plan.names_weights(
         {'pretrained': None, 'init_cfg': None, 'b': {'init_cfg': {'type': 'Normal'}}}
     )
 

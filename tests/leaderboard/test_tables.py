@@ -128,10 +128,10 @@ def test_version_where_there_is_no_checkout(monkeypatch):
         raise OSError('no git')
 
     monkeypatch.setattr(runs.subprocess, 'run', fail)
-    assert re.fullmatch(r'version \d+\.\d+.*', runs._commit())
+    assert re.fullmatch(r'version \d+\.\d+.*', runs.code_version())
 
 
 def test_memory_of_a_gpu_is_what_pytorch_allocated(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
-    assert cost.peak_memory() == 3
+    assert cost.peak_training_memory() == 3

@@ -18,8 +18,8 @@ from torch import nn
 from hsonet_mm.errors import UserError
 from hsonet_mm.mmengine_errors import explain_load_error
 from hsonet_mm.models.backbones import EfficientNetLite, PVTv2
-from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
-from hsonet_mm.models.backbones.pvt_v2 import _Attention
+from hsonet_mm.models.backbones.efficientnet_lite import SameConv2d
+from hsonet_mm.models.backbones.pvt_v2 import SpatialReductionAttention
 from hsonet_mm.registry import MODELS
 
 BACKBONES = {
@@ -134,8 +134,8 @@ def test_wrong_arguments(cls, kwargs, says):
 
 
 def test_are_registered():
-    assert isinstance(MODELS.build({'type': 'hsonet_mm.EfficientNetLite', 'variant': 1}), EfficientNetLite)
-    assert isinstance(MODELS.build({'type': 'hsonet_mm.PVTv2', 'variant': 'b0'}), PVTv2)
+    assert MODELS.get('hsonet_mm.EfficientNetLite') is EfficientNetLite
+    assert MODELS.get('hsonet_mm.PVTv2') is PVTv2
 
 
 # --- EfficientNet-Lite
@@ -164,7 +164,7 @@ def test_lite_is_lite():
 )
 @pytest.mark.parametrize('kernel', [3, 5])
 def test_same_padding(kernel, stride, height, width):
-    conv = _SameConv2d(4, 4, kernel, stride, groups=2)
+    conv = SameConv2d(4, 4, kernel, stride, groups=2)
     x = torch.randn(2, 4, height, width)
     padding = []  # by TensorFlow's definition, width first
     for n in (width, height):
@@ -175,7 +175,7 @@ def test_same_padding(kernel, stride, height, width):
 
 
 def test_same_padding_by_hand():
-    conv = _SameConv2d(1, 1, 3, stride=2)
+    conv = SameConv2d(1, 1, 3, stride=2)
     nn.init.ones_(conv.weight)
     # 4 columns: padded by one column on the right only, hence the windows 0..2 and 2..4
     assert conv(torch.arange(4.0).expand(1, 1, 4, 4)).flatten().tolist() == [9.0, 15.0, 6.0, 10.0]
@@ -241,7 +241,7 @@ def test_pvt_names_are_the_published_ones():
 
 @pytest.mark.parametrize('reduction', [1, 2])
 def test_pvt_attention_is_a_softmax(reduction):
-    attention = _Attention(12, heads=3, reduction=reduction).eval()
+    attention = SpatialReductionAttention(12, heads=3, reduction=reduction).eval()
     height, width = 5, 4
     x = torch.randn(2, height * width, 12)
     q = x @ attention.q.weight.T + attention.q.bias

@@ -830,4 +830,9 @@ def test_detector_has_the_weights_of_its_host(detector):
 def test_head_trains_with_eo_loss_unless_told_otherwise(scope):
     init_default_scope(scope)
     network = FSAssociationHead([8, 8, 8, 8, 12], channels=4, num_classes=2, out_channels=1, threshold=0.5)
-    assert isinstance(network.loss_decode, EOLoss)
+    pred, target = torch.randn(1, 1, 8, 8, requires_grad=True), torch.randint(0, 2, (1, 8, 8))
+    losses = (loss(pred, target, progress=0.7, ignore_index=255) for loss in (network.loss_decode, EOLoss()))
+    ours, expected = (
+        torch.autograd.grad(loss, pred)[0] for loss in losses
+    )  # the value alone is cross entropy's
+    torch.testing.assert_close(ours, expected)

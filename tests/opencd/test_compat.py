@@ -69,7 +69,7 @@ def test_preparing_again_is_silent():
 
 class TestInferencers:
     def test_transforms_are_found_whatever_their_scope(self):
-        compat._let_inferencers_find_our_transforms()
+        compat.let_inferencers_find_our_transforms()
         from mmseg.apis import MMSegInferencer
 
         index = MMSegInferencer._get_transform_idx
@@ -149,7 +149,7 @@ class TestCheckpoints:
 
     def test_a_user_who_knows_better_can_switch_it_off(self, tmp_path, monkeypatch):
         monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
-        compat._load_checkpoints_safely()
+        compat.load_checkpoints_safely()
         assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '0'
         torch.save({'x': _Code(tmp_path / 'executed')}, tmp_path / 'own.pth')
         torch.load(tmp_path / 'own.pth', weights_only=False)
@@ -159,7 +159,7 @@ class TestCheckpoints:
         monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
         monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
         with pytest.warns(UserWarning, match='TORCH_FORCE_WEIGHTS_ONLY_LOAD=0 as well'):
-            compat._load_checkpoints_safely()
+            compat.load_checkpoints_safely()
         self.test_arrays_load(tmp_path, 'float32')
         self.test_code_is_refused(tmp_path, {'weights_only': False})
 
@@ -202,7 +202,7 @@ class TestCheckpoints:
 class TestOpenCD:
     def test_absent(self, monkeypatch):
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: None)
-        assert compat._import_opencd() is False
+        assert compat.import_opencd() is False
 
     def test_folder_of_that_name(self, monkeypatch, tmp_path, recwarn):
         (tmp_path / 'opencd').mkdir()
@@ -210,7 +210,7 @@ class TestOpenCD:
         monkeypatch.delitem(sys.modules, 'opencd', raising=False)
         importlib.invalidate_caches()
         assert importlib.util.find_spec('opencd') is not None
-        assert compat._import_opencd() is False
+        assert compat.import_opencd() is False
         assert not recwarn.list
 
     @pytest.mark.parametrize('kind', [ImportError, AssertionError, RuntimeError])
@@ -221,21 +221,21 @@ class TestOpenCD:
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: FOUND)
         monkeypatch.setattr(importlib, 'import_module', fail)
         with pytest.warns(UserWarning, match=r'cannot be imported \(no opencd.registry\)'):
-            assert compat._import_opencd() is False
+            assert compat.import_opencd() is False
 
     def test_present(self, monkeypatch):
         imported = []
         monkeypatch.setattr(importlib.util, 'find_spec', lambda *_: FOUND)
         monkeypatch.setattr(importlib, 'import_module', imported.append)
-        monkeypatch.setattr(compat, '_let_inferencers_find_our_transforms', lambda: imported.append('cured'))
-        assert compat._import_opencd() is True
+        monkeypatch.setattr(compat, 'let_inferencers_find_our_transforms', lambda: imported.append('cured'))
+        assert compat.import_opencd() is True
         assert 'opencd.models' in imported
         assert imported[-1] == 'cured'
 
     def test_is_looked_up_on_first_use(self, monkeypatch):
         compat.OPENCD_AVAILABLE  # noqa: B018
         monkeypatch.delitem(vars(compat), 'OPENCD_AVAILABLE')
-        monkeypatch.setattr(compat, '_import_opencd', lambda: 'looked up')
+        monkeypatch.setattr(compat, 'import_opencd', lambda: 'looked up')
         assert compat.OPENCD_AVAILABLE == 'looked up'
 
     def test_unknown_attribute(self):

@@ -253,7 +253,7 @@ def test_checkpoint_with_code_is_refused_by_mmengine(load, tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(
-    not isinstance(sys.modules.get('mmcv._ext'), host_imports._CompiledOps), reason='mmcv has its operators'
+    not isinstance(sys.modules.get('mmcv._ext'), host_imports.CompiledOps), reason='mmcv has its operators'
 )
 def test_compiled_operators_say_what_is_missing():
     import mmcv.ops
@@ -359,7 +359,7 @@ def test_tools_run_by_our_runner(tool, name, opencd, tool_env, tiny_data, tmp_pa
 
 
 @pytest.mark.skipif(
-    not isinstance(sys.modules.get('mmcv._ext'), host_imports._CompiledOps), reason='mmcv has its operators'
+    not isinstance(sys.modules.get('mmcv._ext'), host_imports.CompiledOps), reason='mmcv has its operators'
 )
 def test_without_the_runner_a_tool_stops_with_mmcv_lite(opencd, run_tool):
     """Why there is a runner."""

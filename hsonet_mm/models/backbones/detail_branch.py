@@ -16,12 +16,12 @@ __all__ = ['DetailBranch']
 
 @MODELS.register_module()
 class DetailBranch(BaseModule):
-    """Dense 3x3 convolutions that begin at the full size of the image, for beside any backbone [choice].
+    """High-resolution branch beside a backbone: dense 3x3 convolutions from the full size of the image on [choice].
 
     The finest stage of a backbone has stride 4: outlines and small targets are lost there. The convolutions of a small
-    backbone, often depthwise, also learn slowly without pre-training. The branch is one convolution at stride 1 and two
-    for each stride that follows, 2, 4 and so on. :class:`SiamEncoderDecoder` runs it and tells :class:`VFPN` of its
-    maps; the ``in_channels`` of :class:`FSAssociationHead` begin with its channels.
+    backbone, often depthwise, also learn slowly without pre-training. The branch has one convolution at stride 1 and
+    two at each of the strides 2, 4 and so on. :class:`SiamEncoderDecoder` runs it and tells :class:`VFPN` how many
+    maps it has; the ``in_channels`` of :class:`FSAssociationHead` begin with their channels.
 
     Args:
         channels: channels of the maps, finest first; half of the first, which is even, is the width at stride 1.
@@ -34,6 +34,12 @@ class DetailBranch(BaseModule):
 
     Raises:
         ValueError: for an odd number of channels of the first map.
+
+    Example:
+        >>> import torch
+        >>> maps = DetailBranch(channels=(8, 16)).eval()(torch.rand(1, 3, 64, 64))
+        >>> [tuple(one.shape) for one in maps]
+        [(1, 8, 32, 32), (1, 16, 16, 16)]
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class DetailBranch(BaseModule):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The detail of an image, finest first."""
+        """High-resolution maps of an image, finest first."""
         if x.device.type == 'cpu':  # faster there, as in EfficientNetLite
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem(x)

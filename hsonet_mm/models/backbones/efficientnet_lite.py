@@ -19,7 +19,7 @@ from hsonet_mm.models.backbones.weights import fitting
 from hsonet_mm.models.layers.inverted_residual import InvertedResidual
 from hsonet_mm.registry import MODELS
 
-__all__ = ['EfficientNetLite']
+__all__ = ['EfficientNetLite', 'SameConv2d']
 
 # Expansion, kernel, stride, channels and repeats of the seven stages of EfficientNet-B0.
 _STAGES = (
@@ -35,7 +35,7 @@ _LEVEL_STAGES = (1, 2, 4, 6)  # the last stage of each stride: C2..C5
 _SCALES = {'0': (1.0, 1.0), '1': (1.0, 1.1), '2': (1.1, 1.2)}  # width, depth
 
 
-class _SameConv2d(nn.Conv2d):
+class SameConv2d(nn.Conv2d):
     """A convolution without bias and with TensorFlow's "SAME" padding, for odd kernels and stride 1 or 2.
 
     SAME pads ``k // 2`` on both sides, except that at stride 2 an even input gets one pixel less at its start. There
@@ -48,6 +48,7 @@ class _SameConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve a batch, (N, C, H, W)."""
         if self.stride[0] == 1:
             return super().forward(x)
         height, width = x.shape[-2:]
@@ -70,11 +71,11 @@ class _Block(InvertedResidual):
     def build(self, in_channels: int, channels: int, out_channels: int, kernel: int, stride: int) -> None:
         self.expands = channels != in_channels
         if self.expands:
-            self.expand_conv = _SameConv2d(in_channels, channels, 1)
+            self.expand_conv = SameConv2d(in_channels, channels, 1)
             self.bn0 = _norm(channels)
-        self.depthwise_conv = _SameConv2d(channels, channels, kernel, stride, groups=channels)
+        self.depthwise_conv = SameConv2d(channels, channels, kernel, stride, groups=channels)
         self.bn1 = _norm(channels)
-        self.project_conv = _SameConv2d(channels, out_channels, 1)
+        self.project_conv = SameConv2d(channels, out_channels, 1)
         self.bn2 = _norm(out_channels)
 
     def branch(self, x: Tensor) -> Tensor:
@@ -110,6 +111,11 @@ class EfficientNetLite(BaseModule):
 
     Raises:
         UserError: for an unknown variant, level or number of frozen stages.
+
+    Example:
+        >>> levels = EfficientNetLite(variant=0).eval()(torch.rand(1, 3, 64, 64))
+        >>> [tuple(level.shape[1:]) for level in levels]
+        [(24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)]
     """
 
     def __init__(
@@ -139,7 +145,7 @@ class EfficientNetLite(BaseModule):
 
         repeats = [math.ceil(n * depth) if 0 < i < 6 else n for i, (*_, n) in enumerate(_STAGES)]
         last = sum(repeats) - 1
-        self.conv_stem = _SameConv2d(in_channels, 32, 3, stride=2)
+        self.conv_stem = SameConv2d(in_channels, 32, 3, stride=2)
         self.bn0 = _norm(32)
         blocks: list[_Block] = []
         ends = []  # the number of blocks up to and with each stage

@@ -18,7 +18,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.models.backbones.weights import fitting
 from hsonet_mm.registry import MODELS
 
-__all__ = ['PVTv2']
+__all__ = ['PVTv2', 'SpatialReductionAttention']
 
 _HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
@@ -46,7 +46,7 @@ class _OverlapPatchEmbed(nn.Module):
         return self.norm(x.flatten(2).transpose(1, 2)), height, width
 
 
-class _Attention(nn.Module):
+class SpatialReductionAttention(nn.Module):
     """Multi-head attention of all tokens to a map reduced ``reduction`` times by a strided convolution."""
 
     def __init__(self, channels: int, heads: int, reduction: int):
@@ -61,6 +61,7 @@ class _Attention(nn.Module):
             self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Attend from the tokens (N, height * width, C) of a map to the reduced map."""
         n, tokens, channels = x.shape
         q = self.q(x).view(n, tokens, self.heads, -1).transpose(1, 2)  # N, heads, tokens, channels per head
         if self.reduction > 1:
@@ -103,7 +104,7 @@ class _Block(nn.Module):
     def __init__(self, channels: int, heads: int, reduction: int, mlp_ratio: int, drop_path_rate: float):
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
-        self.attn = _Attention(channels, heads, reduction)
+        self.attn = SpatialReductionAttention(channels, heads, reduction)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.mlp = _ConvFFN(channels, mlp_ratio)
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
@@ -137,6 +138,12 @@ class PVTv2(BaseModule):
 
     Raises:
         UserError: for an unknown variant or level; in forward for an image that is too small.
+
+    Example:
+        >>> import torch
+        >>> levels = PVTv2(variant='b0').eval()(torch.rand(1, 3, 64, 64))
+        >>> [tuple(level.shape[1:]) for level in levels]
+        [(32, 16, 16), (64, 8, 8), (160, 4, 4), (256, 2, 2)]
     """
 
     def __init__(

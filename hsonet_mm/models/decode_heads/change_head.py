@@ -1,4 +1,4 @@
-"""What the decode heads of this package share."""
+"""Base class of the decode heads of this package."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ['ChangeHead']
 
 
 class ChangeHead(BaseDecodeHead):
-    """MMSegmentation's decode head, with a start and figures that suit a rare class and one logit for two classes.
+    """MMSegmentation's decode head, initialised and logged to suit a rare class and one logit for two classes.
 
     Without the prior a one-logit head may settle where it never calls anything changed: the many unchanged pixels drive
     all weights of the small classifier below zero first, and behind a ReLU no logit exceeds the bias then, as the

@@ -36,8 +36,8 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         **kwargs: of :class:`PairEncoderDecoder`.
 
     Raises:
-        UserError: without a neck, for only the neck can join the dates; or where neck or head expect other maps of
-            detail than there are.
+        UserError: without a neck, because only the neck fuses the dates; or if neck or head expect other
+            high-resolution maps than there are.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SiamEncoderDecoder(PairEncoderDecoder):
         return self.neck(feats_t1, feats_t2)
 
     def _pass_on(self, channels: list[int]) -> None:
-        """Tell the neck of the maps of detail, and check that neck and head expect these."""
+        """Tell the neck the number of high-resolution maps, and check that neck and head expect them."""
         if isinstance(self.neck, VFPN):
             if self.neck.detail is None:
                 self.neck.detail = len(channels)
@@ -87,6 +87,6 @@ class SiamEncoderDecoder(PairEncoderDecoder):
             )
 
     def _levels(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The detail, if there is a branch for it, then the levels of the backbone."""
+        """High-resolution maps, if there is a branch for them, then the levels of the backbone."""
         levels = tuple(self.backbone(x))
         return levels if self.detail is None else (*self.detail(x), *levels)

@@ -34,6 +34,12 @@ class SceneAssociation(BaseModule):
 
     References:
         FarSeg, arXiv 2011.09766; FarSeg++, TPAMI 2023.
+
+    Example:
+        >>> association = SceneAssociation(in_channels=[8, 8], scene_channels=16, channels=4)
+        >>> levels, scene = [torch.rand(1, 8, 32, 32), torch.rand(1, 8, 16, 16)], torch.rand(1, 16, 1, 1)
+        >>> [tuple(out.shape) for out in association(levels, scene)]
+        [(1, 4, 32, 32), (1, 4, 16, 16)]
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class SceneAssociation(BaseModule):
         )
 
     def relations(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
-        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how strongly a pixel answers to the scene."""
+        """Relation maps r_i in (0, 1), (N, 1, H_i, W_i) each: how closely a pixel is related to the scene."""
         scenes = [encode(scene) for encode in self.scene_encoders]
         scenes *= len(levels) // len(scenes)
         return [
@@ -74,7 +80,7 @@ class SceneAssociation(BaseModule):
         ]
 
     def forward(self, levels: Sequence[Tensor], scene: Tensor) -> list[Tensor]:
-        """Reinforce the levels by their relation to the scene."""
+        """Weight the levels by their relation to the scene."""
         relations = self.relations(levels, scene)
         outs = [r * encode(p) for r, encode, p in zip(relations, self.feature_encoders, levels, strict=True)]
         if self.residual_projections is not None:

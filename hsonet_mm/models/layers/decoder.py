@@ -1,4 +1,4 @@
-"""The light-weight decoder that brings a pyramid to one map, and the one that refines a map by finer ones."""
+"""The light-weight decoder that merges a pyramid into one map, and one that refines a map by finer maps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,6 +63,11 @@ class PyramidDecoder(_Decoder):
 
     Shapes:
         (N, in_channels[k], H_k, W_k) for each level to (N, channels, H_0, W_0).
+
+    Example:
+        >>> decoder = PyramidDecoder(in_channels=[8, 8], channels=4)
+        >>> tuple(decoder([torch.rand(1, 8, 32, 32), torch.rand(1, 8, 16, 16)]).shape)
+        (1, 4, 32, 32)
     """
 
     def __init__(
@@ -111,6 +116,12 @@ class DetailDecoder(_Decoder):
     Shapes:
         detail (N, in_channels[k], H_k, W_k), context (N, context_channels, h, w) of any size, to
         (N, in_channels[0], H_0, W_0).
+
+    Example:
+        >>> decoder = DetailDecoder(in_channels=[4, 8], context_channels=6, channels=8)
+        >>> detail = [torch.rand(1, 4, 32, 32), torch.rand(1, 8, 16, 16)]
+        >>> tuple(decoder(detail, torch.rand(1, 6, 8, 8)).shape)
+        (1, 4, 32, 32)
     """
 
     def __init__(

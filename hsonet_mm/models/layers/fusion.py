@@ -1,4 +1,4 @@
-"""How the maps of two dates become one."""
+"""Fusion of the maps of two dates."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -29,7 +29,7 @@ FUSIONS = {
 
 
 def fusion(name: str, owner: object, choices: Sequence[str]) -> Fusion:
-    """The fusion of a name, one of the choices that make sense to its owner.
+    """The fusion of a name, which must be one of the owner's choices.
 
     Raises:
         UserError: for another name.

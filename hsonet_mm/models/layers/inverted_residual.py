@@ -1,4 +1,4 @@
-"""What the blocks of EfficientNet and EfficientNet-Lite have in common."""
+"""Base class of the blocks of EfficientNet and EfficientNet-Lite."""
 
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ __all__ = ['InvertedResidual']
 
 
 class InvertedResidual(nn.Module):
-    """A block that widens, convolves each channel and narrows again, with a shortcut where the shape stays.
+    """Inverted residual: expansion, depthwise convolution, projection, with a shortcut if the shape stays.
 
     MobileNetV2 (Sandler et al., CVPR 2018). A subclass makes its layers in :meth:`build` and applies them in
     :meth:`branch`, under the names of the checkpoints that it loads.

@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ['EOTerms']
 
 HARD = 0.5
-"""Error above which background counts as hard in the log: it would be called changed [choice]."""
+"""Error above which background counts as hard in the log: it would be predicted as changed [choice]."""
 EDGE = 2
 """Distance to the outline of a label, in pixels, within which the log counts the gradient as that of edges."""
 

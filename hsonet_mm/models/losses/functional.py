@@ -20,7 +20,7 @@ __all__ = [
 
 
 def require(fits: bool, name: str, value: object, expected: str) -> None:
-    """Refuse a constant that is out of range.
+    """Raise an error for a constant that is out of range.
 
     Raises:
         ValueError: if it is out of range.
@@ -74,7 +74,7 @@ def pixel_weights(weight: Tensor | None, pred: Tensor, known: Tensor) -> Tensor:
 
 
 def check_reduction(reduction: str) -> None:
-    """Refuse an unknown reduction."""
+    """Raise an error for an unknown reduction."""
     if reduction not in ('none', 'mean', 'sum'):
         raise UserError(f'invalid reduction {reduction!r}: expected none, mean or sum')
 

@@ -24,7 +24,7 @@ def running_training(hub_name: str = '') -> MessageHub | None:
 
 
 def training_progress(hub_name: str = '') -> float:
-    """Finished share of the running MMEngine training, in [0, 1), see :func:`running_training`.
+    """Completed share of the running MMEngine training, in [0, 1), see :func:`running_training`.
 
     Raises:
         RuntimeError: outside a training of MMEngine.

@@ -954,8 +954,8 @@ class TestPipeline:
         whole = pair.read((0, 300), (0, 420))
         pair.close()
         opened, meeting = [], threading.Barrier(4, timeout=20)
-        open_date = rasters._open
-        monkeypatch.setattr(rasters, '_open', lambda info: opened.append(info) or open_date(info))
+        open_before = rasters.open_date
+        monkeypatch.setattr(rasters, 'open_date', lambda info: opened.append(info) or open_before(info))
 
         def read(row):
             meeting.wait()

@@ -20,7 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(run, 'PAIRS', {'train': 4, 'val': 1, 'test': 3})
     monkeypatch.setattr(run, 'SIZE', 128)
     monkeypatch.setattr(run, 'EXAMPLES', 2)
-    prepare = run._prepare
+    prepare = run.prepare_config
 
     def prepare_small(args):
         cfg = prepare(args)
@@ -29,7 +29,7 @@ def small(monkeypatch):
             cfg[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
         return cfg
 
-    monkeypatch.setattr(run, '_prepare', prepare_small)
+    monkeypatch.setattr(run, 'prepare_config', prepare_small)
 
 
 @pytest.mark.any_host
@@ -76,14 +76,14 @@ def test_demo_from_data_to_page(hsonet, tmp_path, monkeypatch):
 def test_pretrained_weights_are_used_where_installed(monkeypatch, tmp_path):
     monkeypatch.setattr(run, 'PRETRAINED', 'json')  # any package that is there
     args = run.argparse.Namespace(out=tmp_path, seed=5, iters=None)
-    cfg = run._prepare(args)
+    cfg = run.prepare_config(args)
     assert cfg.model.backbone.init_cfg.checkpoint.startswith('package://')
     assert cfg.randomness.seed == 5
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
 
 def test_other_numbers_of_iterations_end_at_learning_rate_zero(tmp_path):
-    cfg = run._prepare(run.argparse.Namespace(out=tmp_path, seed=0, iters=66))
+    cfg = run.prepare_config(run.argparse.Namespace(out=tmp_path, seed=0, iters=66))
     warm_up, decay = cfg.param_scheduler
     assert 0 < warm_up.end < 10
     assert (warm_up.begin, decay.begin, decay.end) == (0, warm_up.end, 66)

@@ -20,7 +20,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.export import formats, pipeline
 from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.opset import NEWEST
-from hsonet_mm.models.backbones.efficientnet_lite import _SameConv2d
+from hsonet_mm.models.backbones.efficientnet_lite import SameConv2d
 from hsonet_mm.models.layers import PyramidDecoder
 
 onnx = pytest.importorskip('onnx')
@@ -197,7 +197,7 @@ def test_program_of_torch_export(exported, tmp_path, monkeypatch, capsys):
 def test_same_padding_of_the_exported_kernel(monkeypatch, kernel, height, width):
     """The form for exports, with a constant kernel, is the same convolution."""
     torch.manual_seed(0)
-    conv = _SameConv2d(4, 4, kernel, stride=2, groups=4)
+    conv = SameConv2d(4, 4, kernel, stride=2, groups=4)
     x = torch.randn(2, 4, height, width)
     expected = conv(x)
     monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
@@ -376,7 +376,7 @@ def test_no_torch_in_what_runs_exported_models(repo):
 def test_kernels_of_same_padding_are_constant():
     """ONNX Runtime prepares the kernels of convolutions that are constants, which it needs to be fast."""
     sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    conv, x = _SameConv2d(3, 4, 3, stride=2).eval(), torch.zeros(1, 3, 20, 31)
+    conv, x = SameConv2d(3, 4, 3, stride=2).eval(), torch.zeros(1, 3, 20, 31)
     program = torch.export.export(conv, (x,), dynamic_shapes=(sides,), strict=False)
     graph = torch.onnx.export(program, opset_version=NEWEST, dynamo=True, verbose=False).model_proto.graph
     kernels = {node.input[1] for node in graph.node if node.op_type == 'Conv'}
