@@ -50,7 +50,7 @@ def bare(folder):
 def model(folder, tiny_checkpoint):
     """The detector in PyTorch, and ``model.onnx`` of it."""
     assert main(['export', *map(str, tiny_checkpoint), '-o', str(folder / 'model.onnx')]) == 0
-    return ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole')
+    return ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole', precision='fp32')
 
 
 @pytest.fixture(scope='module')

@@ -846,7 +846,7 @@ def test_figures_outlive_a_crash_behind_them(
     code, stdout, _ = leaderboard(hsonet, spec, out)
     assert code == 0
     assert re.search(r'val; the figures are whole, but then the process ended with code -11 \(', stdout)
-    assert '1 runs in' in stdout
+    assert '1 run in' in stdout
     assert {row['status'] for row in records.read(out / 'results.csv')} == {'ok'}
     assert '1 run, done before: 1' in leaderboard(hsonet, spec, out)[1]
     assert in_process == []

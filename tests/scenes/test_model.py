@@ -70,7 +70,7 @@ def scene(dates, tiny_checkpoint, hsonet, tmp_path):
 
 @pytest.fixture(scope='module')
 def detector(tiny_checkpoint):
-    return ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole')
+    return ChangeDetector.from_checkpoint(*tiny_checkpoint, window='whole', precision='fp32')
 
 
 def test_a_scene_of_one_tile_is_one_prediction(scene, detector, dates):

@@ -1,5 +1,6 @@
 """Both dates as one batch, and apart again."""
 
+import torch
 from torch import Tensor
 
 __all__ = ['split_dates']
@@ -13,7 +14,7 @@ def split_dates(x: Tensor) -> tuple[Tensor, Tensor]:
     Shapes:
         (2 N, ...) to twice (N, ...).
     """
-    if x.requires_grad:
+    if x.requires_grad and not torch.compiler.is_compiling():
         t1, t2 = x.chunk(2)
         return t1, t2
     half = x.shape[0] // 2
