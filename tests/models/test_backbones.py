@@ -163,15 +163,21 @@ def test_lite_is_lite():
     ('stride', 'height', 'width'), [(2, 8, 8), (2, 7, 8), (2, 9, 5), (1, 8, 7), (2, 2, 1)]
 )
 @pytest.mark.parametrize('kernel', [3, 5])
-def test_same_padding(kernel, stride, height, width):
+@pytest.mark.parametrize('training', [False, True])
+def test_same_padding(kernel, training, stride, height, width):
     conv = SameConv2d(4, 4, kernel, stride, groups=2)
-    x = torch.randn(2, 4, height, width)
+    x = torch.randn(2, 4, height, width, requires_grad=training)
     padding = []  # by TensorFlow's definition, width first
     for n in (width, height):
         total = max((math.ceil(n / stride) - 1) * stride + kernel - n, 0)
         padding += [total // 2, total - total // 2]
     expected = F.conv2d(F.pad(x, padding), conv.weight, stride=stride, groups=2)
-    torch.testing.assert_close(conv(x), expected)
+    found = conv(x)
+    torch.testing.assert_close(found, expected)
+    if training:
+        weights = [*conv.parameters(), x]
+        ours, theirs = (torch.autograd.grad(y.square().sum(), weights) for y in (found, expected))
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_same_padding_by_hand():

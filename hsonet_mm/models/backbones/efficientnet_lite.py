@@ -39,9 +39,10 @@ class SameConv2d(nn.Conv2d):
     """A convolution without bias and with TensorFlow's "SAME" padding, for odd kernels and stride 1 or 2.
 
     SAME pads ``k // 2`` on both sides, except that at stride 2 an even input gets one pixel less at its start. There
-    the input is padded, or the padding stays as it is and the kernel gets a column (row) of zeros at its start, which
-    moves it by that one pixel. That saves a copy of the input. But runtimes of exported models want constant kernels,
-    and the backward pass of a 4 x 4 depthwise convolution takes four times as long as that of a 3 x 3 one on CPUs.
+    the padding stays as it is and the kernel gets a column (row) of zeros at its start, which moves it by that one
+    pixel and saves a copy of the input. The input itself is padded in exported models, whose runtimes want constant
+    kernels, and in training with 3 x 3 kernels: on CPUs the backward pass of a depthwise convolution of 4 x 4 takes
+    several times as long.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1):

@@ -7,9 +7,10 @@ __all__ = ['split_dates']
 
 
 def split_dates(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The halves of a batch, with its order in memory, also for one pair, which ``unflatten`` would not keep.
+    """The two halves of a batch, whose memory format (such as channels-last) they keep, as do their gradients.
 
-    Gradients keep the order only through ``chunk``, and exporters translate only slices for a batch of any size.
+    ``unflatten`` loses it for one pair, and slices lose it in the backward pass, which costs time on CPUs; exporters
+    translate only slices for a batch of any size.
 
     Shapes:
         (2 N, ...) to twice (N, ...).
