@@ -40,7 +40,8 @@ class LabelledPairs:
         loader = config.get(f'{split}_dataloader')
         if not loader:
             name = {'val': 'validation', 'test': 'test'}[split]
-            raise UserError(f'{config.filename} has no {split}_dataloader: give a config with a {name} split')
+            what = config.filename or 'the model by itself'
+            raise UserError(f'{what} has no {split}_dataloader: give a config with a {name} split')
         self._name, self._split = config.filename, split
         options = dict(loader.dataset)
         if data_root is not None:

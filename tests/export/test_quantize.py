@@ -155,6 +155,13 @@ class TestCommand:
         assert 'to 0.0000' in stderr
         assert not target.exists()
 
+    def test_a_packaged_model_alone_has_no_validation_pairs(self, tmp_path, hsonet):
+        code, _, stderr = hsonet('export', 'buildings', '-o', tmp_path / 'int8.onnx', '--int8')
+        assert code == 2
+        assert stderr == (
+            'error: the model by itself has no val_dataloader: give a config with a validation split\n'
+        )
+
     def test_bad_arguments(self, run, tiny_checkpoint, tmp_path, hsonet):
         assert '--calibration-data requires --int8' in run('--calibration-data', tmp_path)[3]
         target, code, _, stderr = run('--int8', '--calibration-data', tmp_path / 'nowhere')
