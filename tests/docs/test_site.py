@@ -152,6 +152,19 @@ def test_notebooks_become_pages(repo):
     assert hook.on_page_markdown('[a](tutorial.ipynb), `x.ipynb`') == '[a](tutorial.md), `x.ipynb`'
 
 
+def test_explained_model(repo, tmp_path):
+    pytest.importorskip('captum')
+    pytest.importorskip('sklearn')
+    hook = load(repo / 'docs/explained.py')
+    page = hook.explain(tmp_path, pairs=2, size=128, samples=20)
+    assert 'silhouette' in page.read_text()
+    text = hook.on_page_markdown((repo / 'docs/explain.md').read_text())
+    assert hook.MARKER not in text
+    for name in hook.FIGURES:
+        assert f'(img/explained/{name}.webp)' in text
+        assert (tmp_path / f'{name}.webp').stat().st_size > 1000
+
+
 # Rows of the README's table: the block of the boards, and the method, which the ablations call otherwise.
 BOARDS = {'F1, demo': 'demo', 'F1, LEVIR-CD 1 m': 'levir_512', 'F1, GZ-CD': 'gz_256'}
 METHODS = {
