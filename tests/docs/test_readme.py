@@ -87,7 +87,7 @@ NOT_RUN = [
         r'^hsonet prepare .* changes\.gpkg',
         'needs polygons; preparation/test_polygons.py writes and burns them',
     ),
-    (r'^dataset=dict\(', 'a part of a config; preparation/test_prepare.py builds such data sets'),
+    (r'^dataset=dict\(', 'a part of a config; preparation/test_label_files.py builds such data sets'),
     (r'^python tools/(pack|score)_model\.py', 'writes into the package; pretrained/test_pretrained.py'),
     (
         r'^hsonet explain configs/hsonet_lite_demo',

@@ -1,10 +1,12 @@
 """Lists of scenes as spreadsheets write them."""
 
+import csv
+
 import pytest
 
 pytest.importorskip('shapely')
 from hsonet_mm.errors import UserError
-from hsonet_mm.scenes.listing import Scene, find_scenes, read_list
+from hsonet_mm.scenes.listing import Scene, check_results, find_scenes, read_list
 
 pytestmark = pytest.mark.any_host
 
@@ -41,3 +43,45 @@ def test_hidden_files_are_no_scenes(tmp_path):
         (tmp_path / name).touch()
     (scene,) = find_scenes(tmp_path / 'A', tmp_path / 'B', tmp_path / 'out')
     assert scene.after == str(tmp_path / 'B/x.TIF')
+
+
+class TestLists:
+    def test_list(self, tmp_path):
+        rows = [('a/one.tif', 'b/one.tif', 'out/x.tif'), ('a/three.tif', 'b/three.tif', 'out/y.tif')]
+        with (tmp_path / 'list.csv').open('w', newline='') as file:
+            csv.writer(file).writerows([('before', 'after', 'output'), *rows])
+        scenes = read_list(tmp_path / 'list.csv')
+        assert scenes[0] == Scene(*(str(tmp_path / cell) for cell in rows[0]))
+        assert read_list(tmp_path / 'list.csv', tmp_path / 'o')[1].output == str(tmp_path / 'o/out/y.tif')
+
+    @pytest.mark.parametrize(
+        ('text', 'sentence'),
+        [
+            ('', '^invalid header of the list'),
+            ('before,after\na,b\n', '^invalid header of the list'),
+            ('before,after,output\n', 'names no scenes'),
+            ('before,after,output\na,b\n', 'line 2'),
+            (b'\xff\xfe\x00', 'cannot be read'),
+        ],
+    )
+    def test_bad_lists(self, tmp_path, text, sentence):
+        (tmp_path / 'list.csv').write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(UserError, match=sentence):
+            read_list(tmp_path / 'list.csv')
+
+    def test_other_results_beside_each_other_are_fine(self):
+        scenes = [Scene('a/x.tif', 'b/x.tif', f'out/{name}.tif') for name in ('x', 'x_2020', 'x_mask.2')]
+        check_results(scenes, 'gpkg')
+
+    def test_folders_that_do_not_match(self, two_folders, tmp_path):
+        (tmp_path / 'b' / 'one.tif').unlink()
+        with pytest.raises(UserError, match=r'one is in .*a, but not in .*b'):
+            find_scenes(*two_folders, tmp_path / 'out')
+        (tmp_path / 'empty').mkdir()
+        with pytest.raises(UserError, match='empty contains no rasters'):
+            find_scenes(two_folders[0], tmp_path / 'empty', tmp_path / 'out')
+        with pytest.raises(UserError, match='is the folder of the rasters'):
+            find_scenes(two_folders[0], two_folders[0], two_folders[0])
+        (tmp_path / 'a' / 'one.tiff').touch()
+        with pytest.raises(UserError, match='have one name'):
+            find_scenes(*two_folders, tmp_path / 'out')

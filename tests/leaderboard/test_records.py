@@ -1,17 +1,14 @@
-"""The tables of a leaderboard: how scorings are added, damage is told, and figures are read that no run counts."""
+"""The tables of a leaderboard: how scorings are added, damage is told, and old tables are read."""
 
 import csv
-import re
 
 import pytest
-import torch
 
 pytest.importorskip('pandas')
 pytest.importorskip('pydantic')
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.leaderboard import cost, records
-from hsonet_mm.leaderboard import run as runs
+from hsonet_mm.leaderboard import records
 
 pytestmark = pytest.mark.any_host
 
@@ -107,31 +104,3 @@ def test_other_tables_are_left_alone(tmp_path):
     with pytest.raises(UserError, match=r'results\.csv is not a results table'):
         records.gather(tmp_path)
     assert (tmp_path / 'results.csv').read_text() == 'name,price\nbread,3\n'
-
-
-def test_log_of_a_killed_training_is_read(tmp_path):
-    for name, lines in {
-        '1': '{"loss": 3, "step": 1}\n{"loss": 2, "step": 2}\n{"loss": 1, "st',
-        '2': '{"changed/f1": 0.5, "changed/best_f1": 0.75, "step": 2}\n{"loss": 1.5, "eo_Z": 2, "lr": 1, "step": 3}\n',
-    }.items():
-        (tmp_path / name / 'vis_data').mkdir(parents=True)
-        (tmp_path / name / 'vis_data/scalars.json').write_text(lines)
-    assert runs.training_log(tmp_path) == [
-        {'iteration': 1, 'loss': 3},
-        {'iteration': 2, 'loss': 2, 'val_f1': 0.5, 'val_best_f1': 0.75},
-        {'iteration': 3, 'loss': 1.5, 'eo_Z': 2},
-    ]
-
-
-def test_version_where_there_is_no_checkout(monkeypatch):
-    def fail(*_, **__):
-        raise OSError('no git')
-
-    monkeypatch.setattr(runs.subprocess, 'run', fail)
-    assert re.fullmatch(r'version \d+\.\d+.*', runs.code_version())
-
-
-def test_memory_of_a_gpu_is_what_pytorch_allocated(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'max_memory_allocated', lambda: 3 * 2**20)
-    assert cost.peak_training_memory() == 3
