@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 ORIGINAL ?= .venv-original
 TORCHLESS ?= .venv-torchless
+MINIMUM ?= .venv-minimum
+MINIMUM_PYTHON ?= python3.10
 OPENCD_PYTHON ?= python3
 
 export PIP_REQUIRE_VIRTUALENV = 1
@@ -16,7 +18,7 @@ PYTEST_ENV = OMP_NUM_THREADS=1
 # A file stays in one worker, with its fixtures; files in their order, whose last ones are short.
 PYTEST = pytest -n 2 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo docs test lint coverage check leaderboard-smoke test-original test-opencd test-torchless clean
+.PHONY: demo docs test lint coverage check leaderboard-smoke test-original test-opencd test-torchless test-minimum clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/hsonet demo --out demo_out
@@ -65,6 +67,10 @@ test-opencd: $(VENV)/.installed
 test-torchless: $(VENV)/.installed $(TORCHLESS)/.installed
 	HSONET_TORCHLESS_PYTHON=$(TORCHLESS)/bin/python $(VENV)/bin/python -m pytest tests/inference/test_torchless.py
 
+# The tests with the oldest Python and the oldest versions that pyproject.toml admits.
+test-minimum: $(MINIMUM)/.installed
+	$(PYTEST_ENV) $(MINIMUM)/bin/python -m $(PYTEST) --ignore tests/docs
+
 $(VENV)/.installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet -c constraints.txt torch
@@ -84,5 +90,12 @@ $(TORCHLESS)/.installed: pyproject.toml setup.py constraints.txt
 	$(TORCHLESS)/bin/pip install --quiet -c constraints.txt -e ".[onnx,geo]"
 	touch $@
 
+$(MINIMUM)/.installed: pyproject.toml setup.py
+	$(MINIMUM_PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM)/bin/pip install --quiet uv
+	$(MINIMUM)/bin/uv pip install --quiet --python $(MINIMUM)/bin/python --resolution lowest-direct -e ".[standalone,pretrained,dev]"
+	$(MINIMUM)/bin/$(HEADLESS)
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(ORIGINAL) $(TORCHLESS) demo_out leaderboard_smoke build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	rm -rf $(VENV) $(ORIGINAL) $(TORCHLESS) $(MINIMUM) demo_out leaderboard_smoke build *.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage

@@ -6,6 +6,7 @@ Importing :mod:`hsonet_mm.components` calls :func:`prepare_host`; :mod:`hsonet_m
 in place before that.
 """
 
+import codecs
 import importlib
 import importlib.util
 import os
@@ -111,6 +112,7 @@ def load_checkpoints_safely() -> None:
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
+            codecs.encode,  # bytes of NumPy's scalars; PyTorch 2.4 does not know it by itself
             slice,
             _known_as('builtins', 'getattr', _method_of_log),
             *(
