@@ -112,7 +112,7 @@ NOT_RUN = [
     ),
     (
         r'^neck=dict\(',
-        'a part of a config of Open-CD; models/test_network.py and opencd/test_real_opencd.py build such heads',
+        'a part of a config of Open-CD; models/test_vfpn.py and opencd/test_real_opencd.py build such heads',
     ),
     (
         r'^from mmengine.config import read_base',
