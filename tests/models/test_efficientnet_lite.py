@@ -103,3 +103,16 @@ def test_lite_frozen_stages(frozen_stages, blocks):
     assert changed == {
         name for name in state if 'running' in name or 'tracked' in name if not name.startswith(frozen)
     }
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'height', 'width'), [(3, 8, 8), (5, 8, 7), (5, 9, 12), (3, 1, 2), (5, 1, 1)]
+)
+def test_same_padding_of_the_exported_kernel(monkeypatch, kernel, height, width):
+    """The form for exports, with a constant kernel, is the same convolution."""
+    torch.manual_seed(0)
+    conv = SameConv2d(4, 4, kernel, stride=2, groups=4)
+    x = torch.randn(2, 4, height, width)
+    expected = conv(x)
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)
+    torch.testing.assert_close(conv(x), expected)
