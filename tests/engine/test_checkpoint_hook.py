@@ -1,3 +1,5 @@
+"""ChangeCheckpointHook: which checkpoint is the best, what checkpoints carry, and which stay in the folder."""
+
 import re
 
 import pytest

@@ -1,12 +1,15 @@
 """The stand-in's transforms: the contracts of Open-CD's."""
 
 import pickle
+import random
 
 import numpy as np
 import pytest
 import torch
+from resnet_baselines import needs_opencd, real
 
 from hsonet_mm.opencd import transforms
+from hsonet_mm.opencd.transforms import MultiImgRandomRotFlip
 
 SIZE = (24, 32)
 
@@ -158,3 +161,77 @@ class TestTransforms:
         crop = transforms.MultiImgRandomCrop(crop_size=8)
         crop.transform(sample())
         assert_aligned(pickle.loads(pickle.dumps(crop)).transform(sample()))
+
+
+# --- MultiImgRandomRotFlip
+
+
+def dotted(rows=24, columns=40):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, (rows, columns), dtype=np.uint8)
+    image = np.repeat(label[..., None] * np.uint8(200), 3, axis=2)
+    return {
+        'img': [image, image // 2],
+        'gt_seg_map': label,
+        'seg_fields': ['gt_seg_map'],
+        'img_shape': label.shape,
+    }
+
+
+def seed(number):
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002
+
+
+def test_flips_keep_images_and_labels_together():
+    transform = MultiImgRandomRotFlip(rotate_prob=0, flip_prob=1)
+    seen = set()
+    for number in range(40):
+        seed(number)
+        result = transform(dotted())
+        (t1, t2), label = result['img'], result['gt_seg_map']
+        assert np.array_equal(t1[..., 0], label * 200)
+        assert np.array_equal(t2[..., 0], label * 100)
+        assert result['img_shape'] == label.shape
+        assert t1.flags.c_contiguous
+        seen.add(label.tobytes())
+    assert len(seen) == 4  # a turn and a mirror; each of the four reflections in two ways
+
+
+def test_rotation_fills_corners():
+    seed(0)
+    transform = MultiImgRandomRotFlip(rotate_prob=1, degree=(30, 40), pad_val=7, seg_pad_val=254)
+    result = transform(dotted())
+    assert set(np.unique(result['gt_seg_map'])) == {0, 1, 254}
+    for image in result['img']:
+        assert image[0, 0].tolist() == [7, 7, 7]
+    assert result['gt_seg_map'][0, 0] == 254
+    assert MultiImgRandomRotFlip(degree=10).degree == (-10, 10)
+
+
+def test_rotated_samples_are_not_flipped_too():
+    for probs, same in (((0, 0), True), ((1, 1), False)):
+        seed(1)
+        before, after = dotted(), MultiImgRandomRotFlip(*probs, degree=(0, 1e-6))(dotted())
+        assert np.array_equal(before['gt_seg_map'], after['gt_seg_map'])
+        assert not same or all(map(np.array_equal, before['img'], after['img']))
+
+
+# --- beside the real Open-CD
+
+
+class TestPartsAgainstOpenCD:
+    pytestmark = needs_opencd
+
+    @pytest.mark.parametrize(
+        'kwargs', [{'rotate_prob': 1}, {'rotate_prob': 0, 'flip_prob': 1}, {'degree': 45}]
+    )
+    def test_random_rot_flip(self, kwargs):
+        for number in range(8):
+            results = []
+            for cls in (real('MultiImgRandomRotFlip'), MultiImgRandomRotFlip):
+                seed(number)
+                results.append(cls(**kwargs).transform(dotted()))
+            for key in ('img', 'gt_seg_map'):
+                for one, other in zip(results[0][key], results[1][key], strict=True):
+                    np.testing.assert_array_equal(one, other)
