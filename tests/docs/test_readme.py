@@ -103,7 +103,7 @@ NOT_RUN = [
         r'^python tools/model_size\.py configs/baselines',
         'commands/test_model_size.py measures all of them',
     ),
-    (r'^probs = torch\.export\.load', 'export/test_pipeline.py loads and runs such a program'),
+    (r'^probs = torch\.export\.load', 'export/test_formats.py loads and runs such a program'),
     (r'^gdal ', 'the command line of GDAL 3.11, which is no part of rasterio'),
     (r'^_base_ = ', 'inherits a config of Open-CD; opencd/test_real_opencd.py does so'),
     (
@@ -112,7 +112,7 @@ NOT_RUN = [
     ),
     (
         r'^neck=dict\(',
-        'a part of a config of Open-CD; models/test_network.py and opencd/test_real_opencd.py build such heads',
+        'a part of a config of Open-CD; models/test_vfpn.py and opencd/test_real_opencd.py build such heads',
     ),
     (
         r'^from mmengine.config import read_base',

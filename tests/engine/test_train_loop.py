@@ -9,33 +9,6 @@ import torch
 
 from hsonet_mm.datasets import loading
 
-AUGMENTED = {
-    'train_dataloader.dataset.pipeline': [
-        {'type': 'hsonet_mm.MultiImgLoadImageFromFile'},
-        {'type': 'hsonet_mm.MultiImgLoadAnnotations'},
-        {'type': 'hsonet_mm.MultiImgRandomScale', 'scale_range': (0.8, 1.25), 'min_size': 48},
-        {'type': 'hsonet_mm.MultiImgBalancedCrop', 'crop_size': 48, 'changed_prob': 0.5},
-        {'type': 'hsonet_mm.MultiImgRandomRot90', 'prob': 0.75},
-        {'type': 'MultiImgExchangeTime', 'prob': 0.5},
-        {'type': 'MultiImgPhotoMetricDistortion'},
-        {'type': 'MultiImgPackSegInputs'},
-    ],
-    'model.decode_head.dropout_ratio': 0.3,
-    'param_scheduler': [
-        {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': False, 'begin': 0, 'end': 2},
-        {'type': 'PolyLR', 'power': 1.0, 'eta_min': 0.0, 'by_epoch': False, 'begin': 2, 'end': 6},
-    ],
-    'train_cfg.max_iters': 6,
-    'train_cfg.val_interval': 6,
-    'default_hooks.checkpoint.interval': 3,
-}
-
-
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory, trained):
-    """A training of six iterations with everything random that there is: config and work dir."""
-    return trained(tmp_path_factory.mktemp('trained'), AUGMENTED)
-
 
 def weights(path):
     return torch.load(path, weights_only=True)['state_dict']
@@ -94,38 +67,6 @@ def test_same_seed_same_training_for_any_number_of_workers(whole, hsonet, tmp_pa
         weights(tmp_path / 'other/iter_3.pth')['decode_head.conv_seg.weight'],
         weights(work / 'iter_3.pth')['decode_head.conv_seg.weight'],
     )
-
-
-def test_schedules_stretch_to_more_iterations(whole, hsonet, tmp_path):
-    config, work = whole
-    (tmp_path / 'work').mkdir()
-    shutil.copy(work / 'iter_6.pth', tmp_path / 'work')
-    for folder, resume in (('straight', ()), ('work', ('--resume',))):
-        code, stdout, stderr = hsonet(
-            'train', config, '--work-dir', tmp_path / folder, '--iters', 12, *resume
-        )
-        assert code == 0, stderr
-    assert 'they follow the config from here' in stdout
-    straight, resumed = log(tmp_path / 'straight', 'lr'), log(tmp_path / 'work', 'lr')
-    assert resumed.keys() == set(range(7, 13))
-    assert resumed == pytest.approx({step: straight[step] for step in resumed}, rel=1e-9)
-    assert resumed[7] > resumed[11] > 0
-
-
-def test_another_learning_rate_is_followed(whole, hsonet, tmp_path):
-    config, work = whole
-    args = (
-        '--work-dir',
-        tmp_path,
-        '--resume',
-        work / 'iter_3.pth',
-        '--cfg-options',
-        'optim_wrapper.optimizer.lr=1e-5',
-    )
-    assert hsonet('train', config, *args)[0] == 0
-    before = log(work, 'lr')  # of 1e-3
-    assert log(tmp_path, 'lr') == pytest.approx({step: before[step] / 100 for step in (4, 5, 6)})
-    assert before[4] > 0
 
 
 def test_validation_that_was_cut_off_is_made_up_for(whole, hsonet, tmp_path):

@@ -7,21 +7,18 @@ import re
 import subprocess
 import sys
 import textwrap
-import warnings
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from figures import FIGURES, by_scikit_learn, random_pair
 from mmengine.logging import MMLogger
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.evaluation import ChangeMetric, Confusion, confusion, histograms, sweep
+from hsonet_mm.evaluation import ChangeMetric
 from hsonet_mm.evaluation.change_metric import change_probs, format_table
-from hsonet_mm.evaluation.confusion import BINS
 from hsonet_mm.registry import METRICS
-
-FIGURES = ('precision', 'recall', 'f1', 'iou', 'oa', 'kappa')
 
 
 def sample(probs, target, threshold=0.5, name='a.png'):
@@ -35,56 +32,10 @@ def sample(probs, target, threshold=0.5, name='a.png'):
     }
 
 
-def random_pair(seed, shape=(23, 31), ignored=0.1, share=0.2):
-    rng = np.random.default_rng(seed)
-    target = (rng.random(shape) < share).astype(np.uint8)
-    probs = np.clip(rng.normal(0.3 + 0.25 * target, 0.25), 0, 1).astype(np.float32)
-    target[rng.random(shape) < ignored] = 255
-    return probs, target
-
-
 def evaluate(metric, samples, batch=1):
     for start in range(0, len(samples), batch):
         metric.process({}, samples[start : start + batch])
     return metric.evaluate(len(samples))
-
-
-def by_scikit_learn(pred, target):
-    from sklearn import metrics
-
-    valid = target != 255
-    y, p = target[valid].astype(int), pred[valid].astype(int)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        y, p, labels=[1], average=None, zero_division=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        kappa = metrics.cohen_kappa_score(y, p, labels=[0, 1])
-    return {
-        'precision': precision[0],
-        'recall': recall[0],
-        'f1': f1[0],
-        'iou': metrics.jaccard_score(y, p, pos_label=1, zero_division=0),
-        'oa': metrics.accuracy_score(y, p),
-        'kappa': 0.0 if math.isnan(kappa) else kappa,  # 0 / 0: our convention is 0
-    }
-
-
-def test_hand_values():
-    pred = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 1]])
-    target = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 255]])
-    counts = confusion(pred, target)
-    assert counts == Confusion(tp=1, fp=2, fn=1, tn=3)
-    assert counts.precision == 1 / 3
-    assert counts.recall == 1 / 2
-    assert counts.f1 == 2 / 5
-    assert counts.iou == 1 / 4
-    assert counts.oa == 4 / 7
-    # expected agreement (3 * 2 + 4 * 5) / 49, observed 4 / 7
-    assert counts.kappa == pytest.approx((4 / 7 - 26 / 49) / (1 - 26 / 49))
-    assert counts.total == 7
-    assert counts + Confusion(tp=1) == Confusion(2, 2, 1, 3)
-    assert list(counts.metrics()) == list(FIGURES)
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -101,13 +52,6 @@ def test_equals_scikit_learn(seed):
     expected = by_scikit_learn(np.concatenate(preds), np.concatenate(targets))
     for name in FIGURES:
         assert figures[f'changed/{name}'] == pytest.approx(expected[name], abs=1e-12), name
-
-
-@pytest.mark.parametrize(('pred', 'target'), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_undefined_figures_follow_scikit_learn(pred, target):
-    pred, target = np.full((4, 4), pred), np.full((4, 4), target)
-    expected = by_scikit_learn(pred, target)
-    assert confusion(torch.tensor(pred), torch.tensor(target)).metrics() == pytest.approx(expected)
 
 
 def test_nothing_counted():
@@ -173,17 +117,6 @@ def test_threshold_overrules_the_model(threshold):
 def test_without_sweep_and_objects():
     figures = evaluate(ChangeMetric(sweep=False, objects=False), [sample(*random_pair(4))])
     assert list(figures) == [f'changed/{name}' for name in FIGURES]
-
-
-def test_sweep_equals_thresholding_exactly():
-    probs, target = random_pair(5, (40, 40))
-    probs[0, :5], target[0, :5] = [0, 1, 0.5, 0.25, 0.75], 1  # on the edges of bins
-    probs, target = torch.tensor(probs), torch.tensor(target)
-    curve = sweep(*histograms(probs, target))
-    assert len(curve.thresholds) == len(curve.confusions) == BINS - 1
-    for index in [0, 1, 17, BINS // 4 - 1, BINS // 2 - 1, 3 * BINS // 4 - 1, BINS - 2]:
-        assert curve.confusions[index] == confusion(probs > curve.thresholds[index], target)
-    assert curve.best[1].f1 == max(one.f1 for one in curve.confusions)
 
 
 def squares(*probs):

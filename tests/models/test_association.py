@@ -1,12 +1,13 @@
-"""Foreground-scene association against its equations in NumPy, which know only the names of the weights."""
+"""Foreground-scene association: its forms, and its equations in NumPy, which know only the names of the weights."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from networks import BN, SIZES, dates, encode, unlike_new, without_gradient
+from torch import nn
 
 from hsonet_mm.models.layers import SceneAssociation
-
-pytestmark = pytest.mark.any_host
 
 LEVELS, SCENE, WIDTH = (5, 7), 6, 4
 
@@ -40,6 +41,7 @@ def oracle(weights, levels, scene, scale_aware, residual):
     return outs
 
 
+@pytest.mark.any_host
 @pytest.mark.parametrize('residual', [False, True])
 @pytest.mark.parametrize('scale_aware', [False, True])
 def test_equals_the_equations(scale_aware, residual, trained_network):
@@ -60,8 +62,96 @@ def test_equals_the_equations(scale_aware, residual, trained_network):
             assert np.ptp(z) > 0.1
 
 
+@pytest.mark.any_host
 def test_without_normalisation():
     """Convolutions have a bias then, as in MMCV."""
     keys = SceneAssociation(LEVELS, SCENE, WIDTH).state_dict()
     assert 'content_encoders.0.conv.bias' in keys
     assert not [key for key in keys if '.bn.' in key]
+
+
+def association(**kwargs):
+    return unlike_new(SceneAssociation([8, 8, 8, 8], 12, 6, norm_cfg=BN, **kwargs))
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_association_as_written(size):
+    module = association()
+    *levels, g = dates(size)
+    for i, (z, r) in enumerate(zip(module(levels, g), module.relations(levels, g), strict=True)):
+        first, _, second = module.scene_encoders[i]
+        w1, w2 = first.weight[..., 0, 0], second.weight[..., 0, 0]
+        s = (g[..., 0, 0] @ w1.T + first.bias).clamp_min(0) @ w2.T + second.bias
+        relation = torch.einsum('nc,nchw->nhw', s, encode(module.content_encoders[i], levels[i])).sigmoid()
+        torch.testing.assert_close(r, relation[:, None])
+        torch.testing.assert_close(z, relation[:, None] * encode(module.feature_encoders[i], levels[i]))
+        assert ((r > 0) & (r < 1)).all()
+
+
+def test_association_without_a_relation_halves_the_features():
+    module = association()
+    for encoder in module.scene_encoders:
+        nn.init.zeros_(encoder[-1].weight)
+        nn.init.zeros_(encoder[-1].bias)
+    *levels, g = dates()
+    assert all((r == 0.5).all() for r in module.relations(levels, g))
+    for z, encoder, p in zip(module(levels, g), module.feature_encoders, levels, strict=True):
+        assert torch.equal(z, 0.5 * encoder(p))
+
+
+@pytest.mark.parametrize('residual', [False, True])
+def test_association_is_pointwise_given_the_scene(residual):
+    module = association(residual=residual)
+    *levels, g = dates()
+    before = module(levels, g)
+    changed = [p.clone() for p in levels]
+    for p in changed:
+        p[0, :, 1, 0] += 1
+    places = [
+        (a - b).abs().amax(dim=1).nonzero().tolist() for a, b in zip(before, module(changed, g), strict=True)
+    ]
+    assert [[0, 1, 0]] in places
+    assert all(place in ([], [[0, 1, 0]]) for place in places)  # a ReLU may hide a change
+
+
+def test_association_follows_the_scene():
+    module = association()
+    *levels, g = dates()
+    for a, b in zip(module.relations(levels, g), module.relations(levels, g + 1), strict=True):
+        assert not torch.allclose(a, b)
+
+
+def test_association_with_a_shared_scene():
+    shared, aware = association(scale_aware=False), association()
+    assert (len(shared.scene_encoders), len(aware.scene_encoders)) == (1, 4)
+    weights = shared.state_dict()
+    copies = {
+        key.replace('encoders.0', f'encoders.{i}', 1): weights[key]
+        for key in weights
+        if key.startswith('scene_encoders')
+        for i in range(4)
+    }
+    aware.load_state_dict({**weights, **copies})
+    *levels, g = dates()
+    for a, b in zip(shared(levels, g), aware(levels, g), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_association_in_residual_form():
+    residual = association(residual=True)
+    plain = association()
+    plain.load_state_dict(residual.state_dict(), strict=False)
+    *levels, g = dates()
+    projections = residual.residual_projections
+    for out, z, p, project in zip(residual(levels, g), plain(levels, g), levels, projections, strict=True):
+        assert out.shape == z.shape
+        expected = F.conv2d(z, project.weight[:, :6]) + F.conv2d(p, project.weight[:, 6:], project.bias)
+        torch.testing.assert_close(out, expected)
+
+
+@pytest.mark.parametrize('settings', [{}, {'scale_aware': False}, {'residual': True}])
+def test_association_trains_whole(settings):
+    module = SceneAssociation([8, 8, 8, 8], 12, 6, norm_cfg=BN, **settings)
+    *levels, g = dates()
+    sum(z.square().mean() for z in module(levels, g)).backward()
+    assert without_gradient(module) == []

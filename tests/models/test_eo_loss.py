@@ -1,47 +1,19 @@
-"""EO-loss against a float64 oracle in NumPy: its identities, numerics, forms, schedules and host."""
+"""EO-loss against a float64 oracle in NumPy: its identities, numerics, forms and schedules."""
 
 import copy
 import itertools
 import math
 import pickle
-import threading
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MessageHub
+from losses import FORMS, HEADS, close, gradient, make_batch, plain
 from mmseg.models import FCNHead
 
-from hsonet_mm.errors import UserError
-from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights, training_progress
-from hsonet_mm.models.losses.running_training import running_training
+from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights
 from hsonet_mm.registry import MODELS
-
-FORMS = ('all', 'background', 'top_share')
-HEADS = (1, 2, 5)
-
-
-def make_batch(channels=1, seed=0, ignored=True, spread=3.0, dtype=torch.float64):
-    """Logits (2, C, 6, 7) and labels, with a rare foreground and some ignored pixels."""
-    generator = torch.Generator().manual_seed(seed)
-    pred = spread * torch.randn(2, channels, 6, 7, generator=generator, dtype=torch.float64)
-    target = torch.randint(0, max(2, channels), (2, 6, 7), generator=generator)
-    target *= torch.rand(2, 6, 7, generator=generator) < 0.5
-    if ignored:
-        target[torch.rand(2, 6, 7, generator=generator) < 0.1] = 255
-    return pred.to(dtype).requires_grad_(), target
-
-
-def plain(pred, target):
-    """Cross entropy averaged over the valid pixels."""
-    if pred.shape[1] == 1:
-        pred = torch.cat([torch.zeros_like(pred), pred], 1)
-    return F.cross_entropy(pred, target, ignore_index=255)
-
-
-def gradient(loss, pred):
-    return torch.autograd.grad(loss, pred)[0]
 
 
 def oracle(pred, target, zeta, form='all', gamma=2.0, top=0.2, weight=None):
@@ -77,13 +49,6 @@ def oracle(pred, target, zeta, form='all', gamma=2.0, top=0.2, weight=None):
     weights[valid] = w
     grad = np.moveaxis(grad, -1, 1)
     return (w * losses).sum() / len(y), weights, normaliser, grad[:, 1:] if one_channel else grad
-
-
-def close(actual, expected, tolerance=1e-10):
-    actual = actual.detach().double() if torch.is_tensor(actual) else actual
-    torch.testing.assert_close(
-        torch.as_tensor(actual), torch.as_tensor(expected).double(), rtol=tolerance, atol=tolerance
-    )
 
 
 class TestOracle:
@@ -377,133 +342,8 @@ class TestTrimAndWindow:
         pred = torch.tensor([[[[5.0, -5.0]]]])
         close(eo_loss(pred, target, 0.0, EOWeighting(trim=0.5))[1].weights, torch.ones(1, 1, 2))
 
-    @pytest.mark.parametrize('form', ['all', 'background'])
-    @pytest.mark.parametrize('channels', HEADS)
-    def test_hardness_is_the_mean_error_of_the_class_in_the_window(self, form, channels):
-        pred, target = make_batch(channels)
-        _, terms = eo_loss(pred, target, 0.0, EOWeighting(form, gamma=1.0, window=3))
-        errors, mean = terms.errors.numpy(), np.zeros(target.shape)
-        for n, y, x in np.ndindex(*target.shape):
-            around = [
-                (n, j, i)
-                for j in range(max(y - 1, 0), min(y + 2, 6))
-                for i in range(max(x - 1, 0), min(x + 2, 7))
-                if target[n, j, i] != 255 and (target[n, j, i] > 0) == (target[n, y, x] > 0)
-            ]
-            if target[n, y, x] != 255:
-                mean[n, y, x] = np.mean([errors[at] for at in around])
-        weighed = (target != 255) & ((target == 0) | (form == 'all'))
-        ratio = terms.weights[weighed] / torch.as_tensor(mean)[weighed]
-        close(ratio, ratio.mean().expand_as(ratio))
-
-    def test_in_a_window_an_outline_is_easier_than_a_missed_object(self):
-        """Both have the same error; without a window they weigh the same."""
-        target = torch.zeros(1, 32, 32, dtype=torch.long)
-        target[0, 2:12, 2:12] = target[0, 20:29, 20:29] = 1
-        pred = torch.where(target == 1, 6.0, -6.0).double()
-        pred[0, 2, 2:12] = -3  # the outline of one object
-        pred[0, 20:29, 20:29] = -3  # all of the other
-        for window, least in ((1, 1.0), (9, 2.0)):
-            weights = eo_loss(pred.unsqueeze(1), target, 0.0, EOWeighting(window=window))[1].weights
-            ratio = float(weights[0, 24, 24] / weights[0, 2, 6])
-            assert ratio == pytest.approx(1.0) if window == 1 else ratio > least
-
-
-def simulated(fg, hard, easy):
-    """5 % foreground, 5 % hard and 90 % easy background around given errors."""
-    generator = torch.Generator().manual_seed(0)
-    errors = torch.tensor([fg] * 500 + [hard] * 500 + [easy] * 9000, dtype=torch.float64)
-    margins = -torch.logit(errors) + 0.3 * torch.randn(10000, generator=generator, dtype=torch.float64)
-    target = (torch.arange(10000) < 500).long().view(1, 100, 100)
-    return (margins.view(1, 100, 100) * (2 * target - 1)).unsqueeze(1), target
-
-
-class TestCurriculum:
-    STAGES = ((0.83, 0.38, 0.072), (0.62, 0.78, 0.02), (0.1, 0.7, 0.0037))
-    PLAIN = ((0.33, 0.15, 0.52), (0.35, 0.44, 0.21), (0.12, 0.80, 0.08))
-    DIAGONAL = ((0.33, 0.15), (0.37, 0.51), (0.02, 0.98))
-
-    def shares(self, stage, zeta):
-        """Foreground, hard and easy background, by their place: hard ones may lie below an error of 0.5."""
-        _, terms = eo_loss(*simulated(*self.STAGES[stage]), zeta)
-        pull = (terms.weights * terms.errors).flatten()
-        return [float(part.sum() / pull.sum()) for part in pull.split([500, 500, 9000])]
-
-    @pytest.mark.parametrize('stage', range(3))
-    def test_plain_shares_of_the_simulation(self, stage):
-        assert self.shares(stage, 1.0) == pytest.approx(self.PLAIN[stage], abs=0.05)
-
-    def test_focus_moves_from_foreground_to_hard_background(self):
-        diagonal = [self.shares(stage, zeta) for stage, zeta in enumerate((1.0, 0.5, 0.0))]
-        for (fg, hard, _), expected in zip(diagonal, self.DIAGONAL, strict=True):
-            assert (fg, hard) == pytest.approx(expected, abs=0.07)
-        assert diagonal[0][1] < diagonal[1][1] < diagonal[2][1]
-        assert diagonal[0][2] > diagonal[1][2] > diagonal[2][2]
-
-    @pytest.mark.parametrize('stage', range(3))
-    def test_easy_background_fades_with_zeta(self, stage):
-        easy = [self.shares(stage, zeta)[2] for zeta in (1.0, 0.5, 0.0)]
-        assert easy[0] > easy[1] > easy[2]
-        assert easy[2] < 0.05
-
-    @pytest.mark.parametrize('weighted', [False, True])
-    def test_gradient_shares_are_those_of_the_gradient(self, weighted):
-        pred, target = make_batch()
-        weight = 1.0 + 9.0 * (target == 1) if weighted else None
-        loss, terms = eo_loss(pred, target, 0.3, weight=weight)
-        pull = gradient(loss, pred)[:, 0].abs()
-        hard = (target == 0) & (pred[:, 0] > 0)
-        expected = [pull[m].sum() / pull.sum() for m in (target == 1, hard, (target == 0) & ~hard)]
-        shares = terms.gradient_shares()
-        names = ('grad_foreground', 'grad_hard_background', 'grad_easy_background')
-        close(torch.stack([shares[name] for name in names]), torch.stack(expected))
-
-    def test_edges_are_the_pixels_within_2_of_an_outline(self):
-        """A square of 6 x 6 in 16 x 16: all errors are equal, so shares are areas."""
-        target = torch.zeros(1, 16, 16, dtype=torch.long)
-        target[0, 5:11, 5:11] = 1
-        pred = torch.where(target == 1, -1.0, 1.0).unsqueeze(1)
-        shares = eo_loss(pred, target, 1.0)[1].gradient_shares()
-        inside, outside = 36 - 2 * 2, 10 * 10 - 36
-        assert float(shares['grad_edges']) == pytest.approx((inside + outside) / 256)
-
 
 class TestInputs:
-    @pytest.mark.parametrize('channels', HEADS)
-    @pytest.mark.parametrize('label', [-1, 7])
-    def test_unknown_label_is_named(self, channels, label):
-        pred, target = make_batch(channels)
-        target[0, 0, 0] = label
-        with pytest.raises(
-            UserError, match=rf'^invalid label {label}: expected 0\.\.{max(2, channels) - 1} '
-        ):
-            eo_loss(pred, target, 0.5)
-
-    def test_255_is_a_label_like_others_when_not_ignored(self):
-        pred, target = make_batch()
-        with pytest.raises(UserError, match=r'^invalid label 255: expected'):
-            eo_loss(pred, target, 0.5, ignore_index=-100)
-
-    def test_an_ignored_class(self):
-        pred, target = make_batch(5)
-        remapped = torch.where(target == 3, 255, target)
-        moved = torch.where(target == 255, 3, target)
-        close(eo_loss(pred, moved, 0.3, ignore_index=3)[0], eo_loss(pred, remapped, 0.3)[0])
-
-    @pytest.mark.parametrize('channels', HEADS)
-    @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32])
-    def test_label_types(self, channels, dtype):
-        pred, target = make_batch(channels)
-        close(eo_loss(pred, target.to(dtype).unsqueeze(1), 0.3)[0], eo_loss(pred, target, 0.3)[0])
-
-    @pytest.mark.parametrize('shape', [(2, 6, 8), (6, 7), (2, 2, 6, 7), (1, 6, 7)])
-    def test_shape_mismatch(self, shape):
-        pred, target = make_batch()
-        with pytest.raises(ValueError, match=r'target of shape .* does not fit logits'):
-            eo_loss(pred, torch.zeros(shape, dtype=torch.long), 0.5)
-        with pytest.raises(ValueError, match=r'weight of shape .* does not fit logits'):
-            eo_loss(pred, target, 0.5, weight=torch.ones(shape))
-
     @pytest.mark.parametrize(
         ('arguments', 'message'),
         [
@@ -526,60 +366,6 @@ class TestInputs:
     def test_constructor_errors(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             EOLoss(**arguments)
-
-
-class _Ranks:
-    """Two ranks as threads: all_reduce waits for both."""
-
-    def __init__(self):
-        self.barrier, self.values, self.local = threading.Barrier(2), {}, threading.local()
-
-    def all_reduce(self, value, operation):
-        self.values[self.local.rank] = value.clone()
-        self.barrier.wait(10)
-        both = torch.stack([self.values[0], self.values[1]])
-        value.copy_(both.amax(0) if operation == torch.distributed.ReduceOp.MAX else both.sum(0))
-        self.barrier.wait(10)
-
-    def run(self, function):
-        results = {}
-
-        def work(rank):
-            self.local.rank = rank
-            results[rank] = function(rank)
-
-        threads = [threading.Thread(target=work, args=[rank]) for rank in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-        return results[0], results[1]
-
-
-@pytest.mark.parametrize('form', ['all', 'background'])
-@pytest.mark.parametrize('channels', HEADS)
-def test_mean_over_ranks_is_one_process_on_the_whole_batch(monkeypatch, form, channels):
-    pred, target = make_batch(channels)
-    target[0, :3] = 255
-    weighting = EOWeighting(form, gamma=2.0)
-    expected, terms = eo_loss(pred, target, 0.3, weighting)
-    ranks = _Ranks()
-    for name, value in {
-        'is_initialized': lambda: True,
-        'get_world_size': lambda: 2,
-        'all_reduce': ranks.all_reduce,
-    }.items():
-        monkeypatch.setattr(torch.distributed, name, value)
-
-    def one(rank):
-        part = pred.detach()[rank : rank + 1].requires_grad_()
-        loss, own = eo_loss(part, target[rank : rank + 1], 0.3, weighting)
-        close(own.normaliser, terms.normaliser)
-        return loss.detach(), gradient(loss, part)
-
-    (loss_0, grad_0), (loss_1, grad_1) = ranks.run(one)
-    close((loss_0 + loss_1) / 2, expected)
-    close(torch.cat([grad_0, grad_1]) / 2, gradient(expected, pred))
 
 
 def test_eo_weights_of_no_loss_are_1():
@@ -620,132 +406,6 @@ class TestSchedule:
         pred, target = make_batch()
         actual = gradient(EOLoss(schedule='constant')(pred, target, progress=0.9), pred)
         close(actual, gradient(plain(pred, target), pred))
-
-
-@pytest.fixture
-def training():
-    """A function (iter, max_iters, cfg) that publishes what a runner does."""
-
-    def publish(step, steps, cfg=None):
-        hub = MessageHub.get_instance(f'test_eo_loss_{id(publish)}')
-        hub.update_info('iter', step)
-        hub.update_info('max_iters', steps)
-        hub.update_info('loop_stage', 'train')
-        if cfg is not None:
-            hub.update_info('cfg', cfg)
-        return hub
-
-    yield publish
-    MessageHub._instance_dict.clear()
-
-
-@pytest.fixture
-def outside():
-    MessageHub._instance_dict.clear()
-    yield
-    MessageHub._instance_dict.clear()
-
-
-class TestProgress:
-    def test_is_read_from_the_message_hub(self, training):
-        hub = training(30, 120)
-        assert running_training() is hub
-        assert training_progress() == 0.25
-
-    @pytest.mark.usefixtures('outside')
-    def test_outside_a_training(self):
-        pred, target = make_batch()
-        assert running_training() is None
-        with pytest.raises(RuntimeError, match=r"needs progress=.*schedule='constant'"):
-            EOLoss()(pred, target)
-
-    def test_after_a_training(self, training):
-        """MMEngine leaves the last iteration in the hub; a loop of one's own must not go on from there."""
-        training(100, 100).pop_info('loop_stage')
-        with pytest.raises(RuntimeError, match='needs progress='):
-            EOLoss()(*make_batch())
-
-    def test_of_several_runners_the_own_one_counts(self, training):
-        """The current hub is that of the runner that was made last, not of the one that trains."""
-        pred, target = make_batch()
-        hub = training(50, 100)
-        module = EOLoss(schedule='linear')
-        later = MessageHub.get_instance('test_eo_loss_later')
-        later.update_info_dict({'iter': 99, 'max_iters': 100, 'loop_stage': 'train'})
-        actual = gradient(copy.deepcopy(module)(pred, target), pred)
-        close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
-        training(49, 100)
-        module(pred, target)
-        assert 'train/eo_zeta' in hub.log_scalars
-        assert not later.log_scalars
-
-    def test_a_loss_of_before_follows_the_training(self, training):
-        """One that was made before the runner, for instance with a model that is given to it."""
-        pred, target = make_batch()
-        training(100, 100).pop_info('loop_stage')
-        module = EOLoss(schedule='linear')
-        later = MessageHub.get_instance('test_eo_loss_later')
-        later.update_info_dict({'iter': 50, 'max_iters': 100, 'loop_stage': 'train'})
-        close(gradient(module(pred, target), pred), gradient(eo_loss(pred, target, 0.5)[0], pred))
-
-    @pytest.mark.usefixtures('outside')
-    def test_constant_needs_no_training(self):
-        pred, target = make_batch()
-        close(EOLoss(schedule='constant')(pred, target), plain(pred, target))
-
-    def test_module_follows_the_training(self, training):
-        pred, target = make_batch()
-        training(50, 100)
-        module = EOLoss(schedule='linear')
-        actual = gradient(module(pred, target), pred)
-        close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
-        close(actual, gradient(module(pred, target, progress=0.5), pred))
-
-
-class TestLog:
-    KEYS = ('zeta', 'Z', 'grad_foreground', 'grad_hard_background', 'grad_easy_background', 'grad_edges')
-
-    def test_every_tenth_step(self, training):
-        pred, target = make_batch()
-        module, logged = EOLoss(schedule='linear'), []
-        for step in range(21):
-            hub = training(step, 40)
-            before = (
-                len(hub.log_scalars['train/eo_zeta'].data[0]) if 'train/eo_zeta' in hub.log_scalars else 0
-            )
-            module(pred, target)
-            after = len(hub.log_scalars['train/eo_zeta'].data[0]) if 'train/eo_zeta' in hub.log_scalars else 0
-            if after > before:
-                logged.append(step)
-        assert logged == [0, 9, 19]
-        assert set(hub.log_scalars) == {f'train/eo_{key}' for key in self.KEYS}
-        _, terms = eo_loss(pred, target, 1 - 19 / 40)
-        expected = {'zeta': 1 - 19 / 40, 'Z': terms.normaliser, **terms.gradient_shares()}
-        for key, value in expected.items():
-            assert hub.get_scalar(f'train/eo_{key}').current() == pytest.approx(float(value))
-
-    def test_not_in_eval(self, training):
-        pred, target = make_batch()
-        hub = training(9, 40)
-        EOLoss().eval()(pred, target)
-        assert not hub.log_scalars
-
-    @pytest.mark.usefixtures('outside')
-    def test_not_outside_a_training(self):
-        EOLoss()(*make_batch(), progress=0.5)
-        assert not MessageHub.get_current_instance().log_scalars
-
-    def test_two_losses_have_two_names(self, training):
-        hub = training(0, 40)
-        for loss, seed in ((EOLoss(), 0), (EOLoss(loss_name='loss_aux_eo'), 1)):
-            pred, target = make_batch(seed=seed)
-            loss(pred, target)
-            shares = eo_loss(pred, target, 1.0)[1].gradient_shares()
-            logged = hub.get_scalar(f'train/{loss.loss_name[5:]}_grad_foreground').current()
-            assert logged == pytest.approx(float(shares['grad_foreground']))
-        assert set(hub.log_scalars) == {
-            f'train/{name}_{key}' for name in ('eo', 'aux_eo') for key in self.KEYS
-        }
 
 
 class TestModule:

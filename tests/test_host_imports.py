@@ -28,7 +28,7 @@ with DefaultScope.overwrite_default_scope('opencd'):
     print(*(type(MODELS.build(kind)).__name__ for kind in kinds))
 """
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def run_python(code, *args, **options):

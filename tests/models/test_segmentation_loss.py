@@ -1,4 +1,4 @@
-"""What Dice and focal loss of the changed class have in common: which logits and labels they take."""
+"""What losses take from the heads of MMSegmentation, by those of Dice and focal loss: logits, labels, weights."""
 
 import numpy as np
 import pytest
