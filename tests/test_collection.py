@@ -1,4 +1,4 @@
-"""Rules for all tests: none needs an extra to be collected, none calls a private part of the package."""
+"""Rules for all tests: named after what they test, no private parts, collected without the extras."""
 
 import ast
 from pathlib import Path
@@ -24,6 +24,24 @@ EXTRAS = {
 
 PUBLIC = ('Cell._fields', 'CELL._replace')
 """Of named tuples, in spite of the underscore."""
+
+
+OTHERS = {
+    'baselines': {
+        'convolutional': 'FC-EF, FC-Siam, SNUNet, TinyCD',
+        'ours': 'USSFC-Net and the plain U-Nets',
+        'resnet': 'BIT, ChangerEx, FarSeg',
+    },
+    'docs': {'docstrings', 'readme', 'site', 'tutorial'},
+    'inference': {
+        'threshold': 'of checkpoints, in all commands',
+        'torchless': 'in an environment of its own',
+    },
+    'models': {'eo_loss_distributed': 'in several processes'},
+    'opencd': {'configs', 'main', 'real_opencd', 'stand_in_against_opencd'},
+    'tests': {'collection', 'configs'},
+}
+"""Test files, by folder, that are named after something else than a module, package or tool."""
 
 
 def imports(path):
@@ -59,6 +77,14 @@ def private_parts(path):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             found += [f'{node.value.id}.{node.attr}'] * (node.attr[0] == '_' != node.attr[1])
     return [name for name in found if name not in PUBLIC]
+
+
+@each_file
+def test_file_is_named_after_what_it_tests(path, repo):
+    name, folder = path.stem.removeprefix('test_'), path.parent.name
+    known = {file.stem for top in ('hsonet_mm', 'tools') for file in (repo / top).rglob('*.py')}
+    packages = {file.parent.name for file in (repo / 'hsonet_mm').rglob('__init__.py')}
+    assert name in known | packages | set(OTHERS.get(folder, ()))
 
 
 @each_file

@@ -5,7 +5,7 @@ import pytest
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
-from hsonet_mm.images.options import Stretch, apply_stretch
+from hsonet_mm.images.options import Stretch, apply_stretch, parse_stretch
 
 pytestmark = pytest.mark.any_host
 
@@ -18,6 +18,23 @@ class TestBands:
             0,
             128,
         ]
+
+
+class TestStretch:
+    def test_values(self):
+        values = np.array([[0, 500, 1000, 3000, 65535]], np.uint16)
+        assert apply_stretch(values, parse_stretch('500,1500')).tolist() == [[0, 0, 128, 255, 255]]
+
+    def test_percentiles(self):
+        stretch = parse_stretch('2%, 98%').resolve(np.arange(1001))
+        assert stretch == Stretch(20, 980)
+        assert str(stretch) == '20,980'
+        assert Stretch(2, 98, True).resolve(np.full(9, 7)) == Stretch(7, 8)
+
+    @pytest.mark.parametrize('text', ['', '5', '3,1', '2%,98', '-1%,50%', '2%,101%', 'a,b', '1,2,3'])
+    def test_bad(self, text):
+        with pytest.raises(UserError, match='invalid stretch'):
+            parse_stretch(text)
 
 
 class TestDeclared:
