@@ -2,23 +2,11 @@
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from resnet_baselines import HEAD, needs_opencd, real, same, share_weights
 
 from hsonet_mm.baselines.bit import BITHead
-from hsonet_mm.opencd import (
-    registry,
-    stand_in,  # noqa: F401 (registers detectors and preprocessor beside the real Open-CD)
-)
 
-
-@pytest.fixture(autouse=True)
-def _scope(request, monkeypatch):
-    """Configs name Open-CD's components, which are ours here."""
-    monkeypatch.setattr(DefaultScope, '_instance_dict', type(DefaultScope._instance_dict)())
-    DefaultScope.get_instance(request.node.name, scope_name=registry.SCOPE)
-    torch.manual_seed(0)
-
+pytestmark = pytest.mark.usefixtures('opencd_scope')
 
 # --- the parts
 

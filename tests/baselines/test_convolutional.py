@@ -7,7 +7,7 @@ import torch
 from helpers import random_pairs
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
+from opencd_baselines import build, model_config, needs_opencd
 
 from hsonet_mm.baselines import opencd as opencd_names  # noqa: F401 (registers TinyCD as Open-CD does)
 from hsonet_mm.baselines.fcsn import FC_EF, FC_Siam_conc, FC_Siam_diff
@@ -16,11 +16,9 @@ from hsonet_mm.baselines.tinycd import TinyCD
 from hsonet_mm.errors import UserError
 from hsonet_mm.model_size import macs, parameters
 from hsonet_mm.opencd import (
-    compat,
     stand_in,  # noqa: F401 (registers detectors and preprocessor)
 )
 from hsonet_mm.opencd.identity_head import IdentityHead
-from hsonet_mm.opencd.registry import MODELS, SCOPE
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,19 +30,6 @@ METHODS = {
     'snunet_c16': ('snunet/snunet_c16_256x256_40k_levircd.py', 3_012_178, 11_683_235_072),
     'tinycd': ('tinycd/tinycd_256x256_40k_levircd.py', 285_000, 1_319_572_800),
 }
-
-needs_opencd = pytest.mark.skipif(not compat.OPENCD_AVAILABLE, reason='Open-CD is not in this environment')
-
-
-def model_config(name):
-    return Config.fromfile(ROOT / 'configs' / 'baselines' / f'{name}.py').model
-
-
-def build(config, scope=SCOPE):
-    """A model with random weights; its unqualified types are those of the scope."""
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.root.build(config)
 
 
 @pytest.fixture(params=METHODS)

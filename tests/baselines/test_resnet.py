@@ -44,13 +44,7 @@ OPENCD_CONFIGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _scope(request, monkeypatch):
-    """Configs name Open-CD's components, which are ours here."""
-    monkeypatch.setattr(DefaultScope, '_instance_dict', type(DefaultScope._instance_dict)())
-    DefaultScope.get_instance(request.node.name, scope_name=registry.SCOPE)
-    torch.manual_seed(0)
-
+pytestmark = pytest.mark.usefixtures('opencd_scope')
 
 # --- size and shape
 

@@ -6,33 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
+from opencd_baselines import build, model_config, needs_opencd
 
 from hsonet_mm.baselines import opencd as opencd_names  # noqa: F401 (registers TinyCD as Open-CD does)
 from hsonet_mm.baselines.tinycd import TinyCD, first_stages
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.errors import UserError
 from hsonet_mm.opencd import (
-    compat,
     stand_in,  # noqa: F401 (registers detectors and preprocessor)
 )
-from hsonet_mm.opencd.registry import MODELS, SCOPE
 
 ROOT = Path(__file__).parents[2]
-needs_opencd = pytest.mark.skipif(not compat.OPENCD_AVAILABLE, reason='Open-CD is not in this environment')
-
-
-def model_config(name):
-    return Config.fromfile(ROOT / 'configs' / 'baselines' / f'{name}.py').model
-
-
-def build(config, scope=SCOPE):
-    """A model with random weights; its unqualified types are those of the scope."""
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.root.build(config)
 
 
 # ImageNet weights of TinyCD -------------------------------------------------------------------------------

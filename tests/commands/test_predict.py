@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from made_up_models import FCN, HSONET, image, load, make_model
+from made_up_models import image, load, make_models
 from PIL import Image
 
 from hsonet_mm.cli import main
@@ -20,8 +20,7 @@ from hsonet_mm.inference.pairs import draw_overlay
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('models')
-    return {name: make_model(folder, name, rest) for name, rest in (('hsonet', HSONET), ('fcn', FCN))}
+    return make_models(tmp_path_factory.mktemp('models'))
 
 
 @pytest.fixture(scope='module')

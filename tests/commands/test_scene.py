@@ -14,7 +14,7 @@ pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
 
 import rasterio
-from made_up_scene import write
+from made_up_scene import write, write_pair
 from rasterio.enums import ColorInterp
 
 from hsonet_mm import ChangeDetector
@@ -26,8 +26,7 @@ pytestmark = pytest.mark.any_host
 
 @pytest.fixture
 def pair(tmp_path):
-    (tmp_path / 'in').mkdir()
-    return write(tmp_path / 'in' / 'before.tif'), write(tmp_path / 'in' / 'after.tif')
+    return write_pair(tmp_path)
 
 
 class TestCommand:

@@ -1,19 +1,9 @@
 """Schedules of a resumed training follow its config."""
 
-import json
 import shutil
 
 import pytest
-
-
-def log(work_dir, key):
-    """A figure of the log by iteration."""
-    lines = [
-        line
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
-    return {record['step']: record[key] for record in map(json.loads, lines) if key in record}
+from helpers import logged
 
 
 def test_schedules_stretch_to_more_iterations(whole, hsonet, tmp_path):
@@ -26,7 +16,7 @@ def test_schedules_stretch_to_more_iterations(whole, hsonet, tmp_path):
         )
         assert code == 0, stderr
     assert 'they follow the config from here' in stdout
-    straight, resumed = log(tmp_path / 'straight', 'lr'), log(tmp_path / 'work', 'lr')
+    straight, resumed = logged(tmp_path / 'straight', 'lr'), logged(tmp_path / 'work', 'lr')
     assert resumed.keys() == set(range(7, 13))
     assert resumed == pytest.approx({step: straight[step] for step in resumed}, rel=1e-9)
     assert resumed[7] > resumed[11] > 0
@@ -43,6 +33,6 @@ def test_another_learning_rate_is_followed(whole, hsonet, tmp_path):
         'optim_wrapper.optimizer.lr=1e-5',
     )
     assert hsonet('train', config, *args)[0] == 0
-    before = log(work, 'lr')  # of 1e-3
-    assert log(tmp_path, 'lr') == pytest.approx({step: before[step] / 100 for step in (4, 5, 6)})
+    before = logged(work, 'lr')  # of 1e-3
+    assert logged(tmp_path, 'lr') == pytest.approx({step: before[step] / 100 for step in (4, 5, 6)})
     assert before[4] > 0

@@ -1,11 +1,11 @@
 """ResumableTrainLoop: a training that was resumed is the training that was not interrupted."""
 
-import json
 import shutil
 from multiprocessing import active_children
 
 import pytest
 import torch
+from helpers import logged
 
 from hsonet_mm.datasets import loading
 
@@ -18,16 +18,6 @@ def assert_equal(one, other):
     one, other = weights(one), weights(other)
     assert one.keys() == other.keys()
     assert not [name for name in one if not torch.equal(one[name], other[name])]
-
-
-def log(work_dir, key):
-    """A figure of the log by iteration."""
-    lines = [
-        line
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
-    return {record['step']: record[key] for record in map(json.loads, lines) if key in record}
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -49,7 +39,7 @@ def test_resumed_is_uninterrupted_and_reads_no_data_twice(whole, workers, hsonet
     )
     assert code == 0, stderr
     assert_equal(tmp_path / 'work/iter_6.pth', work / 'iter_6.pth')
-    assert log(tmp_path / 'work', 'loss').keys() == {4, 5, 6}
+    assert logged(tmp_path / 'work', 'loss').keys() == {4, 5, 6}
     assert 'Advance dataloader' not in stdout
     assert len(read) == (
         0 if workers else 3 * 2 * 2
@@ -79,7 +69,7 @@ def test_validation_that_was_cut_off_is_made_up_for(whole, hsonet, tmp_path):
     torch.save(content, tmp_path / 'iter_6.pth')
     assert hsonet('train', config, '--work-dir', tmp_path, '--resume')[0] == 0
     assert (tmp_path / 'best_changed_f1_iter_6.pth').is_file()
-    assert log(tmp_path, 'changed/best_f1') == log(work, 'changed/best_f1')
+    assert logged(tmp_path, 'changed/best_f1') == logged(work, 'changed/best_f1')
     code, stdout, _ = hsonet('train', config, '--work-dir', tmp_path, '--resume')
     assert code == 0
     assert 'Iter(val)' not in stdout

@@ -11,7 +11,7 @@ pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
 
 import rasterio
-from made_up_scene import OPTIONS, write
+from made_up_scene import OPTIONS, write, write_pair
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_gcps, from_origin
 
@@ -25,8 +25,7 @@ pytestmark = pytest.mark.any_host
 
 @pytest.fixture
 def pair(tmp_path):
-    (tmp_path / 'in').mkdir()
-    return write(tmp_path / 'in' / 'before.tif'), write(tmp_path / 'in' / 'after.tif')
+    return write_pair(tmp_path)
 
 
 def missing(_, after):

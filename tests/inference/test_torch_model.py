@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from made_up_models import FCN, HSONET, build, image, load, make_model
+from made_up_models import build, image, load, make_models
 from mmengine.config import Config
 
 from hsonet_mm.checkpoints import load_weights
@@ -18,8 +18,7 @@ from hsonet_mm.windows import Window
 
 @pytest.fixture(scope='module')
 def models(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('models')
-    return {name: make_model(folder, name, rest) for name, rest in (('hsonet', HSONET), ('fcn', FCN))}
+    return make_models(tmp_path_factory.mktemp('models'))
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,6 @@
 """What tests of several packages share: a detector without a network, a batch of image pairs, regions of a mask."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,3 +118,13 @@ def calibrated_copy(checkpoint, copy):
     copy.write_bytes(checkpoint.read_bytes())
     write_calibration(copy, Calibration(temperature=1.7, threshold=0.42), {})
     return copy
+
+
+def logged(work_dir, key):
+    """A figure of the log of a training, by iteration."""
+    lines = [
+        line
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
+    return {record['step']: record[key] for record in map(json.loads, lines) if key in record}

@@ -76,3 +76,8 @@ def image(seed, height=50, width=70):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def make_models(folder):
+    """Config and checkpoint of HSONet and of a plain network."""
+    return {name: make_model(folder, name, rest) for name, rest in (('hsonet', HSONET), ('fcn', FCN))}

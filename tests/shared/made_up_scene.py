@@ -87,3 +87,9 @@ def write(path, image=None, **profile):
             dataset.colorinterp = colours + [ColorInterp.undefined] * (count - 3)
         dataset.write(image)
     return path
+
+
+def write_pair(folder):
+    """The rasters of both dates in a folder ``in``."""
+    (folder / 'in').mkdir()
+    return write(folder / 'in' / 'before.tif'), write(folder / 'in' / 'after.tif')
