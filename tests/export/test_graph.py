@@ -6,7 +6,8 @@ import torch
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.baselines.bit import BITHead
-from hsonet_mm.export.graph import PairToProbs
+from hsonet_mm.errors import UserError
+from hsonet_mm.export.graph import PairToProbs, trace
 from hsonet_mm.export.opset import NEWEST
 from hsonet_mm.models.backbones.efficientnet_lite import SameConv2d
 from hsonet_mm.models.layers import PyramidDecoder
@@ -81,3 +82,12 @@ def test_normalisation_without_mean(trained):
     module = PairToProbs(network)
     assert module.mean.abs().sum() == 0
     assert (module.std == 1).all()
+
+
+@pytest.mark.parametrize(
+    ('version', 'refused'), [('2.6.0+cpu', True), ('2.7.1', True), ('2.8.0', False), ('2.13.0', False)]
+)
+def test_an_older_pytorch_is_refused_at_once(version, refused, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', torch.torch_version.TorchVersion(version))
+    with pytest.raises(UserError if refused else AttributeError, match='2.8 or later' if refused else 'None'):
+        trace(None)
