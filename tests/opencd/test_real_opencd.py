@@ -276,7 +276,8 @@ def test_tta_of_opencds_tool(trained, opencd, run_tool, tiny_data, tmp_path):
     """A classifier of bias 0 and large weights: the host's model would call everything changed."""
     content = torch.load(trained / 'iter_10.pth', map_location='cpu', weights_only=True)
     weights = content['state_dict']
-    weights['decode_head.conv_seg.weight'] = torch.randn_like(weights['decode_head.conv_seg.weight'])
+    shape = weights['decode_head.conv_seg.weight'].shape
+    weights['decode_head.conv_seg.weight'] = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     weights['decode_head.conv_seg.bias'] = torch.full((1,), -0.5)
     torch.save({'state_dict': weights}, tmp_path / 'spread.pth')
     config, scores = ROOT / 'configs' / 'hsonet_levir.py', {}
