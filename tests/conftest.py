@@ -224,7 +224,9 @@ def tiny_data(tmp_path_factory):
     write_split(root / 'train', [make_pair(seed) for seed in range(4)])
     write_split(root / 'val', [make_pair(seed) for seed in (4, 5)])
     write_split(root / 'test', [make_pair(6, 80, 272), make_pair(7, 64, 96)])
-    return root
+    files = set(root.rglob('*'))
+    yield root
+    assert set(root.rglob('*')) == files, 'a test wrote into the data that all tests share: copy them'
 
 
 @pytest.fixture(scope='session')
