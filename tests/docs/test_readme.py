@@ -168,7 +168,7 @@ APPENDED = [
     (r'^hsonet demo', '--pairs 4 2 2', 'few pairs'),
     (
         r'^hsonet leaderboard configs/leaderboard/demo\.yaml',
-        '--methods fc_siam_diff --seeds 0 --dry-run',
+        '--methods fc_ef --seeds 0 --dry-run',
         'minutes a run; `make leaderboard-smoke` runs two methods',
     ),
     (r'leaderboard configs/leaderboard/one_date\.yaml', '--dry-run', 'minutes a run'),
