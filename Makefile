@@ -67,7 +67,7 @@ test-opencd: $(VENV)/.installed
 test-torchless: $(VENV)/.installed $(TORCHLESS)/.installed
 	HSONET_TORCHLESS_PYTHON=$(TORCHLESS)/bin/python $(VENV)/bin/python -m pytest tests/inference/test_torchless.py
 
-# The tests with the oldest Python and the oldest versions that pyproject.toml admits.
+# The tests, but for those of the documents, with the oldest Python and the oldest versions that pyproject.toml admits.
 test-minimum: $(MINIMUM)/.installed
 	$(PYTEST_ENV) $(MINIMUM)/bin/python -m $(PYTEST) --ignore tests/docs
 

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from resnet_baselines import HEAD, build, changestar, config, needs_opencd, real, same, share_weights, truth
+from opencd_baselines import model_config
+from resnet_baselines import HEAD, build, changestar, needs_opencd, real, same, share_weights, truth
 from torch import nn
 
 from hsonet_mm.baselines.changestar import FarSegHead
@@ -37,10 +38,10 @@ def test_changestar_predicts_and_learns_in_both_orders():
 
 
 def test_changestar_leaves_its_config_alone():
-    seg_head_cfg = config('farseg_r18').decode_head.seg_head_cfg
+    seg_head_cfg = model_config('farseg_r18').decode_head.seg_head_cfg
     before = copy.deepcopy(seg_head_cfg)
     build('farseg_r18')
-    registry.MODELS.build(config('farseg_r18'))
+    registry.MODELS.build(model_config('farseg_r18'))
     assert seg_head_cfg == before
 
 

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from opencd_baselines import model_config
 from resnet_baselines import (
     CONFIGS,
     HEAD,
@@ -12,7 +13,6 @@ from resnet_baselines import (
     TINY,
     build,
     changestar,
-    config,
     needs_opencd,
     same,
     share_weights,
@@ -105,7 +105,7 @@ def test_configs_of_ours_are_those_of_opencd(opencd_configs):
         return [plain(value) for value in node] if isinstance(node, list | tuple) else node
 
     for name, theirs in zip(SIZES, [list(OPENCD_CONFIGS)[index] for index in (0, 1, 3)], strict=True):
-        ours, expected = plain(config(name)), plain(Config.fromfile(opencd_configs / theirs).model)
+        ours, expected = plain(model_config(name)), plain(Config.fromfile(opencd_configs / theirs).model)
         if name == 'farseg_r18':  # MMSegmentation's Dice loss takes the only channel for "unchanged"
             assert expected['decode_head']['loss_decode'].pop()['type'] == 'mmseg.DiceLoss'
             assert ours['decode_head']['loss_decode'].pop() == {'type': 'hsonet_mm.BinaryDiceLoss'}
@@ -199,7 +199,7 @@ class TestAgainstOpenCD:
 
         ours = build(name)
         with DefaultScope.overwrite_default_scope('opencd'):
-            theirs = MODELS.build(ConfigDict(config(name)))
+            theirs = MODELS.build(ConfigDict(model_config(name)))
         share_weights(theirs, ours)
         return theirs, ours
 

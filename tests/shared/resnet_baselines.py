@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from opencd_baselines import model_config
 
 from hsonet_mm.baselines.changestar import ChangeStarHead
 from hsonet_mm.opencd import (
@@ -26,12 +27,8 @@ needs_opencd = [
 ]
 
 
-def config(name):
-    return Config.fromfile(CONFIGS / f'{name}.py').model
-
-
 def build(name):
-    return registry.MODELS.build(config(name))
+    return registry.MODELS.build(model_config(name))
 
 
 def truth(height, width):
@@ -92,7 +89,7 @@ TINY = {
 
 
 def tiny(name, **changes):
-    cfg = Config({'model': config(name)})
+    cfg = Config({'model': model_config(name)})
     cfg.merge_from_dict({f'model.{key}': value for key, value in {**TINY[name], **changes}.items()})
     return registry.MODELS.build(cfg.model)
 
