@@ -42,6 +42,7 @@ class FSAssociationHead(ChangeHead):
         association: switch of the association (ablation).
         scale_aware: one scene projection a level, or a shared one.
         residual: FarSeg++'s residual form of the association.
+        scaled: relations by scaled dot products, which the shipped configs use, or FarSeg's.
         fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
         num_levels: levels of the pyramid.
         detail: so many maps of :class:`DetailBranch` come first; unless given, as many as ``in_channels`` names before
@@ -78,6 +79,7 @@ class FSAssociationHead(ChangeHead):
         association: bool = True,
         scale_aware: bool = True,
         residual: bool = False,
+        scaled: bool = False,
         fusion: str = 'abs_diff',
         num_levels: int = 4,
         detail: int | None = None,
@@ -102,7 +104,7 @@ class FSAssociationHead(ChangeHead):
         self.association = None
         if association:
             self.association = SceneAssociation(
-                levels, scene, association_channels, scale_aware, residual, norm_cfg
+                levels, scene, association_channels, scale_aware, residual, norm_cfg, scaled
             )
             levels = [association_channels] * num_levels
         self.num_levels = num_levels

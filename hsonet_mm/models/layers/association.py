@@ -21,6 +21,10 @@ class SceneAssociation(BaseModule):
     FarSeg's [code]. The scene g of :class:`VFPN` and its projections s_i (``scene_encoders``) are the "multi-scale"
     scene embedding [paper]. Given g it is pointwise in space.
 
+    A sum over u channels of ReLU outputs is large: FarSeg's relations soon lie at 0 or 1, where the sigmoid passes no
+    gradient on. ``scaled`` divides the product by :math:`\sqrt u`, as attention does [choice]; docs/results.md has what
+    it gains.
+
     Args:
         in_channels: channels d of each pyramid level.
         scene_channels: channels of the scene embedding.
@@ -28,12 +32,13 @@ class SceneAssociation(BaseModule):
         scale_aware: one scene projection a level [code], or one shared by all levels.
         residual: FarSeg++'s form, conv1x1 of [Z_i; P_i] instead of Z_i.
         norm_cfg: normalisation of the encoders; None for none.
+        scaled: :math:`\langle s_i, \psi_i \rangle / \sqrt u` in the sigmoid [choice] instead of the product [code].
 
     Shapes:
         levels (N, d_i, H_i, W_i), scene (N, scene_channels, 1, 1) to (N, u, H_i, W_i) for each level.
 
     References:
-        FarSeg, arXiv 2011.09766; FarSeg++, TPAMI 2023.
+        FarSeg, arXiv 2011.09766; FarSeg++, TPAMI 2023; scaled dot products: Vaswani et al., arXiv 1706.03762.
 
     Example:
         >>> association = SceneAssociation(in_channels=[8, 8], scene_channels=16, channels=4)
@@ -50,8 +55,10 @@ class SceneAssociation(BaseModule):
         scale_aware: bool = True,
         residual: bool = False,
         norm_cfg: dict | None = None,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
+        self.scale = channels**-0.5 if scaled else 1.0
         self.scene_encoders = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(scene_channels, channels, 1),
@@ -75,7 +82,7 @@ class SceneAssociation(BaseModule):
         scenes = [encode(scene) for encode in self.scene_encoders]
         scenes *= len(levels) // len(scenes)
         return [
-            (s * encode(level)).sum(dim=1, keepdim=True).sigmoid()
+            ((s * encode(level)).sum(dim=1, keepdim=True) * self.scale).sigmoid()
             for s, encode, level in zip(scenes, self.content_encoders, levels, strict=True)
         ]
 
