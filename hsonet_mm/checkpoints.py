@@ -168,7 +168,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = model_path(str(path)) if str(path) in model_names() else Path(path)
     if not path.is_file():
         reason = 'is a folder' if path.is_dir() else 'does not exist'
-        raise UserError(f'the checkpoint {path} {reason}: give a .pth file that hsonet train wrote')
+        names = ', '.join(model_names()) or 'none is installed'
+        raise UserError(
+            f'the checkpoint {path} {reason}: give a .pth file that hsonet train wrote, or a packaged model ({names})'
+        )
     if path.suffix == '.onnx':
         return _read_exported(path)
     try:

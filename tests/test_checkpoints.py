@@ -155,6 +155,11 @@ def test_a_folder_is_named_as_one(tmp_path):
         read_checkpoint(tmp_path)
 
 
+def test_a_misspelt_packaged_model_names_those_there_are():
+    with pytest.raises(UserError, match=r'^the checkpoint bildings does not exist: .*packaged model \(buildings\)$'):
+        read_checkpoint('bildings')
+
+
 def test_torchscript_is_named_as_such(tmp_path):
     torch.jit.script(nn.Linear(1, 1)).save(tmp_path / 'model.pt')
     with pytest.raises(UserError, match=r'model\.pt is a TorchScript program, not a checkpoint'):

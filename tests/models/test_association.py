@@ -23,7 +23,7 @@ def pixelwise(weights, name, x):
     return np.maximum((y - mean) / np.sqrt(var + 1e-5) * gain + shift, 0)
 
 
-def oracle(weights, levels, scene, scale_aware, residual):
+def oracle(weights, levels, scene, scale_aware, residual, scaled):
     """The equations of FarSeg for one image: levels (C_i, H_i, W_i), scene (C,)."""
     outs = []
     for i, p in enumerate(levels):
@@ -32,7 +32,8 @@ def oracle(weights, levels, scene, scale_aware, residual):
             weights[f'scene_encoders.{j}.{layer}.{kind}'] for layer in (0, 2) for kind in ('weight', 'bias')
         )
         s = w2[:, :, 0, 0] @ np.maximum(w1[:, :, 0, 0] @ scene + b1, 0) + b2
-        relation = 1 / (1 + np.exp(-np.tensordot(s, pixelwise(weights, f'content_encoders.{i}', p), axes=1)))
+        product = np.tensordot(s, pixelwise(weights, f'content_encoders.{i}', p), axes=1)
+        relation = 1 / (1 + np.exp(-product / (len(s) ** 0.5 if scaled else 1)))
         z = relation * pixelwise(weights, f'feature_encoders.{i}', p)
         if residual:
             w, b = (weights[f'residual_projections.{i}.{kind}'] for kind in ('weight', 'bias'))
@@ -42,11 +43,14 @@ def oracle(weights, levels, scene, scale_aware, residual):
 
 
 @pytest.mark.any_host
+@pytest.mark.parametrize('scaled', [False, True])
 @pytest.mark.parametrize('residual', [False, True])
 @pytest.mark.parametrize('scale_aware', [False, True])
-def test_equals_the_equations(scale_aware, residual, trained_network):
+def test_equals_the_equations(scale_aware, residual, scaled, trained_network):
     torch.manual_seed(0)
-    module = trained_network(SceneAssociation(LEVELS, SCENE, WIDTH, scale_aware, residual, {'type': 'BN'}))
+    module = trained_network(
+        SceneAssociation(LEVELS, SCENE, WIDTH, scale_aware, residual, {'type': 'BN'}, scaled)
+    )
     levels = [torch.randn(2, c, 6 // (k + 1), 5, dtype=torch.float64) for k, c in enumerate(LEVELS)]
     scene = torch.randn(2, SCENE, 1, 1, dtype=torch.float64)
     weights = {key: value.numpy() for key, value in module.state_dict().items()}
@@ -54,7 +58,12 @@ def test_equals_the_equations(scale_aware, residual, trained_network):
         outs = module(levels, scene)
     for n in range(2):
         expected = oracle(
-            weights, [p[n].numpy() for p in levels], scene[n].flatten().numpy(), scale_aware, residual
+            weights,
+            [p[n].numpy() for p in levels],
+            scene[n].flatten().numpy(),
+            scale_aware,
+            residual,
+            scaled,
         )
         assert len(outs) == len(expected)
         for out, z in zip(outs, expected, strict=True):
