@@ -138,6 +138,7 @@ SIBLINGS = {
     'hsonet_levir_schedule_poly': {LOSS + 'schedule'},
     'hsonet_levir_no_association': {'model.decode_head.association'},
     'hsonet_levir_residual': {'model.decode_head.residual'},
+    'hsonet_levir_unscaled': {'model.decode_head.scaled'},
     'hsonet_levir_shared_scene': {'model.decode_head.scale_aware'},
 }
 

@@ -1,4 +1,7 @@
-"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss; the high-resolution branch as in hsonet_lite.py."""
+"""HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss; the high-resolution branch as in hsonet_lite.py.
+
+Relations by scaled dot products and the high-resolution branch are ours (docs/method.md); ablations/ goes without them.
+"""
 
 model = dict(
     type='hsonet_mm.SiamEncoderDecoder',
@@ -35,6 +38,7 @@ model = dict(
         in_channels=[32, 64, 96, 256, 256, 256, 256, 512],
         channels=128,
         association_channels=256,
+        scaled=True,
         fusion='abs_diff',
         dropout_ratio=0.0,
         num_classes=2,
