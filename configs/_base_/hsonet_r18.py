@@ -1,6 +1,6 @@
 """HSONet with ResNet-18: d = u = 256, decoder 128, |D1 - D2|, EO-loss; the high-resolution branch as in hsonet_lite.py.
 
-Relations by scaled dot products and the high-resolution branch are ours (docs/method.md); ablations/ goes without them.
+Relations by scaled dot products and the high-resolution branch are ours (docs/method.md).
 """
 
 model = dict(
