@@ -22,7 +22,6 @@ train_dataloader.num_workers = 1
 
 # Buildings at 1 m are a few pixels wide: the network sees everything enlarged.
 model.input_scale = 1.5
-model.decode_head.scaled = False  # FarSeg's relations: the model was trained with them
 
 # Mined late, never below half of plain cross entropy, without what looks mislabelled; Dice for the rare class.
 model.decode_head.loss_decode = [

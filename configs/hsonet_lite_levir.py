@@ -1,6 +1,6 @@
 """HSONet-lite on LEVIR-CD, the one for CPUs and small devices: 192 x 192 crops, 4.5k iterations.
 
-An iteration takes about 1.5 s on two idle CPU cores, scaled up from the demo, whose crops are smaller. Also meant for
+An iteration takes 1 s on two CPU cores that compute in bfloat16 (--amp; docs/results.md). Also meant for
 copies of LEVIR-CD at 1 m a pixel.
 """
 
@@ -26,5 +26,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=200),
     dict(type='PolyLR', power=1.0, begin=200, end=4500, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=4500, val_interval=500)
-default_hooks.checkpoint.interval = 500
+train_cfg = dict(type='hsonet_mm.ResumableTrainLoop', max_iters=4500, val_interval=900)
+default_hooks.checkpoint.interval = 900

@@ -156,7 +156,9 @@ def test_a_folder_is_named_as_one(tmp_path):
 
 
 def test_a_misspelt_packaged_model_names_those_there_are():
-    with pytest.raises(UserError, match=r'^the checkpoint bildings does not exist: .*packaged model \(buildings\)$'):
+    with pytest.raises(
+        UserError, match=r'^the checkpoint bildings does not exist: .*packaged model \(buildings\)$'
+    ):
         read_checkpoint('bildings')
 
 

@@ -75,7 +75,7 @@ class FarSegHead(BaseDecodeHead):
             )
         super().__init__(input_transform='multiple_select', **kwargs)
         *levels, scene = self.in_channels
-        self.association = SceneAssociation(levels, scene, fsr_channels, norm_cfg=self.norm_cfg)
+        self.association = SceneAssociation(levels, scene, fsr_channels, norm_cfg=self.norm_cfg, scaled=False)
         self.decoder = PyramidDecoder(
             [fsr_channels] * len(levels), self.channels, self.norm_cfg or dict(type='BN'), align_corners=True
         )

@@ -85,7 +85,7 @@ def association(**kwargs):
 
 @pytest.mark.parametrize('size', SIZES)
 def test_association_as_written(size):
-    module = association()
+    module = association(scaled=False)
     *levels, g = dates(size)
     for i, (z, r) in enumerate(zip(module(levels, g), module.relations(levels, g), strict=True)):
         first, _, second = module.scene_encoders[i]
@@ -128,6 +128,19 @@ def test_association_follows_the_scene():
     *levels, g = dates()
     for a, b in zip(module.relations(levels, g), module.relations(levels, g + 1), strict=True):
         assert not torch.allclose(a, b)
+
+
+def test_forms_are_converted_by_the_root_of_the_channels():
+    scaled, farseg = association(), association(scaled=False)
+    weights = farseg.state_dict()
+    for level in range(4):
+        for kind in ('weight', 'bias'):
+            weights[f'scene_encoders.{level}.2.{kind}'] = weights[f'scene_encoders.{level}.2.{kind}'] * 6**0.5
+    *levels, g = dates()
+    assert not torch.allclose(scaled.relations(levels, g)[0], farseg.relations(levels, g)[0])
+    scaled.load_state_dict(weights)
+    for a, b in zip(scaled.relations(levels, g), farseg.relations(levels, g), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_association_with_a_shared_scene():

@@ -42,7 +42,7 @@ class FSAssociationHead(ChangeHead):
         association: switch of the association (ablation).
         scale_aware: one scene projection a level, or a shared one.
         residual: FarSeg++'s residual form of the association.
-        scaled: relations by scaled dot products, which the shipped configs use, or FarSeg's.
+        scaled: relations by scaled dot products, or FarSeg's, see :class:`SceneAssociation`.
         fusion: ``abs_diff`` (|D1 - D2|), ``concat`` or ``both`` ([|D1 - D2|; D1 + D2]).
         num_levels: levels of the pyramid.
         detail: so many maps of :class:`DetailBranch` come first; unless given, as many as ``in_channels`` names before
@@ -79,7 +79,7 @@ class FSAssociationHead(ChangeHead):
         association: bool = True,
         scale_aware: bool = True,
         residual: bool = False,
-        scaled: bool = False,
+        scaled: bool = True,
         fusion: str = 'abs_diff',
         num_levels: int = 4,
         detail: int | None = None,

@@ -14,16 +14,17 @@ class SceneAssociation(BaseModule):
     r"""Foreground-scene association (FS-relation) of one date.
 
     .. math:: s_i = W^2_i\,\mathrm{ReLU}(W^1_i g + b^1_i) + b^2_i, \quad
-              r_i = \sigma\big(\langle s_i, \psi_i(P_i) \rangle\big), \quad Z_i = r_i\,\phi_i(P_i)
+              r_i = \sigma\big(\langle s_i, \psi_i(P_i) \rangle / \sqrt u\big), \quad Z_i = r_i\,\phi_i(P_i)
 
     for every pyramid level i, with content encoder :math:`\psi` and feature re-encoder :math:`\phi`, each
-    ReLU(BN(conv1x1)). That a relation to the scene reinforces the features is the paper's [paper]; the equations are
-    FarSeg's [code]. The scene g of :class:`VFPN` and its projections s_i (``scene_encoders``) are the "multi-scale"
-    scene embedding [paper]. Given g it is pointwise in space.
+    ReLU(BN(conv1x1)) of u channels. That a relation to the scene reinforces the features is the paper's [paper]; the
+    equations are FarSeg's [code] but for :math:`\sqrt u`. The scene g of :class:`VFPN` and its projections s_i
+    (``scene_encoders``) are the "multi-scale" scene embedding [paper]. Given g it is pointwise in space.
 
-    A sum over u channels of ReLU outputs is large: FarSeg's relations soon lie at 0 or 1, where the sigmoid passes no
-    gradient on. ``scaled`` divides the product by :math:`\sqrt u`, as attention does [choice]; docs/results.md has what
-    it gains.
+    Without :math:`\sqrt u` the sum over u channels is so large that most relations lie near 0 or 1, where the sigmoid
+    passes hardly any gradient; attention scales alike [choice]. docs/results.md has what it gains. Weights of either form become the
+    other's, with equal relations, when the last layers of ``scene_encoders`` are multiplied by :math:`\sqrt u`, or
+    divided.
 
     Args:
         in_channels: channels d of each pyramid level.
@@ -32,7 +33,7 @@ class SceneAssociation(BaseModule):
         scale_aware: one scene projection a level [code], or one shared by all levels.
         residual: FarSeg++'s form, conv1x1 of [Z_i; P_i] instead of Z_i.
         norm_cfg: normalisation of the encoders; None for none.
-        scaled: :math:`\langle s_i, \psi_i \rangle / \sqrt u` in the sigmoid [choice] instead of the product [code].
+        scaled: whether the product is divided by :math:`\sqrt u` [choice]; FarSeg does not [code].
 
     Shapes:
         levels (N, d_i, H_i, W_i), scene (N, scene_channels, 1, 1) to (N, u, H_i, W_i) for each level.
@@ -55,7 +56,7 @@ class SceneAssociation(BaseModule):
         scale_aware: bool = True,
         residual: bool = False,
         norm_cfg: dict | None = None,
-        scaled: bool = False,
+        scaled: bool = True,
     ) -> None:
         super().__init__()
         self.scale = channels**-0.5 if scaled else 1.0
