@@ -38,6 +38,7 @@ model = dict(
         in_channels=[32, 64, 96, 256, 256, 256, 256, 512],
         channels=128,
         association_channels=256,
+        scaled=True,
         fusion='abs_diff',
         dropout_ratio=0.0,
         num_classes=2,

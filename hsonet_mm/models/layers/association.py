@@ -22,9 +22,9 @@ class SceneAssociation(BaseModule):
     (``scene_encoders``) are the "multi-scale" scene embedding [paper]. Given g it is pointwise in space.
 
     Without :math:`\sqrt u` the sum over u channels is so large that most relations lie near 0 or 1, where the sigmoid
-    passes hardly any gradient; attention scales alike [choice]. docs/results.md has what it gains. Weights of either form become the
-    other's, with equal relations, when the last layers of ``scene_encoders`` are multiplied by :math:`\sqrt u`, or
-    divided.
+    passes hardly any gradient; attention scales alike [choice]. docs/results.md has what it gains. Weights of either
+    form become the other's, with equal relations, when the last layers of ``scene_encoders`` are multiplied by
+    :math:`\sqrt u`, or divided.
 
     Args:
         in_channels: channels d of each pyramid level.
