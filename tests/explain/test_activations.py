@@ -61,7 +61,8 @@ def test_relation_maps_are_those_of_the_head(tiny_network, tiny_pair):
         stride = 2 ** int(level[1])
         assert relation.shape == (2, 96 // stride, 288 // stride)
         dots = np.einsum('nc,nchw->nhw', outputs[scene][..., 0, 0].detach(), outputs[content].detach())
-        np.testing.assert_allclose(relation, 1 / (1 + np.exp(-dots)), rtol=1e-4)
+        scaled = dots / outputs[content].shape[1] ** 0.5
+        np.testing.assert_allclose(relation, 1 / (1 + np.exp(-scaled)), rtol=1e-4)
     turned = relation_maps(model, prepare_pair(tiny_network, ImagePair(tiny_pair.t2, tiny_pair.t1, None)))
     for level, relation in maps.items():
         torch.testing.assert_close(turned[level], relation.flip(0))

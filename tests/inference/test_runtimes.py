@@ -33,7 +33,7 @@ class TestOpenVINO:
         probs = expected.probs(*pair, channel_order='rgb')
         assert probs.std() > 0
         first = detector.probs(*pair, channel_order='rgb')
-        np.testing.assert_allclose(first, probs, atol=0.01)  # it may compute in bfloat16
+        np.testing.assert_allclose(first, probs, atol=0.02)  # it may compute in bfloat16
         second = detector.probs(pair[0], pair[0], channel_order='rgb')
         assert abs(first - second).max() > 0  # the result of a call is no window on the next one's
 
