@@ -343,6 +343,62 @@ class TestTrimAndWindow:
         close(eo_loss(pred, target, 0.0, EOWeighting(trim=0.5))[1].weights, torch.ones(1, 1, 2))
 
 
+class TestBalance:
+    @pytest.mark.parametrize('channels', HEADS)
+    @pytest.mark.parametrize('window', [3, 5, 33])
+    def test_weights_by_hand(self, channels, window):
+        """Share of foreground among the valid pixels of every window, pixel by pixel."""
+        pred, target = make_batch(channels)
+        _, terms = eo_loss(pred, target, 1.0, EOWeighting(balance=0.7, balance_window=window))
+        labels, scarcity = target.numpy(), {}
+        for n, i, j in zip(*np.nonzero((labels > 0) & (labels != 255)), strict=True):
+            rows = slice(max(i - window // 2, 0), i + window // 2 + 1)
+            columns = slice(max(j - window // 2, 0), j + window // 2 + 1)
+            near = labels[n, rows, columns]
+            near = near[near != 255]
+            scarcity[n, i, j] = (near > 0).mean() ** -0.7
+        expected = (labels != 255).astype(float)
+        for place, value in scarcity.items():
+            expected[place] = value / np.mean(list(scarcity.values()))
+        close(terms.weights, expected)
+
+    def test_a_small_object_weighs_more_than_a_large_one(self):
+        target = torch.zeros(1, 96, 96, dtype=torch.long)
+        target[0, 4:8, 4:8] = 1
+        target[0, 30:90, 30:90] = 1
+        _, terms = eo_loss(torch.zeros(1, 1, 96, 96), target, 1.0, EOWeighting(balance=0.5))
+        weights = terms.weights[0]
+        assert weights[5, 5] > 4 * weights[60, 60]
+        assert weights[30, 60] > weights[60, 60]  # the outline
+        close(weights[target[0] == 1].mean(), 1.0, 1e-6)
+        assert (weights[target[0] == 0] == 1).all()
+
+    @pytest.mark.parametrize('form', FORMS)
+    def test_value_is_that_of_balanced_cross_entropy_at_every_zeta(self, form):
+        pred, target = make_batch()
+        values = [
+            eo_loss(pred, target, zeta, EOWeighting(form, balance=0.5, balance_window=5))[0]
+            for zeta in (0.0, 0.5, 1.0)
+        ]
+        for value in values[:2]:
+            close(value, values[2])
+        assert not torch.isclose(values[2], plain(pred, target))
+
+    def test_multiplies_the_weights_of_pixels(self):
+        pred, target = make_batch()
+        weight = torch.rand(2, 6, 7, dtype=torch.float64)
+        alone = eo_loss(pred, target, 1.0, EOWeighting(balance=0.5))[1].weights
+        close(eo_loss(pred, target, 1.0, EOWeighting(balance=0.5), weight)[1].weights, alone * weight)
+
+    @pytest.mark.parametrize('label', [0, 1, 255])
+    def test_one_class_only_is_plain(self, label):
+        pred, _ = make_batch()
+        target = torch.full((2, 6, 7), label)
+        balanced, without = (eo_loss(pred, target, 0.3, EOWeighting(balance=b))[0] for b in (0.5, 0))
+        close(balanced, without)
+        close(gradient(balanced, pred), gradient(without, pred))
+
+
 class TestInputs:
     @pytest.mark.parametrize(
         ('arguments', 'message'),
@@ -355,6 +411,8 @@ class TestInputs:
             ({'trim': 0}, r'invalid trim 0: expected in \(0, 1\]'),
             ({'top_share': 0}, r'invalid top_share 0: expected in \(0, 1\]'),
             ({'top_share': 1.5}, r'invalid top_share 1.5: expected in \(0, 1\]'),
+            ({'balance': -0.5}, 'invalid balance -0.5: expected 0 or more'),
+            ({'balance_window': 32}, 'invalid balance_window 32: expected odd and positive'),
             ({'schedule': 'step'}, "invalid schedule 'step': expected one of linear, poly, cosine, constant"),
             ({'begin': 1}, r'invalid begin 1: expected in \[0, 1\)'),
             ({'end': 0}, r'invalid end 0: expected above begin=0.0 and at most 1'),

@@ -37,7 +37,7 @@ for channels, (logits, target) in torch.load(f'{folder}/channels.pth').items():
     for form in ('all', 'background'):
         rows = slice(2 * rank, 2 * rank + 2)
         own = logits[rows].clone().requires_grad_()
-        loss, _ = eo_loss(own, target[rows], 0.3, EOWeighting(form))
+        loss, _ = eo_loss(own, target[rows], 0.3, EOWeighting(form, balance=0.5, balance_window=5))
         loss.backward()
         parts[form, channels] = loss.detach(), own.grad
 torch.save(parts, f'{folder}/{rank}.pth')
@@ -135,7 +135,7 @@ def test_two_processes_have_the_loss_of_one(form, count, channels, folder):
     """Values and gradients, averaged as DistributedDataParallel does."""
     (loss_0, grad_0), (loss_1, grad_1) = (torch.load(folder / f'{rank}.pth')[form, count] for rank in (0, 1))
     logits, target = channels[count][0].clone().requires_grad_(), channels[count][1]
-    loss, _ = eo_loss(logits, target, 0.3, EOWeighting(form))
+    loss, _ = eo_loss(logits, target, 0.3, EOWeighting(form, balance=0.5, balance_window=5))
     loss.backward()
     torch.testing.assert_close((loss_0 + loss_1) / 2, loss.detach())
     torch.testing.assert_close(torch.cat([grad_0, grad_1]) / 2, logits.grad)

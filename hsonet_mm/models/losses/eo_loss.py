@@ -8,7 +8,8 @@ To read: the schedule is :data:`ANNEALING` and :meth:`EOLoss.zeta`, hardness :me
 
 References:
     HSONet, arXiv 2402.16242: the idea [paper]. FarSeg, arXiv 2011.09766: form ``all`` [code]. The other forms, the
-    trim, the window and the floor are ours [choice].
+    trim, the window, the floor and the balance are ours [choice]; weights by the size of objects were proposed for
+    lesions in arXiv 2007.10033, from connected components.
 """
 
 import math
@@ -30,6 +31,7 @@ from hsonet_mm.models.losses.functional import (
     pixel_weights,
     processes,
     require,
+    size_balance,
 )
 from hsonet_mm.models.losses.running_training import log_scalars, training_progress
 from hsonet_mm.models.losses.segmentation_loss import SegmentationLoss
@@ -50,7 +52,7 @@ Form = Literal['all', 'background', 'top_share']
 
 @dataclass(frozen=True)
 class EOWeighting:
-    """How the error of a pixel becomes its weight.
+    """How a pixel gets its weight, from its error and from the size of the object that it belongs to.
 
     Args:
         form: ``all`` weighs all pixels by their hardness [code]; ``background`` only the background, with a normaliser
@@ -64,6 +66,10 @@ class EOWeighting:
         trim: error in (0, 1] above which a pixel counts as mislabelled and has hardness 0; 1 trims nothing.
         top_share: ``top_share`` only: share of the pixels with a loss above 0 that count as hard, in (0, 1]; in a
             distributed training each process selects its own.
+        balance: exponent, >= 0, of the weights by size: a pixel of the foreground weighs d^-balance, d being the
+            share of foreground in the window around it, over the mean of these weights. Small objects then count
+            more, as does the outline of large ones; 0 gives all the same weight.
+        balance_window: side in pixels, odd, of that window: a few times as wide as a small object.
 
     Raises:
         ValueError: for a value out of range.
@@ -74,6 +80,8 @@ class EOWeighting:
     window: int = 1
     trim: float = 1.0
     top_share: float = 0.2
+    balance: float = 0.0
+    balance_window: int = 33
 
     def __post_init__(self) -> None:
         require(self.form in get_args(Form), 'form', self.form, f'one of {", ".join(get_args(Form))}')
@@ -81,6 +89,13 @@ class EOWeighting:
         require(self.window > 0 and self.window % 2 == 1, 'window', self.window, 'odd and positive')
         require(0 < self.trim <= 1, 'trim', self.trim, 'in (0, 1]')
         require(0 < self.top_share <= 1, 'top_share', self.top_share, 'in (0, 1]')
+        require(self.balance >= 0, 'balance', self.balance, '0 or more')
+        require(
+            self.balance_window > 0 and self.balance_window % 2 == 1,
+            'balance_window',
+            self.balance_window,
+            'odd and positive',
+        )
 
     def hardness(self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
         """Hardness h of every pixel, in [0, 1]; arguments and shapes as in :func:`eo_weights`."""
@@ -146,9 +161,10 @@ def eo_loss(
     .. math:: L = \frac{1}{n} \sum_{i \in V} w_i l_i, \qquad
               \frac{\partial L}{\partial z_i} = \frac{w_i (p_i - y_i)}{n}
 
-    The weights are constants to the gradient. The value equals plain cross entropy whatever the weights; only the
-    gradient moves. In a distributed training sums go over all processes, so that the mean of their values and gradients
-    is that of one process on the whole batch. Everything is computed in float32 or better.
+    The weights are constants to the gradient. The value equals that of plain cross entropy (balanced by size, with
+    ``balance``) at every zeta; only the gradient moves. In a distributed training sums go over all processes, so that
+    the mean of their values and gradients is that of one process on the whole batch. Everything is computed in float32
+    or better.
 
     Args:
         pred: logits; one channel is a sigmoid head, two are a softmax head (z = z_1 - z_0), more are multi-class.
@@ -175,6 +191,7 @@ def eo_loss(
         >>> [round(w, 2) for w in terms.weights.flatten().tolist()]  # the false alarm gets the gradient
         [0.02, 1.06]
     """
+    weighting = weighting or EOWeighting()
     with torch.autocast(pred.device.type, enabled=False):
         logits, target, valid = known_pixels(pred, target, ignore_index)
         if pred.shape[1] > 2:
@@ -184,12 +201,15 @@ def eo_loss(
             z = logits.squeeze(1) if pred.shape[1] == 1 else logits[:, 1] - logits[:, 0]
             neg_margin = torch.where(target == 1, -z, z)
             losses, errors = F.softplus(neg_margin), neg_margin.detach().sigmoid()
+        foreground = target > 0
         pixel_weight = pixel_weights(weight, pred, valid)
-        losses, errors, foreground = losses * pixel_weight, errors * valid, target > 0
+        if weighting.balance > 0:
+            pixel_weight = pixel_weight * size_balance(
+                foreground, valid, weighting.balance_window, weighting.balance, losses.dtype
+            )
+        losses, errors = losses * pixel_weight, errors * valid
         constant = losses.detach()
-        weights, normaliser = eo_weights(
-            constant, errors, foreground, valid, zeta, weighting or EOWeighting()
-        )
+        weights, normaliser = eo_weights(constant, errors, foreground, valid, zeta, weighting)
         n = over_processes(valid.sum()).clamp_min(1)
         loss = (weights * losses).sum() * processes() / n
         return loss, EOTerms(weights * pixel_weight, constant, errors, foreground, normaliser)
@@ -203,20 +223,22 @@ class EOLoss(SegmentationLoss):
     learnt, they are hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation
     this way is the paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
 
-    The value equals plain cross entropy at every zeta, so a loss curve cannot show the schedule. ``<name>_zeta``,
-    ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are therefore written to the
-    training log every 10 iterations (``eo_zeta`` ... for the default name).
+    The value equals plain cross entropy (balanced by size, with `balance`) at every zeta, so a loss curve cannot show
+    the schedule. ``<name>_zeta``, ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are
+    therefore written to the training log every 10 iterations (``eo_zeta`` ... for the default name).
 
     Call it as ``loss(pred, target, weight=None, ignore_index=255, progress=None)``, with the arguments of
     :func:`eo_loss`. ``progress`` is the finished share of the training in [0, 1]; by default it is read from the
     running MMEngine training.
 
     Args:
-        form: the pixels that are weighed, see :class:`EOWeighting`, as for the next four.
+        form: the pixels that are weighed, see :class:`EOWeighting`, as for the next six.
         gamma: focusing exponent of the hardness.
         window: side of the window over which errors are averaged, in pixels.
         trim: error above which a pixel counts as mislabelled.
         top_share: share of hard pixels of form ``top_share``.
+        balance: exponent of the weights by size.
+        balance_window: side of the window in which the share of foreground is measured, in pixels.
         schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (plain cross entropy).
         begin: share of the training before which zeta is 1, in [0, 1).
         end: share of the training after which zeta is `floor`, in (begin, 1]; FarSeg's is 1/6.
@@ -244,6 +266,8 @@ class EOLoss(SegmentationLoss):
         window: int = 1,
         trim: float = 1.0,
         top_share: float = 0.2,
+        balance: float = 0.0,
+        balance_window: int = 33,
         schedule: str = 'cosine',
         begin: float = 0.0,
         end: float = 1.0,
@@ -256,7 +280,7 @@ class EOLoss(SegmentationLoss):
         require(0 <= begin < 1, 'begin', begin, 'in [0, 1)')
         require(begin < end <= 1, 'end', end, f'above begin={begin} and at most 1')
         require(0 <= floor <= 1, 'floor', floor, 'in [0, 1]')
-        self.weighting = EOWeighting(form, gamma, window, trim, top_share)
+        self.weighting = EOWeighting(form, gamma, window, trim, top_share, balance, balance_window)
         self.schedule, self.begin, self.end, self.floor = schedule, begin, end, floor
         # A runner makes its hub before its model, so the current hub belongs to this runner.
         self._hub_name = MessageHub.get_current_instance().instance_name

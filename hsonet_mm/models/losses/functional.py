@@ -16,6 +16,7 @@ __all__ = [
     'pixel_weights',
     'processes',
     'require',
+    'size_balance',
 ]
 
 
@@ -121,13 +122,32 @@ def mean_of_class(errors: Tensor, foreground: Tensor, valid: Tensor, window: int
 
     The window has an odd side; all is (N, H, W).
     """
-
-    def box(x: Tensor) -> Tensor:
-        rows = F.avg_pool2d(x, (window, 1), 1, (window // 2, 0))
-        return F.avg_pool2d(rows, (1, window), 1, (0, window // 2))
-
     smooth = torch.zeros_like(errors)
     for members in (foreground, ~foreground & valid):
         inside = members.to(errors.dtype)
-        smooth = torch.where(members, box(errors * inside) / box(inside), smooth)
+        smooth = torch.where(members, _box(errors * inside, window) / _box(inside, window), smooth)
     return smooth
+
+
+def size_balance(
+    foreground: Tensor, valid: Tensor, window: int, exponent: float, dtype: torch.dtype
+) -> Tensor:
+    """Weights of the foreground by how rare it is nearby, so that small objects count; background has weight 1.
+
+    With d the share of foreground among the valid pixels of the window around a pixel, it weighs d^-exponent, divided
+    by the mean over the foreground of the batch (of all processes): a pixel of a small object, or of the outline of a
+    large one, weighs more than one inside a large object.
+
+    The window has an odd side; all is (N, H, W).
+    """
+    inside = foreground.to(dtype)
+    share = _box(inside, window) / _box(valid.to(dtype), window)
+    scarcity = torch.where(foreground, share**-exponent, 0)
+    number, total = over_processes(torch.stack([inside.sum(), scarcity.sum()]))
+    return torch.where(foreground, scarcity * number / total, 1)
+
+
+def _box(x: Tensor, window: int) -> Tensor:
+    """Mean over the window around each pixel; what lies outside the image counts as 0."""
+    rows = F.avg_pool2d(x, (window, 1), 1, (window // 2, 0))
+    return F.avg_pool2d(rows, (1, window), 1, (0, window // 2))
