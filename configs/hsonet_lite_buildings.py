@@ -23,9 +23,10 @@ train_dataloader.num_workers = 1
 # Buildings at 1 m are a few pixels wide: the network sees everything enlarged.
 model.input_scale = 1.5
 
-# Mined late, never below half of plain cross entropy, without what looks mislabelled; Dice for the rare class.
+# Mined late, never below half of plain cross entropy, without what looks mislabelled, small buildings as important as large
+# ones; Dice for the rare class.
 model.decode_head.loss_decode = [
-    dict(type='hsonet_mm.EOLoss', form='all', gamma=2.0, schedule='cosine', trim=0.8, floor=0.5, begin=0.3),
+    dict(type='hsonet_mm.EOLoss', form='all', gamma=2.0, schedule='cosine', trim=0.8, floor=0.5, balance=0.5, begin=0.3),
     dict(type='hsonet_mm.BinaryDiceLoss', loss_weight=0.5),
 ]
 

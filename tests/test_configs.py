@@ -125,11 +125,21 @@ SIBLINGS = {
     'hsonet_r50_levir': CHANNELS | {'model.backbone.depth', 'model.backbone.init_cfg.checkpoint'},
     'hsonet_levir_bce': {
         LOSS + key
-        for key in ('type', 'gamma', 'schedule', 'form', 'trim', 'floor', 'use_sigmoid', 'avg_non_ignore')
+        for key in (
+            'type',
+            'gamma',
+            'schedule',
+            'form',
+            'trim',
+            'floor',
+            'balance',
+            'use_sigmoid',
+            'avg_non_ignore',
+        )
     },
     'hsonet_levir_background': {LOSS + 'form'},
     'hsonet_levir_top_share': {LOSS + 'form'},
-    'hsonet_levir_farseg': {LOSS + 'trim', LOSS + 'floor'},
+    'hsonet_levir_farseg': {LOSS + 'trim', LOSS + 'floor', LOSS + 'balance'},
     'hsonet_levir_gamma0': {LOSS + 'gamma', LOSS + 'trim'},
     'hsonet_levir_gamma1': {LOSS + 'gamma'},
     'hsonet_levir_gamma3': {LOSS + 'gamma'},
@@ -138,6 +148,7 @@ SIBLINGS = {
     'hsonet_levir_schedule_poly': {LOSS + 'schedule'},
     'hsonet_levir_no_association': {'model.decode_head.association'},
     'hsonet_levir_residual': {'model.decode_head.residual'},
+    'hsonet_levir_unbalanced': {LOSS + 'balance'},
     'hsonet_levir_unscaled': {'model.decode_head.scaled'},
     'hsonet_levir_shared_scene': {'model.decode_head.scale_aware'},
 }
@@ -261,19 +272,23 @@ def test_trains_a_step_and_predicts(path, build, scope):
 
 
 @pytest.mark.usefixtures('half_way')
-def test_three_names_of_cross_entropy_are_one_training(scope):
+def test_names_of_cross_entropy_are_one_training(scope):
+    """That balanced by size has two names; without the balance it is plain."""
     torch.manual_seed(0)
     label = torch.randint(0, 2, (2, 8, 8))
     label[:, :3] = 255  # as rotation leaves it
     logits = torch.randn(2, 1, 8, 8, requires_grad=True)
-    trained = []
-    for name in ('bce', 'gamma0', 'schedule_constant'):
+
+    def trained(name, **options):
         cfg = Config.fromfile(CONFIGS / f'ablations/hsonet_levir_{name}.py')
         scope(cfg)
+        cfg.model.decode_head.loss_decode.update(options)
         loss = MODELS.build(cfg.model.decode_head.loss_decode)(logits, label, ignore_index=255)
-        trained.append([loss, *torch.autograd.grad(loss, logits)])
-    for other in trained[1:]:
-        torch.testing.assert_close(other, trained[0])
+        return [loss, *torch.autograd.grad(loss, logits)]
+
+    torch.testing.assert_close(trained('gamma0'), trained('schedule_constant'))
+    torch.testing.assert_close(trained('schedule_constant', balance=0.0), trained('bce'))
+    assert not torch.allclose(trained('gamma0')[1], trained('bce')[1])
 
 
 @every_config

@@ -47,6 +47,6 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
         loss_decode=dict(
-            type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all', trim=0.8, floor=0.5)),
+            type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', form='all', trim=0.8, floor=0.5, balance=0.5)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -1,7 +1,7 @@
-"""Ablation of hsonet_levir.py: binary cross entropy in place of EO-loss.
+"""Ablation of hsonet_levir.py: plain binary cross entropy in place of EO-loss.
 
 The mean runs over the labelled pixels, as that of EO-loss does (rotation leaves some without a label): the same
-training as with gamma 0 and with the constant schedule, which also logs the shares of the gradient.
+training as with the constant schedule and balance 0, which also logs the shares of the gradient.
 """
 
 from mmengine.config import read_base

@@ -1,4 +1,4 @@
-"""Ablation of hsonet_levir.py: focusing exponent 0 in place of 2, nothing trimmed. Plain cross entropy."""
+"""Ablation of hsonet_levir.py: focusing exponent 0 in place of 2, nothing trimmed. Cross entropy balanced by size."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""Ablation of hsonet_levir.py: zeta stays 1, so that EO-loss is plain cross entropy."""
+"""Ablation of hsonet_levir.py: zeta stays 1, so that EO-loss is cross entropy balanced by size."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""EO-loss outside change detection: an ordinary FCN of MMSegmentation on LoveDA, seven classes.
+"""EO-loss, as FarSeg has it, outside change detection: an ordinary FCN of MMSegmentation on LoveDA, seven classes.
 
 Class 0 (background of LoveDA) plays the part of the background in the logged gradient shares.
 """
@@ -41,7 +41,7 @@ model = dict(
         num_classes=7,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
-        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine')),
+        loss_decode=dict(type='hsonet_mm.EOLoss', gamma=2.0, schedule='cosine', trim=1.0, floor=0.0, balance=0.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from losses import FORMS, HEADS, close, gradient, make_batch, plain
+from losses import FARSEG, FORMS, HEADS, close, gradient, make_batch, plain
+from mmengine.config import Config
 from mmseg.models import FCNHead
 
 from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights
@@ -453,7 +454,7 @@ class TestSchedule:
         assert isinstance(loss.zeta(1.7), float)  # a power of a negative number would be complex
 
     def test_end(self):
-        loss = EOLoss(schedule='linear', end=0.25)
+        loss = EOLoss(schedule='linear', end=0.25, floor=0.0)
         assert [loss.zeta(s) for s in (0, 0.125, 0.25, 0.9)] == pytest.approx([1, 0.5, 0, 0])
 
     def test_begin_and_floor(self):
@@ -462,11 +463,16 @@ class TestSchedule:
 
     def test_constant_is_plain_cross_entropy(self):
         pred, target = make_batch()
-        actual = gradient(EOLoss(schedule='constant')(pred, target, progress=0.9), pred)
+        actual = gradient(EOLoss(schedule='constant', **FARSEG)(pred, target, progress=0.9), pred)
         close(actual, gradient(plain(pred, target), pred))
 
 
 class TestModule:
+    def test_defaults_are_those_of_the_configs(self, repo):
+        config = Config.fromfile(repo / 'configs/hsonet_levir.py').model.decode_head.loss_decode
+        assert repr(EOLoss()) == repr(MODELS.build(config))
+        assert repr(EOLoss(**FARSEG)) != repr(EOLoss())
+
     def test_is_registered(self):
         loss = MODELS.build({'type': 'EOLoss', 'loss_weight': 0.5, 'form': 'background'})
         assert isinstance(loss, EOLoss)
@@ -482,7 +488,9 @@ class TestModule:
         pred, target = make_batch()
         weight = torch.rand(2, 6, 7)
         target[target == 255] = 9
-        actual = EOLoss(schedule='linear')(pred, target, weight, ignore_index=9, progress=0.3, unknown=1)
+        actual = EOLoss(schedule='linear', **FARSEG)(
+            pred, target, weight, ignore_index=9, progress=0.3, unknown=1
+        )
         close(actual, eo_loss(pred, target, 0.7, None, weight, 9)[0])
 
     @pytest.mark.parametrize('clone', [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
@@ -508,7 +516,7 @@ class TestModule:
         loss.load_state_dict({})
 
     def test_repr_names_the_constants(self):
-        text = repr(EOLoss(gamma=1.5, schedule='poly', end=0.5))
+        text = repr(EOLoss(gamma=1.5, schedule='poly', end=0.5, floor=0.0))
         assert all(
             part in text for part in ("form='all'", 'gamma=1.5', "schedule='poly'", 'end=0.5', 'floor=0.0')
         )

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from losses import close, gradient, make_batch, plain
+from losses import FARSEG, close, gradient, make_batch, plain
 from mmengine.logging import MessageHub
 
 from hsonet_mm.models.losses import EOLoss, eo_loss, training_progress
@@ -33,7 +33,7 @@ class TestProgress:
         """The current hub is that of the runner that was made last, not of the one that trains."""
         pred, target = make_batch()
         hub = training(50, 100)
-        module = EOLoss(schedule='linear')
+        module = EOLoss(schedule='linear', **FARSEG)
         later = MessageHub.get_instance('test_eo_loss_later')
         later.update_info_dict({'iter': 99, 'max_iters': 100, 'loop_stage': 'train'})
         actual = gradient(copy.deepcopy(module)(pred, target), pred)
@@ -47,7 +47,7 @@ class TestProgress:
         """One that was made before the runner, for instance with a model that is given to it."""
         pred, target = make_batch()
         training(100, 100).pop_info('loop_stage')
-        module = EOLoss(schedule='linear')
+        module = EOLoss(schedule='linear', **FARSEG)
         later = MessageHub.get_instance('test_eo_loss_later')
         later.update_info_dict({'iter': 50, 'max_iters': 100, 'loop_stage': 'train'})
         close(gradient(module(pred, target), pred), gradient(eo_loss(pred, target, 0.5)[0], pred))
@@ -55,12 +55,12 @@ class TestProgress:
     @pytest.mark.usefixtures('outside')
     def test_constant_needs_no_training(self):
         pred, target = make_batch()
-        close(EOLoss(schedule='constant')(pred, target), plain(pred, target))
+        close(EOLoss(schedule='constant', **FARSEG)(pred, target), plain(pred, target))
 
     def test_module_follows_the_training(self, training):
         pred, target = make_batch()
         training(50, 100)
-        module = EOLoss(schedule='linear')
+        module = EOLoss(schedule='linear', **FARSEG)
         actual = gradient(module(pred, target), pred)
         close(actual, gradient(eo_loss(pred, target, 0.5)[0], pred))
         close(actual, gradient(module(pred, target, progress=0.5), pred))
@@ -71,7 +71,7 @@ class TestLog:
 
     def test_every_tenth_step(self, training):
         pred, target = make_batch()
-        module, logged = EOLoss(schedule='linear'), []
+        module, logged = EOLoss(schedule='linear', **FARSEG), []
         for step in range(21):
             hub = training(step, 40)
             before = (
@@ -101,7 +101,7 @@ class TestLog:
 
     def test_two_losses_have_two_names(self, training):
         hub = training(0, 40)
-        for loss, seed in ((EOLoss(), 0), (EOLoss(loss_name='loss_aux_eo'), 1)):
+        for loss, seed in ((EOLoss(**FARSEG), 0), (EOLoss(**FARSEG, loss_name='loss_aux_eo'), 1)):
             pred, target = make_batch(seed=seed)
             loss(pred, target)
             shares = eo_loss(pred, target, 1.0)[1].gradient_shares()

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 FORMS = ('all', 'background', 'top_share')
 HEADS = (1, 2, 5)
+FARSEG = {'trim': 1.0, 'floor': 0.0, 'balance': 0.0}  # constants of the module that give FarSeg's form
 
 
 def make_batch(channels=1, seed=0, ignored=True, spread=3.0, dtype=torch.float64):

@@ -219,6 +219,8 @@ def eo_loss(
 class EOLoss(SegmentationLoss):
     r"""Cross entropy that moves from all pixels to the hard ones as training proceeds, see :func:`eo_loss`.
 
+    The default is the form that the configs have; ``trim=1, floor=0, balance=0`` is FarSeg's [code].
+
     :math:`\zeta` is annealed from 1. Early in the training most hard pixels are foreground; once the foreground is
     learnt, they are hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation
     this way is the paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
@@ -264,14 +266,14 @@ class EOLoss(SegmentationLoss):
         form: Form = 'all',
         gamma: float = 2.0,
         window: int = 1,
-        trim: float = 1.0,
+        trim: float = 0.8,
         top_share: float = 0.2,
-        balance: float = 0.0,
+        balance: float = 0.5,
         balance_window: int = 33,
         schedule: str = 'cosine',
         begin: float = 0.0,
         end: float = 1.0,
-        floor: float = 0.0,
+        floor: float = 0.5,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_eo',
     ) -> None:
@@ -300,7 +302,10 @@ class EOLoss(SegmentationLoss):
         progress: float | None = None,
         **_: Any,
     ) -> Tensor:
-        """EO-loss of a batch without its factor; with ``reduction='none'`` the plain loss (N, H, W) of every pixel."""
+        """EO-loss of a batch without its factor.
+
+        With ``reduction='none'`` the cross entropy (N, H, W) of every pixel, times its weight by size.
+        """
         if progress is None:
             progress = 0.0 if self.schedule == 'constant' else training_progress(self._hub_name)
         zeta = self.zeta(progress)

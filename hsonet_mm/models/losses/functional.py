@@ -140,11 +140,10 @@ def size_balance(
 
     The window has an odd side; all is (N, H, W).
     """
-    inside = foreground.to(dtype)
-    share = _box(inside, window) / _box(valid.to(dtype), window)
-    scarcity = torch.where(foreground, share**-exponent, 0)
-    number, total = over_processes(torch.stack([inside.sum(), scarcity.sum()]))
-    return torch.where(foreground, scarcity * number / total, 1)
+    share = _box(foreground.to(dtype), window).div_(_box(valid.to(dtype), window))
+    scarcity = share.pow_(-exponent).masked_fill_(~foreground, 0)
+    number, total = over_processes(torch.stack([foreground.sum(), scarcity.sum()]))
+    return scarcity.mul_(number / total).masked_fill_(~foreground, 1)
 
 
 def _box(x: Tensor, window: int) -> Tensor:
