@@ -16,7 +16,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def tables(board: str) -> str:
-    """A table for each block of a board: whole test images, the threshold chosen on validation, best F1 first.
+    """A table for each block and data set: whole test images, the threshold chosen on validation, best F1 first.
 
     Args:
         board: Name of a folder of docs/leaderboards.
@@ -30,14 +30,15 @@ def tables(board: str) -> str:
             and row['test_set'] == row['data_set']
         ]
     parts = []
-    for block in dict.fromkeys(row['block'] for row in rows):
+    several = len({row['data_set'] for row in rows}) > 1
+    for block, data_set in dict.fromkeys((row['block'], row['data_set']) for row in rows):
         best_first = sorted(
-            (row for row in rows if row['block'] == block),
+            (row for row in rows if (row['block'], row['data_set']) == (block, data_set)),
             key=lambda row: float(row['f1_mean'] or 0),
             reverse=True,
         )
         lines = [
-            f'**{block[0].upper()}{block[1:]}**\n',
+            f'**{block[0].upper()}{block[1:]}{f", {data_set}" if several else ""}**\n',
             '| method | F1 | IoU | precision | recall | seeds | parameters (M) | GMACs |',
             '|---|---|---|---|---|---|---|---|',
         ]
