@@ -28,13 +28,14 @@ def tables(board: str) -> str:
             if row['protocol'] == 'whole'
             and row['threshold_rule'] == 'val'
             and row['test_set'] == row['data_set']
+            and row['f1_mean']  # the method has runs
         ]
     parts = []
     several = len({row['data_set'] for row in rows}) > 1
     for block, data_set in dict.fromkeys((row['block'], row['data_set']) for row in rows):
         best_first = sorted(
             (row for row in rows if (row['block'], row['data_set']) == (block, data_set)),
-            key=lambda row: float(row['f1_mean'] or 0),
+            key=lambda row: float(row['f1_mean']),
             reverse=True,
         )
         lines = [
