@@ -98,6 +98,7 @@ NOT_RUN = [
         'needs two trained networks; explain/test_explain.py compares such',
     ),
     (r'^for set in levir_512', 'the building sets may not be passed on'),
+    (r'^for kind in A B label', 'adds scenes to these sets'),
     (r'^hsonet train configs/hsonet_lite_buildings', 'needs these sets; test_configs.py trains the network'),
     (
         r'^python tools/model_size\.py configs/baselines',
@@ -131,6 +132,7 @@ REPLACED = [
         '',
         'commands/test_model_size.py measures the larger ones',
     ),
+    (r'--pairs 420 1 1', '--pairs 4 1 1', 'four scenes instead of hundreds'),
     (r'--iters 1000\b', '--iters 2', 'two iterations instead of a thousand'),
     (r'hsonet demo --iters 300', 'hsonet demo', 'its data, like the other demo'),
     (r'--iters 300 --snapshots 5', '--iters 2 --snapshots 2', 'two iterations instead of hundreds'),
