@@ -10,6 +10,7 @@ import torch
 
 from hsonet_mm.commands import demo as run
 from hsonet_mm.demo import page
+from hsonet_mm.engine.mixed_precision import set_precision
 from hsonet_mm.inference.calibration import sidecar_of
 from hsonet_mm.pages import COLOURS, draw_errors
 
@@ -24,6 +25,7 @@ def small(monkeypatch):
 
     def prepare_small(args):
         cfg = prepare(args)
+        set_precision(cfg, 'off')  # the first bfloat16 in a process of tests can end it at a signal
         cfg.train_dataloader.batch_size = 2
         for split in ('train', 'val', 'test'):
             cfg[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
@@ -79,6 +81,10 @@ def test_pretrained_weights_are_used_where_installed(monkeypatch, tmp_path):
     cfg = run.prepare_config(args)
     assert cfg.model.backbone.init_cfg.checkpoint.startswith('package://')
     assert cfg.randomness.seed == 5
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == (
+        'hsonet_mm.MixedPrecisionOptimWrapper',
+        'auto',
+    )
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
 
