@@ -329,14 +329,26 @@ class TestForms:
 
 
 class TestTrimAndWindow:
-    def test_trimmed_pixels_have_no_hardness_and_the_value_stays(self):
+    @pytest.mark.parametrize('form', ['all', 'background', 'top_share'])
+    def test_trimmed_pixels_weigh_zeta_and_no_other_gets_their_loss(self, form):
         pred, target = make_batch(spread=4.0)
-        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(trim=0.8))
-        trimmed = terms.errors > 0.8
+        loss, terms = eo_loss(pred, target, 0.3, EOWeighting(form, trim=0.8))
+        weighed = terms.foreground.logical_not() if form == 'background' else terms.errors >= 0
+        trimmed, trusted = weighed & (terms.errors > 0.8), weighed & (terms.errors <= 0.8)
         assert trimmed.any()
         close(terms.weights[trimmed], torch.full((int(trimmed.sum()),), 0.3, dtype=torch.float64))
-        assert (terms.weights[(terms.errors > 0) & ~trimmed] > 0.3).all()
-        close(loss, plain(pred, target))
+        close((terms.weights * terms.losses)[trusted].sum(), terms.losses[trusted].sum())
+        close(loss, plain(pred, target) - 0.7 * terms.losses[trimmed].sum() / (target != 255).sum())
+
+    @pytest.mark.parametrize('logit', [-15.0, -20.0, -33.0, -80.0])
+    def test_one_mislabelled_pixel_leaves_the_gradient_of_the_right_ones(self, logit):
+        """Among almost equal losses all weigh 1, however small they are."""
+        pred = torch.full((1, 1, 64, 64), logit)
+        pred[0, 0, 5, 5] = 5.0
+        loss, terms = eo_loss(pred, torch.zeros(1, 64, 64, dtype=torch.long), 0.5, EOWeighting(trim=0.8))
+        assert loss.isfinite()
+        assert terms.weights[0, 5, 5] == 0.5
+        close(terms.weights[0, 0], torch.ones(64))
 
     def test_a_trim_of_everything_weighs_1(self):
         target = torch.tensor([[[0, 1]]])

@@ -63,7 +63,8 @@ class EOWeighting:
         window: side in pixels, odd, of the window over which errors of the same class are averaged before they become
             hardness: a missed object or a false alarm stays hard, a pixel of an outline does not. 1 averages nothing.
             Unused by ``top_share``.
-        trim: error in (0, 1] above which a pixel counts as mislabelled and has hardness 0; 1 trims nothing.
+        trim: error in (0, 1] above which a pixel counts as mislabelled: it is left out of hardness and normaliser and
+            weighs zeta; 1 trims nothing.
         top_share: ``top_share`` only: share of the pixels with a loss above 0 that count as hard, in (0, 1]; in a
             distributed training each process selects its own.
         balance: exponent, >= 0, of the weights by size: a pixel of the foreground weighs d^-balance, d being the
@@ -97,15 +98,17 @@ class EOWeighting:
             'odd and positive',
         )
 
-    def hardness(self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor) -> Tensor:
-        """Hardness h of every pixel, in [0, 1]; arguments and shapes as in :func:`eo_weights`."""
-        trusted = errors <= self.trim
+    def hardness(
+        self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor, trusted: Tensor
+    ) -> Tensor:
+        """Hardness h of every pixel, in [0, 1] and 0 where not trusted; other arguments as in :func:`eo_weights`."""
+        losses, errors = losses * trusted, errors * trusted
         if self.form == 'top_share':
             number = max(1, round(self.top_share * int(losses.count_nonzero())))
             smallest = losses.flatten().topk(min(number, losses.numel())).values[-1]
-            return ((losses >= smallest) & (losses > 0) & trusted).to(losses.dtype)
+            return ((losses >= smallest) & (losses > 0)).to(losses.dtype)
         if self.window > 1:
-            errors = mean_of_class(errors, foreground, valid, self.window)
+            errors = mean_of_class(errors, foreground & trusted, valid & trusted, self.window)
         largest = over_processes(errors.max(), ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
         return (errors / largest) ** self.gamma * trusted
 
@@ -117,7 +120,8 @@ def eo_weights(
 
     .. math:: w_i = \zeta + (1 - \zeta) Z h_i, \qquad Z = \sum l \,/ \sum h l
 
-    so that the weighted mean of the losses equals their plain mean; w = 1 everywhere if no pixel is hard. Form
+    so that the weighted sum of the losses equals their plain sum. Pixels above `trim` are left out of both sums and
+    have h = 0: they weigh zeta, and no other pixel gets their share. w = 1 everywhere if no pixel is hard. Form
     ``background`` sums over the background only, and the foreground has w = 1.
 
     Args:
@@ -139,9 +143,10 @@ def eo_weights(
         >>> round(float((weights * losses).mean() / losses.mean()), 4)
         1.0
     """
-    hardness = weighting.hardness(losses, errors, foreground, valid)
+    trusted = errors <= weighting.trim
+    hardness = weighting.hardness(losses, errors, foreground, valid, trusted)
     weighed = ~foreground if weighting.form == 'background' else torch.ones_like(foreground)
-    losses = losses * weighed
+    losses = losses * (weighed & trusted)
     total, hard = over_processes(torch.stack([losses.sum(), (hardness * losses).sum()]))
     normaliser = torch.where(hard > 0, total / hard, 1.0)
     annealed = zeta + (1 - zeta) * normaliser * hardness
@@ -161,8 +166,8 @@ def eo_loss(
     .. math:: L = \frac{1}{n} \sum_{i \in V} w_i l_i, \qquad
               \frac{\partial L}{\partial z_i} = \frac{w_i (p_i - y_i)}{n}
 
-    The weights are constants to the gradient. The value equals that of plain cross entropy (balanced by size, with
-    ``balance``) at every zeta; only the gradient moves. In a distributed training sums go over all processes, so that
+    The weights are constants to the gradient. Without a trim the value equals that of plain cross entropy (balanced by
+    size, with ``balance``) at every zeta, and only the gradient moves; trimmed pixels count zeta times. In a distributed training sums go over all processes, so that
     the mean of their values and gradients is that of one process on the whole batch. Everything is computed in float32
     or better.
 
@@ -225,8 +230,8 @@ class EOLoss(SegmentationLoss):
     learnt, they are hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation
     this way is the paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
 
-    The value equals plain cross entropy (balanced by size, with `balance`) at every zeta, so a loss curve cannot show
-    the schedule. ``<name>_zeta``, ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are
+    But for trimmed pixels, which count zeta times, the value equals plain cross entropy (balanced by size, with
+    `balance`) at every zeta, so a loss curve cannot show the schedule. ``<name>_zeta``, ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are
     therefore written to the training log every 10 iterations (``eo_zeta`` ... for the default name).
 
     Call it as ``loss(pred, target, weight=None, ignore_index=255, progress=None)``, with the arguments of
