@@ -166,10 +166,10 @@ def eo_loss(
     .. math:: L = \frac{1}{n} \sum_{i \in V} w_i l_i, \qquad
               \frac{\partial L}{\partial z_i} = \frac{w_i (p_i - y_i)}{n}
 
-    The weights are constants to the gradient. Without a trim the value equals that of plain cross entropy (balanced by
-    size, with ``balance``) at every zeta, and only the gradient moves; trimmed pixels count zeta times. In a distributed training sums go over all processes, so that
-    the mean of their values and gradients is that of one process on the whole batch. Everything is computed in float32
-    or better.
+    The weights are constants to the gradient. Without a trim the value equals that of plain cross entropy
+    (balanced by size, with ``balance``) at every zeta, and only the gradient moves; trimmed pixels count zeta
+    times. In a distributed training sums go over all processes, so that the mean of their values and gradients is
+    that of one process on the whole batch. Everything is computed in float32 or better.
 
     Args:
         pred: logits; one channel is a sigmoid head, two are a softmax head (z = z_1 - z_0), more are multi-class.
@@ -231,8 +231,9 @@ class EOLoss(SegmentationLoss):
     this way is the paper's [paper]; the equation of form ``all`` is FarSeg's [code]; the rest is ours [choice].
 
     But for trimmed pixels, which count zeta times, the value equals plain cross entropy (balanced by size, with
-    `balance`) at every zeta, so a loss curve cannot show the schedule. ``<name>_zeta``, ``<name>_Z`` and the shares of the gradient, see :meth:`EOTerms.gradient_shares`, are
-    therefore written to the training log every 10 iterations (``eo_zeta`` ... for the default name).
+    `balance`) at every zeta, so a loss curve cannot show the schedule. ``<name>_zeta``, ``<name>_Z`` and the
+    shares of the gradient, see :meth:`EOTerms.gradient_shares`, are therefore written to the training log every 10
+    iterations (``eo_zeta`` ... for the default name).
 
     Call it as ``loss(pred, target, weight=None, ignore_index=255, progress=None)``, with the arguments of
     :func:`eo_loss`. ``progress`` is the finished share of the training in [0, 1]; by default it is read from the
