@@ -1,5 +1,6 @@
 """Probabilities: their logits in single precision, and thresholds."""
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -23,11 +24,12 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
 
 def times_logit(prob: float, factor: float) -> float:
     """The probability whose logit is a multiple of that of another; times a temperature, it undoes the calibration."""
-    odds: float = (prob / (1 - prob)) ** factor
-    return odds / (1 + odds)
+    logit = factor * (math.log(prob) - math.log1p(-prob))
+    return 1 / (1 + math.exp(-logit)) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Check that a threshold is a probability, or None."""
+def check_threshold(threshold: float | None, owner: str = '') -> None:
+    """Check that a threshold is a probability, or None; the error names its `owner`, if any."""
     if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
-        raise UserError(f'invalid threshold {threshold!r}: expected a value between 0 and 1')
+        of_owner = f' of {owner}' if owner else ''
+        raise UserError(f'invalid threshold {threshold!r}{of_owner}: expected a value between 0 and 1')

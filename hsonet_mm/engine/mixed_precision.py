@@ -187,11 +187,19 @@ class _SlowConvolutionsInFp32(TorchFunctionMode):
     ) -> Any:
         """Call a function of PyTorch."""
         del types
-        if func is torch.conv2d and len(args) > 3 and _is_slow(args[0], args[1], args[3]):
+        if func is torch.conv2d and len(args) > 3 and _is_slow(args[0], args[1], args[3]) and _casts():
             x, *others = args
             with torch.autocast('cpu', enabled=False):
                 return func(x.float(), *others, **(kwargs or {})).bfloat16()
         return func(*args, **(kwargs or {}))
+
+
+def _casts() -> bool:
+    """Whether autocast of CPUs is on here; it is off in the losses."""
+    try:
+        return torch.is_autocast_enabled('cpu')
+    except TypeError:  # PyTorch before 2.4
+        return torch.is_autocast_cpu_enabled()
 
 
 def _is_slow(x: Tensor, weight: Tensor, stride: Any) -> bool:

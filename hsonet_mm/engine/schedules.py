@@ -3,6 +3,8 @@
 import warnings
 from typing import Any
 
+from mmengine.optim import OptimWrapperDict
+
 __all__ = ['follow_config']
 
 PROGRESS = {'last_step', '_global_step', '_last_value'}
@@ -14,23 +16,24 @@ def follow_config(runner: Any) -> None:
 
     MMEngine restores schedules from the checkpoint whatever the config says, so that a training that was resumed for
     more iterations goes on at the learning rate of its end, mostly 0. Where learning rate, length or kind of schedules
-    differ, they are built from the config and stepped to this iteration; otherwise nothing changes.
+    differ, they are built from the config and stepped to this iteration; otherwise nothing changes. A config without
+    schedules has the learning rate of its optimiser.
     """
-    restored = runner.param_schedulers
+    restored, optimizer = runner.param_schedulers or [], runner.optim_wrapper
     if (
-        not isinstance(restored, list)
-        or not restored
+        isinstance(optimizer, OptimWrapperDict)
+        or isinstance(restored, dict)
         or any(hasattr(one, 'need_val_args') for one in restored)
     ):
         return  # several optimisers, or a schedule that depends on validations: as MMEngine restored them
-    optimizer = runner.optim_wrapper
     rates = [group['lr'] for group in optimizer.param_groups]
     fresh = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
     runner.scale_lr(fresh, runner.auto_scale_lr)
     for group, wanted in zip(optimizer.param_groups, fresh.param_groups, strict=True):
         group['lr'] = group['initial_lr'] = wanted['lr']
-    schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
-    if [_kind(one) for one in schedulers] == [_kind(one) for one in restored]:
+    wanted_schedules = runner.cfg.get('param_scheduler')
+    schedulers = runner.build_param_scheduler(wanted_schedules) if wanted_schedules else []
+    if schedulers and [_kind(one) for one in schedulers] == [_kind(one) for one in restored]:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group['lr'] = rate
         return
@@ -41,7 +44,9 @@ def follow_config(runner: Any) -> None:
                 if not scheduler.by_epoch:
                     scheduler.step()
     runner.param_schedulers = schedulers
-    lengths = ', '.join(f'{type(one).__name__} to iteration {one.end}' for one in schedulers)
+    if not restored and rates == [group['lr'] for group in optimizer.param_groups]:
+        return
+    lengths = ', '.join(f'{type(one).__name__} to iteration {one.end}' for one in schedulers) or 'none'
     runner.logger.warning(
         f'The schedules are not those of the checkpoint; they follow the config from here ({lengths}; learning rate '
         f'{rates[0]:.3g} before, {optimizer.param_groups[0]["lr"]:.3g} now)'

@@ -98,6 +98,15 @@ def test_depthwise_convolutions_with_a_slow_backward_pass_stay_in_float32(kernel
     assert torch.equal(y, F.conv2d(x, weight, None, stride, kernel // 2, groups=groups).bfloat16())
 
 
+def test_depthwise_convolutions_of_losses_return_float32():
+    net, kernels = Net(), torch.ones(4, 1, 5, 5)
+    with (
+        wrapper_of(net, 'bfloat16').optim_context(net),
+        torch.autocast('cpu', enabled=False),  # as in a loss
+    ):
+        assert F.conv2d(torch.rand(1, 4, 8, 8), kernels, None, 1, 2, groups=4).dtype == torch.float32
+
+
 def test_error_in_a_loss_leaves_no_autocast_behind(monkeypatch):
     net = Net()
     wrapper = wrapper_of(net, 'bfloat16')

@@ -36,3 +36,18 @@ def test_another_learning_rate_is_followed(whole, hsonet, tmp_path):
     before = logged(work, 'lr')  # of 1e-3
     assert logged(tmp_path, 'lr') == pytest.approx({step: before[step] / 100 for step in (4, 5, 6)})
     assert before[4] > 0
+
+
+@pytest.mark.parametrize('begun', ['with schedules', 'without'])
+def test_a_config_without_schedules_has_the_learning_rate_of_its_optimiser(begun, whole, hsonet, tmp_path):
+    config, work = whole
+    none = ('--cfg-options', 'param_scheduler=[]', 'optim_wrapper.optimizer.lr=3e-4')
+    first = work / 'iter_3.pth'
+    if begun == 'without':
+        options = ('--iters', 3, '--cfg-options', 'param_scheduler=[]')
+        assert hsonet('train', config, '--work-dir', tmp_path / 'first', *options)[0] == 0
+        first = tmp_path / 'first/iter_3.pth'
+    code, stdout, stderr = hsonet('train', config, '--work-dir', tmp_path, '--resume', first, *none)
+    assert code == 0, stderr
+    assert 'they follow the config from here (none; learning rate' in stdout
+    assert logged(tmp_path, 'base_lr') == pytest.approx(dict.fromkeys((4, 5, 6), 3e-4))

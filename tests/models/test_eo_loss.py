@@ -13,6 +13,7 @@ from losses import FARSEG, FORMS, HEADS, close, gradient, make_batch, plain
 from mmengine.config import Config
 from mmseg.models import FCNHead
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.models.losses import ANNEALING, EOLoss, EOWeighting, eo_loss, eo_weights
 from hsonet_mm.registry import MODELS
 
@@ -435,8 +436,12 @@ class TestInputs:
         ],
     )
     def test_constructor_errors(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             EOLoss(**arguments)
+
+    def test_a_sum_is_refused(self):
+        with pytest.raises(UserError, match="invalid reduction 'sum': expected none or mean"):
+            EOLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2), reduction_override='sum')
 
 
 def test_eo_weights_of_no_loss_are_1():

@@ -43,6 +43,7 @@ def test_operations_are_counted_at_the_input_scale(build):
     assert macs(enlarged, (64, 64)) == macs(plain, (128, 128)) > 3 * macs(plain, (64, 64))
 
 
-def test_input_scale_must_be_positive(build):
-    with pytest.raises(UserError, match='input_scale 0'):
-        build('cpu', input_scale=0)
+@pytest.mark.parametrize('scale', [0, 0.01])
+def test_input_scale_must_be_positive(build, scale):
+    with pytest.raises(UserError, match=f'input_scale {scale}: expected a factor of at least 1/16'):
+        build('cpu', input_scale=scale)

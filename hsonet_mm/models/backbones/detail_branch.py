@@ -9,6 +9,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.registry import MODELS
 
 __all__ = ['DetailBranch']
@@ -33,7 +34,7 @@ class DetailBranch(BaseModule):
         (N, in_channels, H, W) to a tuple of (N, channels[k], ceil(H / 2^(k + 1)), ceil(W / 2^(k + 1))).
 
     Raises:
-        ValueError: for an odd number of channels of the first map.
+        UserError: for an odd number of channels of the first map.
 
     Example:
         >>> import torch
@@ -51,7 +52,7 @@ class DetailBranch(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if channels[0] % 2:
-            raise ValueError(f'invalid channels {channels}: expected an even number first')
+            raise UserError(f'invalid channels {channels}: expected an even number first')
         norm_cfg = norm_cfg or dict(type='BN')
         self.channels = list(channels)
         widths = [channels[0] // 2, *channels]

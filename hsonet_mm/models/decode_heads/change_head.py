@@ -6,6 +6,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.logits import check_threshold
 
 __all__ = ['ChangeHead']
 
@@ -30,10 +31,7 @@ class ChangeHead(BaseDecodeHead):
     def __init__(self, *, prior: float = 0.02, threshold: float | None = None, **kwargs: Any) -> None:
         if not 0 < prior < 1:
             raise UserError(f'invalid prior {prior}: expected the share of changed pixels, between 0 and 1')
-        if threshold is not None and not (isinstance(threshold, (int, float)) and 0 < threshold < 1):
-            raise UserError(
-                f'invalid threshold {threshold!r} of the decode head: expected a number between 0 and 1'
-            )
+        check_threshold(threshold, 'the decode head')
         kwargs.setdefault(
             'init_cfg', dict(type='Normal', std=0.01, bias_prob=prior, override=dict(name='conv_seg'))
         )

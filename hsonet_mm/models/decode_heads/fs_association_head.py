@@ -89,7 +89,7 @@ class FSAssociationHead(ChangeHead):
             detail = max(len(in_channels) - num_levels - 1, 0)
         levels = list(in_channels[detail:])
         if len(levels) != num_levels + 1 and (association or len(levels) != num_levels):
-            raise ValueError(
+            raise UserError(
                 f'invalid in_channels {list(in_channels)}: expected {detail} high-resolution maps, '
                 f'{num_levels} pyramid levels and the scene embedding'
             )

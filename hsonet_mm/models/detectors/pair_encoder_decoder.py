@@ -21,11 +21,12 @@ class PairEncoderDecoder(EncoderDecoder):
         *args: The arguments of :class:`mmseg.models.EncoderDecoder`.
         backbone_inchannels: Channels of one date.
         input_scale: Factor that enlarges every image, or window, before the network in evaluation and in exported
-            models: objects of a few pixels need more pixels than the strides of a network leave them [choice].
+            models, rounded to a fraction of at most sixteenths: objects of a few pixels need more pixels than the
+            strides of a network leave them [choice].
         **kwargs: More of them.
 
     Raises:
-        UserError: for an `input_scale` that is not positive.
+        UserError: for an `input_scale` below 1/32.
 
     Shapes:
         (N, 2 * backbone_inchannels, H, W) in; logits of (N, out_channels, H, W) out of :meth:`encode_decode`.
@@ -37,11 +38,11 @@ class PairEncoderDecoder(EncoderDecoder):
         super().__init__(*args, **kwargs)
         self.backbone_inchannels = backbone_inchannels
         adapt_first_conv(self.backbone, backbone_inchannels)
-        if not input_scale > 0:
-            raise UserError(
-                f'invalid model.input_scale {input_scale}: expected a factor above 0, such as 1.5'
-            )
         self.input_scale = Fraction(input_scale).limit_denominator(16)
+        if not self.input_scale > 0:
+            raise UserError(
+                f'invalid model.input_scale {input_scale}: expected a factor of at least 1/16, such as 1.5'
+            )
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Logits (N, out_channels, H, W) of a batch (N, C, H, W), seen at the scale of the inputs."""

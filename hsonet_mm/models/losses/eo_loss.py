@@ -73,7 +73,7 @@ class EOWeighting:
         balance_window: side in pixels, odd, of that window: a few times as wide as a small object.
 
     Raises:
-        ValueError: for a value out of range.
+        UserError: for a value out of range.
     """
 
     form: Form = 'all'
@@ -256,7 +256,7 @@ class EOLoss(SegmentationLoss):
             and an auxiliary head, overwrite each other's scalars: name the second one ``loss_aux_eo``.
 
     Raises:
-        ValueError: for a value out of range.
+        UserError: for a value out of range.
         RuntimeError: when called without `progress` outside an MMEngine training (unless the schedule is constant).
 
     Example:
@@ -312,6 +312,7 @@ class EOLoss(SegmentationLoss):
 
         With ``reduction='none'`` the cross entropy (N, H, W) of every pixel, times its weight by size.
         """
+        require(reduction in ('none', 'mean'), 'reduction', reduction, 'none or mean')
         if progress is None:
             progress = 0.0 if self.schedule == 'constant' else training_progress(self._hub_name)
         zeta = self.zeta(progress)

@@ -24,10 +24,10 @@ def require(fits: bool, name: str, value: object, expected: str) -> None:
     """Raise an error for a constant that is out of range.
 
     Raises:
-        ValueError: if it is out of range.
+        UserError: if it is out of range.
     """
     if not fits:
-        raise ValueError(f'invalid {name} {value!r}: expected {expected}')
+        raise UserError(f'invalid {name} {value!r}: expected {expected}')
 
 
 def known_pixels(pred: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,7 +30,7 @@ class SegmentationLoss(nn.Module):
             target: class of every pixel, (N, H, W) or (N, 1, H, W).
             weight: weight of every pixel, or None.
             ignore_index: label of pixels that do not count.
-            reduction: ``mean``, or ``none`` for the loss (N, H, W) of every pixel.
+            reduction: ``mean``, ``none`` for the loss (N, H, W) of every pixel, or ``sum`` where there is one.
         """
         raise NotImplementedError
 
