@@ -97,7 +97,7 @@ NOT_RUN = [
         r'^hsonet explain configs/hsonet_levir\.py',
         'needs two trained networks; explain/test_explain.py compares such',
     ),
-    (r'^for set in levir_512', 'the building sets may not be passed on'),
+    (r'^for part in "levir_512', 'the building sets may not be passed on'),
     (r'^for kind in A B label', 'adds scenes to these sets'),
     (r'^hsonet train configs/hsonet_lite_buildings', 'needs these sets; test_configs.py trains the network'),
     (
