@@ -10,25 +10,24 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
-from rasterio.warp import transform_bounds
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.headers import RasterInfo, file_states, open_raster
+from hsonet_mm.geo.overlap import bounds_in, common_middle, covered_share, whole_turns
 from hsonet_mm.images import Stretch
 from hsonet_mm.images.gdal import GDAL_ERRORS, bands_last, read_mask, reason, without_alpha
-from hsonet_mm.images.ground import PixelSize, pixel_size, pixel_steps
+from hsonet_mm.images.ground import PixelSize, pixel_size, pixel_size_at, pixel_steps
 from hsonet_mm.images.options import apply_stretch
 from hsonet_mm.images.pairs import refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
 from hsonet_mm.images.raster import fits, valid_pixels
 
-__all__ = ['ScenePair', 'border_notes', 'open_date']
-
-Bounds = tuple[float, float, float, float]
-"""Left, bottom, right and top."""
+__all__ = ['LEAST_COVERED', 'ScenePair', 'border_notes', 'open_date']
 
 _SAMPLE = 1024
 """Rows and columns that percentiles are taken of."""
+LEAST_COVERED = 0.1
+"""Share of the first date that the second one covers, below which there is a warning. [choice]"""
 
 
 @dataclass
@@ -78,13 +77,41 @@ class ScenePair:
         """Pixel size on the ground at the centre of the scene; None if unknown."""
         return pixel_size(self.t1.crs, self.t1.transform, self.height, self.width)
 
+    @property
+    def pixel_sizes(self) -> tuple[PixelSize, PixelSize] | None:
+        """Pixel sizes of both dates on the ground, in the middle of what they share; None if one is unknown."""
+        t1, t2 = self.t1, self.t2
+        try:
+            first = pixel_size_at(t1.crs, t1.transform, *self._middle)
+            second = pixel_size_at(t2.crs, t2.transform, *self._middle_of_second())
+        except GDAL_ERRORS:
+            return None
+        return None if first is None or second is None else (first, second)
+
+    def notes(self) -> list[str]:
+        """Warnings about a second date that covers little of the first."""
+        if covered_share(self.t1, self.t2) >= LEAST_COVERED:
+            return []
+        return [
+            f'{self.t2.path} covers less than {LEAST_COVERED:.0%} of {self.t1.path}, and the rest of the result has no '
+            'data: check that they show the same place'
+        ]
+
+    def _middle_of_second(self) -> tuple[float, float]:
+        """The middle of what both dates share, in coordinates of the second."""
+        x, y = self._middle
+        if self.t1.crs == self.t2.crs:
+            return x, y
+        (x2,), (y2,) = transform_points(self.t1.crs, self.t2.crs, [x], [y])[:2]
+        return x2, y2
+
     def _check_overlap(self) -> None:
         t1, t2 = self.t1, self.t2
-        found = _bounds_in(t2, t1)
-        self._turn = _turn(t1, t2, found)
-        middle = _common_middle(t1.bounds, found)
+        found = bounds_in(t2, t1)
+        self._turn = whole_turns(t1, t2, found)
+        middle = common_middle(t1.bounds, found)
         if middle is None:  # corners of a large raster may lie where the system of a small one means nothing
-            there = _common_middle(t2.bounds, _bounds_in(t1, t2))
+            there = common_middle(t2.bounds, bounds_in(t1, t2))
             if there is not None:
                 (x,), (y,) = transform_points(t2.crs, t1.crs, [there[0]], [there[1]])[:2]
                 middle = x, y
@@ -150,9 +177,8 @@ class ScenePair:
         GDAL's own are those of upright boxes around what it reads, so that it blurs whatever is turned.
         """
         x, y = self._middle
-        (x2,), (y2,) = transform_points(self.t1.crs, self.t2.crs, [x], [y])[:2]
         first = pixel_steps(self.t1.crs, self.t1.transform, x, y)
-        second = pixel_steps(self.t2.crs, self.t2.transform, x2, y2)
+        second = pixel_steps(self.t2.crs, self.t2.transform, *self._middle_of_second())
         pixels = np.linalg.lstsq(second, first)[0]  # columns and rows of the second for a column and a row
         across, down = np.linalg.norm(pixels, axis=1).clip(1).tolist()
         return 1 / across, 1 / down
@@ -207,45 +233,6 @@ class ScenePair:
         for dataset in self._open:  # what is resampled before what it is resampled from
             dataset.close()
         self._open.clear()
-
-
-def _bounds_in(info: RasterInfo, other: RasterInfo) -> Bounds:
-    """Bounds of a raster in the reference system of another one; infinite where they cannot be found."""
-    try:
-        left, bottom, right, top = transform_bounds(info.crs, other.crs, *info.bounds)
-    except GDAL_ERRORS:
-        return np.inf, np.inf, np.inf, np.inf
-    if other.crs.is_geographic:  # a longitude is the same place after a turn
-        west, _, east, _ = other.bounds
-        right += 360 * (left > right)
-        if np.isfinite([left, right]).all():
-            turns = 360 * round((west + east - left - right) / 720)
-            left, right = left + turns, right + turns
-    return left, bottom, right, top
-
-
-def _turn(t1: RasterInfo, t2: RasterInfo, found: Bounds) -> int:
-    """Degrees, in whole turns, by which the second date is moved to overlap with the first."""
-    if not (t1.crs.is_geographic and t2.crs.is_geographic and np.isfinite(found).all()):
-        return 0
-    west, _, east, _ = t1.bounds
-    pixel = abs(t1.transform.a) + abs(t1.transform.b)
-    if any(min(east, found[2] + more) - max(west, found[0] + more) > pixel for more in (-360, 360)):
-        raise UserError(
-            f'{t1.path}, at longitudes {west:g} to {east:g}, overlaps both ends of {t2.path}, at '
-            f'{t2.bounds[0]:g} to {t2.bounds[2]:g}: warp the second one to the longitudes of the first '
-            f'(gdalwarp -te {west:g} SOUTH {east:g} NORTH)'
-        )
-    return 360 * round((found[0] + found[2] - t2.bounds[0] - t2.bounds[2]) / 720)
-
-
-def _common_middle(one: Bounds, other: Bounds) -> tuple[float, float] | None:
-    """The centre of the intersection of two boxes; None if it is empty."""
-    left, bottom = max(one[0], other[0]), max(one[1], other[1])
-    right, top = min(one[2], other[2]), min(one[3], other[3])
-    if not np.isfinite(other).all() or left >= right or bottom >= top:
-        return None
-    return (left + right) / 2, (bottom + top) / 2
 
 
 def open_date(info: RasterInfo) -> Any:

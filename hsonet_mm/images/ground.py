@@ -13,7 +13,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images.gdal import GDAL_ERRORS, reason
 from hsonet_mm.images.raster import coordinates
 
-__all__ = ['PixelSize', 'check_proj', 'ground_points', 'pixel_size', 'pixel_steps']
+__all__ = ['PixelSize', 'check_proj', 'ground_points', 'pixel_size', 'pixel_size_at', 'pixel_steps']
 
 
 class PixelSize(NamedTuple):
@@ -50,6 +50,11 @@ def pixel_size(crs: CRS, transform: Affine, height: int, width: int) -> PixelSiz
     Degrees and web maps are measured where they are.
     """
     x, y = map(float, coordinates(transform, np.float64(width / 2), np.float64(height / 2)))
+    return pixel_size_at(crs, transform, x, y)
+
+
+def pixel_size_at(crs: CRS, transform: Affine, x: float, y: float) -> PixelSize | None:
+    """Pixel size at a place in coordinates of the raster; None if unknown."""
     try:
         across, down = np.linalg.norm(pixel_steps(crs, transform, x, y), axis=0).tolist()
     except GDAL_ERRORS:

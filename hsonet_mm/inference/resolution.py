@@ -24,6 +24,7 @@ __all__ = [
     'MODELS_OWN',
     'Resampling',
     'check_resample',
+    'dates_note',
     'pair_notes',
     'pair_resampling',
     'resampling',
@@ -53,6 +54,18 @@ def resolution_note(path: object, size: 'PixelSize', model: str, wanted: Range |
     if wanted is None or wanted[0] / FAR <= size.mean <= wanted[1] * FAR:
         return None
     return f'{path} has a ground resolution of {size.mean:.3g} m, but {model} is for {_words(wanted)}: add --resample'
+
+
+def dates_note(path1: object, size1: 'PixelSize', path2: object, size2: 'PixelSize') -> str | None:
+    """A sentence if the ground resolutions of two dates are far from each other, else None."""
+    dates = sorted(((size1.mean, path1), (size2.mean, path2)), key=lambda date: date[0])
+    (fine, finer), (coarse, coarser) = dates
+    if coarse <= fine * FAR:
+        return None
+    return (
+        f'{coarser} has a ground resolution of {coarse:.3g} m, {coarse / fine:.3g} times that of {finer} '
+        f'({fine:.3g} m): detail that one date lacks looks like change'
+    )
 
 
 def _words(wanted: Range) -> str:
@@ -161,21 +174,26 @@ def pair_resampling(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> Resam
 
 
 def pair_notes(detector: 'ChangeDetector', t1: Pixels, t2: Pixels) -> list[str]:
-    """A sentence if the ground resolution of a pair that is not resampled is far from the model's."""
-    if detector.resample is not None or detector.ground_resolution is None:
-        return []
-    if (size := _pair_pixel_size(t1, t2)) is None:
-        return []
-    note = resolution_note(t1.path, size, detector.name, detector.ground_resolution)
-    return [] if note is None else [note]
+    """A sentence if the ground resolutions of the dates differ, or that of a pair not resampled from the model's."""
+    sizes = _pixel_size(t1), _pixel_size(t2)
+    notes = list[str | None]()
+    if detector.resample is None and (size := sizes[0] or sizes[1]) is not None:
+        notes.append(resolution_note(t1.path, size, detector.name, detector.ground_resolution))
+    if sizes[0] is not None and sizes[1] is not None:
+        notes.append(dates_note(t1.path, sizes[0], t2.path, sizes[1]))
+    return [note for note in notes if note is not None]
 
 
 def _pair_pixel_size(t1: Pixels, t2: Pixels) -> 'PixelSize | None':
     """The pixels of a pair on the ground, by the first date that is georeferenced."""
-    for date in (t1, t2):
-        if date.raster.place is not None:
-            from hsonet_mm.images.ground import pixel_size
+    date = t1 if t1.raster.place is not None else t2
+    return _pixel_size(date)
 
-            place = date.raster.place
-            return pixel_size(place.crs, place.transform, *date.values.shape[:2])
-    return None
+
+def _pixel_size(date: Pixels) -> 'PixelSize | None':
+    """The pixels of an image on the ground; None if it is not georeferenced."""
+    if (place := date.raster.place) is None:
+        return None
+    from hsonet_mm.images.ground import pixel_size
+
+    return pixel_size(place.crs, place.transform, *date.values.shape[:2])

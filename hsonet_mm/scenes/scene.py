@@ -17,7 +17,7 @@ from hsonet_mm.geo.headers import RasterInfo, read_dates
 from hsonet_mm.geo.places import RasterPath, find_raster
 from hsonet_mm.geo.rasters import ScenePair, border_notes
 from hsonet_mm.inference.detector import ChangeDetector
-from hsonet_mm.inference.resolution import resampling, resolution_note
+from hsonet_mm.inference.resolution import dates_note, resampling, resolution_note
 from hsonet_mm.memory import give_back_memory
 from hsonet_mm.progress import progress_bar
 from hsonet_mm.scenes.job import SceneJob
@@ -122,6 +122,10 @@ def detect_scene(
             there = resampling(t1.path, size, options.resample, detector.name, wanted, tile)
         elif size is not None:
             note = resolution_note(t1.path, size, detector.name, wanted)
+            notes += [] if note is None else [note]
+        notes += pair.notes()
+        if (sizes := pair.pixel_sizes) is not None:
+            note = dates_note(t1.path, sizes[0], t2.path, sizes[1])
             notes += [] if note is None else [note]
         shape = pair.height, pair.width
         grid = window.grid(*shape) if there is None else there.grid(window, *shape)

@@ -75,6 +75,38 @@ class TestInputs:
         assert pair.stretches[0].low == 500
 
 
+class TestNotes:
+    @pytest.mark.parametrize(
+        ('crs', 'moved', 'told'),
+        [
+            (UTM, (0, 0), False),
+            (UTM, (60, 70), False),  # covers 12 %
+            (UTM, (70, 70), True),  # covers 9 %
+            ('EPSG:32634', (0, 0), False),
+            ('EPSG:32634', (70, 70), True),
+        ],
+    )
+    def test_little_of_the_first_date_is_covered(self, tmp_path, crs, moved, told):
+        image = np.full((3, 100, 100), 9, np.uint8)
+        before = write_raster(tmp_path / 'a.tif', image, transform=from_origin(500_000, 5_000_000, 1, 1))
+        x, y = 500_000 + moved[0], 5_000_000 - moved[1]
+        if crs != UTM:
+            (x,), (y,) = transform_points(UTM, crs, [x], [y])
+        after = write_raster(tmp_path / 'b.tif', image, crs, from_origin(x, y, 1, 1))
+        notes = ScenePair(read_info(before), read_info(after)).notes()
+        assert len(notes) == told
+        assert all(note.startswith(f'{after} covers less than 10% of {before}') for note in notes)
+
+    def test_longitudes_after_a_turn(self, tmp_path):
+        image = np.full((3, 50, 200), 9, np.uint8)
+        paths = [
+            write_raster(tmp_path / f'{left}.tif', image, 'EPSG:4326', from_origin(left, 10, 0.001, 0.001))
+            for left in (200, -160)
+        ]
+        for order in (paths, paths[::-1]):
+            assert ScenePair(*map(read_info, order)).notes() == []
+
+
 class TestThreads:
     def test_threads_share_the_files(self, tmp_path, monkeypatch):
         """Handles of their own would each decode all blocks."""

@@ -17,7 +17,7 @@ from hsonet_mm.commands.options import resample_of
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.images.ground import PixelSize
-from hsonet_mm.inference.resolution import Resampling, pair_notes, resampling, resolution_note
+from hsonet_mm.inference.resolution import Resampling, dates_note, pair_notes, resampling, resolution_note
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
@@ -99,6 +99,22 @@ class TestNote:
 
     def test_nobody_said(self):
         assert resolution_note('a.tif', PixelSize(10, 10), 'm', None) is None
+
+
+class TestDates:
+    @pytest.mark.parametrize('metres', [(0.5, 0.7), (0.7, 0.5), (0.5, 0.5)])
+    def test_near_enough(self, metres):
+        one, other = (PixelSize(size, size) for size in metres)
+        assert dates_note('a.tif', one, 'b.tif', other) is None
+
+    def test_either_order(self):
+        fine, coarse = PixelSize(0.5, 0.5), PixelSize(10, 10)
+        expected = (
+            'b.tif has a ground resolution of 10 m, 20 times that of a.tif (0.5 m): detail that one date lacks looks '
+            'like change'
+        )
+        assert dates_note('a.tif', fine, 'b.tif', coarse) == expected
+        assert dates_note('b.tif', coarse, 'a.tif', fine) == expected
 
 
 class TestResampling:
@@ -225,6 +241,10 @@ class TestImages:
         detector = ChangeDetector(Contrast())
         (note,) = pair_notes(detector, *detector.read(*paths))
         assert 'a.tif has a ground resolution of 3 m, but contrast is for 0.5 to 1 m' in note
+        write(paths[0], t1, 1)
+        (note,) = pair_notes(detector, *detector.read(*paths))
+        assert 'b.tif has a ground resolution of 3 m, 3 times that of ' in note
+        write(paths[0], t1, 3)
         resampled = ChangeDetector(Contrast(), resample=1.0)
         assert pair_notes(resampled, *resampled.read(*paths)) == []
 
@@ -274,6 +294,20 @@ class TestScenes:
         assert summary['resampled_to_m'] is None
         _, summary = self.run(tmp_path, model, 0.7, t1, t2)
         assert summary['warnings'] == []
+
+    @pytest.mark.parametrize('coarse', [0, 1])
+    def test_dates_of_different_resolutions(self, tmp_path, coarse):
+        t1, t2 = dates(100, 140)
+        sizes = [10, 1] if coarse == 0 else [1, 10]
+        paths = [
+            write(tmp_path / f'{name}.tif', image, size)
+            for name, image, size in zip('ab', (t1, t2), sizes, strict=True)
+        ]
+        detector = ChangeDetector(Contrast(), window='whole')
+        result = detect_scene(detector, *paths, tmp_path / 'change.tif', SceneOptions(resample=1.0))
+        notes = [note for note in result.summary['warnings'] if '10 times that of ' in note]
+        assert len(notes) == 1
+        assert notes[0].startswith(f'{paths[coarse]} has a ground resolution of 10 m')
 
     def test_another_resolution_is_another_result(self, tmp_path):
         t1, t2 = dates(100, 140)
