@@ -25,6 +25,7 @@ __all__ = [
     'resample_of',
     'split_model',
     'warn',
+    'without_data',
 ]
 
 _MODEL_FILES = ('.onnx', '.py', '.pth', '.pt', '.pt2', '.safetensors')
@@ -173,3 +174,8 @@ def warn(sentences: Iterable[str]) -> None:
     """Print warnings, one per line."""
     for sentence in sentences:
         print(f'warning: {sentence}', file=sys.stderr)
+
+
+def without_data(pixels: int, whole: int) -> str:
+    """Words for the pixels without data of a result, to be added to a sentence; empty if there are none."""
+    return f', {pixels / whole:.2%} of all have no data' if pixels else ''

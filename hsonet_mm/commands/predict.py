@@ -17,6 +17,7 @@ from hsonet_mm.commands.options import (
     resample_of,
     split_model,
     warn,
+    without_data,
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import made_folder
@@ -205,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     for sentence in summary.failures:
         print(f'error: {sentence}', file=sys.stderr)
     whole = summary.pixels + summary.without_data
-    gaps = f', {summary.without_data / whole:.2%} of all have no data' if summary.without_data else ''
+    gaps = without_data(summary.without_data, whole)
     if summary.slid:
         window = detector.window
         hint = '' if window.fixed else ' (--mode whole predicts images at once, --crop changes the window)'

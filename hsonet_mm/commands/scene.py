@@ -21,6 +21,7 @@ from hsonet_mm.commands.options import (
     resample_of,
     split_model,
     warn,
+    without_data,
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
@@ -168,14 +169,16 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     for date in dates:
         check_place(find_raster(date))  # before the model is loaded
     start = time.monotonic()
-    result = detect_scene(model.load(), dates[0], dates[1], out, options, model.paths, progress=True)
+    result = detect_scene(
+        model.load(), dates[0], dates[1], out, options, model.paths, progress=True, warn=warn
+    )
     seconds = time.monotonic() - start
     summary = result.summary
     state = f'done in {seconds:.0f} s' if result.fresh else 'is up to date'
     print(
         f'{out} {state}: {_words(summary)} at threshold {summary["threshold"]:g} ({summary["threshold_source"]})'
+        f'{_gaps(summary)}'
     )
-    warn(summary['warnings'])
     if summary['resampled_to_m'] is not None:
         print(
             f'predicted at {summary["resampled_to_m"]:.3g} m on the ground, the pixels of the result are those of '
@@ -200,7 +203,7 @@ def _many(
 
     check_worker_options(args)
     folder = args.out or args.list.parent
-    failed, done = 0, list[Path]()
+    failed, done, told = 0, list[Path](), set[str]()
     outcomes = run_scenes(model, scenes, options, folder, args.engine, args.workers, gpus, args.ray_address)
     with closing(outcomes):
         for number, outcome in enumerate(outcomes, 1):
@@ -211,13 +214,19 @@ def _many(
             else:
                 done.append(Path(outcome.scene.output))
                 state = '' if outcome.fresh else ', up to date'
-                print(f'{name}: {_words(outcome.summary)}{state}', flush=True)
+                print(f'{name}: {_words(outcome.summary)}{_gaps(outcome.summary)}{state}', flush=True)
+                warn(text for text in outcome.summary['warnings'] if text not in told)
+                told.update(outcome.summary['warnings'])
     print(f'{len(scenes) - failed} of {len(scenes)} scenes done' + (f', {failed} failed' if failed else ''))
     if args.view and done:
         from hsonet_mm.viewer.report import print_report
 
         failed += print_report(sorted(done), folder)
     return 1 if failed else 0
+
+
+def _gaps(summary: dict[str, Any]) -> str:
+    return without_data(summary['pixels'] - summary['valid_pixels'], summary['pixels'])
 
 
 def _words(summary: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Change map of one scene, from two rasters to all results."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ def detect_scene(
     options: SceneOptions | None = None,
     model_files: Sequence[str | Path] = (),
     progress: bool = False,
+    warn: Callable[[Sequence[str]], None] | None = None,
 ) -> SceneResult:
     """Find the changes between two rasters of any size, with constant memory.
 
@@ -82,6 +83,7 @@ def detect_scene(
         options: How to do it.
         model_files: Files of the model; when one has changed, nothing is taken over from an earlier run.
         progress: Show a progress bar on the standard error stream.
+        warn: Called with the warnings of the summary before the scene is computed.
 
     Raises:
         UserError: if something is wrong with the inputs or the place of the output; there is no output then.
@@ -127,6 +129,8 @@ def detect_scene(
         if (sizes := pair.pixel_sizes) is not None:
             note = dates_note(t1.path, sizes[0], t2.path, sizes[1])
             notes += [] if note is None else [note]
+        if warn is not None:
+            warn(notes)
         shape = pair.height, pair.width
         grid = window.grid(*shape) if there is None else there.grid(window, *shape)
         options = replace(

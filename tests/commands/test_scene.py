@@ -14,12 +14,14 @@ pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
 
 import rasterio
-from made_up_scene import write, write_pair
+from affine import Affine
+from made_up_scene import GRID, write, write_pair
 from rasterio.enums import ColorInterp
 
 from hsonet_mm import ChangeDetector
 from hsonet_mm.commands import scene as command
 from hsonet_mm.errors import UserError
+from hsonet_mm.scenes.pipeline import detect_tiles
 
 pytestmark = pytest.mark.any_host
 
@@ -103,6 +105,27 @@ class TestCommand:
         assert summary['tta'] == ['flips', 'rotations', 'swap']
         assert summary['bands'] == {'before': [3, 2, 1], 'after': [3, 2, 1]}
         assert (tmp_path / 'change.geojson').exists()
+
+    def test_warnings_come_first_and_pixels_without_data_are_told(self, scene, pair, monkeypatch, capsys):
+        write(pair[1], np.full((3, 120, 300), 90, np.uint8), transform=GRID * Affine.scale(2))
+        monkeypatch.setattr(
+            'hsonet_mm.scenes.scene.detect_tiles',
+            lambda *args: events.append(capsys.readouterr().err) or detect_tiles(*args),
+        )
+        events = []
+        code, streams = scene('model.onnx', *pair, '-o', 'change.tif')
+        assert code == 0
+        assert events[0].startswith(
+            f'warning: {pair[1]} has a ground resolution of 1 m, 2 times that of {pair[0]}'
+        )
+        assert ' at threshold 0.5 (given), 20.00% of all have no data\n' in streams.out
+        assert streams.err == ''
+        code, streams = scene('model.onnx', *pair, '-o', 'change.tif')
+        assert streams.err.startswith('warning: ')  # of a result that is up to date, too
+        (pair[0].parent / 'list.csv').write_text('before,after,output\nbefore.tif,after.tif,x.tif\n')
+        code, streams = scene('model.onnx', '--list', pair[0].parent / 'list.csv')
+        assert ' in 0 polygons, 20.00% of all have no data\n' in streams.out
+        assert streams.err.count('warning: ') == 1
 
     def test_one_scene_on_a_gpu_of_several(self, scene, pair):
         assert scene('config.py', 'model.pth', *pair, '-o', 'change.tif', '--gpus', '3')[0] == 0
