@@ -22,7 +22,7 @@ from hsonet_mm.images.gdal import (
     reason,
     require_one_raster,
 )
-from hsonet_mm.images.raster import bands_text, choose_bands, coordinates
+from hsonet_mm.images.raster import Bounds, bands_text, bounds_of, choose_bands
 
 __all__ = [
     'RasterInfo',
@@ -70,11 +70,9 @@ class RasterInfo:
     state: tuple[tuple[int, int], ...]
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """Left, bottom, right and top of all corners in coordinates."""
-        columns, rows = np.array([(0, 0), (0, self.height), (self.width, 0), (self.width, self.height)]).T
-        xs, ys = coordinates(self.transform, columns, rows)
-        return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+        return bounds_of(self.transform, self.height, self.width)
 
 
 def file_state(path: Path) -> tuple[int, int]:
@@ -129,7 +127,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
             chosen,
             header.rgb,
             header.dtypes[chosen[0] - 1],
-            3 if 'palette' in header.kinds else len(header.colours),
+            header.shown,
             alpha,
             nodata,
             reading.bands is None and len(chosen) == 1,

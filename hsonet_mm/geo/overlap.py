@@ -7,12 +7,9 @@ from rasterio.warp import transform_bounds
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.headers import RasterInfo
 from hsonet_mm.images.gdal import GDAL_ERRORS
-from hsonet_mm.images.raster import coordinates
+from hsonet_mm.images.raster import Bounds, coordinates
 
-__all__ = ['Bounds', 'bounds_in', 'common_middle', 'covered_share', 'whole_turns']
-
-Bounds = tuple[float, float, float, float]
-"""Left, bottom, right and top."""
+__all__ = ['bounds_in', 'common_middle', 'covered_share', 'whole_turns']
 
 _PLACES = 128
 """Rows and columns of the places by which it is found how much of a raster another one covers."""

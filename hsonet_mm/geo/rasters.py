@@ -18,7 +18,7 @@ from hsonet_mm.images import Stretch
 from hsonet_mm.images.gdal import GDAL_ERRORS, bands_last, read_mask, reason, without_alpha
 from hsonet_mm.images.ground import PixelSize, pixel_size, pixel_size_at, pixel_steps
 from hsonet_mm.images.options import apply_stretch
-from hsonet_mm.images.pairs import refuse_depths
+from hsonet_mm.images.pairs import no_overlap, refuse_depths
 from hsonet_mm.images.pixels import colours, edge_text, effective_stretch
 from hsonet_mm.images.raster import fits, valid_pixels
 
@@ -124,12 +124,7 @@ class ScenePair:
                 f'coordinate reference system of {t1.path} ({t1.crs.to_string()[:40]}): assign the right '
                 'one to both (gdal_edit -a_srs EPSG:...)'
             )
-        (west, south, east, north), (left, bottom, right, top) = t1.bounds, found
-        raise UserError(
-            f'{t1.path} and {t2.path} do not overlap: in {t1.crs.to_string()[:40]} the one lies at ({west:.9g}, '
-            f'{south:.9g}) to ({east:.9g}, {north:.9g}), the other at ({left:.9g}, {bottom:.9g}) to '
-            f'({right:.9g}, {top:.9g}); check that they show the same place'
-        )
+        raise no_overlap(t1.path, t1.bounds, t2.path, found, t1.crs)
 
     def _datasets(self) -> list[Any]:
         """The two dates, and what the second is resampled from."""

@@ -1,6 +1,7 @@
 """Checks that the files of a pair, or a label and its image, belong together."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +9,20 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.options import Stretch
 from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
-from hsonet_mm.images.raster import Note, Raster, coordinates
+from hsonet_mm.images.raster import Bounds, Note, Place, Raster, bounds_of, coordinates
+from hsonet_mm.texts import counted
 
-__all__ = ['ImagePair', 'check_depths', 'join', 'notes_of', 'pair_of', 'place_note', 'refuse_depths']
+__all__ = [
+    'ImagePair',
+    'check_depths',
+    'check_overlap',
+    'join',
+    'no_overlap',
+    'notes_of',
+    'pair_of',
+    'place_note',
+    'refuse_depths',
+]
 
 _TOLERANCE = 0.5
 """Pixels by which corners may differ [choice]: half a pixel is what a resampling leaves."""
@@ -78,11 +90,10 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
             and (text := edge_text(date.path, edge_of(values), edge_of(valid)))
         ):
             notes.append(Note('border', text))
-    one, two = (len(date.raster.header.colours) for date in (t1, t2))
+    one, two = (date.raster.header.shown for date in (t1, t2))
     if one != two:
-        notes.append(
-            Note('bands', f'{t1.path} has {one} and {t2.path} {two} bands: check that the same ones are read')
-        )
+        text = f'{t1.path} has {counted(one, "band")} and {t2.path} {two}: check that the same ones are read'
+        notes.append(Note('bands', text))
     if note := place_note(t1.raster, t2.raster):
         notes.append(note)
     return notes
@@ -96,15 +107,54 @@ def place_note(one: Raster, other: Raster) -> Note | None:
     corners = [(0, 0), (0, height), (width, 0), (width, height)]
     if _distance(one, other, corners) <= _TOLERANCE:
         return None
-    told = [
-        f'({place.transform.c:.6g}, {place.transform.f:.6g}) in {place.crs.to_string()[:40]}'
-        for place in (one.place, other.place)
-    ]
     return Note(
         'grid',
-        f'{one.header.path} and {other.header.path} lie on different grids by their georeference, from {told[0]} and '
-        f'from {told[1]}, and are compared pixel by pixel: give both dates to hsonet scene, which resamples them '
-        'onto one grid, or warp one with gdalwarp',
+        f'{one.header.path} and {other.header.path} lie on different grids by their georeference, from '
+        f'{_difference(one.place, other.place)}, and are compared pixel by pixel: give both dates to hsonet scene, '
+        'which resamples them onto one grid, or warp one with gdalwarp',
+    )
+
+
+def _difference(one: Place, other: Place) -> str:
+    """Where two images begin, and their offset in pixels if they differ in nothing else."""
+    from affine import Affine
+
+    starts = [f'({place.transform.c:.9g}, {place.transform.f:.9g})' for place in (one, other)]
+    names = [place.crs.to_string()[:40] for place in (one, other)]
+    if one.crs != other.crs:
+        return f'{starts[0]} in {names[0]} and from {starts[1]} in {names[1]}'
+    told = f'{starts[0]} and from {starts[1]} in {names[0]}'
+    a, b, c, d, e, f = other.transform[:6]
+    pixel = abs(one.transform.determinant) ** 0.5
+    if not pixel or not one.transform.almost_equals(
+        Affine(a, b, one.transform.c, d, e, one.transform.f), 1e-6 * pixel
+    ):
+        return told
+    columns, rows = coordinates(~one.transform, np.float64(c), np.float64(f))
+    offset = [f'{abs(round(float(number), 2)):g}' for number in (columns, rows)]
+    return f'{told} (they differ by {offset[0]} columns, {offset[1]} rows)'
+
+
+def check_overlap(one: Raster, other: Raster) -> None:
+    """Raise an error for two georeferenced files of one reference system that do not overlap."""
+    if one.place is None or other.place is None or one.place.crs != other.place.crs:
+        return
+    bounds1, bounds2 = (bounds_of(file.place.transform, *file.values.shape[:2]) for file in (one, other))
+    (west, south, east, north), (left, bottom, right, top) = bounds1, bounds2
+    if one.place.crs.is_geographic:  # a longitude is the same place after a turn
+        turns = 360 * round((west + east - left - right) / 720)
+        left, right = left + turns, right + turns
+    if max(west, left) >= min(east, right) or max(south, bottom) >= min(north, top):
+        raise no_overlap(one.header.path, bounds1, other.header.path, bounds2, one.place.crs)
+
+
+def no_overlap(path1: object, bounds1: Bounds, path2: object, bounds2: Bounds, crs: Any) -> UserError:
+    """The error for two rasters that do not overlap; both bounds are coordinates of one reference system."""
+    (west, south, east, north), (left, bottom, right, top) = bounds1, bounds2
+    return UserError(
+        f'{path1} and {path2} do not overlap: in {crs.to_string()[:40]} the one lies at ({west:.9g}, {south:.9g}) to '
+        f'({east:.9g}, {north:.9g}), the other at ({left:.9g}, {bottom:.9g}) to ({right:.9g}, {top:.9g}); check that '
+        'they show the same place'
     )
 
 

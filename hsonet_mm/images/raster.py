@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 
 __all__ = [
+    'Bounds',
     'Header',
     'Note',
     'Place',
     'Raster',
     'alpha_is_mask',
     'bands_text',
+    'bounds_of',
     'choose_bands',
     'coordinates',
     'fits',
     'valid_pixels',
 ]
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
 
 _BETWEEN = 0.01
 """Largest share of an alpha band between transparent and opaque, as soft edges have it [choice]."""
@@ -69,6 +74,11 @@ class Header:
         return tuple(number for number, kind in enumerate(self.kinds, 1) if kind != 'alpha')
 
     @property
+    def shown(self) -> int:
+        """Number of bands of colour that it shows: a palette stands for red, green and blue."""
+        return 3 if 'palette' in self.kinds else len(self.colours)
+
+    @property
     def rgb(self) -> tuple[int, ...] | None:
         """The bands that the file declares as red, green and blue."""
         names = ('red', 'green', 'blue')
@@ -109,6 +119,13 @@ def coordinates(
     """Coordinates of places in a raster, counted in pixels from the outer corner of its first one; or of any points."""
     a, b, c, d, e, f = transform[:6]
     return a * columns + b * rows + c, d * columns + e * rows + f
+
+
+def bounds_of(transform: Any, height: int, width: int) -> Bounds:
+    """Bounds of all corners of a raster."""
+    columns, rows = np.array([(0, 0), (0, height), (width, 0), (width, height)]).T
+    xs, ys = coordinates(transform, columns, rows)
+    return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
 
 
 def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import ImagePair, Pixels, Reading, join, pair_of, read_pixels, size
+from hsonet_mm.images import ImagePair, Pixels, Reading, check_overlap, join, pair_of, read_pixels, size
 from hsonet_mm.inference.batches import batch_probs, check_images, checked_batch
 from hsonet_mm.inference.calibration import Calibration, apply_temperature, read_calibration
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
@@ -322,7 +322,7 @@ class ChangeDetector:
         """Read the files of a pair as the model needs them.
 
         Raises:
-            UserError: if one cannot be read, or the sizes differ.
+            UserError: if one cannot be read, the sizes differ, or they lie apart by their georeference.
         """
         t1, t2 = (read_pixels(str(path), self.reading.of_date(date)) for date, path in enumerate((a, b)))
         if t1.values.shape != t2.values.shape:
@@ -330,6 +330,7 @@ class ChangeDetector:
                 f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): crop '
                 'both to the same area and size'
             )
+        check_overlap(t1.raster, t2.raster)
         return t1, t2
 
     def predict_pair(self, pair: ImagePair, resampling: Resampling | None = None) -> Prediction:

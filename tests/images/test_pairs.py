@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from rasterio.transform import from_origin
 from rasters import GRID, texture, write_tiff
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import Reading, join, notes_of, read_pixels
+from hsonet_mm.images import Reading, check_overlap, join, notes_of, read_pixels
 
 pytestmark = pytest.mark.any_host
 
@@ -51,6 +52,57 @@ class TestPairs:
         if told:
             assert 'hsonet scene' in notes[0].text
             assert 'a.tif' in notes[0].text
+
+    @pytest.mark.parametrize(
+        ('transform', 'told'),
+        [
+            (
+                from_origin(500_000, 5_000_002, 0.5, 0.5),
+                'from (500000, 5000000) and from (500000, 5000002) in EPSG:32633 (they differ by 0 columns, 4 rows)',
+            ),
+            (
+                from_origin(500_000.3, 5_000_000, 0.5, 0.5),
+                'and from (500000.3, 5000000) in EPSG:32633 (they differ by 0.6 columns, 0 rows), and',
+            ),
+            (from_origin(500_000, 5_000_000, 0.6, 0.6), 'and from (500000, 5000000) in EPSG:32633, and'),
+        ],
+    )
+    def test_offset(self, tmp_path, transform, told):
+        t1 = self.pixels(tmp_path / 'a.tif', texture())
+        t2 = self.pixels(tmp_path / 'b.tif', texture(), transform=transform)
+        (note,) = notes_of(t1, t2, False)
+        assert told in note.text
+
+    @pytest.mark.parametrize(
+        ('crs', 'left', 'apart'),
+        [
+            ('EPSG:32633', 500_031, False),
+            ('EPSG:32633', 500_033, True),
+            ('EPSG:4326', 10, False),
+            ('EPSG:4326', 370, False),  # a turn
+            ('EPSG:4326', 50, True),
+        ],
+    )
+    def test_no_overlap(self, tmp_path, crs, left, apart):
+        start = 500_000 if crs == 'EPSG:32633' else 10
+        t1, t2 = (
+            self.pixels(tmp_path / f'{x}.tif', texture(), crs=crs, transform=from_origin(x, 50, 0.5, 0.5))
+            for x in (start, left)
+        )
+        if not apart:
+            check_overlap(t1.raster, t2.raster)
+            return
+        with pytest.raises(UserError, match=rf'{start}\.tif and .*{left}\.tif do not overlap: in {crs}'):
+            check_overlap(t1.raster, t2.raster)
+
+    def test_bands(self, tmp_path):
+        Image.fromarray(texture()).quantize(16).save(tmp_path / 'palette.png')
+        Image.fromarray(texture()[..., 0]).save(tmp_path / 'grey.png')
+        colour = self.pixels(tmp_path / 'a.tif', texture(), crs=None)
+        palette, grey = (read_pixels(str(tmp_path / f'{name}.png')) for name in ('palette', 'grey'))
+        assert notes_of(palette, colour, False) == []
+        (note,) = notes_of(grey, colour, False)
+        assert note.text.startswith(f'{grey.path} has 1 band and {colour.path} 3: check')
 
     @pytest.mark.parametrize(('value', 'name'), [(0, 'black'), (255, 'white')])
     def test_border(self, tmp_path, value, name):
