@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from hsonet_mm.scenes.listing import find_scenes, read_list
     from hsonet_mm.scenes.record import SceneOptions
 
+    resample = resample_of(args)  # first: it may have taken the place of a raster
     wanted = () if args.list else ('the raster before', 'the raster after')
     files, dates = split_model(args.arguments, args.model, wanted)
     if args.out is None and not args.list:
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         polygons=args.polygons,
         min_area=args.min_area,
         dates=tuple(args.dates) if args.dates else None,
-        resample=resample_of(args),
+        resample=resample,
     )
     gpus = gpus_of(args)
     device = 'cuda' if gpus else args.device

@@ -175,6 +175,10 @@ class TestCommand:
             (('config.py', 'model.pth', '-o', 'c.tif'), 'give the raster before and the raster after'),
             (('model.onnx', 'a', 'b', '--list', 'l.csv'), 'give the model alone'),
             (('model.onnx', 'a.tif', 'b.tif'), 'no output'),
+            (
+                ('--resample', 'a.tif', 'b.tif', '-o', 'c.tif'),
+                r"^invalid --resample 'a\.tif': expected a size in metres.*place it after the images$",
+            ),
             (('model.onnx', 'a.tif', 'b.tif', '-o', 'c.tif'), r'a\.tif does not exist'),
             (('model.onnx', '.', 'b.tif', '-o', 'out'), 'two rasters or two folders'),
             (('model.onnx', '--list', 'none.csv'), 'cannot be read'),
