@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -19,12 +19,26 @@ __all__ = [
     'folder_beside',
     'lock',
     'made_folder',
+    'no_permission',
     'replace_folder',
     'require_writable',
+    'unwritable',
     'write_bytes',
+    'write_files',
     'write_json',
     'write_text',
 ]
+
+_NO_ROOM_HELPS = (
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""Errors of writing that have nothing to do with the room on a disk."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -35,22 +49,48 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: if the disk is full, the place cannot be written to, or is a folder.
     """
+    write_files({path: data})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write several files that belong together, each as :func:`write_bytes` does; none if one does not fit on the disk.
+
+    Raises:
+        UserError: as there.
+    """
+    temporary = dict[Path, Path]()
+    path = Path()
     try:
-        # beside: a move never crosses disks
-        temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        for path, data in contents.items():
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            # beside: a move never crosses disks
+            temporary[path] = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary[path].write_bytes(data)
+        for path, written in temporary.items():
+            written.replace(path)
     except (OSError, ValueError) as error:  # the latter where the path names no file
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
+    finally:
+        for written in temporary.values():
+            with suppress(OSError):
+                written.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: Exception) -> UserError:
+def unwritable(path: Path, error: Exception, then: str = '') -> UserError:
+    """The error for a file or folder that cannot be written, with what helps; ``then`` is added to it."""
+    if isinstance(error, PermissionError):
+        return no_permission('write', path)
     reason = getattr(error, 'strerror', None) or error
-    return UserError(f'{path} cannot be written ({reason}): make room for it, or name another place')
+    room = '' if getattr(error, 'errno', None) in _NO_ROOM_HELPS else 'make room for it, or '
+    return UserError(f'{path} cannot be written ({reason}): {room}name another place{then}')
+
+
+def no_permission(verb: str, path: object) -> UserError:
+    """The error for a file that a user may not ``'read'`` or ``'write'``."""
+    other = 'file' if verb == 'read' else 'place'
+    return UserError(f'no permission to {verb} {path}: correct its permissions, or give another {other}')
 
 
 def require_writable(*paths: Path | None) -> None:
@@ -67,7 +107,7 @@ def require_writable(*paths: Path | None) -> None:
                 with tempfile.NamedTemporaryFile(prefix=f'.{path.name}.', dir=path.parent):
                     pass
             except OSError as error:
-                raise _unwritable(path, error) from error
+                raise unwritable(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -96,6 +136,8 @@ def folder_beside(out: Path) -> Iterator[Path]:
             beside = tempfile.TemporaryDirectory(
                 prefix=f'.{out.name}.', dir=out.parent, ignore_cleanup_errors=True
             )
+        except PermissionError as error:
+            raise no_permission('write', out) from error
         except OSError as error:
             raise UserError(failure.format(error.strerror or error)) from error
         with beside as name:
@@ -116,6 +158,8 @@ def _held(folder: Path, failure: str) -> Iterator[None]:
     try:
         try:
             held = _make_and_lock(folder)
+        except PermissionError as error:
+            raise no_permission('write', error.filename or folder) from error
         except OSError as error:
             raise UserError(failure.format(error.strerror or error)) from error
         yield

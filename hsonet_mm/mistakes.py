@@ -47,8 +47,8 @@ def guard(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         code = run(args)
         leave_process_group()
         return code
-    except KeyboardInterrupt:
-        print('Interrupted', file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print('Interrupted' + (f': {interrupt}' if str(interrupt) else ''), file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever reads the output, such as `head`, has enough
         os.dup2(

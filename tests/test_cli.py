@@ -91,6 +91,13 @@ def test_interrupt_is_no_error(monkeypatch, capsys, tmp_path):
     assert main(['train', str(tmp_path / 'any.py')]) == 130
     assert capsys.readouterr().err == 'Interrupted\n'
 
+    def go_on(_):
+        raise KeyboardInterrupt('repeat the command to continue')
+
+    monkeypatch.setattr('hsonet_mm.commands.train.load_config', go_on)
+    assert main(['train', str(tmp_path / 'any.py')]) == 130
+    assert capsys.readouterr().err == 'Interrupted: repeat the command to continue\n'
+
 
 def test_our_own_errors_keep_their_trace(monkeypatch, tmp_path):
     def fail(_):

@@ -14,6 +14,7 @@ from hsonet_mm.files import (
     made_folder,
     require_writable,
     write_bytes,
+    write_files,
     write_json,
     write_text,
 )
@@ -153,11 +154,43 @@ def test_failure_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch, 
     fail_half_way(monkeypatch, failure)
     with pytest.raises(UserError) as told:
         write_json(target, {'new': 1})
-    assert (
-        str(told.value) == f'{target} cannot be written ({reason}): make room for it, or name another place'
-    )
+    room = '' if reason == 'Read-only file system' else 'make room for it, or '
+    assert str(told.value) == f'{target} cannot be written ({reason}): {room}name another place'
     assert target.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_without_permission(tmp_path, monkeypatch):
+    target = tmp_path / 'file'
+    fail_half_way(monkeypatch, PermissionError(errno.EACCES, 'Permission denied'))
+    sentence = f'no permission to write {target}: correct its permissions, or give another place'
+    with pytest.raises(UserError, match=f'^{sentence}$'):
+        write_bytes(target, b'new')
+
+
+@pytest.mark.parametrize('last', ['too large', 'folder'])
+def test_all_files_or_none(tmp_path, monkeypatch, last):
+    names = [tmp_path / name for name in 'abc']
+    write_files(dict.fromkeys(names, b'old'))
+    contents = dict.fromkeys(names, b'new')
+    if last == 'folder':
+        contents[tmp_path / 'd'] = b'new'
+        (tmp_path / 'd').mkdir()
+    else:
+        contents[names[2]] = b'larger'
+        write = Path.write_bytes
+
+        def limited(self, data):
+            if len(data) > 3:
+                raise OSError(errno.EFBIG, 'File too large')
+            return write(self, data)
+
+        monkeypatch.setattr(Path, 'write_bytes', limited)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=f'{max(contents)} cannot be written'):
+        write_files(contents)
+    assert [path.read_bytes() for path in names] == [b'old'] * 3
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_interruption_leaves_the_old_file(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from hsonet_mm.images import first_three, join, notes_of, reading_of, to_bgr
 from hsonet_mm.index import some
 from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
-from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, write_png
+from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out, write_pngs
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
@@ -83,16 +83,16 @@ def predict_paths(
                     raise
                 failures.append(str(error))
             else:  # outside of "try": on a full disk there is no use in going on
-                valid = results.get('valid')
-                if valid is None:
-                    (out / f'{stem}_valid.png').unlink(missing_ok=True)  # of an earlier pair of this name
-                for kind, image in results.items():
-                    target = out / f'{stem}_{kind}.png'
+                targets = {out / f'{stem}_{kind}.png': image for kind, image in results.items()}
+                for target in targets:
                     if target.resolve() in (path1.resolve(), path2.resolve()):
                         raise UserError(
                             f'{target} is an image that the result would overwrite: give another folder with --out'
                         )
-                    write_png(target, image)
+                write_pngs(targets)
+                valid = results.get('valid')
+                if valid is None:
+                    (out / f'{stem}_valid.png').unlink(missing_ok=True)  # of an earlier pair of this name
                 changed += int(np.count_nonzero(results['mask']))
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known

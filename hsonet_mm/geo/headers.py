@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import no_permission
 from hsonet_mm.geo.places import RasterPath
 from hsonet_mm.images import Reading
 from hsonet_mm.images.gdal import (
@@ -79,6 +80,8 @@ def file_state(path: Path) -> tuple[int, int]:
     """Size and modification time of a file."""
     try:
         state = path.stat()
+    except PermissionError:
+        raise no_permission('read', path) from None
     except (OSError, ValueError):
         raise UserError(f'{path} does not exist: give a georeferenced raster such as a GeoTIFF') from None
     return state.st_size, state.st_mtime_ns
@@ -97,6 +100,10 @@ def check_place(path: RasterPath) -> None:
             raise UserError(f'{path} is a folder: give a raster, or folders for both dates')
         if not path.is_file():
             raise UserError(f'{path} is a pipe or a device: give the name of a raster')
+        try:
+            path.open('rb').close()
+        except PermissionError:
+            raise no_permission('read', path) from None
 
 
 def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import no_permission
 from hsonet_mm.images.raster import Header, Raster, choose_bands
 
 __all__ = ['IMAGE_SUFFIXES', 'RASTER_SUFFIXES', 'image_size', 'large_images', 'read_raster']
@@ -65,6 +66,8 @@ def read_raster(
                     return raster
     except FileNotFoundError:
         raise UserError(f'{name} does not exist: put it back or remove the other files of the pair') from None
+    except PermissionError:
+        raise no_permission('read', name) from None
     except Image.DecompressionBombError:
         raise UserError(f'{name} has more than {_limit()} pixels: cut it into parts first') from None
     except UserError:

@@ -1,6 +1,7 @@
 """Finding image pairs, drawing predictions and writing them."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_bytes
+from hsonet_mm.files import write_files
 from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.index import belongs, by_stem
 
-__all__ = ['draw_overlay', 'find_pairs', 'folders_left_out', 'write_png']
+__all__ = ['draw_overlay', 'find_pairs', 'folders_left_out', 'write_png', 'write_pngs']
 
 TINT = (60, 20, 220)
 """Colour of changed regions in overlays, BGR: crimson, rare in aerial images."""
@@ -82,7 +83,15 @@ def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[n
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an image, (H, W) or (H, W, 3) in BGR, in one step, see :func:`~hsonet_mm.files.write_bytes`."""
-    done, data = cv2.imencode('.png', image)
-    assert done
-    write_bytes(path, data.tobytes())
+    """Write an image in one step, see :func:`write_pngs`."""
+    write_pngs({path: image})
+
+
+def write_pngs(images: Mapping[Path, NDArray[np.uint8]]) -> None:
+    """Write images, (H, W) or (H, W, 3) in BGR, all or none, see :func:`~hsonet_mm.files.write_files`."""
+    contents = dict[Path, bytes]()
+    for path, image in images.items():
+        done, data = cv2.imencode('.png', image)
+        assert done
+        contents[path] = data.tobytes()
+    write_files(contents)

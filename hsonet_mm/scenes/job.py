@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import lock
+from hsonet_mm.files import lock, unwritable
 from hsonet_mm.geo.change_map import MASK_NODATA, stored_probs
 from hsonet_mm.windows import Blender, WindowGrid
 
@@ -54,9 +54,7 @@ class SceneJob:
                 self._prepare(json.dumps(key, sort_keys=True, indent=1), opened)
                 self.done, left = self._read_state()
             except OSError as error:
-                raise UserError(
-                    f'{folder.parent} cannot be written to ({error.strerror}): give another output with -o'
-                ) from None
+                raise unwritable(folder.parent, error) from None
             self._opened = opened.pop_all()
         self.blender = Blender(grid, self, left)
         self._recorded = time.monotonic()

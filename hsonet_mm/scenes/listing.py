@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import no_permission
 from hsonet_mm.geo.places import raster_path
 from hsonet_mm.images import RASTER_SUFFIXES
 from hsonet_mm.index import by_stem
@@ -64,6 +65,8 @@ def read_list(path: Path, output: Path | None = None) -> list[Scene]:
     """
     try:
         rows = read_rows(path.read_bytes())
+    except PermissionError:
+        raise no_permission('read', path) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         said = getattr(error, 'strerror', None) or error
         raise UserError(f'the list {path} cannot be read ({said}): give a CSV file') from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import made_folder
+from hsonet_mm.files import made_folder, unwritable
 from hsonet_mm.scenes.listing import Scene, check_results
 from hsonet_mm.scenes.model import ModelSpec
 from hsonet_mm.scenes.record import SceneOptions
@@ -100,9 +100,7 @@ def _jobs_folder(folder: Path) -> Iterator[Path]:
         try:
             jobs = tempfile.TemporaryDirectory(prefix='.scenes.', dir=folder, ignore_cleanup_errors=True)
         except OSError as error:
-            raise UserError(
-                f'{folder} cannot be written to ({error.strerror}): give another output with -o'
-            ) from None
+            raise unwritable(folder, error) from None
         with jobs as name:
             yield Path(name)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.files import unwritable
 from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.geo.change_map import PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
@@ -169,10 +170,9 @@ def detect_scene(
                     job.discard()
                 raise
             except OSError as error:
-                raise UserError(
-                    f'{output} cannot be written ({error.strerror or error}): make room there or give another '
-                    'place, and run the command again'
-                ) from error
+                raise unwritable(output, error, ', and run the command again') from error
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f'repeat the command to continue (work so far in {folder})') from None
             finally:
                 pair.close()
             job.discard()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import replace_folder
+from hsonet_mm.files import no_permission, replace_folder
 
 __all__ = ['MARK', 'check_target', 'replaced_folder']
 
@@ -39,6 +39,8 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         finally:
             for path in (part, old):
                 shutil.rmtree(path, ignore_errors=True)
+    except PermissionError as error:
+        raise no_permission('write', target) from error
     except OSError as error:
         raise UserError(
             f'{target} cannot be written ({error.strerror or error}): make room for it, or name another place with -o'

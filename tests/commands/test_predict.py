@@ -96,6 +96,21 @@ def test_a_full_disk_ends_the_run(detector, folders, monkeypatch):
     assert not out.exists()
 
 
+def test_results_of_a_pair_are_all_written_or_none(detector, folders, monkeypatch):
+    t1, t2, out = folders
+    write = pathlib.Path.write_bytes
+
+    def nearly_full(self, data):
+        if '_overlay' in self.name:
+            raise OSError(errno.EFBIG, 'File too large')
+        return write(self, data)
+
+    monkeypatch.setattr(pathlib.Path, 'write_bytes', nearly_full)
+    with pytest.raises(UserError, match=r'0_overlay.png cannot be written \(File too large\): make room'):
+        predict_paths(detector, t1, t2, out)
+    assert not out.exists()
+
+
 def test_overlay_marks_only_changed_regions():
     base = image(3)
     mask = np.zeros(base.shape[:2], bool)

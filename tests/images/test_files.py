@@ -1,5 +1,6 @@
 """Decoding of files: orientations, modes and depths, and what is no image or several."""
 
+import errno
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from PIL import Image
 from rasters import GRID, save_turned, texture, write_tiff
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.headers import read_info
 from hsonet_mm.images import Reading, read_pixels, read_raster
 
 pytestmark = pytest.mark.any_host
@@ -37,6 +39,19 @@ class TestOrientation:
         with rasterio.open(path, 'r+') as dataset:
             dataset.crs, dataset.transform = 'EPSG:32633', GRID
         assert np.array_equal(read_pixels(str(path)).values, texture())
+
+
+def test_without_permission(tmp_path, monkeypatch):
+    def refuse(self, *_):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(self))
+
+    path = write_tiff(tmp_path / 'a.tif', texture())
+    monkeypatch.setattr('pathlib.Path.open', refuse)
+    sentence = rf'^no permission to read {path}: correct its permissions, or give another file$'
+    with pytest.raises(UserError, match=sentence):
+        read_pixels(path)
+    with pytest.raises(UserError, match=sentence):
+        read_info(tmp_path / 'a.tif')
 
 
 class TestBands:

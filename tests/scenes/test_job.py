@@ -99,6 +99,17 @@ class TestResuming:
         assert 0 < fake.calls < calls
         assert filecmp.cmp(result.files['probs'], whole.files['probs'], shallow=False)
 
+    def test_interrupt_tells_how_to_go_on(self, tmp_path, fake, noisy, monkeypatch):
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(ScenePair, 'read', interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        part = tmp_path / '.change.tif.part'
+        assert str(caught.value) == f'repeat the command to continue (work so far in {part})'
+        assert part.is_dir()
+
     def test_interrupt_while_writing_results(self, tmp_path, fake, noisy, monkeypatch):
         output = tmp_path / 'change.tif'
 
