@@ -170,14 +170,16 @@ class Reading:
         What the model was trained with holds for what is not declared here.
 
         Returns:
-            The reading, and a sentence for each value that differs from the model's.
+            The reading, and a sentence where bands or stretch differ from the model's.
         """
         ours, theirs = self.to_dict(), trained.to_dict()
-        notes = [
-            f'the model was trained with {theirs[name] or "what the files say"}, but --{name} is {value} here'
-            for name, value in ours.items()
-            if value is not None and value != theirs[name]
-        ]
+        notes = list[str]()
+        for name, value in ours.items():
+            if name == 'nodata' or value in (None, theirs[name]):  # nodata is a property of the files alone
+                continue
+            given = theirs[name]
+            how = 'on images read as their files declare' if given is None else f'with --{name} {given}'
+            notes.append(f'the model was trained {how}; --{name} {value} differs from that')
         merged = {name: theirs[name] if value is None else value for name, value in ours.items()}
         return Reading.from_dict(merged), notes
 

@@ -57,6 +57,10 @@ class TestDeclared:
         trained = Reading.make('3,2,1', '0,3000')
         merged, notes = Reading.make(stretch='0,9000', nodata=0).over(trained)
         assert merged == Reading.make('3,2,1', '0,9000', 0)
-        assert len(notes) == 2
-        assert notes[0] == 'the model was trained with 0,3000, but --stretch is 0,9000 here'
+        assert notes == ['the model was trained with --stretch 0,3000; --stretch 0,9000 differs from that']
         assert Reading.make('3,2,1').over(trained) == (trained, [])
+        undeclared = Reading()
+        assert Reading.make(nodata=0).over(undeclared)[1] == []
+        assert Reading.make(stretch='2%,98%').over(undeclared)[1] == [
+            'the model was trained on images read as their files declare; --stretch 2%,98% differs from that'
+        ]
