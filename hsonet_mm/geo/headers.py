@@ -196,11 +196,12 @@ def _files(dataset: Any, path: RasterPath) -> tuple[Path, ...]:
 
 def _check_georeference(dataset: Any, path: RasterPath) -> None:
     transform, crs = dataset.transform, dataset.crs
+    if (crs is None or transform.is_identity) and dataset.gcps[0]:
+        raise UserError(f'{path} is referenced by control points: warp it (gdalwarp {path} out.tif)')
     if crs is None or transform.is_identity:
         missing = 'coordinate reference system' if crs is None else 'position and pixel size'
         raise UserError(
-            f'{path} has no {missing}: georeference it (gdal_edit -a_srs EPSG:... -a_ullr left top right bottom, or '
-            'gdalwarp where it has control points)'
+            f'{path} has no {missing}: georeference it (gdal_edit -a_srs EPSG:... -a_ullr left top right bottom)'
         )
     if not np.isfinite(transform[:6]).all() or transform.determinant == 0:
         raise UserError(

@@ -181,7 +181,7 @@ BAD = [
     (no_crs, 'no coordinate reference system'),
     (no_position, 'no position and pixel size'),
     (no_georeference, r'before\.tif has no coordinate reference system'),
-    (control_points_only, 'control points'),
+    (control_points_only, r'is referenced by control points: warp it \(gdalwarp \S+ out\.tif\)$'),
     (nan_position, 'invalid position or pixel size|no position'),
     (no_pixel_size, 'invalid position or pixel size'),
     (disjoint, 'do not overlap'),
