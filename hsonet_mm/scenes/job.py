@@ -54,6 +54,8 @@ class SceneJob:
                 self._prepare(json.dumps(key, sort_keys=True, indent=1), opened)
                 self.done, left = self._read_state()
             except OSError as error:
+                if not (folder / 'key.json').exists():  # there is nothing to go on with
+                    shutil.rmtree(folder, ignore_errors=True)
                 raise unwritable(folder.parent, error) from None
             self._opened = opened.pop_all()
         self.blender = Blender(grid, self, left)

@@ -114,6 +114,7 @@ class TestBadOutputs:
                 detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not any((tmp_path / 'out').iterdir())
         assert caught  # the error is still there, as in a notebook, and locks nothing
         detect_scene(fake(), *pair, tmp_path / 'out' / 'change.tif', OPTIONS)
 
