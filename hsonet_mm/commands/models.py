@@ -2,6 +2,7 @@
 
 import argparse
 
+from hsonet_mm.errors import UserError
 from hsonet_mm.pretrained import (
     DEFAULT,
     model_card,
@@ -21,10 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the models or print a card; returns the exit code."""
+    names = model_names()
     if args.name is not None:
+        if names and args.name not in names:
+            raise UserError(f"invalid model '{args.name}': expected one of: {', '.join(names)}")
         print(model_card(args.name))
         return 0
-    names = model_names()
     for name in names:
         metadata = model_metadata(name)
         low, high = metadata.ground_resolution or (None, None)

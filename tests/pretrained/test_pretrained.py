@@ -243,6 +243,12 @@ class TestCards:
         assert stdout.startswith('buildings: Buildings that were built or torn down')
         assert 'for pixels of 0.5 to 1 m, the default)' in stdout
 
+    @pytest.mark.usefixtures('shipped')
+    def test_card_of_a_model_that_is_not_there(self, hsonet):
+        code, _, stderr = hsonet('models', 'roads')
+        assert code == 2
+        assert stderr == "error: invalid model 'roads': expected one of: buildings\n"
+
     def test_no_model(self, tmp_path, hsonet, monkeypatch):
         monkeypatch.setattr(pretrained, 'FOLDER', tmp_path)
         assert hsonet('models')[:2] == (0, 'No model comes with this installation.\n')
