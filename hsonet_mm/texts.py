@@ -6,7 +6,7 @@ import io
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['counted', 'decode_text', 'printable', 'read_rows', 'require_utf8']
+__all__ = ['counted', 'decode_text', 'printable', 'read_rows', 'require_utf8', 'threshold_text']
 
 _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
 
@@ -14,6 +14,12 @@ _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (code
 def counted(number: int, noun: str) -> str:
     """A number of things: ``1 pair``, ``2,000 pairs``."""
     return f'{number:,} {noun}' + ('' if number == 1 else 's')
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold with three digits; more where three would say 1."""
+    text = f'{threshold:.3g}'
+    return text if float(text) < 1 else f'{threshold:g}'
 
 
 def decode_text(data: bytes) -> str:

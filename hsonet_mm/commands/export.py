@@ -10,6 +10,7 @@ from hsonet_mm.export.opset import NEWEST, OLDEST
 from hsonet_mm.export.pipeline import export
 from hsonet_mm.files import require_writable
 from hsonet_mm.images import reading_of
+from hsonet_mm.texts import threshold_text
 
 __all__ = ['add_arguments', 'run']
 
@@ -95,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     before = 'before quantisation ' if metadata.int8 else ''
     print(
         f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {before}at most {difference:.1e} from PyTorch; '
-        f'threshold {metadata.threshold:g} ({metadata.threshold_source}), temperature {metadata.temperature:g}'
+        f'threshold {threshold_text(metadata.threshold)} ({metadata.threshold_source}), '
+        f'temperature {metadata.temperature:g}'
     )
     if metadata.int8:
         f1, f1_float = metadata.int8['f1'], metadata.int8['f1_float']

@@ -6,6 +6,7 @@ from pathlib import Path
 from hsonet_mm import pretrained
 from hsonet_mm.errors import UserError
 from hsonet_mm.export.pipeline import export
+from hsonet_mm.texts import threshold_text
 
 __all__ = ['MOST_BYTES', 'add_arguments', 'run']
 
@@ -52,6 +53,6 @@ def run(args: argparse.Namespace) -> int:
     )
     print(
         f'{target}: {target.stat().st_size:,} bytes, at most {difference:.1e} from PyTorch; threshold '
-        f'{metadata.threshold:g} ({metadata.threshold_source}), temperature {metadata.temperature:g}'
+        f'{threshold_text(metadata.threshold)} ({metadata.threshold_source}), temperature {metadata.temperature:g}'
     )
     return 0

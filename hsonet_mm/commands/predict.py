@@ -29,7 +29,7 @@ from hsonet_mm.inference.pairs import draw_overlay, find_pairs, folders_left_out
 from hsonet_mm.inference.resolution import pair_notes, pair_resampling
 from hsonet_mm.inference.window_choice import WindowChoice
 from hsonet_mm.progress import progress_bar
-from hsonet_mm.texts import counted
+from hsonet_mm.texts import counted, threshold_text
 
 __all__ = ['Summary', 'add_arguments', 'predict_paths', 'run']
 
@@ -182,7 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``hsonet predict``; returns 0, or 2 if a pair could not be predicted."""
+    """Run ``hsonet predict``; returns 0, or 1 if a pair of two folders could not be predicted."""
     resample = resample_of(args)
     model, (t1, t2) = split_model(args.files, args.model, ('the image before', 'the image after'))
     choice: WindowChoice = args.mode
@@ -217,7 +217,7 @@ def run(args: argparse.Namespace) -> int:
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
     print(
         f'{counted(summary.pairs, "pair")} predicted{failed}, '
-        f'{summary.changed_share:.2%} of the pixels changed at threshold {detector.threshold:g} '
+        f'{summary.changed_share:.2%} of the pixels changed at threshold {threshold_text(detector.threshold)} '
         f'({detector.threshold_source}){gaps}, see {args.out}'
     )
-    return 2 if summary.failures else 0
+    return 1 if summary.failures else 0

@@ -22,6 +22,7 @@ from hsonet_mm.inference.detector import ChangeDetector
 from hsonet_mm.inference.opening import open_detector
 from hsonet_mm.pretrained import model_names
 from hsonet_mm.progress import track
+from hsonet_mm.texts import threshold_text
 
 __all__ = ['add_arguments', 'run', 'score_perturbed']
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     warn(detector.notes)
     set_reading(config, detector.reading)
     rows = score_perturbed(detector, LabelledPairs(config, args.data_root, args.split))
-    print(f'{detector.name} at threshold {detector.threshold:.4g} ({detector.threshold_source})')
+    print(f'{detector.name} at threshold {threshold_text(detector.threshold)} ({detector.threshold_source})')
     print(f'{"":34} {"precision":>9} {"recall":>9} {"F1":>9} {"points":>9} {"perfect":>9}')
     for row in rows:
         figures = ' '.join(f'{100 * row[name]:>9.2f}' for name in ('precision', 'recall', 'f1'))

@@ -29,7 +29,7 @@ from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
 from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.scenes.model import ModelSpec
-from hsonet_mm.texts import counted
+from hsonet_mm.texts import counted, threshold_text
 
 __all__ = ['add_arguments', 'require_geo', 'run']
 
@@ -177,8 +177,8 @@ def _one(model: ModelSpec, dates: list[str], options: Any, out: Path, view: bool
     summary = result.summary
     state = f'done in {seconds:.0f} s' if result.fresh else 'is up to date'
     print(
-        f'{out} {state}: {_words(summary)} at threshold {summary["threshold"]:g} ({summary["threshold_source"]})'
-        f'{_gaps(summary)}'
+        f'{out} {state}: {_words(summary)} at threshold {threshold_text(summary["threshold"])} '
+        f'({summary["threshold_source"]}){_gaps(summary)}'
     )
     if summary['resampled_to_m'] is not None:
         print(

@@ -23,7 +23,8 @@ from hsonet_mm.images.gdal import (
     reason,
     require_one_raster,
 )
-from hsonet_mm.images.raster import Bounds, bands_text, bounds_of, choose_bands
+from hsonet_mm.images.raster import Bounds, bands_text, bounds_of, check_nodata, choose_bands
+from hsonet_mm.texts import counted
 
 __all__ = [
     'RasterInfo',
@@ -122,6 +123,7 @@ def read_info(path: RasterPath, reading: Reading | None = None) -> RasterInfo:
                 f'{path} cannot be read, it is truncated or damaged ({reason(error)}): copy it again'
             ) from None
         nodata = tuple(header.nodata[band - 1] for band in chosen)
+        check_nodata(str(path), reading.nodata, np.dtype(header.dtypes[chosen[0] - 1]))
         if reading.nodata is not None:
             nodata = (reading.nodata,) * len(chosen)
         files = _files(dataset, path)
@@ -154,7 +156,7 @@ def read_dates(
     t1, t2 = dates
     if reading.bands is None and t1.colours != t2.colours and t1.bands != t2.bands:
         raise UserError(
-            f'{before} has {t1.colours} bands and {after} {t2.colours}: name those of both dates with '
+            f'{before} has {counted(t1.colours, "band")} and {after} {t2.colours}: name those of both dates with '
             '--bands, as 1,2,3/3,2,1'
         )
     for one in dates:

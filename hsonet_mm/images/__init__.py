@@ -8,7 +8,7 @@ from hsonet_mm.images.files import IMAGE_SUFFIXES, RASTER_SUFFIXES, image_size, 
 from hsonet_mm.images.options import Reading, Stretch, add_reading_arguments, reading_of
 from hsonet_mm.images.pairs import ImagePair, check_overlap, join, notes_of, pair_of, place_note
 from hsonet_mm.images.pixels import Pixels, first_three, read_pixels, size, to_bgr
-from hsonet_mm.images.raster import Note, Raster
+from hsonet_mm.images.raster import Note, Raster, check_nodata
 
 __all__ = [
     'IMAGE_SUFFIXES',
@@ -20,6 +20,7 @@ __all__ = [
     'Reading',
     'Stretch',
     'add_reading_arguments',
+    'check_nodata',
     'check_overlap',
     'first_three',
     'image_size',

@@ -18,6 +18,7 @@ __all__ = [
     'alpha_is_mask',
     'bands_text',
     'bounds_of',
+    'check_nodata',
     'choose_bands',
     'coordinates',
     'fits',
@@ -208,6 +209,17 @@ def valid_pixels(
         full = np.logical_or.reduce([values[..., band] != kind(one) for band, one in enumerate(declared)])
         valid = full if valid is None else valid & full
     return None if valid is None or valid.all() else valid
+
+
+def check_nodata(path: str, nodata: float | None, dtype: np.dtype[Any]) -> None:
+    """Raise an error for a declared nodata value that no pixel of a file can have; NaN is allowed everywhere."""
+    if nodata is None or dtype.kind not in 'iu' or np.isnan(nodata) or fits(nodata, dtype):
+        return
+    limits = np.iinfo(dtype)
+    raise UserError(
+        f'invalid --nodata {nodata:g}: expected a whole number from {limits.min} to {limits.max}, as {path} has '
+        f'{dtype.name} values'
+    )
 
 
 def fits(value: float, dtype: np.dtype[Any]) -> bool:

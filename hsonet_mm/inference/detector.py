@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images import ImagePair, Pixels, Reading, check_overlap, join, pair_of, read_pixels, size
+from hsonet_mm.images import (
+    ImagePair,
+    Pixels,
+    Reading,
+    check_nodata,
+    check_overlap,
+    join,
+    pair_of,
+    read_pixels,
+    size,
+)
 from hsonet_mm.inference.batches import batch_probs, check_images, checked_batch
 from hsonet_mm.inference.calibration import Calibration, apply_temperature, read_calibration
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
@@ -322,9 +332,12 @@ class ChangeDetector:
         """Read the files of a pair as the model needs them.
 
         Raises:
-            UserError: if one cannot be read, the sizes differ, or they lie apart by their georeference.
+            UserError: if one cannot be read or have the declared nodata value, the sizes differ, or they lie apart by
+                their georeference.
         """
         t1, t2 = (read_pixels(str(path), self.reading.of_date(date)) for date, path in enumerate((a, b)))
+        for date in (t1, t2):
+            check_nodata(date.path, self.reading.nodata, date.raster.values.dtype)
         if t1.values.shape != t2.values.shape:
             raise UserError(
                 f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): crop '

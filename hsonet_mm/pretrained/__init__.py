@@ -9,6 +9,7 @@ from typing import Any
 from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import Metadata
 from hsonet_mm.exported.onnx_file import read_props
+from hsonet_mm.texts import threshold_text
 
 __all__ = [
     'DEFAULT',
@@ -106,7 +107,7 @@ def _facts(metadata: Metadata, path: Path) -> str:
         'Input': f'{metadata.channels} bands per date, read {reading or "as the files say"}',
         'Ground resolution': 'not stated' if low is None else f'{low:g} to {high:g} m',
         'Training crops': f'{metadata.crop_size} x {metadata.crop_size} pixels, which is the default window',
-        'Threshold': f'{metadata.threshold:.4g} ({metadata.threshold_source})',
+        'Threshold': f'{threshold_text(metadata.threshold)} ({metadata.threshold_source})',
         'Calibration': 'none' if metadata.temperature == 1 else f'temperature {metadata.temperature:.4g}',
         'Versions': ', '.join(f'{package} {version}' for package, version in metadata.versions.items()),
     }

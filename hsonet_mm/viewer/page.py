@@ -19,7 +19,7 @@ from hsonet_mm.geo.headers import file_state
 from hsonet_mm.geo.places import find_raster
 from hsonet_mm.pages import encode, reduced, render
 from hsonet_mm.progress import progress_bar
-from hsonet_mm.texts import counted
+from hsonet_mm.texts import counted, threshold_text
 from hsonet_mm.version import __version__
 from hsonet_mm.viewer.folders import MARK, replaced_folder
 from hsonet_mm.viewer.outlines import write_outlines
@@ -171,7 +171,7 @@ def _page(source: SceneSource, pyramid: Pyramid, scripts: int) -> str:
         f'{summary["changed_share"]:.2%} changed',
         f'{summary["changed_area_m2"]:,.0f} m²',
         counted(summary['polygons'], 'polygon'),
-        f'{summary["model"]} at threshold {summary["threshold"]:.3g}',
+        f'{summary["model"]} at threshold {threshold_text(summary["threshold"])}',
     ]
     return render(
         'viewer/viewer.html.j2',
@@ -195,7 +195,7 @@ def _details(source: SceneSource) -> Iterable[tuple[str, str]]:
     resampled = ', resampled onto the grid of the first date' if summary['after'].get('resampled') else ''
     yield 'After', Path(summary['after']['file']).name + resampled
     yield 'Model', str(summary['model'])
-    yield 'Threshold', f'{summary["threshold"]:g} ({summary.get("threshold_source", "given")})'
+    yield 'Threshold', f'{threshold_text(summary["threshold"])} ({summary.get("threshold_source", "given")})'
     yield 'Size', f'{info.width:,} x {info.height:,} pixels'
     yield 'Reference system', info.crs.to_string()[:60]
     for date, stretch in zip(('before', 'after'), summary.get('stretch', ()), strict=False):

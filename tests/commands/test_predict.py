@@ -15,6 +15,7 @@ from PIL import Image
 from hsonet_mm.cli import main
 from hsonet_mm.commands.predict import predict_paths
 from hsonet_mm.errors import UserError
+from hsonet_mm.images import Reading
 from hsonet_mm.inference.pairs import draw_overlay
 
 
@@ -238,6 +239,15 @@ def test_share_without_data_is_told(models, folders, capsys):
     assert 'at threshold 0.3 (given), 20.00% of all have no data, see ' in capsys.readouterr().out
 
 
+def test_nodata_that_no_pixel_can_have(models, folders):
+    t1, t2, out = folders
+    detector = load(*models['hsonet'], reading=Reading.make(nodata=300))
+    with pytest.raises(
+        UserError, match=r'^invalid --nodata 300: expected a whole number from 0 to 255, as .*png has'
+    ):
+        predict_paths(detector, t1 / '0.png', t2 / '0.png', out)
+
+
 def test_folders_below_are_told(detector, folders):
     t1, t2, out = folders
     for folder in (t1 / 'below', t2 / 'below', t1 / '.hidden', t1 / 'empty', t1 / 'out'):
@@ -308,7 +318,7 @@ def test_command(models, folders, capsys):
     options = ['--threshold', '0.3', '--mode', 'slide', '--crop', '32', '--stride', '16']
     cv2.imwrite(str(t1 / '2.png'), np.zeros((50, 70), np.uint8))
     (t2 / '1.png').write_bytes(b'')
-    assert main(command + options) == 2
+    assert main(command + options) == 1
     output = capsys.readouterr()
     windows, last = output.out.strip().splitlines()
     assert windows.startswith('2 of 2 in sliding windows of 32 x 32 pixels that share 16 (--mode whole')

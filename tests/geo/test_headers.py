@@ -16,6 +16,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import from_gcps, from_origin
 
 from hsonet_mm.errors import UserError
+from hsonet_mm.geo.headers import read_info
 from hsonet_mm.images import Reading
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
@@ -78,6 +79,14 @@ def eight_bands(_, after):
     write(after, np.zeros((8, 300, 300), np.uint8), photometric='MINISBLACK')
     with rasterio.open(after, 'r+') as dataset:
         dataset.colorinterp = [ColorInterp.undefined] * 8
+
+
+@pytest.mark.parametrize('nodata', [300, -1, 0.5])
+def test_nodata_that_no_pixel_can_have(pair, nodata):
+    sentence = rf'^invalid --nodata {nodata}: expected a whole number from 0 to 255, as \S+ has uint8 values$'
+    with pytest.raises(UserError, match=sentence):
+        read_info(pair[0], Reading.make(nodata=nodata))
+    read_info(pair[0], Reading.make(nodata='nan'))
 
 
 def palette(_, after):
