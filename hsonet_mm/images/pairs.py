@@ -139,7 +139,8 @@ def check_overlap(one: Raster, other: Raster) -> None:
     """Raise an error for two georeferenced files of one reference system that do not overlap."""
     if one.place is None or other.place is None or one.place.crs != other.place.crs:
         return
-    bounds1, bounds2 = (bounds_of(file.place.transform, *file.values.shape[:2]) for file in (one, other))
+    bounds1 = bounds_of(one.place.transform, *one.values.shape[:2])
+    bounds2 = bounds_of(other.place.transform, *other.values.shape[:2])
     (west, south, east, north), (left, bottom, right, top) = bounds1, bounds2
     if one.place.crs.is_geographic:  # a longitude is the same place after a turn
         turns = 360 * round((west + east - left - right) / 720)
