@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images.options import Stretch
-from hsonet_mm.images.pixels import Pixels, edge_of, edge_text
+from hsonet_mm.images.pixels import Pixels, colours, edge_of, edge_text
 from hsonet_mm.images.raster import Bounds, Note, Place, Raster, bounds_of, coordinates
 from hsonet_mm.texts import counted
 
@@ -81,7 +81,7 @@ def notes_of(t1: Pixels, t2: Pixels, nodata_declared: bool) -> list[Note]:
     """Warnings about a pair that can be read."""
     notes = [Note('alpha', text) for text in (*t1.raster.notes, *t2.raster.notes)]
     for date in (t1, t2):
-        values = date.raster.values
+        values = colours(date.raster.values, date.raster.palette)
         valid = np.ones(values.shape[:2], bool) if date.valid is None else date.valid
         constant = (values == values[0, 0]).all()
         if (

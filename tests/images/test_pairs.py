@@ -117,6 +117,14 @@ class TestPairs:
         declared = self.pixels(tmp_path / 'c.tif', framed, nodata=value)
         assert notes_of(t1, declared, False) == []
 
+    def test_border_of_a_palette(self, tmp_path):
+        """Its first colour is no black."""
+        picture = Image.fromarray(np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) // 64, 'P')
+        picture.putpalette([90, 90, 90, 120, 90, 60, 60, 90, 120, 70, 70, 70])
+        picture.save(tmp_path / 'palette.png')
+        palette = read_pixels(str(tmp_path / 'palette.png'))
+        assert notes_of(palette, palette, False) == []
+
     def test_depths(self, tmp_path):
         t1 = self.pixels(tmp_path / 'a.tif', texture())
         t2 = self.pixels(tmp_path / 'b.tif', texture().astype(np.uint16))
