@@ -113,7 +113,7 @@ def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
     arrays = [np.random.default_rng(n).integers(0, 255, (32, 32, 4), np.uint8) for n in range(2)]
     assert ours.predict(*arrays).mask.shape == (32, 32)
     *_, told = hsonet('predict', exported, *pair, '-o', tmp_path / 'out', '--stretch', '0,0.5')
-    assert 'the model was trained with 0,1, but --stretch is 0,0.5 here' in told
+    assert 'the model was trained with --stretch 0,1; --stretch 0,0.5 differs from that' in told
     code, _, told = hsonet('predict', exported, *pair, '-o', tmp_path / 'out', '--bands', '1,2,3')
     assert code == 2
     assert 'takes 4 bands per date, not 3' in told
