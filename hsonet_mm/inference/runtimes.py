@@ -1,6 +1,7 @@
 """The runtimes of exported models: ONNX Runtime, on CPUs and GPUs, and OpenVINO."""
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,15 +134,17 @@ def _openvino(
         compiled = core.compile_model(core.read_model(content), 'CPU', options)
     except RuntimeError as error:
         raise _damaged(path, str(error).strip().splitlines()[-1]) from None
-    request = compiled.create_infer_request()
+    own = threading.local()  # a request holds the input and output of one call: each thread has its own
 
     def run(pair: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.array(request.infer([pair])[0])  # a copy: the next call writes to the same place
+        if not hasattr(own, 'request'):
+            own.request = compiled.create_infer_request()
+        return np.array(own.request.infer([pair])[0])  # a copy: the next call writes to the same place
 
     hint = compiled.get_property('INFERENCE_PRECISION_HINT').to_string()
     versions = {
         'openvino': openvino.__version__.split('-')[0],
-        'precision': next((name for name, own in HINTS.items() if own == hint), hint),
+        'precision': next((name for name, value in HINTS.items() if value == hint), hint),
     }
     return Program(run, read_props(content), versions)
 

@@ -1,6 +1,8 @@
 """Exported models in every runtime: the same probabilities, and a sentence for what is not there."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -56,6 +58,29 @@ class TestOpenVINO:
             UserError, match='--device cuda requires ONNX Runtime: leave out --runtime openvino'
         ):
             ChangeDetector.from_onnx(tiny_onnx, runtime='openvino', device='cuda')
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino', 'pytorch'])
+def test_threads_may_share_a_detector(request, runtime):
+    if runtime == 'pytorch':
+        opened = partial(
+            ChangeDetector.from_checkpoint, *request.getfixturevalue('trained'), precision='fp32'
+        )
+    else:
+        pytest.importorskip(runtime)
+        options = {'precision': 'fp32'} if runtime == 'openvino' else {}
+        path = request.getfixturevalue('tiny_onnx')
+        opened = partial(ChangeDetector.from_onnx, path, runtime=runtime, threads=1, **options)
+    detector = opened()
+    images = np.random.default_rng(0).integers(0, 256, (21, 1, 64, 64, 3), dtype=np.uint8)
+
+    def probs(index):
+        return detector.probs(*images[index : index + 2], channel_order='rgb')
+
+    alone = [probs(index) for index in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(probs, range(20)))
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_openvino_that_is_not_installed(tiny_onnx, monkeypatch):
