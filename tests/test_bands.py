@@ -8,10 +8,10 @@ import rasterio
 import torch
 from helpers import LIGHT
 from mmengine.config import ConfigDict
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 
 from hsonet_mm import ChangeDetector
-from hsonet_mm.bands import adapt_bands, set_bands
+from hsonet_mm.bands import adapt_bands, set_bands, set_reading
 from hsonet_mm.checkpoints import read_checkpoint
 from hsonet_mm.config import read_config
 from hsonet_mm.images import Reading
@@ -89,14 +89,32 @@ def test_preprocessor_and_split_follow(repo):
     assert not model.data_preprocessor.bgr_to_rgb
 
 
-def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
-    """Only the options of `train` say that there are four bands, and what becomes 0 to 255."""
+@pytest.mark.parametrize('config', ['hsonet_levir.py', 'hsonet_lite_levir.py', 'hsonet_lite_demo.py'])
+def test_one_band_goes_through_the_augmentation_of_shipped_configs(repo, tmp_path, config):
+    for role, value in (('A', 60), ('B', 90), ('label', 255)):
+        values = np.zeros((256, 256, 1), np.uint8)
+        values[50:90, 60:120] = value
+        write(tmp_path / 'train' / role / '0.tif', values)
+    cfg = read_config(repo / 'configs' / config)
+    set_reading(cfg, Reading.make(bands='1'))
+    cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        pairs = DATASETS.build(cfg.train_dataloader.dataset)
+        for _ in range(4):
+            sample = pairs[0]
+            assert sample['inputs'].shape == (2, *sample['data_samples'].gt_sem_seg.shape)
+
+
+@pytest.mark.parametrize('bands', ['1,2,3,4', '4'])
+def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path, bands):
+    """Only the options of `train` say how many bands there are, and what becomes 0 to 255."""
     work, config = tmp_path / 'work', write_config(tmp_path / 'tiny.py', LIGHT)
-    declared = ('--bands', '1,2,3,4', '--stretch', '0,1')
+    declared = ('--bands', bands, '--stretch', '0,1')
+    channels = len(bands.split(','))
     code, _, told = hsonet('train', config, '--data-root', reflectance, '--work-dir', work, *declared)
     assert code == 0, told
     checkpoint = next(work.glob('best*.pth'), None) or work / 'iter_4.pth'
-    reading = Reading.make('1,2,3,4', '0,1')
+    reading = Reading.make(bands, '0,1')
     assert read_checkpoint(checkpoint).reading == reading
     for command in (('test', config, checkpoint), ('calibrate', config, checkpoint)):
         code, _, told = hsonet(*command, '--data-root', reflectance)
@@ -110,13 +128,14 @@ def test_from_training_to_export(reflectance, write_config, hsonet, tmp_path):
     np.testing.assert_allclose(found.probs, expected.probs, atol=1e-4)
     assert not found.valid[:8, :8].any()
     assert found.valid.sum() == 64 * 64 - 64
-    arrays = [np.random.default_rng(n).integers(0, 255, (32, 32, 4), np.uint8) for n in range(2)]
+    arrays = [np.random.default_rng(n).integers(0, 255, (32, 32, channels), np.uint8) for n in range(2)]
     assert ours.predict(*arrays).mask.shape == (32, 32)
     *_, told = hsonet('predict', exported, *pair, '-o', tmp_path / 'out', '--stretch', '0,0.5')
     assert 'the model was trained with --stretch 0,1; --stretch 0,0.5 differs from that' in told
     code, _, told = hsonet('predict', exported, *pair, '-o', tmp_path / 'out', '--bands', '1,2,3')
     assert code == 2
-    assert 'takes 4 bands per date, not 3' in told
+    assert f'takes {channels} band' in told
+    assert 'per date, not 3' in told
 
 
 def test_prepared_tiles_keep_bands_and_gaps(reflectance, hsonet, tmp_path):

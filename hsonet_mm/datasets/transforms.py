@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 from hsonet_mm.registry import TRANSFORMS
 
-__all__ = ['MultiImgBalancedCrop', 'MultiImgRandomRot90', 'MultiImgRandomScale']
+__all__ = ['MultiImgBalancedCrop', 'MultiImgRandomRot90', 'MultiImgRandomScale', 'with_bands']
+
+
+def with_bands(image: NDArray) -> NDArray:
+    """An image (H, W, bands) again after OpenCV, which returns one of a single band as (H, W)."""
+    return image if image.ndim == 3 else image[..., None]
 
 
 def _apply(
@@ -177,7 +182,7 @@ class MultiImgRandomScale(BaseTransform):
         size = (round(columns * factor), round(rows * factor))
         return _apply(
             results,
-            lambda image: mmcv.imresize(image, size),
+            lambda image: with_bands(mmcv.imresize(image, size)),
             # centred on the pixels as the images are, which mmcv's 'nearest' is not
             lambda label: cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT),
         )

@@ -14,6 +14,7 @@ from mmcv.transforms.utils import cache_random_params
 from mmseg.datasets import transforms as mmseg_transforms
 
 from hsonet_mm.datasets import MultiImgLoadAnnotations, MultiImgLoadImageFromFile
+from hsonet_mm.datasets.transforms import with_bands
 from hsonet_mm.errors import UserError
 from hsonet_mm.opencd.registry import TRANSFORMS
 
@@ -47,7 +48,7 @@ class _BothDates(BaseTransform):
         # The context leaves bound methods on the instance; they hold weak references, which do not pickle.
         for name in ('transform', *getattr(self, '_methods_with_randomness', ())):
             self.__dict__.pop(name, None)
-        return {**first, 'img': [first['img'], second['img']]}
+        return {**first, 'img': [with_bands(date['img']) for date in (first, second)]}
 
 
 @TRANSFORMS.register_module()
@@ -107,7 +108,9 @@ class MultiImgRandomRotFlip(mmseg_transforms.RandomRotFlip):
         """Rotate a sample by one random angle; labels take the nearest pixel."""
         angle = np.random.uniform(min(self.degree), max(self.degree))  # noqa: NPY002 (seeded by MMEngine)
         fill = (self.pad_val,) * 4  # of each channel
-        results['img'] = [mmcv.imrotate(image, angle, border_value=fill) for image in results['img']]
+        results['img'] = [
+            with_bands(mmcv.imrotate(image, angle, border_value=fill)) for image in results['img']
+        ]
         for key in results.get('seg_fields', []):
             results[key] = mmcv.imrotate(
                 results[key], angle, border_value=self.seg_pad_val, interpolation='nearest'

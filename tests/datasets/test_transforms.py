@@ -134,6 +134,23 @@ class TestTransforms:
         assert set(np.unique(label)) == {0, 1}
         np.testing.assert_allclose(np.argwhere(label).mean(0), np.argwhere(drawn).mean(0), atol=0.1)
 
+    @pytest.mark.parametrize('bands', [1, 2, 5])
+    @pytest.mark.parametrize(
+        'transform',
+        [MultiImgBalancedCrop(8), MultiImgRandomRot90(1.0, 1.0), MultiImgRandomScale((0.5, 2.0))],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_any_number_of_bands(self, transform, bands):
+        """Each band becomes what the first of three does."""
+        sample = coordinates()
+        sample['img'] = [np.repeat(image[..., :1], bands, axis=2) for image in sample['img']]
+        results = []
+        for given in (sample, coordinates()):
+            np.random.seed(1)  # noqa: NPY002
+            results.append(transform.transform(given)['img'])
+        for image, expected in zip(*results, strict=True):
+            np.testing.assert_array_equal(image, np.repeat(expected[..., :1], bands, axis=2))
+
     def test_scale_leaves_room_for_the_crop(self):
         assert MultiImgRandomScale((0.1, 0.1), min_size=16).transform(coordinates())['img_shape'] == (16, 24)
         assert MultiImgRandomScale((0.1, 0.1), min_size=99).transform(coordinates())['img_shape'] == (20, 30)

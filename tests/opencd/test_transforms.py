@@ -157,6 +157,36 @@ class TestTransforms:
             'flip': True,
         }
 
+    @pytest.mark.parametrize('bands', [1, 2, 4])
+    @pytest.mark.parametrize(
+        'transform',
+        [
+            transforms.MultiImgRandomRotate(prob=1.0, degree=40),
+            transforms.MultiImgRandomCrop(crop_size=(8, 8)),
+            transforms.MultiImgRandomFlip(prob=1.0),
+            MultiImgRandomRotFlip(rotate_prob=1.0, pad_val=7),
+            MultiImgRandomRotFlip(rotate_prob=0.0, flip_prob=1.0),
+            transforms.MultiImgResize(scale=(64, 48)),
+            transforms.MultiImgResize(scale=(64, 64), keep_ratio=True),
+        ],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_any_number_of_bands(self, transform, bands):
+        """Each band becomes what the first of three does, in pixels that are not made up."""
+        before = sample()
+        before['img'] = [np.repeat(image[..., :1], bands, axis=2) for image in before['img']]
+        results = []
+        for given in (before, sample()):
+            seed(1)
+            results.append(transform.transform(given))
+        inside = results[1]['gt_seg_map'] != 255
+        np.testing.assert_array_equal(results[0]['gt_seg_map'], results[1]['gt_seg_map'])
+        for image, expected in zip(*(result['img'] for result in results), strict=True):
+            assert image.shape == (*expected.shape[:2], bands)
+            wanted = np.repeat(expected[..., :1], bands, axis=2)[inside].astype(int)
+            # OpenCV interpolates two bands less exactly
+            np.testing.assert_allclose(image[inside], wanted, rtol=0, atol=2)
+
     def test_they_pickle_after_use(self):
         crop = transforms.MultiImgRandomCrop(crop_size=8)
         crop.transform(sample())
