@@ -1,6 +1,7 @@
 """Declarations about the files of a data set: bands, stretch to 8 bits, nodata."""
 
 import argparse
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,8 +49,10 @@ class Stretch:
         if not self.percent:
             return self
         low, high = np.percentile(values, [self.low, self.high]).tolist()
-        least = 1 if values.dtype.kind in 'ui' else 0
-        return Stretch(low, max(high, low + least) if high > low or least else low + 1)
+        if high > low and values.dtype.kind not in 'ui':
+            return Stretch(low, high)
+        # a huge value and its sum with 1 are the same
+        return Stretch(low, max(high, low + 1, math.nextafter(low, math.inf)))
 
 
 DEFAULT_STRETCH = Stretch(2, 98, percent=True)
@@ -71,9 +74,9 @@ def apply_stretch(image: NDArray[np.generic], stretch: Stretch | None) -> NDArra
     """Convert values to 8 bits, NaN to 0; without a stretch they are 8 bits already."""
     if stretch is None:
         return image.astype(np.uint8, copy=False)
-    scaled = image.astype(np.float32)
-    scaled -= np.float32(stretch.low)
-    scaled *= np.float32(255 / (stretch.high - stretch.low))
+    scaled = image.astype(np.result_type(image, np.float32))  # float64 for 32 bits, which float32 would round
+    scaled -= scaled.dtype.type(stretch.low)
+    scaled *= scaled.dtype.type(255 / (stretch.high - stretch.low))
     np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
     np.clip(scaled, 0, 255, out=scaled)
     return np.rint(scaled, out=scaled).astype(np.uint8)

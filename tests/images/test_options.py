@@ -31,6 +31,22 @@ class TestStretch:
         assert str(stretch) == '20,980'
         assert Stretch(2, 98, True).resolve(np.full(9, 7)) == Stretch(7, 8)
 
+    @pytest.mark.parametrize(
+        ('dtype', 'value'),
+        [('f4', np.finfo(np.float32).min), ('f4', 3e38), ('f8', -1e300), ('f4', 0), ('i8', 2**60), ('u1', 7)],
+    )
+    def test_one_value_everywhere(self, dtype, value):
+        """Also one so large, as undeclared nodata is, that it and its sum with 1 are the same."""
+        values = np.full((2, 3), value, dtype)
+        stretch = Stretch(2, 98, percent=True).resolve(values)
+        assert stretch.low < stretch.high
+        assert apply_stretch(values, stretch).tolist() == [[0] * 3] * 2
+
+    @pytest.mark.parametrize('dtype', [np.uint32, np.int32, np.int64, np.float64])
+    def test_small_differences_of_large_values(self, dtype):
+        values = np.arange(2**24, 2**24 + 4).astype(dtype)
+        assert apply_stretch(values, Stretch(2**24, 2**24 + 3)).tolist() == [0, 85, 170, 255]
+
     @pytest.mark.parametrize('text', ['', '5', '3,1', '2%,98', '-1%,50%', '2%,101%', 'a,b', '1,2,3'])
     def test_bad(self, text):
         with pytest.raises(UserError, match='invalid stretch'):
