@@ -249,6 +249,12 @@ class ChangeDetector:
         """Whether an image of that size is predicted by a sliding window, not as a whole."""
         return window_slides(self.model, self._choice, height, width)
 
+    def whole(self) -> 'ChangeDetector':
+        """This detector with the same model, but no window: images of any size are predicted at once."""
+        detector = object.__new__(type(self))
+        vars(detector).update(vars(self), _choice='whole', model=self.model.whole())
+        return detector
+
     def probs(
         self, t1: NDArray[np.uint8], t2: NDArray[np.uint8], *, channel_order: str | None = None
     ) -> NDArray[np.float32]:

@@ -40,6 +40,9 @@ class ChangeModel(Protocol):
     def probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probability of change (N, H, W) of two batches (N, H, W, bands) of 8 bits, three bands in BGR."""
 
+    def whole(self) -> 'ChangeModel':
+        """The same model, which slides no window over images itself."""
+
 
 def open_checkpoint(
     config: str | Path,

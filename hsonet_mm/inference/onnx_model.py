@@ -71,3 +71,7 @@ class OnnxModel:
         for half, images in ((pair[:, :bands], t1), (pair[:, bands:], t2)):
             half[...] = (images[..., ::-1] if bands == 3 else images).transpose(0, 3, 1, 2)
         return self._run(pair)[:, 0]
+
+    def whole(self) -> 'OnnxModel':
+        """This model, which slides no window itself."""
+        return self

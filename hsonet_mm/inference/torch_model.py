@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmseg import __version__ as mmseg_version
@@ -109,6 +109,15 @@ class TorchModel:
         chunks = pairs.split(1) if compat.OPENCD_AVAILABLE else [pairs]  # Open-CD tests one pair a batch
         probs = torch.stack([one for chunk in chunks for one in self._step(chunk)]).cpu().numpy()
         return apply_temperature(probs, self.temperature)
+
+    def whole(self) -> 'TorchModel':
+        """This model with the same weights, but without the window of its config."""
+        if not self.slides:
+            return self
+        model = copy(self)
+        model.network, model.slides = copy(self.network), False
+        model.network.test_cfg = ConfigDict(mode='whole')
+        return model
 
     def _step(self, pairs: torch.Tensor) -> list[torch.Tensor]:
         """Probabilities, (H, W) each, of pairs (N, 6, H, W)."""

@@ -50,9 +50,11 @@ def detect_tiles(
     """Predict all remaining tiles and pass them to the job in order.
 
     Which tiles go through the model together depends on their numbers alone, so that a run that was interrupted
-    computes the same as one that was not. Tiles without a valid pixel do not reach the model. The detector is called
-    from this thread only, the job from one of its own.
+    computes the same as one that was not. Tiles without a valid pixel do not reach the model, which sees the others as
+    a whole, whatever the window of its detector. The detector is called from this thread only, the job from one of its
+    own.
     """
+    detector = detector.whole()
 
     def read(group: range) -> list[Tile]:
         return [read_tile(pair, grid, index) for index in group]

@@ -77,7 +77,7 @@ def detect_scene(
     the result grows in the folder ``.<output>.part``; after a kill or an error the same call goes on with it.
 
     Args:
-        detector: The model.
+        detector: The model. It sees each tile as a whole, whatever the window of the detector.
         before: Raster of the first date: a file, or a name that GDAL opens, as ``https://...`` or ``/vsizip/...``.
         after: Raster of the second date, on any grid.
         output: GeoTIFF to write; files that are there are replaced.

@@ -25,6 +25,9 @@ class FakeDetector:
     ground_resolution = None
     calls = 0
 
+    def whole(self):
+        return self
+
     def probs(self, t1, t2, channel_order):
         assert channel_order == 'rgb'
         FakeDetector.calls += 1

@@ -141,3 +141,24 @@ def test_8_bits_round_what_the_function_finds(detector, dates, tmp_path):
     result = detect_scene(detector, before, after, tmp_path / 'change.tif', options)
     expected = detector.predict(*(image[part] for image in dates), channel_order='bgr').probs
     np.testing.assert_allclose(read(result.files['probs']) / 250, expected, atol=0.5 / 250 + 1e-5)
+
+
+@pytest.mark.parametrize('choice', [None, 'slide', (32, 32), 'config'])
+def test_the_model_sees_a_tile_at_once(tiny_checkpoint, detector, dates, tmp_path, monkeypatch, choice):
+    """Whatever the window of the detector or the config is, also where tiles are larger."""
+    monkeypatch.setattr('hsonet_mm.inference.window_choice.WHOLE_PIXELS', 1)
+    slide = {'model.test_cfg': {'mode': 'slide', 'crop_size': (32, 32), 'stride': (32, 32)}}
+    options = {'cfg_options': slide} if choice == 'config' else {'window': choice}
+    sliding = ChangeDetector.from_checkpoint(*tiny_checkpoint, precision='fp32', **options)
+    part = np.s_[:96, :128]
+    images = [image[part] for image in dates]
+    expected = detector.predict(*images, channel_order='bgr').probs
+    before = sliding.predict(*images, channel_order='bgr').probs
+    paths = (write_scene(tmp_path / f'{n}.tif', image) for n, image in enumerate(images))
+    made = SceneOptions(tile=TILE, overlap=OVERLAP, polygons='none', float32=True)
+    result = detect_scene(sliding, *paths, tmp_path / 'change.tif', made)
+    np.testing.assert_allclose(read(result.files['probs']), expected, atol=1e-5)
+    after = sliding.predict(*images, channel_order='bgr').probs
+    np.testing.assert_array_equal(after, before)
+    if choice is not None:
+        assert abs(before - expected).max() > 1e-3

@@ -50,7 +50,7 @@ def difference(t1, t2, **_):
 
 def fake_detector(probs=difference, **changes):
     """What scenes need of a detector, with a function (t1, t2) for its network."""
-    return SimpleNamespace(
+    detector = SimpleNamespace(
         **{
             'probs': probs,
             'threshold': 0.5,
@@ -60,9 +60,11 @@ def fake_detector(probs=difference, **changes):
             'reading': Reading(),
             'window': Window(512, 128),
             'ground_resolution': None,
+            'whole': lambda: detector,
             **changes,
         }
     )
+    return detector
 
 
 def random_pairs(size=64, seed=0):
