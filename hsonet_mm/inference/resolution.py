@@ -114,7 +114,10 @@ class Resampling:
 
     def back(self, probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         """Resample probabilities (N, h, w) to the pixels of the images, (N, H, W)."""
-        return np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in probs])
+        made = np.empty((len(probs), height, width), np.float32)
+        for one, target in zip(probs, made, strict=True):
+            cv2.resize(one, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+        return made
 
 
 def _resize(values: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:

@@ -124,7 +124,7 @@ class SceneJob:
         (y0, y1), (x0, x1) = self.grid.rows.cell(i), self.grid.columns.cell(j)
         cell = self.blender.add(tile, np.zeros(valid.shape, np.float32) if probs is None else probs)
         seen = valid[y0 - top : y1 - top, x0 - left : x1 - left]
-        mask = np.where(seen, cell > np.float32(threshold), MASK_NODATA).astype(np.uint8)
+        mask = np.where(seen, cell > np.float32(threshold), np.uint8(MASK_NODATA))
         for name, block in (('probs', stored_probs(cell, seen, self.dtype)), ('mask', mask)):
             file, item = self._files[name], block.itemsize
             for row, values in enumerate(np.ascontiguousarray(block), y0):

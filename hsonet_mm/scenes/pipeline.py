@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,12 +58,14 @@ def detect_tiles(
     """
     detector = detector.whole()
 
-    def read(group: range) -> list[Tile]:
-        return [read_tile(pair, grid, index) for index in group]
+    def read(group: range) -> list[_Prepared]:
+        return [_Prepared.make(read_tile(pair, grid, index), resampling) for index in group]
 
-    def write(group: range, tiles: list[Tile], probs: list[NDArray[np.float32] | None]) -> None:
+    def write(group: range, tiles: list[_Prepared], probs: list[NDArray[np.float32] | None]) -> None:
         for index, tile, values in zip(group, tiles, probs, strict=True):
-            job.add(index, values, tile[2], detector.threshold)
+            if values is not None and resampling is not None:
+                values = resampling.back(values[None], grid.rows.size, grid.columns.size)[0]
+            job.add(index, values, tile.valid(), detector.threshold)
             advance()
         job.record(group.stop)
 
@@ -73,27 +77,56 @@ def detect_tiles(
             tiles = coming.popleft().result()
             for following in groups[index + AHEAD * readers :][:1]:
                 coming.append(reading.submit(read, following))
-            going.append(writing.submit(write, group, tiles, _predict(detector, tiles, tta, resampling)))
+            going.append(writing.submit(write, group, tiles, _predict(detector, tiles, tta)))
             if len(going) > BEHIND:
                 going.popleft().result()
         while going:
             going.popleft().result()
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A tile as the model sees it, and where it is valid, in the little memory that many waiting tiles may take.
+
+    Attributes:
+        t1: First date, (size, size, bands).
+        t2: Second date.
+        seen: Whether any pixel is valid.
+        valid: Gives where, (rows, columns) of the scene.
+    """
+
+    t1: NDArray[np.uint8]
+    t2: NDArray[np.uint8]
+    seen: bool
+    valid: Callable[[], NDArray[np.bool_]]
+
+    @classmethod
+    def make(cls, tile: Tile, resampling: Resampling | None) -> '_Prepared':
+        """Resample a tile for the model, and pack its mask."""
+        t1, t2, valid = tile
+        if resampling is not None:
+            t1, t2 = (resampling.there(date[None])[0] for date in (t1, t2))
+        seen = bool(valid.any())
+        if seen and not valid.all():
+            return cls(t1, t2, seen, partial(_unpacked, np.packbits(valid), valid.shape))
+        return cls(t1, t2, seen, partial(np.full, valid.shape, seen))
+
+
+def _unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask from its bits."""
+    return np.unpackbits(bits, count=shape[0] * shape[1]).view(bool).reshape(shape)
+
+
 def _predict(
-    detector: ChangeDetector, tiles: Sequence[Tile], tta: Sequence[str], resampling: Resampling | None
+    detector: ChangeDetector, tiles: Sequence[_Prepared], tta: Sequence[str]
 ) -> list[NDArray[np.float32] | None]:
-    """Probabilities of each tile, or None for those without a valid pixel."""
-    wanted = [index for index, (_, _, valid) in enumerate(tiles) if valid.any()]
+    """Probabilities of each tile as the model sees it, or None for those without a valid pixel."""
+    wanted = [index for index, tile in enumerate(tiles) if tile.seen]
     results: list[NDArray[np.float32] | None] = [None] * len(tiles)
     if wanted:
-        t1 = np.stack([tiles[index][0] for index in wanted])
-        t2 = np.stack([tiles[index][1] for index in wanted])
-        if resampling is None:
-            probs = augmented_probs(detector, t1, t2, tta)
-        else:
-            probs = augmented_probs(detector, resampling.there(t1), resampling.there(t2), tta)
-            probs = resampling.back(probs, *t1.shape[1:3])
+        t1 = np.stack([tiles[index].t1 for index in wanted])
+        t2 = np.stack([tiles[index].t2 for index in wanted])
+        probs = augmented_probs(detector, t1, t2, tta)
         if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
             raise UserError(
                 'the model predicts values that are not probabilities, because its training diverged or '

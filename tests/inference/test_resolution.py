@@ -1,6 +1,7 @@
 """The size of pixels on the ground: how it is measured, when it is worth a warning, the way to a model and back."""
 
 import json
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.images import Reading
 from hsonet_mm.images.ground import PixelSize
 from hsonet_mm.inference.resolution import Resampling, dates_note, pair_notes, resampling, resolution_note
+from hsonet_mm.scenes.pipeline import detect_tiles
 from hsonet_mm.scenes.record import SceneOptions
 from hsonet_mm.scenes.scene import detect_scene
 from hsonet_mm.windows import Window
@@ -255,14 +257,18 @@ class TestImages:
 class TestScenes:
     def run(self, tmp_path, model, size, t1, t2, **options):
         paths = [write(tmp_path / f'{name}.tif', image, size) for name, image in (('a', t1), ('b', t2))]
+        probs, transform, summary = self.detect(tmp_path, model, paths, **options)
+        assert probs.shape == t1.shape[:2]
+        assert transform == from_origin(500_000, 5_000_000, size, size)
+        return probs, summary
+
+    def detect(self, tmp_path, model, paths, **options):
         out = tmp_path / 'out' / 'change.tif'
         out.parent.mkdir(exist_ok=True)
         made = SceneOptions(float32=True, polygons='none', **options)
         result = detect_scene(ChangeDetector(model), *paths, out, made)
         with rasterio.open(out) as dataset:
-            assert dataset.shape == t1.shape[:2]
-            assert dataset.transform == from_origin(500_000, 5_000_000, size, size)
-            return dataset.read(1), result.summary
+            return dataset.read(1), dataset.transform, result.summary
 
     def test_the_way_there_and_back(self, tmp_path):
         t1, t2 = dates(300, 420)
@@ -311,6 +317,49 @@ class TestScenes:
         notes = [note for note in result.summary['warnings'] if '10 times that of ' in note]
         assert len(notes) == 1
         assert notes[0].startswith(f'{paths[coarse]} has a ground resolution of 10 m')
+
+    def test_memory_does_not_grow_with_the_tiles_that_wait(self, tmp_path, monkeypatch):
+        """They wait as small as the model sees them: 9 groups of 4 at 7 bytes a pixel would be 252."""
+        peaks = []
+
+        def traced(*args):
+            tracemalloc.start()
+            try:
+                detect_tiles(*args)
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+
+        monkeypatch.setattr('hsonet_mm.scenes.scene.detect_tiles', traced)
+        t1, t2 = dates(1300, 2100)
+        t1[::9, ::7] = 0
+        self.run(tmp_path, Contrast(), 1 / 16, t1, t2, resample=1.0, tile=32, reading=Reading.make(nodata=0))
+        assert 0 < peaks[0] < 100 * 512**2
+
+    def test_an_interrupted_scene_continues(self, tmp_path, monkeypatch):
+        """Nodata in between, so that some tiles are valid in part and some nowhere."""
+        monkeypatch.setattr('hsonet_mm.scenes.job.CHECKPOINT_SECONDS', 0)
+        t1, t2 = dates(300, 420)
+        t1[:130, 100:390] = 0
+        paths = [write(tmp_path / f'{name}.tif', image, 0.25) for name, image in (('a', t1), ('b', t2))]
+        options = {'resample': 'model', 'batch': 1, 'reading': Reading.make(nodata=0)}
+        (tmp_path / 'once').mkdir()
+        model = Contrast()
+        expected, *_ = self.detect(tmp_path / 'once', model, paths, **options)
+        assert np.isnan(expected).any()
+
+        class Dying(Contrast):
+            def probs(self, t1, t2):
+                if len(self.seen) == 7:
+                    raise KeyboardInterrupt
+                return super().probs(t1, t2)
+
+        with pytest.raises(KeyboardInterrupt):
+            self.detect(tmp_path, Dying(), paths, **options)
+        rest = Contrast()
+        probs, *_ = self.detect(tmp_path, rest, paths, **options)
+        assert 0 < len(rest.seen) < len(model.seen)
+        np.testing.assert_array_equal(probs, expected)
 
     def test_another_resolution_is_another_result(self, tmp_path):
         t1, t2 = dates(100, 140)
