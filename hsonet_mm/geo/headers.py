@@ -210,8 +210,8 @@ def _check_georeference(dataset: Any, path: RasterPath) -> None:
             f'{path} has an invalid position or pixel size: set them (gdal_edit -a_ullr left top right bottom)'
         )
     left, bottom, right, top = dataset.bounds
-    lowest, highest = min(bottom, top), max(bottom, top)
-    if crs.is_geographic and not (-541 < left < right < 541 and -91 < lowest < highest < 91):
+    (west, east), (south, north) = sorted((left, right)), sorted((bottom, top))  # a raster may be mirrored
+    if crs.is_geographic and not (-541 < west < east < 541 and -91 < south < north < 91):
         raise UserError(
             f'{path} declares {crs.to_string()}, but its coordinates ({left:.9g}, {top:.9g}) are not degrees: assign '
             'the right reference system (gdal_edit -a_srs EPSG:...)'

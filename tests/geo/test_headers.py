@@ -11,9 +11,9 @@ pytest.importorskip('rasterio')
 pytest.importorskip('pyogrio')
 
 import rasterio
-from made_up_scene import OPTIONS, write, write_pair
+from made_up_scene import OPTIONS, make_pair, read_all, write, write_pair
 from rasterio.enums import ColorInterp
-from rasterio.transform import from_gcps, from_origin
+from rasterio.transform import Affine, from_gcps, from_origin
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.headers import read_info
@@ -99,6 +99,19 @@ def test_palette_is_expanded(tmp_path, pair):
     palette(*pair)
     result = detect_scene(fake(), *pair, tmp_path / 'change.tif', OPTIONS)
     assert result.summary['changed_pixels'] == 0  # black against 90
+
+
+@pytest.mark.parametrize('across', [5e-6, -5e-6])
+@pytest.mark.parametrize('down', [5e-6, -5e-6])
+def test_rasters_in_degrees_may_be_mirrored(tmp_path, across, down):
+    transform = Affine(across, 0, 15, 0, down, 45)
+    dates = make_pair(tmp_path, 90, 130, boxes=[(20, 30, 30, 40)], crs='EPSG:4326', transform=transform)
+    result = detect_scene(fake(), *dates, tmp_path / 'change.tif', OPTIONS)
+    expected = np.zeros((90, 130), np.uint8)
+    expected[20:50, 30:70] = 1
+    np.testing.assert_array_equal(read_all(result.files['mask'])[0], expected)
+    with rasterio.open(result.files['mask']) as dataset:
+        assert dataset.transform == transform
 
 
 def floats_with_nan(_, after):
