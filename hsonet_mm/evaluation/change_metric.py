@@ -114,7 +114,7 @@ class ChangeMetric(BaseMetric):
     def _count(self, sample: dict[str, Any]) -> _Image:
         """Count one image."""
         if 'gt_sem_seg' not in sample:
-            raise no_label(sample['img_path'][0])
+            raise no_label(_paths(sample)[0])
         target = sample['gt_sem_seg']['data'].squeeze(0)
         pred = sample['pred_sem_seg']['data'].squeeze(0).to(target.device)
         if pred.shape != target.shape:

@@ -253,6 +253,7 @@ def test_mistakes_are_named():
         (classes, '3 classes'),
         (nan, 'A/a.png and B/a.png: the prediction is NaN'),
         (unlabelled, 'A/a.png has no label: give seg_map_path in data_prefix'),
+        (unlabelled | {'img_path': 'pairs/a.png'}, '^pairs/a.png has no label'),
     ]:
         with pytest.raises(UserError, match=sentence):
             ChangeMetric().process({}, [bad])
