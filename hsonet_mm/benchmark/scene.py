@@ -100,7 +100,7 @@ def write_pair(folder: Path, size: int, strips: bool = False) -> tuple[Path, Pat
 
 
 def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
-    return SimpleNamespace(
+    detector: Any = SimpleNamespace(
         probs=probs,
         threshold=threshold,
         threshold_source='given',
@@ -109,7 +109,9 @@ def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
         reading=Reading(),
         window=with_overlap(512, 128),
         ground_resolution=None,
+        whole=lambda: detector,
     )
+    return detector
 
 
 def _difference(t1: NDArray[np.uint8], t2: NDArray[np.uint8], **_: str) -> NDArray[np.float32]:

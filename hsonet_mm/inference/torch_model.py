@@ -23,6 +23,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.inference.calibration import apply_temperature
 from hsonet_mm.inference.precision import autocast
+from hsonet_mm.models.decode_heads.cascade import last_head
 from hsonet_mm.opencd import compat
 from hsonet_mm.version import __version__
 
@@ -83,8 +84,7 @@ class TorchModel:
         self.network: Any = _build(self.config, config or checkpoint)
         load_weights(self.network, loaded)
         self.network.to(self._device).eval()
-        head = self.network.decode_head
-        threshold = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'threshold', None)
+        threshold = getattr(last_head(self.network), 'threshold', None)
         self.threshold, self.threshold_source = (
             0.5 if threshold is None else float(threshold),
             "the model's own",

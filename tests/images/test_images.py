@@ -35,6 +35,9 @@ class Difference:
     tile_size, crop_size, slides, device = None, None, False, 'cpu'
     ground_resolution = None
 
+    def whole(self):
+        return self
+
     def probs(self, t1, t2):
         return np.abs(t1.astype(np.float32) - t2).mean(axis=3) / 255
 

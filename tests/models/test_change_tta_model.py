@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from hsonet_mm.models import ChangeTTAModel
+from hsonet_mm.models.decode_heads.cascade import last_head
 
 
 class Detector(nn.Module):
@@ -37,6 +38,12 @@ def views(*scores):
         sample.pred_sem_seg = PixelData(data=torch.zeros(1, *score.shape[1:], dtype=torch.long))
         samples.append(sample)
     return samples
+
+
+def test_the_last_head_of_a_cascade_counts():
+    cascade, single = Detector(1, cascade=True), Detector(1)
+    assert last_head(cascade) is cascade.decode_head[1]
+    assert last_head(single) is single.decode_head
 
 
 @pytest.mark.parametrize('cascade', [False, True])

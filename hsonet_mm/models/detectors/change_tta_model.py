@@ -1,14 +1,13 @@
 """Test-time augmentation inside the hosts' test loop."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from torch import nn
 
+from hsonet_mm.models.decode_heads.cascade import last_head
 from hsonet_mm.registry import MODELS
 
 __all__ = ['ChangeTTAModel']
@@ -35,9 +34,7 @@ class ChangeTTAModel(BaseTTAModel):
         merged, scores = views[0], torch.stack([view.seg_logits.data for view in views])
         if scores.shape[1] == 1:
             scores = scores.mean(dim=0)
-            head = self.module.decode_head
-            last: Any = head[-1] if isinstance(head, nn.ModuleList) else head
-            mask = scores > last.threshold
+            mask = scores > last_head(self.module).threshold
         else:
             scores = scores.softmax(dim=1).mean(dim=0).log()
             mask = scores.argmax(dim=0, keepdim=True)
