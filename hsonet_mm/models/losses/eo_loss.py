@@ -102,15 +102,18 @@ class EOWeighting:
         self, losses: Tensor, errors: Tensor, foreground: Tensor, valid: Tensor, trusted: Tensor
     ) -> Tensor:
         """Hardness h of every pixel, in [0, 1] and 0 where not trusted; other arguments as in :func:`eo_weights`."""
-        losses, errors = losses * trusted, errors * trusted
         if self.form == 'top_share':
+            losses = losses * trusted
             number = max(1, round(self.top_share * int(losses.count_nonzero())))
             smallest = losses.flatten().topk(min(number, losses.numel())).values[-1]
             return ((losses >= smallest) & (losses > 0)).to(losses.dtype)
         if self.window > 1:
             errors = mean_of_class(errors, foreground & trusted, valid & trusted, self.window)
-        largest = over_processes(errors.max(), ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
-        return (errors / largest) ** self.gamma * trusted
+        hardness = errors * trusted
+        largest = over_processes(hardness.max(), ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
+        return (
+            hardness.div_(largest).pow_(self.gamma).mul_(trusted)
+        )  # in place; with gamma 0 the power is 1 everywhere
 
 
 def eo_weights(
