@@ -140,10 +140,20 @@ def size_balance(
 
     The window has an odd side; all is (N, H, W).
     """
-    share = _box(foreground.to(dtype), window).div_(_box(valid.to(dtype), window))
+    share = _count(foreground, window).to(dtype).div_(_count(valid, window))
     scarcity = share.pow_(-exponent).masked_fill_(~foreground, 0)
     number, total = over_processes(torch.stack([foreground.sum(), scarcity.sum()]))
     return scarcity.mul_(number / total).masked_fill_(~foreground, 1)
+
+
+def _count(mask: Tensor, window: int) -> Tensor:
+    """Number of true pixels in the window around each pixel: differences of running sums, whatever its size."""
+    count, before, behind = mask.int(), window // 2 + 1, window // 2
+    for dim, padding in ((-2, (0, 0, before, behind)), (-1, (before, behind))):
+        size = count.shape[dim]
+        count = F.pad(count, padding).cumsum_(dim)  # of integers: exact, and deterministic on GPUs
+        count = count.narrow(dim, window, size) - count.narrow(dim, 0, size)
+    return count
 
 
 def _box(x: Tensor, window: int) -> Tensor:
