@@ -170,6 +170,7 @@ def _read_curve(work_dir: Path) -> Curve:
 
 def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
     """Score the test split once, at both thresholds, in total and by hard case."""
+    cfg.visualizer.name = 'test'  # beside that of the training, which MMEngine keeps
     files = [Path(cfg.work_dir) / f'test_{name}.json' for name in ('half', 'val_threshold', 'hard_cases')]
     half, chosen, hard_cases = map(str, files)
     cfg.test_evaluator = [

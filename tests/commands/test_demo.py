@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 
 import cv2
 import numpy as np
@@ -43,7 +44,9 @@ def test_demo_from_data_to_page(hsonet, tmp_path, monkeypatch):
     for iteration in (1, 2, 3):
         checkpoint = out / f'work_dir/best_changed_f1_iter_{iteration}.pth'
         sidecar_of(checkpoint).write_text('a calibration of an earlier demo')
-    code, stdout, _ = hsonet('demo', '--out', out, '--iters', 3, '--seed', 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.* instance named of ')
+        code, stdout, _ = hsonet('demo', '--out', out, '--iters', 3, '--seed', 1)
     assert code == 0
     assert 'from scratch' in stdout
     assert '3/3 iterations' in stdout
