@@ -467,10 +467,10 @@ def test_a_config_of_opencd_trains_with_eoloss(name, opencd, tiny_data, tmp_path
     assert isinstance(head.loss_decode, EOLoss)
     assert head.out_channels == channels
 
-    # Half way the value is that of cross entropy, but for the weights by size; the gradient is not.
+    # Half way the value is that of cross entropy, but for weights by size and trim; the gradient is not.
     batch = random_pairs()
     publish_progress(50, 100)
-    eo_loss, head.loss_decode = head.loss_decode, EOLoss(balance=0.0)
+    eo_loss, head.loss_decode = head.loss_decode, EOLoss(balance=0.0, trim=1.0)
     (value, names), gradient = total_loss(model, batch), {}
     assert len(names) == losses
     assert all(name.endswith('loss_eo') for name in names)
