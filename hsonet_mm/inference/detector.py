@@ -1,6 +1,7 @@
 """A change detector for images: from a checkpoint in PyTorch, or from an exported model without PyTorch."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -251,8 +252,8 @@ class ChangeDetector:
 
     def whole(self) -> 'ChangeDetector':
         """This detector with the same model, but no window: images of any size are predicted at once."""
-        detector = object.__new__(type(self))
-        vars(detector).update(vars(self), _choice='whole', model=self.model.whole())
+        detector = copy(self)
+        detector._choice, detector.model = 'whole', self.model.whole()
         return detector
 
     def probs(

@@ -341,6 +341,15 @@ class TestTrimAndWindow:
         close((terms.weights * terms.losses)[trusted].sum(), terms.losses[trusted].sum())
         close(loss, plain(pred, target) - 0.7 * terms.losses[trimmed].sum() / (target != 255).sum())
 
+    @pytest.mark.parametrize('form', ['all', 'background', 'top_share'])
+    @pytest.mark.parametrize('window', [1, 5])
+    def test_how_wrong_a_trimmed_pixel_is_changes_no_weight(self, form, window):
+        pred, target = make_batch(spread=4.0)
+        weighting = EOWeighting(form, trim=0.8, window=window)
+        _, terms = eo_loss(pred, target, 0.3, weighting)
+        worse = torch.where((terms.errors > 0.8).unsqueeze(1), 3 * pred, pred)
+        close(eo_loss(worse, target, 0.3, weighting)[1].weights, terms.weights)
+
     @pytest.mark.parametrize('logit', [-15.0, -20.0, -33.0, -80.0])
     def test_one_mislabelled_pixel_leaves_the_gradient_of_the_right_ones(self, logit):
         """Among almost equal losses all weigh 1, however small they are."""

@@ -26,7 +26,7 @@ class PairEncoderDecoder(EncoderDecoder):
         **kwargs: More of them.
 
     Raises:
-        UserError: for an `input_scale` below 1/32.
+        UserError: for an `input_scale` that is not positive, or rounds to 0.
 
     Shapes:
         (N, 2 * backbone_inchannels, H, W) in; logits of (N, out_channels, H, W) out of :meth:`encode_decode`.

@@ -111,9 +111,8 @@ class EOWeighting:
             errors = mean_of_class(errors, foreground & trusted, valid & trusted, self.window)
         hardness = errors * trusted
         largest = over_processes(hardness.max(), ReduceOp.MAX).clamp_min(torch.finfo(errors.dtype).tiny)
-        return (
-            hardness.div_(largest).pow_(self.gamma).mul_(trusted)
-        )  # in place; with gamma 0 the power is 1 everywhere
+        # In place, for the peak memory; with gamma 0 the power is 1 everywhere, so trimmed pixels are set to 0 again.
+        return hardness.div_(largest).pow_(self.gamma).mul_(trusted)
 
 
 def eo_weights(
