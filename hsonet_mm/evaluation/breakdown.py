@@ -136,8 +136,7 @@ def _by_distance(
     """Group the pixels of one side of the boundary by their distance to the other side."""
     if other.any():
         distances = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        squares = np.rint(np.square(distances[side]))  # whole numbers, so no pixel at a limit is misplaced
-        ring = np.searchsorted(np.square(list(RINGS.values())), squares, side='right') - 1
+        ring = np.searchsorted(list(RINGS.values()), distances[side], side='right') - 1
     else:
         ring = np.full(np.count_nonzero(side), len(RINGS) - 1)
     pixels = np.bincount(ring, minlength=len(RINGS))

@@ -254,6 +254,8 @@ class ChangeDetector:
         """This detector with the same model, but no window: images of any size are predicted at once."""
         detector = copy(self)
         detector._choice, detector.model = 'whole', self.model.whole()
+        if self._opening is not None:
+            detector._opening = partial(self._opening, window='whole')
         return detector
 
     def probs(

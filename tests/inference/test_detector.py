@@ -72,6 +72,17 @@ def test_a_pickled_detector_opens_its_files_again(model, trained, tmp_path, monk
         )
 
 
+def test_a_pickled_detector_without_windows_has_none(trained):
+    t1, t2 = image(1, 64, 64), image(2, 64, 64)
+    sliding = {'model.test_cfg': dict(mode='slide', crop_size=(32, 32), stride=(32, 32))}
+    detector = ChangeDetector.from_checkpoint(*trained, cfg_options=sliding, precision='fp32')
+    whole = detector.whole()
+    again = pickle.loads(pickle.dumps(whole))
+    expected = whole.predict(t1, t2, channel_order='rgb').probs
+    assert abs(detector.predict(t1, t2, channel_order='rgb').probs - expected).max() > 1e-3
+    np.testing.assert_array_equal(again.predict(t1, t2, channel_order='rgb').probs, expected)
+
+
 def test_open_detector(model, trained):
     assert open_detector([model], device='cpu', window='whole', threshold=0.5).threshold == 0.5
     detector = open_detector(list(trained), cfg_options={'model.decode_head.threshold': 0.75})

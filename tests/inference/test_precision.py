@@ -43,3 +43,5 @@ def test_a_detector_computes_in_bfloat16_and_answers_in_float32(tiny_checkpoint)
     difference = abs(probs['bf16'] - probs['fp32'])
     assert difference.max() > 0  # else it was not used
     assert difference.mean() < 0.02
+    rounded = torch.from_numpy(probs['bf16']).bfloat16().float().numpy()
+    assert (rounded != probs['bf16']).mean() > 0.5  # the sigmoid is not one of bfloat16, which ends in ones

@@ -14,8 +14,7 @@ from hsonet_mm.registry import MODELS
 
 __all__ = ['FSAssociationHead']
 
-
-FUSIONS = ('abs_diff', 'concat', 'both')
+HEAD_FUSIONS = ('abs_diff', 'concat', 'both')
 
 
 @MODELS.register_module()
@@ -100,7 +99,7 @@ class FSAssociationHead(ChangeHead):
         )
         levels, scene = levels[:num_levels], levels[-1]
         norm_cfg = self.norm_cfg or dict(type='BN')
-        factor, self.fuse = choose_fusion(fusion, self, FUSIONS)
+        factor, self.fuse = choose_fusion(fusion, self, HEAD_FUSIONS)
         self.association = None
         if association:
             self.association = SceneAssociation(

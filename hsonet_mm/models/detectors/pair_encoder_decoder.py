@@ -45,10 +45,12 @@ class PairEncoderDecoder(EncoderDecoder):
             )
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Logits (N, out_channels, H, W) of a batch (N, C, H, W), seen at the scale of the inputs."""
-        if self.input_scale != 1:
-            batch_img_metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
-        return super().encode_decode(self._enlarged(inputs), batch_img_metas)
+        """Logits (N, out_channels, H, W) of a batch (N, C, H, W), in float32 also under autocast.
+
+        In bfloat16 the sigmoid of a logit above 5.5 would be 1.
+        """
+        metas = [{**meta, 'img_shape': inputs.shape[2:]} for meta in batch_img_metas]
+        return super().encode_decode(self._enlarged(inputs), metas).float()
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         """Logits as the head gives them, without interpolation; what the network costs is counted of this."""
@@ -88,7 +90,6 @@ class PairEncoderDecoder(EncoderDecoder):
             for left in starts(w, crop_w, stride_w):
                 rows, columns = slice(top, top + crop_h), slice(left, left + crop_w)
                 window = inputs[..., rows, columns]
-                metas = [{**meta, 'img_shape': window.shape[2:]} for meta in batch_img_metas]
-                logits[..., rows, columns] += self.encode_decode(window, metas)
+                logits[..., rows, columns] += self.encode_decode(window, batch_img_metas)
                 counts[rows, columns] += 1
         return logits.div_(counts)

@@ -3,10 +3,9 @@
 from hsonet_mm.models.layers.association import SceneAssociation
 from hsonet_mm.models.layers.dates import split_dates
 from hsonet_mm.models.layers.decoder import DetailDecoder, PyramidDecoder
-from hsonet_mm.models.layers.fusion import FUSIONS, fusion
+from hsonet_mm.models.layers.fusion import fusion
 
 __all__ = [
-    'FUSIONS',
     'DetailDecoder',
     'PyramidDecoder',
     'SceneAssociation',

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['FUSIONS', 'Fusion', 'fusion']
+__all__ = ['Fusion', 'fusion']
 
 
 class Fusion(NamedTuple):
