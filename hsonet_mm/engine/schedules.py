@@ -28,7 +28,9 @@ def follow_config(runner: Any) -> None:
         return  # several optimisers, or a schedule that depends on validations: as MMEngine restored them
     rates = [group['lr'] for group in optimizer.param_groups]
     fresh = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
+    runner.param_schedulers = []  # with some MMEngine scales no learning rate
     runner.scale_lr(fresh, runner.auto_scale_lr)
+    runner.param_schedulers = restored
     for group, wanted in zip(optimizer.param_groups, fresh.param_groups, strict=True):
         group['lr'] = group['initial_lr'] = wanted['lr']
     wanted_schedules = runner.cfg.get('param_scheduler')

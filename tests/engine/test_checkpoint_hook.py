@@ -1,6 +1,7 @@
 """ChangeCheckpointHook: which checkpoint is the best, what checkpoints carry, and which stay in the folder."""
 
 import re
+import shutil
 
 import pytest
 import torch
@@ -85,6 +86,8 @@ def test_older_best_goes_after_a_resume_elsewhere(write_config, hsonet, validati
     two = ('--cfg-options', 'train_cfg.max_iters=2')
     assert hsonet('train', config, '--work-dir', tmp_path / 'old', *two)[0] == 0
     (tmp_path / 'old').rename(tmp_path / 'new')
+    # One that no checkpoint names: a kill came between saving it and removing it.
+    shutil.copy(tmp_path / 'new/best_changed_f1_iter_2.pth', tmp_path / 'new/best_changed_f1_iter_1.pth')
     validations((0.5, 0.5))
     code, _, stderr = hsonet('train', config, '--work-dir', tmp_path / 'new', '--resume')
     assert code == 0, stderr

@@ -50,7 +50,8 @@ class Net(BaseModel):
         y = self.dense(inputs)
         z = self.depthwise(y)
         self.seen.append((y.dtype, z.dtype))
-        self.now += self.seconds.get(y.dtype, 0)
+        first = all(y.dtype != dtype for dtype, _ in self.seen[:-1])
+        self.now += self.seconds.get(y.dtype, 0) + 100 * first  # memory and kernels are set up
         return {'loss': self.loss_decode[0](y + z.to(y.dtype), torch.ones(()))}
 
 

@@ -31,10 +31,12 @@ def test_another_learning_rate_is_followed(whole, hsonet, tmp_path):
         work / 'iter_3.pth',
         '--cfg-options',
         'optim_wrapper.optimizer.lr=1e-5',
+        'auto_scale_lr.enable=True',
+        'auto_scale_lr.base_batch_size=4',  # twice that of the training
     )
     assert hsonet('train', config, *args)[0] == 0
     before = logged(work, 'lr')  # of 1e-3
-    assert logged(tmp_path, 'lr') == pytest.approx({step: before[step] / 100 for step in (4, 5, 6)})
+    assert logged(tmp_path, 'lr') == pytest.approx({step: before[step] / 200 for step in (4, 5, 6)})
     assert before[4] > 0
 
 

@@ -2,12 +2,15 @@
 
 import shutil
 from multiprocessing import active_children
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import logged
 
 from hsonet_mm.datasets import loading
+from hsonet_mm.engine import train_loop
+from hsonet_mm.engine.train_loop import ResumableTrainLoop
 
 
 def weights(path):
@@ -57,6 +60,21 @@ def test_same_seed_same_training_for_any_number_of_workers(whole, hsonet, tmp_pa
         weights(tmp_path / 'other/iter_3.pth')['decode_head.conv_seg.weight'],
         weights(work / 'iter_3.pth')['decode_head.conv_seg.weight'],
     )
+
+
+def test_every_iteration_and_process_draws_its_own_numbers(monkeypatch):
+    """Else one dropout mask would serve a whole training, or every process."""
+    drawn = []
+    monkeypatch.setattr(
+        train_loop.IterBasedTrainLoop, 'run_iter', lambda *_: drawn.append(float(torch.rand(())))
+    )
+    loop = ResumableTrainLoop.__new__(ResumableTrainLoop)
+    loop._runner = SimpleNamespace(seed=42)
+    for rank in (0, 1):
+        monkeypatch.setattr(train_loop, 'get_rank', lambda rank=rank: rank)
+        for loop._iter in range(3):
+            loop.run_iter(None)
+    assert len(set(drawn)) == 6
 
 
 def test_validation_that_was_cut_off_is_made_up_for(whole, hsonet, tmp_path):

@@ -146,6 +146,15 @@ def test_labelled_specks_are_ignored():
     assert all_of(label, boxes((12, 12), (1, 1, 6, 6))) == (0, 0, 1)
 
 
+def test_predicted_specks_match_nothing():
+    label = boxes((8, 8), (2, 2, 4, 6))
+    speck = label.copy()
+    speck[2, 2] = False
+    assert label.sum() == MIN_AREA
+    assert all_of(label, label) == (1, 1, 0)
+    assert all_of(label, speck) == (1, 0, 0)
+
+
 def test_ignored_pixels_part_regions_and_hide_what_is_predicted():
     label = boxes((10, 20), (2, 2, 8, 18)).astype(np.uint8)
     label[:, 9:11] = 255

@@ -360,6 +360,14 @@ class TestTrimAndWindow:
         assert terms.weights[0, 5, 5] == 0.5
         close(terms.weights[0, 0], torch.ones(64))
 
+    def test_without_focus_trimmed_pixels_weigh_zeta_all_the_same(self):
+        pred, target = make_batch(spread=4.0)
+        _, terms = eo_loss(pred, target, 0.3, EOWeighting(gamma=0.0, trim=0.8))
+        trimmed = terms.errors > 0.8
+        assert set(terms.weights[trimmed].tolist()) == {0.3}
+        trusted = terms.weights[(target != 255) & ~trimmed]
+        close(trusted, torch.ones_like(trusted))
+
     def test_a_trim_of_everything_weighs_1(self):
         target = torch.tensor([[[0, 1]]])
         pred = torch.tensor([[[[5.0, -5.0]]]])

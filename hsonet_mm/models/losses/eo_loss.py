@@ -199,27 +199,26 @@ def eo_loss(
         [0.02, 1.06]
     """
     weighting = weighting or EOWeighting()
-    with torch.autocast(pred.device.type, enabled=False):
-        logits, target, valid = known_pixels(pred, target, ignore_index)
-        if pred.shape[1] > 2:
-            losses = F.cross_entropy(logits, target, reduction='none')
-            errors = -torch.expm1(-losses.detach())
-        else:
-            z = logits.squeeze(1) if pred.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-            neg_margin = torch.where(target == 1, -z, z)
-            losses, errors = F.softplus(neg_margin), neg_margin.detach().sigmoid()
-        foreground = target > 0
-        pixel_weight = pixel_weights(weight, pred, valid)
-        if weighting.balance > 0:
-            pixel_weight = pixel_weight * size_balance(
-                foreground, valid, weighting.balance_window, weighting.balance, losses.dtype
-            )
-        losses, errors = losses * pixel_weight, errors * valid
-        constant = losses.detach()
-        weights, normaliser = eo_weights(constant, errors, foreground, valid, zeta, weighting)
-        n = over_processes(valid.sum()).clamp_min(1)
-        loss = (weights * losses).sum() * processes() / n
-        return loss, EOTerms(weights * pixel_weight, constant, errors, foreground, normaliser)
+    logits, target, valid = known_pixels(pred, target, ignore_index)
+    if pred.shape[1] > 2:
+        losses = F.cross_entropy(logits, target, reduction='none')
+        errors = -torch.expm1(-losses.detach())
+    else:
+        z = logits.squeeze(1) if pred.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+        neg_margin = torch.where(target == 1, -z, z)
+        losses, errors = F.softplus(neg_margin), neg_margin.detach().sigmoid()
+    foreground = target > 0
+    pixel_weight = pixel_weights(weight, pred, valid)
+    if weighting.balance > 0:
+        pixel_weight = pixel_weight * size_balance(
+            foreground, valid, weighting.balance_window, weighting.balance, losses.dtype
+        )
+    losses, errors = losses * pixel_weight, errors * valid
+    constant = losses.detach()
+    weights, normaliser = eo_weights(constant, errors, foreground, valid, zeta, weighting)
+    n = over_processes(valid.sum()).clamp_min(1)
+    loss = (weights * losses).sum() * processes() / n
+    return loss, EOTerms(weights * pixel_weight, constant, errors, foreground, normaliser)
 
 
 @MODELS.register_module()
