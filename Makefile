@@ -60,6 +60,7 @@ test-original: $(ORIGINAL)/.installed
 OPENCD_FOLDER = from importlib.util import find_spec; from pathlib import Path; print(Path(find_spec("opencd").origin).parents[1])
 test-opencd: $(VENV)/.installed
 	$(OPENCD_PYTHON) -m pytest -m opencd tests
+	$(OPENCD_PYTHON) -m pytest tests/test_reference_outputs.py
 	$(PYTEST_ENV) OPENCD_ROOT="$${OPENCD_ROOT:-$$($(OPENCD_PYTHON) -c '$(OPENCD_FOLDER)')}" PYTHONPATH= \
 		$(VENV)/bin/python -m pytest -m opencd_configs tests
 

@@ -129,8 +129,11 @@ class BITHead(BaseDecodeHead):
 
     References:
         Chen, Qi and Shi, *Remote Sensing Image Change Detection with Transformers*, TGRS 2021, arXiv 2103.00208.
-        Outputs checked against Open-CD 1.1, with whose head this one differs from the paper in that a ReLU comes
-        before the softmax over the pixels.
+        This is BIT as in Open-CD 1.1; outputs are checked against it. The authors' code (github.com/justchenhao/BIT_CD)
+        classifies by two 3x3 convolutions, here by one of 1x1; its encoder is 512 wide inside, here ``embed_dims``;
+        its feed-forward networks have GELU, here ReLU; the norm before a cross attention is shared by pixels and
+        tokens, here each has its own; it enlarges the features by nearest neighbours, here bilinearly; and the
+        convolutions before and in the tokenizer have no ReLU.
     """
 
     def __init__(

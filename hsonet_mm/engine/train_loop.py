@@ -18,6 +18,8 @@ __all__ = ['ResumableTrainLoop']
 class ResumableTrainLoop(IterBasedTrainLoop):
     """``IterBasedTrainLoop`` whose resumed training gives the result of an uninterrupted one.
 
+    With ``accumulative_counts`` it does so from checkpoints at its multiples: others lack the gradients in between.
+
     - Each iteration has its own seed, for dropout and the like; :class:`~hsonet_mm.datasets.SeededSampler` seeds the
       augmentation.
     - On resuming, the sampler is advanced; MMEngine 0.10 loads the batches of all completed iterations instead.
