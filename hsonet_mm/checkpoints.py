@@ -124,14 +124,15 @@ def load_weights(model: nn.Module, source: str | Path | Checkpoint) -> Checkpoin
     return checkpoint
 
 
-def load_fitting(model: nn.Module, path: str | Path) -> Fit:
+def load_fitting(model: nn.Module, source: str | Path | Checkpoint) -> Fit:
     """Load the weights of a checkpoint that fit into a model, to fine-tune from them.
 
     A first convolution for another number of bands is adapted by :func:`~hsonet_mm.bands.adapt_bands`. All else must
     have its shape. The preprocessor of the model says how many bands a date has.
     """
     own = model.state_dict()
-    state = _unwrapped(read_checkpoint(path).state, own)
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+    state = _unwrapped(checkpoint.state, own)
     taken: dict[str, Tensor] = {}
     adapted, kept = list[str](), list[str]()
     mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)  # of both dates
@@ -149,7 +150,7 @@ def load_fitting(model: nn.Module, path: str | Path) -> Fit:
             kept.append(_shapes(name, state, own))
     if not taken:
         raise UserError(
-            f'no weight of {path} fits the model of the config: give a checkpoint of a similar model'
+            f'no weight of {checkpoint.path} fits the model of the config: give a checkpoint of a similar model'
         )
     model.load_state_dict(taken, strict=False)
     return Fit(len(taken), adapted, kept, [name for name in state if name not in own])

@@ -1,11 +1,13 @@
 """Reading a config for the command line, with the options that all commands share."""
 
 import argparse
+import difflib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
+from inspect import signature
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from mmengine import fileio
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from hsonet_mm.bands import DATA_SETS, LOADERS, config_reading, parts, set_reading, walk
 from hsonet_mm.errors import UserError
@@ -27,6 +30,7 @@ __all__ = [
     'declare_labels',
     'expand_variables',
     'load_config',
+    'merge_options',
     'parse_config',
     'read_config',
     'set_iterations',
@@ -35,6 +39,19 @@ __all__ = [
     'short_hash',
 ]
 
+_KNOWN = {
+    *signature(Runner.__init__).parameters,
+    *(
+        'activation_checkpointing',
+        'compile',
+        'custom_imports',
+        'efficient_conv_bn_eval',
+        'find_unused_parameters',
+    ),
+    *('model_wrapper_cfg', 'tta_model', 'tta_pipeline'),
+} - {'self', 'cfg'}
+"""Keys of a config that MMEngine and MMSegmentation read."""
+_MERGE_ERRORS = (KeyError, TypeError, ValueError, AssertionError, IndexError)
 _VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
 
 
@@ -69,10 +86,28 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         )
     cfg = parse_config(path, f'the config {path}')
     try:
-        cfg.merge_from_dict(dict(options or {}))
-    except (KeyError, TypeError, AssertionError, IndexError) as error:
+        merge_options(cfg, options or {})
+    except _MERGE_ERRORS as error:
         raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
     return cfg
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Replace values of a config, by dotted keys.
+
+    MMEngine adds what the config lacks, so that a misspelt key would go unnoticed.
+
+    Raises:
+        KeyError, TypeError, ValueError, AssertionError, IndexError: if an option does not fit; its first key must be
+            one of the config, or one that MMEngine knows.
+    """
+    for name in options:
+        first = name.split('.')[0]
+        if first not in cfg and first not in _KNOWN:
+            [*similar] = difflib.get_close_matches(first, [*cfg, *_KNOWN], 1, 0.75)
+            meant = f'; did you mean {similar[0]}?' if similar else ''
+            raise ValueError(f'{first} is not a key of the config{meant}')
+    cfg.merge_from_dict(dict(options))
 
 
 def parse_config(path: str | Path, name: str) -> Config:
@@ -107,6 +142,8 @@ def load_config(args: argparse.Namespace) -> Config:
     reading, _ = reading_of(args).over(config_reading(cfg))
     set_reading(cfg, reading)
     if args.seed is not None:
+        if not 0 <= args.seed < 2**32:
+            raise UserError(f'invalid --seed {args.seed}: expected 0 to {2**32 - 1}')
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
     cfg.work_dir = str(args.work_dir or cfg.get('work_dir') or Path('work_dirs') / args.config.stem)
     set_up_processes(cfg, args)

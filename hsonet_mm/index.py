@@ -16,8 +16,8 @@ from hsonet_mm.images import IMAGE_SUFFIXES
 from hsonet_mm.texts import decode_text, printable
 
 __all__ = [
-    'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'SceneFiles', 'belongs', 'by_stem',
-    'find_name', 'index_names', 'name_key', 'read_names', 'some',
+    'BY_LISTS', 'LAYOUTS', 'ROLES', 'SPLITS', 'VECTOR_SUFFIXES', 'Index', 'NoPairsError', 'SceneFiles', 'belongs',
+    'by_stem', 'find_name', 'index_names', 'name_key', 'read_names', 'some',
 ]  # fmt: skip
 
 SPLITS = ('train', 'val', 'test')
@@ -40,6 +40,9 @@ LAYOUTS = {
     'scenes': ('A/*', 'B/*', 'label/*'),
 }
 """Paths of date 1, date 2 and label without suffix; ``*`` is the scene's name, ``{split}`` its split."""
+
+BY_LISTS = ', splits by lists'
+"""What follows the name of a layout whose splits are lists."""
 
 _FOREIGN = ('__MACOSX', '@eaDir', '$RECYCLE.BIN')
 _LIST = re.compile(rf'(?:(?:lists?|splits?)/)?({"|".join(SPLITS)})\.txt', re.IGNORECASE)
@@ -67,7 +70,7 @@ class Index:
     """The pairs and splits of a data set.
 
     The root is ``''`` or ends in a slash; scenes, complete or not, are sorted by name; unlisted ones are left out, for
-    no list of splits names them.
+    no list of splits names them, or their folder is none of a split.
     """
 
     layout: str
@@ -189,7 +192,8 @@ def index_names(
     names = sorted(names)
     layouts = {'given': tuple(map(_as_template, templates))} if templates else LAYOUTS
     found = {layout: _match(parts, names) for layout, parts in layouts.items()}
-    layout = max(found, key=lambda one: _score([scene for group in found[one].values() for scene in group]))
+    # By its best root, so that a folder beside those of the splits does not turn them into data sets of their own.
+    layout = max(found, key=lambda one: max(map(_score, found[one].values()), default=(0, 0)))
     roots = found[layout]
     complete = [root for root, group in roots.items() if _score(group)[0]] or list(roots)
     if not complete:
@@ -202,7 +206,14 @@ def index_names(
         raise UserError(f'{where}: contains several data sets ({several}): give one of these folders')
     root, scenes = complete[0], roots[complete[0]]
     if any(scene.split for scene in scenes):
-        return Index(layout, root, scenes)
+        used = {file for scene in scenes for file in scene.files.values()}
+        others = (
+            f'{folder}{scene.name}'
+            for folder, group in found.get('scenes', {}).items()
+            for scene in group
+            if not scene.missing() and used.isdisjoint(scene.files.values())
+        )
+        return Index(layout, root, scenes, sorted(others))
     lists: dict[str, str] = {}
     for name in names:
         match = _LIST.fullmatch(name[len(root) :]) if name.startswith(root) else None
@@ -232,9 +243,7 @@ def _by_lists(index: Index, lists: Mapping[str, str], read: Callable[[str], byte
         if key in splits
     ]
     unlisted = [scene.name for key, scene in scenes.items() if key not in splits]
-    return Index(
-        f'{index.layout}, splits by lists', index.root, sorted(listed, key=lambda one: one.name), unlisted
-    )
+    return Index(f'{index.layout}{BY_LISTS}', index.root, sorted(listed, key=lambda one: one.name), unlisted)
 
 
 def _match(templates: Sequence[str], names: Sequence[str]) -> dict[str, list[SceneFiles]]:

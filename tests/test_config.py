@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from hsonet_mm.config import set_iterations
+from hsonet_mm.config import read_config, set_iterations
 from hsonet_mm.errors import UserError
 
 
@@ -48,6 +48,17 @@ def test_iterations_of_configs_of_others(iterations, validations, interval):
     (scheduler,) = cfg.param_scheduler
     assert scheduler.T_max == total
     assert scheduler.milestones == [round(total / 4), round(total / 2)]
+
+
+def test_a_misspelt_option_is_refused(repo):
+    """MMEngine would add it to the config and heed nothing of it."""
+    path = repo / 'configs/hsonet_lite_levir.py'
+    with pytest.raises(UserError, match=r'^--cfg-options do not fit .*\(trian_dataloader is not a key of'):
+        read_config(path, {'trian_dataloader.batch_size': 2})
+    with pytest.raises(UserError, match='did you mean optim_wrapper'):
+        read_config(path, {'optim_wraper.optimizer.lr': 2})
+    cfg = read_config(path, {'auto_scale_lr.enable': True, 'tta_model': None})
+    assert cfg.auto_scale_lr.enable  # MMEngine knows it, though the config does not name it
 
 
 def test_every_kind_of_schedule_stretches():

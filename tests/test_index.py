@@ -66,6 +66,18 @@ def test_the_layout_that_explains_most_files_is_taken():
     assert index([f'data/{name}' for name in files('x')], {'data/train.txt': b'x'}).scenes[0].split == 'train'
 
 
+def test_a_folder_beside_those_of_the_splits_is_left_out():
+    """As samples, or a harder test set."""
+    splits = [f'{split}/{name}' for split in ('train', 'val') for name in files('x', 'y')]
+    found = index([*splits, *(f'extra/{name}' for name in files('x', 'z'))])
+    assert (found.layout, found.root) == ('LEVIR-CD', '')
+    assert [scene.name for scene in found.scenes] == ['train/x', 'train/y', 'val/x', 'val/y']
+    assert found.unlisted == ['extra/x', 'extra/z']
+    twice = [f'{copy}/{name}' for copy in ('one', 'two') for name in splits]
+    with pytest.raises(UserError, match="contains several data sets \\('one/' and 'two/'\\)"):
+        index(twice)
+
+
 @pytest.mark.parametrize('place', ['list/{}.txt', 'lists/{}.txt', 'splits/{}.txt', '{}.txt'])
 @pytest.mark.parametrize(
     'text',

@@ -9,8 +9,8 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ import torch
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.commands.options import add_worker_options, check_worker_options, gpus_of
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import write_json, write_text
+from hsonet_mm.files import lock, write_json, write_text
 from hsonet_mm.leaderboard import records
 from hsonet_mm.leaderboard.job import Job, as_python, write_job
 from hsonet_mm.leaderboard.plan import Contender, contenders
 from hsonet_mm.leaderboard.run import BUSY, failure
 from hsonet_mm.leaderboard.spec import Spec
 from hsonet_mm.leaderboard.spec_file import read_spec
-from hsonet_mm.texts import counted
+from hsonet_mm.texts import counted, decode_text
 from hsonet_mm.workers import Event, run_jobs
 
 __all__ = ['add_arguments', 'run']
@@ -118,14 +118,18 @@ def _keep_spec(spec: Spec, out: Path) -> None:
         return
     if kept.is_file():
         there = {records.run_of(row) for row in records.read(out / 'results.csv') if row['status'] == 'ok'}
-        lost = (there & set(read_spec(kept).runs())) - set(spec.runs())
+        try:
+            lost = (there & set(read_spec(kept).runs())) - set(spec.runs())
+        except UserError as error:
+            raise UserError(f'{error}, or delete {kept} to follow {spec.path}') from None
         if lost:
             raise UserError(
                 f'{out} contains the leaderboard of another spec, with runs that {spec.path} does not '
                 f'list, such as {" / ".join(map(str, min(lost)))}: give another --out, run part of one '
                 f'spec with --data, --methods and --seeds, or delete {kept} to follow {spec.path}'
             )
-    text, note = spec.path.read_text(encoding='utf-8'), '# A copy; the paths of configs are relative to'
+    text = decode_text(spec.path.read_bytes()).replace('\r\n', '\n')
+    note = '# A copy; the paths of configs are relative to'
     write_text(kept, text if text.startswith(note) else f'{note} {spec.path.as_posix()}\n{text}')
 
 
@@ -148,7 +152,20 @@ def _costs(
     ``load`` is the load average of the machine before the command.
     """
     configs = {key: args.out / 'costs' / f'{one.config_hash}.py' for key, one in contenders.items()}
-    new = {path: key for key, path in configs.items() if not path.with_suffix('.json').exists()}
+    with _alone(args.out / 'costs'):
+        _measure(args, contenders, configs, gpus, load)
+    return {key: _cost(path) or {} for key, path in configs.items()}
+
+
+def _measure(
+    args: argparse.Namespace,
+    contenders: Mapping[tuple[str, str], Contender],
+    configs: Mapping[tuple[str, str], Path],
+    gpus: Sequence[int],
+    load: float,
+) -> None:
+    """Measure what the models cost whose figures are not there."""
+    new = {path: key for key, path in configs.items() if _cost(path) is None}
     if new and load > BUSY_LOAD * (os.cpu_count() or 1):
         print(
             f'The machine is busy (load {load:.1f}), so times of predictions will be too long: if they matter, stop '
@@ -161,11 +178,29 @@ def _costs(
     with closing(events):
         for event in events:
             if event.code is not None:
-                there = event.job.with_suffix('.json').exists()
+                there = _cost(event.job) is not None
                 words = 'measured' if there else f'not known, see {event.job.with_name("log.txt")}'
                 print(f'cost of {" / ".join(new[event.job])}: {words} ({event.seconds:.0f} s)', flush=True)
-    files = {key: path.with_suffix('.json') for key, path in configs.items()}
-    return {key: json.loads(file.read_text()) if file.exists() else {} for key, file in files.items()}
+
+
+def _cost(config: Path) -> dict[str, Any] | None:
+    """The figures beside the config of a model; None if they are not there, or damaged."""
+    try:
+        return dict(json.loads(config.with_suffix('.json').read_text(encoding='utf-8')))
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other leaderboard measures for this folder, since two would take each other's time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / 'lock').open('w') as file:
+        if not lock(file):
+            print('Another process measures what the models cost: waiting for it', flush=True)
+            while not lock(file):
+                time.sleep(1)
+        yield
 
 
 def _execute(
@@ -175,7 +210,7 @@ def _execute(
     start = time.monotonic()
     numbers = {job: number for number, job in enumerate(jobs, 1)}
     before = {job: _last_scoring(job.parent) for job in jobs}
-    failed = []
+    failed, elsewhere = [], 0
     events = run_jobs(
         list(jobs), 'hsonet_mm.leaderboard.run', args.engine, args.workers, gpus, args.ray_address
     )
@@ -185,13 +220,18 @@ def _execute(
             if event.code is None:
                 print(f'{name}: started', flush=True)
                 continue
+            if event.code == BUSY:
+                elsewhere += 1
+                print(f'{name}: left to another process, which uses {event.job.parent}', flush=True)
+                continue
             ok, words = _outcome(event, before[event.job])
             if not ok:
                 failed.append(jobs[event.job])
             print(f'{name}: {words} ({event.seconds:.0f} s)', flush=True)
             records.gather(args.out)
     if jobs:
-        print(f'{counted(len(jobs), "run")} in {time.monotonic() - start:.0f} s, {len(failed)} failed')
+        left = f', {elsewhere} left to another process' if elsewhere else ''
+        print(f'{counted(len(jobs), "run")} in {time.monotonic() - start:.0f} s, {len(failed)} failed{left}')
     for one in failed:
         print(f'  failed: {one}, see {args.out / one.folder / "log.txt"}')
     return failed
@@ -203,8 +243,6 @@ def _outcome(event: Event, before: str) -> tuple[bool, str]:
     ``before`` is the time of its last scoring before.
     """
     folder = event.job.parent
-    if event.code == BUSY:
-        return False, f'failed: another process uses {folder}'
     if event.error:
         sentence = event.error
     elif event.code in (-signal.SIGKILL, -signal.SIGTERM):

@@ -14,6 +14,7 @@ from hsonet_mm.datasets.seeded_sampler import SeededIndex
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import IMAGE_SUFFIXES, Reading
 from hsonet_mm.index import (
+    BY_LISTS,
     SPLITS,
     VECTOR_SUFFIXES,
     NoPairsError,
@@ -199,8 +200,10 @@ class ChangeDataset(BaseSegDataset):
         if not scenes:
             known = {one.split for one in index.scenes if one.split}
             has = f'only {", ".join(sorted(known))}' if known else 'no splits'
+            lists = not known or index.layout.endswith(BY_LISTS)
+            cure = f'list its pairs in list/{split}.txt' if lists else f'add the folders of {split}'
             raise UserError(
-                f'{root} (layout {index.layout}) has {has}, but {split} is needed: list its pairs in list/{split}.txt, '
+                f'{root} (layout {index.layout}) has {has}, but {split} is needed: {cure}, '
                 'or split the data set with hsonet prepare'
             )
         for scene in scenes:

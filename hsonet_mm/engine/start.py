@@ -40,9 +40,10 @@ def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
         )
     for key, unit in (('max_iters', 'iter'), ('max_epochs', 'epoch')):
         wanted, done = (cfg.get('train_cfg') or {}).get(key), checkpoint.meta[unit]
+        option = ' with --iters' if unit == 'iter' else ''
         if wanted is not None and done > wanted:
             raise UserError(
-                f'{checkpoint.path} has already completed {done} of {wanted} {unit}s: raise the number, '
+                f'{checkpoint.path} has already completed {done} of {wanted} {unit}s: raise the number{option}, '
                 'resume from an earlier checkpoint, or name another --work-dir'
             )
     return checkpoint
@@ -105,21 +106,21 @@ class StartHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, path: str | Path, partly: bool) -> None:
-        self.path = path
+    def __init__(self, checkpoint: Checkpoint, partly: bool) -> None:
+        self.checkpoint = checkpoint
         self.partly = partly
 
     def before_train(self, runner: Any) -> None:
         """Load them."""
         model = getattr(runner.model, 'module', runner.model)
         if not self.partly:
-            load_weights(model, self.path)
-            runner.logger.info(f'The training starts from the weights of {self.path}')
+            load_weights(model, self.checkpoint)
+            runner.logger.info(f'The training starts from the weights of {self.checkpoint.path}')
             return
-        fit = load_fitting(model, self.path)
+        fit = load_fitting(model, self.checkpoint)
         runner.logger.info(
-            f'The training starts from {self.path}: {fit.loaded} weights fit, {len(fit.kept)} of the model stay as '
-            f'they were initialised, {len(fit.unused)} of the file are not used'
+            f'The training starts from {self.checkpoint.path}: {fit.loaded} weights fit, {len(fit.kept)} of the model '
+            f'stay as they were initialised, {len(fit.unused)} of the file are not used'
         )
         for title, lines in (('adapted', fit.adapted), ('not loaded', fit.kept), ('not used', fit.unused)):
             if lines:

@@ -9,7 +9,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 
-from hsonet_mm.checkpoints import Checkpoint, load_weights
+from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
 from hsonet_mm.config import set_up_loaders
 from hsonet_mm.engine.checkpoint_hook import ChangeCheckpointHook
 from hsonet_mm.engine.start import StartHook, checkpoint_to_resume
@@ -119,9 +119,9 @@ def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
     cfg.resume = False
     if init_from is not None:
         cfg.load_from = None
-        return None, StartHook(init_from, partly=True)
+        return None, StartHook(read_checkpoint(init_from), partly=True)
     path = cfg.get('load_from')
     if path is None or '://' in path:  # MMEngine downloads it
         return None, None
     cfg.load_from = None
-    return None, StartHook(path, partly=False)
+    return None, StartHook(read_checkpoint(path), partly=False)

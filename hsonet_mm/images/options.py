@@ -75,8 +75,9 @@ def apply_stretch(image: NDArray[np.generic], stretch: Stretch | None) -> NDArra
     if stretch is None:
         return image.astype(np.uint8, copy=False)
     scaled = image.astype(np.result_type(image, np.float32))  # float64 for 32 bits, which float32 would round
-    scaled -= scaled.dtype.type(stretch.low)
-    scaled *= scaled.dtype.type(255 / (stretch.high - stretch.low))
+    with np.errstate(over='ignore'):  # what is larger than the type becomes infinite, and then 255
+        scaled -= scaled.dtype.type(stretch.low)
+        scaled *= scaled.dtype.type(255 / (stretch.high - stretch.low))
     np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
     np.clip(scaled, 0, 255, out=scaled)
     return np.rint(scaled, out=scaled).astype(np.uint8)

@@ -128,7 +128,7 @@ class ChangeDetector:
         if not isinstance(reading, Reading | None):
             raise UserError(f'invalid reading {reading!r}: expected hsonet_mm.images.Reading.make(...)')
         self.model = model
-        self._opening: Callable[[], ChangeDetector] | None = None
+        self._opening: Callable[..., ChangeDetector] | None = None
         self.resample = resample
         self.ground_resolution = model.ground_resolution
         self.window = chosen_window(model, window)

@@ -57,10 +57,8 @@ def label_remarks(splits: Mapping[str, Figures]) -> dict[str, tuple[str, str]]:
             remarks[split] = ('no change', f'{place}no mask has a changed pixel: check the masks')
         elif figures.changed_share > 0.5:
             message = 'more than half of its pixels are changed: check that 0 means unchanged in the masks'
-            remarks[split] = (
-                'mostly changed',
-                f'{place}{message}, or name what means changed by --changed-values',
-            )
+            cure = f'or name what means changed by --changed-values ({CODING_FILE} keeps it)'
+            remarks[split] = ('mostly changed', f'{place}{message}, {cure}')
     return remarks
 
 

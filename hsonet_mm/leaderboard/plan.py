@@ -15,7 +15,7 @@ from torch import nn
 
 from hsonet_mm.bands import LOADERS, walk
 from hsonet_mm.checkpoints import load_weights, read_checkpoint
-from hsonet_mm.config import expand_variables, parse_config, set_iterations, short_hash
+from hsonet_mm.config import expand_variables, merge_options, parse_config, set_iterations, short_hash
 from hsonet_mm.errors import UserError
 from hsonet_mm.leaderboard.records import Run
 from hsonet_mm.leaderboard.spec import Method, Spec
@@ -106,7 +106,7 @@ def _contender(spec: Spec, block_name: str, name: str, wanted: bool) -> Contende
     cfg.model.test_cfg = cfg.protocols.whole
     for options, place in ((block.options, f'block {block_name!r}'), (method.options, where)):
         try:
-            cfg.merge_from_dict(dict(options))
+            merge_options(cfg, options)
         except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
             raise UserError(f'invalid options of {place} in {spec.path} ({error}): correct them') from error
     if method.checkpoint is None:

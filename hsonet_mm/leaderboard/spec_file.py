@@ -1,5 +1,6 @@
 """Reading the spec of a leaderboard, with every mistake in it as one sentence."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ def read_spec(path: str | Path) -> Spec:
     try:
         return Spec.model_validate(yaml.load(decode_text(path.read_bytes()), _Loader), context=path)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = '.'.join(str(one) for one in first['loc'] if one != '[key]') or 'the file'
-        raise UserError(f'the spec {path}: {place}: {_words(first)}') from None
+        raise UserError(f'the spec {path}: {_sentence(error.errors())}') from None
     except (yaml.YAMLError, ValueError) as error:  # of dates that there are not, and of what is no text
         mark = getattr(error, 'problem_mark', None)
         line = f', line {mark.line + 1}' if mark else ''
@@ -46,16 +45,49 @@ def read_spec(path: str | Path) -> Spec:
         raise UserError(f'the spec {path}: cannot be read ({reason}{line}): correct it') from None
 
 
+_KINDS = {
+    'missing': 'this key is missing',
+    'extra_forbidden': 'unknown key: correct it, or leave it out',
+    'model_type': 'expected keys with values',
+}
+_EXPECTED = {
+    'tuple_type': 'a list in square brackets',
+    'string_type': 'a text, if need be in quotes',
+    'int_type': 'a whole number',
+    'int_from_float': 'a whole number',
+    'greater_than_equal': '0 or more',
+    'greater_than': '1 or more',
+    'dict_type': 'keys with values',
+    'too_short': 'at least one entry',
+    'string_pattern_mismatch': "a name of letters, digits, '_', '.', '+' and '-'",
+}
+
+
+def _sentence(errors: Sequence[ErrorDetails]) -> str:
+    """The first mistake; beside a missing key the unknown one that may be it, misspelt."""
+    first = errors[0]
+    told = f'{_place(first)}{_words(first)}'
+    unknown = [
+        one for one in errors if one['type'] == 'extra_forbidden' and one['loc'][:-1] == first['loc'][:-1]
+    ]
+    if first['type'] == 'missing' and unknown:
+        return f'{told}, and {_place(unknown[0])}{_words(unknown[0])}'
+    return told
+
+
+def _place(error: ErrorDetails) -> str:
+    place = '.'.join(str(one) for one in error['loc'] if one != '[key]')
+    return f'{place}: ' if place else ''
+
+
 def _words(error: ErrorDetails) -> str:
     """What is wrong with a part of the spec."""
-    kinds = {
-        'missing': 'this key is missing',
-        'extra_forbidden': 'unknown key: correct it, or leave it out',
-        'model_type': 'expected keys with values',
-    }
-    if error['type'] in kinds:
-        return kinds[error['type']]
+    if error['type'] in _KINDS:
+        return _KINDS[error['type']]
     if error['type'] == 'value_error':  # our own sentence, which names the value
         return error['msg'].removeprefix('Value error, ')
     text = repr(error['input'])
-    return f'{error["msg"]} (it is {text if len(text) < 60 else text[:60] + "..."})'
+    text = text if len(text) < 60 else text[:60] + '...'
+    if expected := _EXPECTED.get(error['type']):
+        return f'invalid {text}: expected {expected}'
+    return f'{error["msg"]} (it is {text})'

@@ -90,8 +90,10 @@ def check_dataset(
         findings = [finding for record in records for finding in record.findings]
         findings += inspect_set(records, [split for split in SPLITS if Path(root, split).is_dir()])
         if index.unlisted:
-            message = f'the lists of splits leave out {counted(len(index.unlisted), "pair")}: {some(index.unlisted)}'
-            findings.append(Finding('warning', 'unlisted', '', f'{message}: add them if they are to be used'))
+            message = f'{counted(len(index.unlisted), "pair")} in no split: {some(index.unlisted)}'
+            findings.append(
+                Finding('warning', 'unlisted', '', f'{message}: add them to one if they are to be used')
+            )
         if duplicates:
             findings += inspect_duplicates(records)
         if sheet:

@@ -226,7 +226,7 @@ class Cutter:
             )
         if self.unlisted:
             count = counted(len(self.unlisted), 'scene')
-            told.append(f'the lists of splits leave out {count}: {printable(some(self.unlisted))}')
+            told.append(f'{count} in no split, left out: {printable(some(self.unlisted))}')
         for texts in self.notes.values():
             told.append(texts[0] + (f' (so do {len(texts) - 1} more)' if len(texts) > 1 else ''))
         told += [remark for _, remark in label_remarks(self.figures()).values()]

@@ -137,7 +137,7 @@ def _compare(record: PairRecord, images: dict[str, np.ndarray], crop: int) -> No
         record.add('error', 'sizes', f'{first}: the sizes differ ({told}): crop all to the same area')
     elif sizes:
         record.size = height, width = next(iter(sizes.values()))
-        if crop and min(height, width) < crop:
+        if record.split in ('train', 'all') and min(height, width) < crop:
             message = f'{first}: {width}x{height} is smaller than the crop of {crop}: use a smaller crop'
             record.add('error', 'crop', message)
     for role in ('A', 'B'):
@@ -183,7 +183,9 @@ def inspect_set(records: Sequence[PairRecord], folders: Sequence[str] = ()) -> l
     else:
         for split in SPLITS:
             if split not in by_split:
-                level = 'error' if split == 'train' or split in folders else 'warning'
+                level = (
+                    'warning' if split == 'test' and split not in folders else 'error'
+                )  # training needs the others
                 message = f'{split}: contains no images: fill it or run hsonet prepare'
                 findings.append(Finding(level, 'splits', split, message))
     for split, group in by_split.items():

@@ -59,7 +59,7 @@ def test_train_repeats_the_options_that_the_test_needs(write_config, hsonet, tin
         'train_cfg.max_iters=1',
         'train_cfg.val_interval=1',
         'model.decode_head.channels=8',
-        'custom=[a,"b c"]',
+        'env_cfg.note=[a,"b c"]',
     ]
     args = ('--data-root', tiny_data, '--work-dir', tmp_path / 'my work', '--cfg-options', *options)
     code, stdout, stderr = hsonet('train', config, *args)

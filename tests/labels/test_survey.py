@@ -1,6 +1,7 @@
 """How the labels of a data set are coded: found out over all of them, written down, and what is suspicious told."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -199,6 +200,13 @@ def test_splits_of_lists_are_trained_in_place(tmp_path):
     assert len(training(tmp_path, split='val', data_prefix=None)) == 1
     with pytest.raises(UserError, match=r'has only train, val, but test is needed: .*list/test\.txt'):
         training(tmp_path, split='test', data_prefix=None)
+    folders = tmp_path.with_name(f'{tmp_path.name}_folders')
+    for role in ('A', 'B', 'label'):
+        shutil.copytree(tmp_path / role, folders / 'train' / role)
+    with pytest.raises(
+        UserError, match='has only train, but val is needed: add the folders of val, or split'
+    ):
+        training(folders, split='val', data_prefix=None)  # lists beside folders of splits say nothing
     (tmp_path / 'list/val.txt').write_text('p1.png\np0.png')
     with pytest.raises(UserError, match=r"val\.txt: names 'p0', as does list/train\.txt"):
         training(tmp_path)

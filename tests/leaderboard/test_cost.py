@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ pytest.importorskip('pydantic')
 from leaderboard_runs import best_checkpoint, best_model, leaderboard, one_method, rows_of
 
 from hsonet_mm import workers
+from hsonet_mm.files import lock
 from hsonet_mm.leaderboard import cost
 from hsonet_mm.leaderboard.plan import contenders
 from hsonet_mm.leaderboard.spec_file import read_spec
@@ -67,6 +69,29 @@ def test_cost_that_cannot_be_measured_loses_no_run(
     assert f'cost of From scratch, 4 / tiny: not known, see {out / "costs/log.txt"} (' in stdout
     rows = rows_of(out, 'results', status='ok')
     assert {(row['latency_ms'], row['parameters'], row['timed_on']) for row in rows} == {('', '', '')}
+    assert in_process == []
+
+
+@pytest.mark.any_host
+def test_models_are_measured_by_one_leaderboard_at_a_time(
+    write_spec, hsonet, in_process, tmp_path, monkeypatch
+):
+    """Another one has the folder until this one waits for it; of its figures one file is damaged."""
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    (one,) = contenders(read_spec(spec)).values()
+    (out / 'costs').mkdir(parents=True)
+    figures = out / 'costs' / f'{one.config_hash}.json'
+    figures.write_text('')
+    measured = []
+    monkeypatch.setattr(workers, 'launch', lambda _, module, *__: measured.append(module) or 1)
+    with (out / 'costs/lock').open('w') as other:
+        assert lock(other)
+        monkeypatch.setattr(time, 'sleep', lambda _: other.close())
+        _, stdout, _ = leaderboard(hsonet, spec, out)
+    assert stdout.index('Another process measures what the models cost') < stdout.index(
+        'cost of From scratch'
+    )
+    assert measured.count('hsonet_mm.leaderboard.cost') == 1
     assert in_process == []
 
 

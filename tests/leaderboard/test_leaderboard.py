@@ -14,6 +14,7 @@ from leaderboard_runs import MODULE, SWITCH, leaderboard, one_method, rows_of, s
 
 from hsonet_mm import workers
 from hsonet_mm.leaderboard import records
+from hsonet_mm.leaderboard.run import BUSY
 
 
 def test_what_is_done_is_skipped(trained_board, hsonet, in_process):
@@ -60,6 +61,28 @@ def test_spec_that_would_lose_figures_is_refused(trained_board, write_spec, hson
     assert in_process == []
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'cp1252'])
+def test_spec_of_any_editor_is_kept_readable(encoding, trained_board, hsonet, in_process, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    for path in trained_board[0].glob('*.*'):
+        (out / path.name).write_bytes(path.read_bytes())
+    text = (out / 'spec.yaml').read_text(encoding='utf-8')
+    for number in range(2):  # the second time the copy is there
+        spec = trained_board[0] / f'{encoding}_{number}.yaml'
+        spec.write_bytes(f'# gr\xfcn\r\n{text}'.encode(encoding))
+        code, _, stderr = leaderboard(hsonet, spec, out, '--methods', 'tiny', '--report-only')
+        spec.unlink()
+        assert code == 0, stderr
+        kept = (out / 'spec.yaml').read_bytes().decode('utf-8')
+        assert 'gr\xfcn\n' in kept
+        assert '\ufeff' not in kept
+    (out / 'spec.yaml').write_text('title: [')
+    code, _, stderr = leaderboard(hsonet, trained_board[0] / 'spec.yaml', out, '--report-only')
+    assert (code, f'or delete {out / "spec.yaml"} to follow' in stderr) == (2, True)
+    assert in_process == []
+
+
 def test_a_folder_of_something_else_is_left_alone(write_spec, hsonet, tmp_path):
     spec = one_method(write_spec(tmp_path / 'spec.yaml'))
     (tmp_path / 'site').mkdir()
@@ -86,6 +109,17 @@ def test_only_what_is_run_is_checked(write_spec, hsonet, tmp_path):
     assert stdout.startswith('1 run, ')
     code, _, stderr = leaderboard(hsonet, spec, spec, *args)
     assert (code, stderr) == (2, f'error: {spec} is a file: name a folder for the leaderboard with --out\n')
+
+
+@pytest.mark.any_host
+def test_runs_of_another_process_are_left_to_it(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    monkeypatch.setattr(workers, 'launch', lambda _, module, *__: BUSY if module == MODULE else 1)
+    code, stdout, stderr = leaderboard(hsonet, spec, out)
+    assert code == 0, stderr
+    assert '/ tiny / seed 3: left to another process, which uses ' in stdout
+    assert re.search(r'1 run in \d+ s, 0 failed, 1 left to another process\n', stdout)
+    assert in_process == []
 
 
 @pytest.mark.any_host

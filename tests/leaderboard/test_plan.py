@@ -57,6 +57,11 @@ def test_mistakes_are_found_before_training(write_spec, hsonet, in_process, tmp_
         "invalid options of method 'x' of block 'b'": methods(
             x={'config': config, 'options': {'model.backbone.depth.deeper': 3}}
         ),
+        "invalid options of block 'b'": {
+            'blocks': {
+                'b': {'reference': 'tiny', 'methods': {'tiny': config}, 'options': {'optim_wraper.lr': 1}}
+            }
+        },
         "the model of method 'x' of block 'b'": methods(
             x={'config': config, 'options': {'model.backbone.colour': 'red'}}
         ),

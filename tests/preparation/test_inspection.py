@@ -54,8 +54,8 @@ def test_other_size(data):
 
 def test_crop_larger_than_an_image(data):
     kinds, messages = check(data, crop=256)
-    assert kinds == [('error', 'crop')] * 12
-    assert messages[0] == 'test/A/0.png: 128x128 is smaller than the crop of 256: use a smaller crop'
+    assert kinds == [('error', 'crop')] * 6  # only training crops
+    assert messages[0] == 'train/A/0.png: 128x128 is smaller than the crop of 256: use a smaller crop'
     assert check(data, crop=0) == ([], [])
 
 
@@ -130,7 +130,7 @@ def test_mixed_sizes_in_a_split(data):
     assert 'test: has images of 2 sizes, 128x128 (2), 96x96 (1)' in only(data, 'warning', 'mixed sizes')
 
 
-@pytest.mark.parametrize(('split', 'level'), [('train', 'error'), ('val', 'warning')])
+@pytest.mark.parametrize(('split', 'level'), [('train', 'error'), ('val', 'error'), ('test', 'warning')])
 @pytest.mark.parametrize('folder_stays', [True, False])
 def test_missing_and_empty_splits(data, split, level, folder_stays):
     (data / split).rename(data.parent / 'away')

@@ -180,7 +180,7 @@ def test_names_in_other_encodings_are_read_and_printed(tmp_path, scenes, capsys)
     (scenes / 'list').mkdir()
     (scenes / 'list/train.txt').write_bytes(b''.join(b'place%d\n' % n for n in range(1, 9)))
     assert run_tool('prepare', [str(scenes), str(tmp_path / 'out'), '--tile', '64']) == 0
-    assert 'leave out 2 scenes: caf\\udce9, place9' in capsys.readouterr().out
+    assert '2 scenes in no split, left out: caf\\udce9, place9' in capsys.readouterr().out
     (scenes / 'list/train.txt').unlink()
     assert (
         run_tool('prepare', [str(scenes), str(tmp_path / 'all'), '--tile', '64', '--val', '0', '--test', '0'])
@@ -201,7 +201,7 @@ def test_lists_of_splits_decide(tmp_path, scenes):
     assert splits_of(manifest) == {
         f'{split}/place{n}': split for split, numbers in names.items() for n in numbers
     }
-    assert manifest['warnings'] == ['the lists of splits leave out 1 scene: place9']
+    assert manifest['warnings'] == ['1 scene in no split, left out: place9']
 
 
 # ---- pairs and sources ---------------------------------------------------------------------------------
