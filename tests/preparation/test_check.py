@@ -1,8 +1,8 @@
 """The command ``hsonet check``: exit codes, what it prints and writes."""
 
 import json
-import shutil
 import os
+import shutil
 
 import numpy as np
 import pytest
