@@ -54,6 +54,8 @@ Form = Literal['all', 'background', 'top_share']
 class EOWeighting:
     """How a pixel gets its weight, from its error and from the size of the object that it belongs to.
 
+    The defaults are FarSeg's [code]; those of :class:`EOLoss` are the configs'.
+
     Args:
         form: ``all`` weighs all pixels by their hardness [code]; ``background`` only the background, with a normaliser
             of its own, while the foreground keeps weight 1; ``top_share`` has h = 1 on the largest losses and 0
@@ -177,7 +179,7 @@ def eo_loss(
         pred: logits; one channel is a sigmoid head, two are a softmax head (z = z_1 - z_0), more are multi-class.
         target: class of every pixel, 0 is background; `ignore_index` where unknown.
         zeta: annealing value in [0, 1].
-        weighting: form and constants of the weights; None means form ``all`` with gamma 2.
+        weighting: form and constants of the weights; None means FarSeg's.
         weight: weight >= 0 of every pixel, or None.
         ignore_index: label of pixels that do not count.
 
@@ -225,7 +227,9 @@ def eo_loss(
 class EOLoss(SegmentationLoss):
     r"""Cross entropy that moves from all pixels to the hard ones as training proceeds, see :func:`eo_loss`.
 
-    The default is the form that the configs have; ``trim=1, floor=0, balance=0`` is FarSeg's [code].
+    The default is the form that the configs have; ``trim=1, floor=0, balance=0`` is FarSeg's [code]. With the default
+    trim the most confident errors, which may be mislabelled, get less of the gradient than in cross entropy, and
+    uncertain pixels get more.
 
     :math:`\zeta` is annealed from 1. Early in the training most hard pixels are foreground; once the foreground is
     learnt, they are hard background: shadows, seasons, pseudo-changes. That a dynamic weight moves the optimisation
