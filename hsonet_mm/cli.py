@@ -16,7 +16,7 @@ from hsonet_mm.version import __version__
 __all__ = ['main', 'run_tool']
 
 COMMANDS = {
-    'train': ('hsonet_mm.commands.train', 'train a config'),
+    'train': ('hsonet_mm.commands.train', 'train the network of a config'),
     'test': ('hsonet_mm.commands.test', 'score a checkpoint on the test split'),
     'predict': ('hsonet_mm.commands.predict', 'write change maps of image pairs'),
     'scene': ('hsonet_mm.commands.scene', 'write change maps of georeferenced scenes of any size'),

@@ -1,8 +1,8 @@
 """Plain Siamese U-Net with EfficientNet-Lite0 (ImageNet weights as a package), binary cross entropy.
 
 The dates are concatenated level by level: the form of the plain baseline of "A Change Detection Reality Check" (arXiv
-2402.06994), which a comparison must beat before it credits anything but the recipe; it throws nothing away that a
-difference would. The encoder is HSONet-lite's backbone, strides 4 to 32, without the high-resolution branch.
+2402.06994), which a method must beat before its gain can be credited to anything but the training recipe.
+Concatenation keeps all the information that a difference would discard. The encoder is HSONet-lite's backbone, strides 4 to 32, without the high-resolution branch.
 """
 
 from mmengine.config import read_base

@@ -1,4 +1,4 @@
-"""USSFC-Net with the masks as PSConv means them, without the slip of index in the published code."""
+"""USSFC-Net with the masks of PSConv, without the indexing error of the published code."""
 
 from mmengine.config import read_base
 

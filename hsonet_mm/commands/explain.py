@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'files',
         nargs='*',
         metavar='FILE',
-        help='config (.py) and checkpoint (.pth), of one network or several; then the images of the first and second '
-        'date',
+        help='config (.py) and checkpoint (.pth, or name of a packaged model), of one network or several; then the '
+        'images of the first and second date',
     )
     parser.add_argument('-o', '--out', type=Path, default=Path('explain.html'), help='page [explain.html]')
     parser.add_argument(
@@ -65,7 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--pictures', type=Path, metavar='DIR', help='also write the figures as files')
     parser.add_argument(
-        '--picture-format', choices=['png', 'webp', 'svg', 'pdf'], default='png', help='of --pictures [png]'
+        '--picture-format',
+        choices=['png', 'webp', 'svg', 'pdf'],
+        default='png',
+        help='file format of --pictures [png]',
     )
     parser.add_argument(
         '--threshold', type=float, help='probability above which a pixel is changed [as in predict]'

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'them. To use another model than --model, put its config and checkpoint, or an .onnx file, before them',
     )
     parser.add_argument(
-        '-o', '--out', type=Path, help='GeoTIFF to write, change.tif; a folder for many scenes'
+        '-o', '--out', type=Path, help='GeoTIFF to write, such as change.tif; for many scenes a folder'
     )
     parser.add_argument(
         '--list', type=Path, metavar='CSV', help='many scenes: table with columns before,after,output'
@@ -59,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute_options(model)
     add_cfg_options(model)
     model.add_argument(
-        '--tta', nargs='*', choices=KINDS, metavar='KIND', help=f'average over {", ".join(KINDS)} [all]'
+        '--tta',
+        nargs='*',
+        choices=KINDS,
+        metavar='KIND',
+        help=f'test-time augmentation: average over these of {", ".join(KINDS)}; without KIND over all of them [off]',
     )
     model.add_argument(
         '--tile',

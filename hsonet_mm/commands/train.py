@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='',
         metavar='PATH',
-        help='resume from this checkpoint [the newest in the work directory; from scratch if there is none]',
+        help='resume from this checkpoint; without PATH from the newest in the work directory, or from scratch if '
+        'there is none [from scratch]',
     )
     parser.add_argument(
         '--init-from',

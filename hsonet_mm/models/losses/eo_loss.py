@@ -45,7 +45,7 @@ ANNEALING: dict[str, Callable[[float], float]] = {
     'cosine': lambda s: (1 + math.cos(math.pi * s)) / 2,
     'constant': lambda _: 1.0,
 }
-"""Annealing from 1 at s = 0 to 0 at s = 1 [code]; ``constant`` is plain cross entropy (ablation)."""
+"""Annealing from 1 at s = 0 to 0 at s = 1 [code]; ``constant`` is cross entropy, plain if balance is 0 (ablation)."""
 
 Form = Literal['all', 'background', 'top_share']
 
@@ -252,7 +252,8 @@ class EOLoss(SegmentationLoss):
         top_share: share of hard pixels of form ``top_share``.
         balance: exponent of the weights by size.
         balance_window: side of the window in which the share of foreground is measured, in pixels.
-        schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (plain cross entropy).
+        schedule: annealing of zeta: ``linear``, ``poly`` (power 0.9), ``cosine`` or ``constant`` (cross
+            entropy, balanced by size unless `balance` is 0).
         begin: share of the training before which zeta is 1, in [0, 1).
         end: share of the training after which zeta is `floor`, in (begin, 1]; FarSeg's is 1/6.
         floor: zeta at the end, in [0, 1]: the weight that easy pixels keep.
