@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments
+from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.pretrained import DEFAULT
 from hsonet_mm.workers import ENGINES
@@ -18,12 +19,14 @@ __all__ = [
     'add_override_options',
     'add_resample_option',
     'add_threshold_option',
+    'add_tta_option',
     'add_worker_options',
     'check_positive',
     'check_worker_options',
     'gpus_of',
     'resample_of',
     'split_model',
+    'tta_of',
     'warn',
     'without_data',
 ]
@@ -53,6 +56,22 @@ def add_resample_option(parser: argparse._ActionsContainer) -> None:
         help='resample georeferenced images to this pixel size on the ground, and the result back; without METRES: to '
         'the nearest size that the model is for [no resampling]',
     )
+
+
+def add_tta_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--tta``."""
+    parser.add_argument(
+        '--tta',
+        nargs='*',
+        choices=KINDS,
+        metavar='KIND',
+        help=f'test-time augmentation: average over these of {", ".join(KINDS)}; without KIND over all of them [off]',
+    )
+
+
+def tta_of(args: argparse.Namespace) -> tuple[str, ...]:
+    """The value of ``--tta``."""
+    return () if args.tta is None else tuple(args.tta) or KINDS
 
 
 def split_model(

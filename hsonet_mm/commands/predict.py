@@ -14,8 +14,10 @@ from hsonet_mm.commands.options import (
     add_override_options,
     add_resample_option,
     add_threshold_option,
+    add_tta_option,
     resample_of,
     split_model,
+    tta_of,
     warn,
     without_data,
 )
@@ -178,6 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--stride', type=int, help='step of the window in pixels; implies --mode slide [3/4 of the window]'
     )
+    add_tta_option(parser)
     add_override_options(parser)
 
 
@@ -200,6 +203,7 @@ def run(args: argparse.Namespace) -> int:
         runtime=args.runtime,
         reading=reading_of(args),
         resample=resample,
+        tta=tta_of(args),
     )
     summary = predict_paths(detector, t1, t2, args.out, progress=True)
     warn((*detector.notes, *summary.warnings))

@@ -14,18 +14,19 @@ from hsonet_mm.commands.options import (
     add_model_option,
     add_resample_option,
     add_threshold_option,
+    add_tta_option,
     add_worker_options,
     check_positive,
     check_worker_options,
     gpus_of,
     resample_of,
     split_model,
+    tta_of,
     warn,
     without_data,
 )
 from hsonet_mm.errors import UserError
 from hsonet_mm.images import add_reading_arguments, reading_of
-from hsonet_mm.inference.tta import KINDS
 from hsonet_mm.mistakes import OPENCV
 from hsonet_mm.overrides import add_cfg_options
 from hsonet_mm.scenes.model import ModelSpec
@@ -58,13 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threshold_option(model)
     add_compute_options(model)
     add_cfg_options(model)
-    model.add_argument(
-        '--tta',
-        nargs='*',
-        choices=KINDS,
-        metavar='KIND',
-        help=f'test-time augmentation: average over these of {", ".join(KINDS)}; without KIND over all of them [off]',
-    )
+    add_tta_option(model)
     model.add_argument(
         '--tile',
         type=int,
@@ -112,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         tile=args.tile,
         overlap=args.overlap,
         batch=args.batch,
-        tta=() if args.tta is None else tuple(args.tta) or KINDS,
+        tta=tta_of(args),
         reading=reading_of(args),
         float32=args.float32,
         polygons=args.polygons,

@@ -1,6 +1,6 @@
 """A change detector for images: from a checkpoint in PyTorch, or from an exported model without PyTorch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from hsonet_mm.inference.batches import batch_probs, check_images, checked_batch
 from hsonet_mm.inference.calibration import Calibration, apply_temperature, read_calibration
 from hsonet_mm.inference.models import ChangeModel, open_checkpoint, open_exported
 from hsonet_mm.inference.resolution import Resampling, check_resample, pair_resampling
+from hsonet_mm.inference.tta import augmented_probs, check_tta
 from hsonet_mm.inference.window_choice import WindowChoice, chosen_window, window_slides
 from hsonet_mm.logits import check_threshold
 from hsonet_mm.pretrained import DEFAULT, default_runtime, model_path
@@ -47,6 +48,7 @@ class DetectorOptions(TypedDict, total=False):
     window: WindowChoice
     reading: Reading | None
     resample: float | str | None
+    tta: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class ChangeDetector:
             than the model's only one, and where ``model.test_cfg`` of the config says so.
         resample: Ground resolution in metres to which georeferenced files are resampled, and their probabilities back;
             ``'model'`` for the nearest that the model is for. None resamples nothing. Arrays are never resampled.
+        tta: Test-time augmentation: average over views by ``'flips'``, ``'rotations'`` and ``'swap'`` (of the dates);
+            4 views by flips or rotations, 8 by both, and twice as many with swap.
 
     Attributes:
         window: The window, where one slides.
@@ -103,7 +107,7 @@ class ChangeDetector:
         ground_resolution: Smallest and largest ground resolution that the model is for, in metres; None where unknown.
 
     Raises:
-        UserError: for a threshold outside (0, 1), a wrong number of bands, or an invalid window.
+        UserError: for a threshold outside (0, 1), a wrong number of bands, or an invalid window or augmentation.
 
     Example:
         >>> import numpy as np
@@ -122,9 +126,11 @@ class ChangeDetector:
         reading: Reading | None = None,
         window: WindowChoice = None,
         resample: float | str | None = None,
+        tta: Sequence[str] = (),
     ) -> None:
         check_threshold(threshold)
         check_resample(resample)
+        self.tta = check_tta(tta)
         if not isinstance(reading, Reading | None):
             raise UserError(f'invalid reading {reading!r}: expected hsonet_mm.images.Reading.make(...)')
         self.model = model
@@ -193,7 +199,7 @@ class ChangeDetector:
             cfg_options: Values that replace those of the config, as ``{'model.test_cfg.mode': 'whole'}``.
             precision: ``'fp32'``, ``'bf16'``, or ``'auto'`` for bfloat16 on CPUs that multiply it and float32
                 elsewhere.
-            options: ``threshold``, ``window``, ``reading`` and ``resample`` of the class.
+            options: ``threshold``, ``window``, ``reading``, ``resample`` and ``tta`` of the class.
 
         Raises:
             UserError: if a file or an option is wrong, or PyTorch is missing.
@@ -228,7 +234,7 @@ class ChangeDetector:
             threads: Threads of one prediction on a CPU; by default ``OMP_NUM_THREADS``, else one for each core that
                 this process may use. PyTorch has its own.
             precision: Precision in PyTorch and OpenVINO, as in :meth:`from_checkpoint`.
-            options: ``threshold``, ``window``, ``reading`` and ``resample`` of the class.
+            options: ``threshold``, ``window``, ``reading``, ``resample`` and ``tta`` of the class.
 
         Raises:
             UserError: if the file, an option or the calibration is wrong, or the runtime or the device is missing.
@@ -280,6 +286,10 @@ class ChangeDetector:
         t1, t2 = checked_batch(
             np.asanyarray(t1), np.asanyarray(t2), self.model.reading.channels, channel_order
         )
+        return augmented_probs(self._probs, t1, t2, self.tta)
+
+    def _probs(self, t1: NDArray[np.uint8], t2: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of a checked batch, without augmentation."""
         window = self.window if self.slides(*t1.shape[1:3]) else None
         return apply_temperature(batch_probs(self.model, t1, t2, window), self.temperature)
 

@@ -1,29 +1,44 @@
 """Test-time augmentation: the mean probability over mirrored, turned and swapped views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsonet_mm.inference.detector import ChangeDetector
+from hsonet_mm.errors import UserError
 
-__all__ = ['KINDS', 'augmented_probs']
+__all__ = ['KINDS', 'augmented_probs', 'check_tta']
 
 KINDS = ('flips', 'rotations', 'swap')
 """Left-right and up-down; by 90, 180 and 270 degrees; the two dates."""
 
 
+def check_tta(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of test-time augmentation that are asked for.
+
+    Raises:
+        UserError: for another one than :data:`KINDS`.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f'invalid tta {kinds!r}: expected a list of some of {", ".join(KINDS)}')
+    return tuple(kinds)
+
+
 def augmented_probs(
-    detector: ChangeDetector, t1: NDArray[np.uint8], t2: NDArray[np.uint8], kinds: Sequence[str] = ()
+    predict: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]],
+    t1: NDArray[np.uint8],
+    t2: NDArray[np.uint8],
+    kinds: Sequence[str] = (),
 ) -> NDArray[np.float32]:
     """Mean of the probabilities over all views of a batch, each brought back to its place.
 
     Probabilities are averaged, not what is behind them, so that it is right for heads of one channel and of two.
 
     Args:
-        detector: The model.
-        t1: Images of the first date, (N, H, W, bands), red, green and blue unless the model has others.
+        predict: Gives the probabilities, (N, H, W), of two dates.
+        t1: Images of the first date, (N, H, W, bands).
         t2: Images of the second date.
         kinds: Which of :data:`KINDS`; every combination of those given is a view: 2 or 4 by flips, 4 by rotations,
             8 by both, twice as many with swap.
@@ -33,7 +48,7 @@ def augmented_probs(
     for (turns, mirror), swap in product(views, (False, True) if 'swap' in kinds else (False,)):
         images = (t2, t1) if swap else (t1, t2)
         first, second = (_turn(image, turns, mirror) for image in images)
-        probs = detector.probs(first, second, channel_order='rgb')
+        probs = predict(first, second)
         if mirror:
             probs = probs[:, :, ::-1]
         total += np.rot90(probs, -turns, axes=(1, 2))

@@ -126,7 +126,7 @@ def _predict(
     if wanted:
         t1 = np.stack([tiles[index].t1 for index in wanted])
         t2 = np.stack([tiles[index].t2 for index in wanted])
-        probs = augmented_probs(detector, t1, t2, tta)
+        probs = augmented_probs(partial(detector.probs, channel_order='rgb'), t1, t2, tta)
         if not (probs.min() >= 0 and probs.max() <= 1):  # NaN is neither
             raise UserError(
                 'the model predicts values that are not probabilities, because its training diverged or '

@@ -357,6 +357,20 @@ def test_crop_and_stride_are_a_sliding_window(options, window, models, folders, 
     assert opened == [window]
 
 
+@pytest.mark.parametrize(
+    ('options', 'kinds'), [(['--tta', 'flips'], ['flips']), (['--tta'], ['flips', 'rotations', 'swap'])]
+)
+def test_views_are_averaged(options, kinds, models, folders, capsys):
+    t1, t2, out = (path / '0.png' for path in folders)
+    command = ['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out.parent)]
+    assert main([*command, *options]) == 0
+    probs = load(*models['hsonet'], tta=kinds).predict(t1, t2).probs
+    np.testing.assert_array_equal(read(out.parent / '0_prob.png'), (255 * probs).round())
+    with pytest.raises(SystemExit, match='2'):
+        main([*command, '--tta', 'zoom'])
+    assert "invalid choice: 'zoom'" in capsys.readouterr().err
+
+
 def test_whole_images_have_no_window(models, folders, capsys):
     t1, t2, out = folders
     command = ['predict', *map(str, models['hsonet']), str(t1), str(t2), '--out', str(out)]

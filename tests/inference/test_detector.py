@@ -72,6 +72,25 @@ def test_a_pickled_detector_opens_its_files_again(model, trained, tmp_path, monk
         )
 
 
+def test_augmentation_is_the_mean_over_views(model, trained):
+    t1, t2 = image(1, 64, 96), image(2, 64, 96)
+    plain = ChangeDetector.from_checkpoint(*trained, precision='fp32', window=(32, 16))
+    detector = ChangeDetector.from_checkpoint(
+        *trained, precision='fp32', window=(32, 16), tta=['flips', 'swap']
+    )
+    total = 0.0
+    for flip in (np.s_[:, :], np.s_[::-1], np.s_[:, ::-1], np.s_[::-1, ::-1]):
+        for one, two in ((t1, t2), (t2, t1)):
+            total = total + plain.predict(one[flip], two[flip], channel_order='rgb').probs[flip]
+    augmented = detector.predict(t1, t2, channel_order='rgb')
+    np.testing.assert_allclose(augmented.probs, total / 8, atol=1e-6)
+    assert abs(augmented.probs - plain.predict(t1, t2, channel_order='rgb').probs).max() > 1e-3
+    again = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(again.predict(t1, t2, channel_order='rgb').probs, augmented.probs)
+    with pytest.raises(UserError, match=r'invalid tta .*: expected a list of some of flips, rotations, swap'):
+        ChangeDetector.from_onnx(model, tta='flips')
+
+
 def test_a_pickled_detector_without_windows_has_none(trained):
     t1, t2 = image(1, 64, 64), image(2, 64, 64)
     sliding = {'model.test_cfg': dict(mode='slide', crop_size=(32, 32), stride=(32, 32))}

@@ -1,7 +1,5 @@
 """Test-time augmentation: the mean over views, each turned back."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -28,25 +26,24 @@ class TestAugmentation:
         t1, t2 = rng.integers(0, 255, (2, 2, 32, 64, 3), dtype=np.uint8)
         seen = []
 
-        def probs(a, b, **_):
+        def probs(a, b):
             seen.append((a.copy(), b.copy()))
             return np.abs(a.astype(np.float32) - b)[..., 0] / 255
 
-        detector = SimpleNamespace(probs=probs)
-        np.testing.assert_allclose(augmented_probs(detector, t1, t2, kinds), probs(t1, t2), atol=1e-6)
+        np.testing.assert_allclose(augmented_probs(probs, t1, t2, kinds), probs(t1, t2), atol=1e-6)
         assert len({(a.shape, a.tobytes(), b.tobytes()) for a, b in seen}) == views
 
     def test_views_are_averaged(self):
         """A detector that sees something in the first pixel of whatever it gets spreads it over the corners."""
         images = np.zeros((1, 32, 64, 3), np.uint8)
 
-        def first_pixel(a, _, **__):
+        def first_pixel(a, _):
             result = np.zeros(a.shape[:3], np.float32)
             result[:, 0, 0] = 1
             return result
 
-        result = augmented_probs(SimpleNamespace(probs=first_pixel), images, images, ('flips', 'rotations'))
+        result = augmented_probs(first_pixel, images, images, ('flips', 'rotations'))
         assert result.sum() == 1
         assert (result[0, [0, 0, -1, -1], [0, -1, 0, -1]] == 0.25).all()
-        result = augmented_probs(SimpleNamespace(probs=first_pixel), images, images, ('swap',))
+        result = augmented_probs(first_pixel, images, images, ('swap',))
         assert result[0, 0, 0] == 1
