@@ -39,7 +39,7 @@ OTHERS = {
     },
     'models': {'eo_loss_distributed': 'in several processes'},
     'opencd': {'configs', 'main', 'real_opencd', 'stand_in_against_opencd'},
-    'tests': {'collection', 'configs'},
+    'tests': {'collection', 'configs', 'reference_outputs'},
 }
 """Test files, by folder, that are named after something else than a module, package or tool."""
 

@@ -14,7 +14,6 @@ from leaderboard_runs import MODULE, SWITCH, leaderboard, one_method, rows_of, s
 
 from hsonet_mm import workers
 from hsonet_mm.leaderboard import records
-from hsonet_mm.leaderboard.run import BUSY
 
 
 def test_what_is_done_is_skipped(trained_board, hsonet, in_process):
@@ -109,17 +108,6 @@ def test_only_what_is_run_is_checked(write_spec, hsonet, tmp_path):
     assert stdout.startswith('1 run, ')
     code, _, stderr = leaderboard(hsonet, spec, spec, *args)
     assert (code, stderr) == (2, f'error: {spec} is a file: name a folder for the leaderboard with --out\n')
-
-
-@pytest.mark.any_host
-def test_runs_of_another_process_are_left_to_it(write_spec, hsonet, in_process, tmp_path, monkeypatch):
-    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
-    monkeypatch.setattr(workers, 'launch', lambda _, module, *__: BUSY if module == MODULE else 1)
-    code, stdout, stderr = leaderboard(hsonet, spec, out)
-    assert code == 0, stderr
-    assert '/ tiny / seed 3: left to another process, which uses ' in stdout
-    assert re.search(r'1 run in \d+ s, 0 failed, 1 left to another process\n', stdout)
-    assert in_process == []
 
 
 @pytest.mark.any_host

@@ -38,6 +38,16 @@ def test_input_scale_holds_for_windows_and_exported_models(build):
         torch.testing.assert_close(logits.sigmoid()[0], tiles, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('scale', [1, 1.5])
+def test_logits_have_the_size_of_the_input_whatever_the_image_was(scale, build):
+    """A window is smaller than the image that the metainfo describes."""
+    network = build('cpu', input_scale=scale)
+    meta = {'ori_shape': (640, 640), 'img_shape': (640, 640), 'pad_shape': (640, 640)}
+    with torch.no_grad():
+        assert network.encode_decode(torch.rand(1, 6, 64, 96), [meta]).shape == (1, 1, 64, 96)
+    assert meta['img_shape'] == (640, 640)
+
+
 def test_operations_are_counted_at_the_input_scale(build):
     plain, enlarged = build('cpu'), build('cpu', input_scale=2)
     assert macs(enlarged, (64, 64)) == macs(plain, (128, 128)) > 3 * macs(plain, (64, 64))
