@@ -41,17 +41,10 @@ __all__ = [
 
 _KNOWN = {
     *signature(Runner.__init__).parameters,
-    *(
-        'activation_checkpointing',
-        'compile',
-        'custom_imports',
-        'efficient_conv_bn_eval',
-        'find_unused_parameters',
-    ),
-    *('model_wrapper_cfg', 'tta_model', 'tta_pipeline'),
+    *('activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval'),
+    *('find_unused_parameters', 'model_wrapper_cfg', 'tta_model', 'tta_pipeline'),
 } - {'self', 'cfg'}
 """Keys of a config that MMEngine and MMSegmentation read."""
-_MERGE_ERRORS = (KeyError, TypeError, ValueError, AssertionError, IndexError)
 _VARIABLE = re.compile(r'\$\{(\w+)(?::-([^}]*))?\}')
 
 
@@ -87,7 +80,7 @@ def read_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     cfg = parse_config(path, f'the config {path}')
     try:
         merge_options(cfg, options or {})
-    except _MERGE_ERRORS as error:
+    except ValueError as error:
         raise UserError(f'--cfg-options do not fit {path} ({error}): check the names in it') from error
     return cfg
 
@@ -98,8 +91,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
     MMEngine adds what the config lacks, so that a misspelt key would go unnoticed.
 
     Raises:
-        KeyError, TypeError, ValueError, AssertionError, IndexError: if an option does not fit; its first key must be
-            one of the config, or one that MMEngine knows.
+        ValueError: if an option does not fit; its first key must be one of the config, or one that MMEngine knows.
     """
     for name in options:
         first = name.split('.')[0]
@@ -107,7 +99,10 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
             [*similar] = difflib.get_close_matches(first, [*cfg, *_KNOWN], 1, 0.75)
             meant = f'; did you mean {similar[0]}?' if similar else ''
             raise ValueError(f'{first} is not a key of the config{meant}')
-    cfg.merge_from_dict(dict(options))
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AssertionError, IndexError) as error:
+        raise ValueError(str(error)) from error
 
 
 def parse_config(path: str | Path, name: str) -> Config:

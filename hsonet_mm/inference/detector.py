@@ -257,9 +257,9 @@ class ChangeDetector:
         return window_slides(self.model, self._choice, height, width)
 
     def whole(self) -> 'ChangeDetector':
-        """This detector with the same model, but no window: images of any size are predicted at once."""
+        """This detector with the same model, but neither window nor augmentation: one pass for images of any size."""
         detector = copy(self)
-        detector._choice, detector.model = 'whole', self.model.whole()
+        detector._choice, detector.model, detector.tta = 'whole', self.model.whole(), ()
         if self._opening is not None:
             detector._opening = partial(self._opening, window='whole')
         return detector

@@ -107,7 +107,7 @@ def _contender(spec: Spec, block_name: str, name: str, wanted: bool) -> Contende
     for options, place in ((block.options, f'block {block_name!r}'), (method.options, where)):
         try:
             merge_options(cfg, options)
-        except (KeyError, TypeError, ValueError, AssertionError, IndexError) as error:
+        except ValueError as error:
             raise UserError(f'invalid options of {place} in {spec.path} ({error}): correct them') from error
     if method.checkpoint is None:
         set_iterations(cfg, spec.iterations, spec.validations)

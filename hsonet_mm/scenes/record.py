@@ -26,7 +26,7 @@ class SceneOptions:
         tile: Rows and columns that the model sees at once; by default the size of its training crops, or the only one
             that an exported model takes. Multiples of 32 are best.
         overlap: Rows and columns that neighbouring tiles share; by default a quarter of a tile.
-        tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``.
+        tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``; by default the detector's.
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
         float32: Write probabilities as float32 instead of 8 bits, where 250 means 1.
         min_area: Square metres; smaller regions get no polygon, but remain in the mask.

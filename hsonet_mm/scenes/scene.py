@@ -107,7 +107,7 @@ def detect_scene(
     """
     options, output = options or SceneOptions(), Path(output)
     reading, notes = options.reading.for_model(detector.name, detector.reading)
-    options = replace(options, reading=reading)
+    options = replace(options, reading=reading, tta=options.tta or detector.tta)
     files = result_files(output, options.polygons)
     with limited_cache():
         t1, t2 = read_dates(find_raster(before), find_raster(after), reading)

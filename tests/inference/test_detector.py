@@ -87,6 +87,7 @@ def test_augmentation_is_the_mean_over_views(model, trained):
     assert abs(augmented.probs - plain.predict(t1, t2, channel_order='rgb').probs).max() > 1e-3
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.predict(t1, t2, channel_order='rgb').probs, augmented.probs)
+    assert detector.whole().tta == ()
     with pytest.raises(UserError, match=r'invalid tta .*: expected a list of some of flips, rotations, swap'):
         ChangeDetector.from_onnx(model, tta='flips')
 

@@ -23,6 +23,7 @@ class FakeDetector:
     reading = Reading()
     window = default_window(None, None)
     ground_resolution = None
+    tta = ()
     calls = 0
 
     def whole(self):

@@ -263,6 +263,16 @@ class TestAugmentation:
         assert fake.calls == 17 * calls
         np.testing.assert_array_equal(probs_of(plain.files['probs']), probs_of(augmented.files['probs']))
 
+    def test_that_of_the_detector_counts_once(self, tmp_path, fake, monkeypatch):
+        before, after = make_pair(tmp_path)
+        detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
+        monkeypatch.setattr(fake, 'tta', ('rotations',), raising=False)
+        calls = fake.calls
+        again = detect_scene(fake, before, after, tmp_path / 'change.tif', SMALL)
+        assert again.fresh  # not up to date: the earlier result had one view
+        assert again.summary['tta'] == ['rotations']
+        assert fake.calls - calls == 4 * calls
+
 
 class TestOrder:
     def test_dates_are_closed_before_results_are_written(self, tmp_path, fake, monkeypatch):

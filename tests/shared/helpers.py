@@ -60,6 +60,7 @@ def fake_detector(probs=difference, **changes):
             'reading': Reading(),
             'window': Window(512, 128),
             'ground_resolution': None,
+            'tta': (),
             'whole': lambda: detector,
             **changes,
         }
