@@ -108,6 +108,7 @@ def _detector(name: str, probs: Probs, threshold: float = 0.5) -> Any:
         versions={},
         reading=Reading(),
         window=with_overlap(512, 128),
+        tta=(),
         ground_resolution=None,
         whole=lambda: detector,
     )
