@@ -94,21 +94,10 @@ def _missing(
     """The runs whose newest scoring failed, or lacks a test set or protocol with this config on these files."""
     rows = records.read(out / 'results.csv')
     rows += [row for one in runs for row in records.read_parts(out / one.folder, 'results')]
-    there = defaultdict(set)
-    for row in records.newest(rows):
-        if row['status'] == 'ok':
-            scored = (row['config_hash'], row['test_set'], row['data_hash'], row['protocol'])
-            there[records.run_of(row)].add(scored)
-
-    def wanted(one: records.Run) -> set[tuple[str, ...]]:
-        contender = ready[one[:2]]
-        return {
-            (contender.config_hash, test_set, contender.data_hashes[test_set], protocol)
-            for test_set in spec.test_sets(one.data_set)
-            for protocol in contender.config.protocols
-        }
-
-    return [one for one in runs if not wanted(one) <= there[one]]
+    of_run = defaultdict(list)
+    for row in rows:
+        of_run[records.run_of(row)].append(row)
+    return [one for one in runs if not Job.of(spec, one, ready[one[:2]]).is_done(of_run[one])]
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:

@@ -4,9 +4,9 @@ import copy
 import json
 import pprint
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hsonet_mm.bands import LOADERS
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock, write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender
-from hsonet_mm.leaderboard.records import Run
+from hsonet_mm.leaderboard.records import Row, Run, newest, run_of
 from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['Job', 'alone', 'as_python', 'hashes_trained', 'take_over', 'write_job']
@@ -31,7 +31,7 @@ class Job:
     """What the process of one run needs to know; stands in the run's folder as ``run.json``.
 
     Hashes and weights are as in :class:`hsonet_mm.leaderboard.plan.Contender`; roots of test sets as written in the
-    spec; the cost is empty where it is not known.
+    spec; protocols by their names in the recipe; the cost is empty where it is not known.
     """
 
     block: str
@@ -43,8 +43,24 @@ class Job:
     config_hash: str
     test_sets: dict[str, str]
     data_hashes: dict[str, str]
-    cost: dict[str, Any]
+    protocols: list[str]
     checkpoint: str | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: Spec, run: Run, contender: Contender) -> 'Job':
+        """The job of a run of a spec, without cost."""
+        method = spec.blocks[run.block].methods[run.method]
+        return cls(
+            **run._asdict(),
+            iterations=spec.iterations_of(method),
+            weights=contender.weights,
+            config_hash=contender.config_hash,
+            test_sets=spec.test_sets(run.data_set),
+            data_hashes=dict(contender.data_hashes),
+            protocols=list(contender.config.protocols),
+            checkpoint=method.checkpoint,
+        )
 
     @classmethod
     def read(cls, path: Path) -> 'Job':
@@ -56,23 +72,26 @@ class Job:
         """The run."""
         return Run(self.block, self.method, self.data_set, self.seed)
 
+    def is_done(self, rows: Iterable[Row]) -> bool:
+        """Whether the newest scoring among rows of ``results`` has all test sets, with this config on these files."""
+        scored = {
+            (row['config_hash'], row['test_set'], row['data_hash'], row['protocol'])
+            for row in newest(row for row in rows if run_of(row) == self.run)
+            if row['status'] == 'ok'
+        }
+        return scored >= {
+            (self.config_hash, test_set, self.data_hashes[test_set], protocol)
+            for test_set in self.test_sets
+            for protocol in self.protocols
+        }
+
 
 def write_job(spec: Spec, run: Run, contender: Contender, cost: Mapping[str, Any], out: Path) -> Path:
     """Make the folder of a run, with ``config.py`` and ``run.json``.
 
     Where another process works on the run, they stay as they are. Returns the path of ``run.json``.
     """
-    method = spec.blocks[run.block].methods[run.method]
-    job = Job(
-        **run._asdict(),
-        iterations=spec.iterations_of(method),
-        weights=contender.weights,
-        config_hash=contender.config_hash,
-        test_sets=spec.test_sets(run.data_set),
-        data_hashes=dict(contender.data_hashes),
-        cost=dict(cost),
-        checkpoint=method.checkpoint,
-    )
+    job = replace(Job.of(spec, run, contender), cost=dict(cost))
     cfg = copy.deepcopy(contender.config)
     cfg.setdefault('randomness', {})['seed'] = run.seed
     for loader in LOADERS:

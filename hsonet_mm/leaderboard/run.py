@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder, job = args.job.parent, Job.read(args.job)
     try:
         with alone(folder):
+            if job.is_done(records.read_parts(folder, 'results')):
+                return 0  # another process was faster: its test splits stay opened once
             try:
                 take_over(folder, job)
                 tables = execute(job, folder, args.started, here)

@@ -144,6 +144,24 @@ def test_one_process_a_run(write_spec, execute_here, hsonet, tmp_path, capsys):
         assert not (job.parent / 'parts').exists()
 
 
+@pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run', 'in_process')
+def test_run_that_another_process_has_finished_is_not_scored_again(
+    write_spec, execute_here, hsonet, tmp_path
+):
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    job = first_job(spec, out)  # of a leaderboard that comes to it later
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    rows = records.read_parts(job.parent, 'results')
+    assert Job.read(job).is_done(rows)
+    assert execute_here(job) == 0
+    assert records.read_parts(job.parent, 'results') == rows
+    assert {row['openings'] for row in rows if row['split'] == 'test'} == {'1'}
+    assert records.openings(job.parent, 'houses') == 1
+    assert not Job.read(job).is_done(row for row in rows if row['protocol'] != 'tiles_256')
+    assert not Job.read(job).is_done({**row, 'status': 'failed: no memory'} for row in rows)
+
+
 def test_config_file_of_a_run_is_the_config(trained_board):
     """It is laid out by Python instead of MMEngine, which takes a second, and nothing may be lost."""
     text = (run_folder(trained_board[0]) / 'config.py').read_text()
