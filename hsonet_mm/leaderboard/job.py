@@ -17,7 +17,7 @@ from hsonet_mm.bands import LOADERS
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import lock, write_json, write_text
 from hsonet_mm.leaderboard.plan import Contender
-from hsonet_mm.leaderboard.records import Row, Run, newest, run_of
+from hsonet_mm.leaderboard.records import Row, Run, newest
 from hsonet_mm.leaderboard.spec import Spec
 
 __all__ = ['Job', 'alone', 'as_python', 'hashes_trained', 'take_over', 'write_job']
@@ -73,10 +73,13 @@ class Job:
         return Run(self.block, self.method, self.data_set, self.seed)
 
     def is_done(self, rows: Iterable[Row]) -> bool:
-        """Whether the newest scoring among rows of ``results`` has all test sets, with this config on these files."""
+        """Whether the newest scoring has all test sets and protocols, with this config on these files.
+
+        ``rows`` are those of this run in table ``results``.
+        """
         scored = {
             (row['config_hash'], row['test_set'], row['data_hash'], row['protocol'])
-            for row in newest(row for row in rows if run_of(row) == self.run)
+            for row in newest(rows)
             if row['status'] == 'ok'
         }
         return scored >= {
