@@ -1,5 +1,6 @@
 """Specs as configs: mistakes before any training, and what the shipped specs say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,33 @@ def test_spec_for_a_gpu_trains_in_bfloat16_with_larger_crops(repo):
         pipeline = {step.type: step for step in one.config.train_dataloader.dataset.pipeline}
         assert pipeline['hsonet_mm.MultiImgBalancedCrop'].crop_size == 256
         assert pipeline['hsonet_mm.MultiImgRandomScale'].min_size == 256
+
+
+def test_each_block_of_the_recipes_changes_one_thing(repo):
+    """Its options name steps of the recipe's pipeline by their place, or repeat it."""
+    blocks = {
+        block.partition(',')[0]: one.config
+        for (block, method), one in contenders(
+            read_spec(repo / 'configs/leaderboard/recipe.yaml'), []
+        ).items()
+        if method == 'hsonet_lite'
+    }
+    steps = {
+        name: json.loads(json.dumps(cfg.train_dataloader.dataset.pipeline)) for name, cfg in blocks.items()
+    }
+    shipped = steps.pop('as shipped')
+    changed = {
+        name: [(old, new) for old, new in zip(shipped, pipeline, strict=True) if old != new]
+        for name, pipeline in steps.items()
+    }
+    ((old, new),) = changed['strong colours']
+    assert (new['type'], new['hue_delta']) == (old['type'], 18)
+    ((old, new),) = changed['crops with cat_max_ratio']
+    assert old['type'] == 'hsonet_mm.MultiImgBalancedCrop'
+    assert new == {'type': 'MultiImgRandomCrop', 'crop_size': 128, 'cat_max_ratio': 0.75}
+    assert changed['weights averaged'] == []
+    hooks = {name: [hook.type for hook in cfg.custom_hooks] for name, cfg in blocks.items()}
+    assert hooks['weights averaged'] == [*hooks['as shipped'], 'EMAHook']
 
 
 def test_one_date_is_never_exchanged_for_the_other(repo):
