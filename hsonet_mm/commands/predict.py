@@ -86,15 +86,17 @@ def predict_paths(
                 failures.append(str(error))
             else:  # outside of "try": on a full disk there is no use in going on
                 targets = {out / f'{stem}_{kind}.png': image for kind, image in results.items()}
-                for target in targets:
+                valid_file = out / f'{stem}_valid.png'
+                for target in (*targets, valid_file):
                     if target.resolve() in (path1.resolve(), path2.resolve()):
                         raise UserError(
                             f'{target} is an image that the result would overwrite: give another folder with --out'
                         )
+                replaced = (out / f'{stem}_mask.png').exists()
                 write_pngs(targets)
                 valid = results.get('valid')
-                if valid is None:
-                    (out / f'{stem}_valid.png').unlink(missing_ok=True)  # of an earlier pair of this name
+                if valid is None and replaced:
+                    valid_file.unlink(missing_ok=True)  # of an earlier pair of this name
                 changed += int(np.count_nonzero(results['mask']))
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known
@@ -219,9 +221,9 @@ def run(args: argparse.Namespace) -> int:
             f'{window.overlap}{hint}'
         )
     failed = f', {len(summary.failures)} failed' if summary.failures else ''
-    print(
-        f'{counted(summary.pairs, "pair")} predicted{failed}, '
-        f'{summary.changed_share:.2%} of the pixels changed at threshold {threshold_text(detector.threshold)} '
+    result = (
+        f', {summary.changed_share:.2%} of the pixels changed at threshold {threshold_text(detector.threshold)} '
         f'({detector.threshold_source}){gaps}, see {args.out}'
     )
+    print(f'{counted(summary.pairs, "pair")} predicted{failed}{result if summary.pairs else ""}')
     return 1 if summary.failures else 0

@@ -77,7 +77,7 @@ def export(
         reading: How the exported model is to read files; what it does not declare is as in training.
         fp16: Whether to store kernels in half precision, see :mod:`hsonet_mm.export.half`.
         ground_resolution: Smallest and largest size of a pixel on the ground that the model is for, in metres.
-        licence: Terms of the weights, in words.
+        licence: Terms of the weights, in words; None takes over those of an exported model.
         most_bytes: Largest file that may be written.
 
     Returns:
@@ -143,7 +143,7 @@ def export(
         reading=detector.reading.to_dict(),
         ground_resolution=ground_resolution or model.ground_resolution,
         network=network if fp16 else None,
-        licence=licence,
+        licence=licence or model.licence,
     )
     module = PairToProbs(model.network, temperature).eval()
     weights = weights_of(model.network) if fp16 else None

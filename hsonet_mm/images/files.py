@@ -118,6 +118,8 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
         ';16' in str(tile[3]) for tile in image.tile if image.mode != 'I;16'
     ):
         return None
+    if image.mode in ('I', 'I;16') and 'transparency' in image.info:
+        return None  # only GDAL makes a mask of the transparent grey
     # The others in a JPEG (MPO) are views and thumbnails.
     if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(

@@ -34,7 +34,7 @@ def open_detector(
     and its constructors.
     """
     device, precision = device or 'cpu', precision or 'auto'
-    if len(files) == 1 and (file := Path(files[0])).suffix in ('', '.onnx'):
+    if len(files) == 1 and (file := Path(files[0])).suffix.lower() in ('', '.onnx'):
         shipped = not file.suffix
         refuse_options(file, {'--cfg-options': cfg_options})
         path = model_path(str(file)) if shipped else file

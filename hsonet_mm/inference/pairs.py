@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -67,9 +68,13 @@ def _images(folder: Path) -> dict[str, Path]:
 
 
 def folders_left_out(folder: Path) -> list[Path]:
-    """Subfolders of a folder of images that contain images, which are not predicted."""
-    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
-    return sorted(path for path in folders if any(belongs(file.name) for file in path.iterdir()))
+    """Subfolders of a folder of images that contain images, which are not predicted; unreadable ones do not count."""
+    found = []
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.')):
+        with suppress(PermissionError):
+            if any(belongs(file.name) for file in path.iterdir()):
+                found.append(path)
+    return found
 
 
 def draw_overlay(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -45,7 +45,8 @@ Range = tuple[float, float]
 def check_resample(resample: object) -> None:
     """Check a ground resolution to resample to: metres, :data:`MODELS_OWN`, or None."""
     known = resample is None or resample == MODELS_OWN
-    if not known and not (isinstance(resample, Real) and 0 < float(resample) < float('inf')):
+    metres = float(resample) if isinstance(resample, Real) and not isinstance(resample, bool) else 0.0
+    if not known and not 0 < metres < float('inf'):
         raise UserError(f"invalid resample {resample!r}: expected metres, '{MODELS_OWN}' or None")
 
 

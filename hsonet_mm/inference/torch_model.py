@@ -79,6 +79,7 @@ class TorchModel:
         self.crop_size = training_crop(self.config) if exported is None else exported.crop_size
         self.temperature = 1.0 if exported is None else exported.temperature
         self.ground_resolution = None if exported is None else exported.ground_resolution
+        self.licence = None if exported is None else exported.licence
         self.reading, _ = loaded.reading.over(config_reading(self.config))
         set_bands(self.config.model, self.reading.channels)
         self.network: Any = _build(self.config, config or checkpoint)

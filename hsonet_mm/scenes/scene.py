@@ -60,6 +60,11 @@ def result_files(output: Path, polygons: str = 'gpkg') -> dict[str, Path]:
     return {**files, 'summary': output.with_suffix('.json')}
 
 
+def job_folder(output: Path) -> Path:
+    """Where a result grows until all is done."""
+    return output.with_name(f'.{output.name}.part')
+
+
 def detect_scene(
     detector: ChangeDetector,
     before: str | Path,
@@ -80,7 +85,7 @@ def detect_scene(
         detector: The model. It sees each tile as a whole, whatever the window of the detector.
         before: Raster of the first date: a file, or a name that GDAL opens, as ``https://...`` or ``/vsizip/...``.
         after: Raster of the second date, on any grid.
-        output: GeoTIFF to write; files that are there are replaced.
+        output: GeoTIFF to write; files of an earlier result are replaced.
         options: How to do it.
         model_files: Files of the model; when one has changed, nothing is taken over from an earlier run.
         progress: Show a progress bar on the standard error stream.
@@ -144,7 +149,7 @@ def detect_scene(
         key = job_key(detector, pair, options, model_files)
         if (found := up_to_date(files, key)) is not None:
             return SceneResult(files, found, fresh=False)
-        folder = output.with_name(f'.{output.name}.part')
+        folder = job_folder(output)
         megapixels = pair.height * pair.width / len(grid) / 1e6  # of a tile
         with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
             try:
@@ -218,6 +223,13 @@ def _check_output(output: Path, files: Mapping[str, Path], inputs: Sequence[Rast
             raise UserError(f'{path} is a folder: give another name with -o')
         if path.resolve() in [given.resolve() for given in inputs]:
             raise UserError(f'{path} is an input that the result would overwrite: give another name with -o')
+    known = set(named.values()) if isinstance(named, dict) else set()
+    interrupted = job_folder(output).exists()  # perhaps while its files were moved out
+    for kind in files.keys() - {'probs'}:
+        if files[kind].is_file() and files[kind].name not in known and not interrupted:
+            raise UserError(
+                f'{files[kind]} exists and belongs to no result: give another name with -o, or delete it'
+            )
 
 
 def _check_polygons(polygons: str, info: RasterInfo) -> None:

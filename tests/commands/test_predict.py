@@ -248,12 +248,22 @@ def test_nodata_that_no_pixel_can_have(models, folders):
         predict_paths(detector, t1 / '0.png', t2 / '0.png', out)
 
 
-def test_folders_below_are_told(detector, folders):
+def test_folders_below_are_told(detector, folders, monkeypatch):
     t1, t2, out = folders
     for folder in (t1 / 'below', t2 / 'below', t1 / '.hidden', t1 / 'empty', t1 / 'out'):
         folder.mkdir()
     for folder in (t1 / 'below', t1 / '.hidden', t1 / 'out'):
         (folder / '9.png').write_bytes((t1 / '0.png').read_bytes())
+    (t1 / 'out').rename(t1 / 'locked')
+    iterdir = pathlib.Path.iterdir
+
+    def refuse(path):
+        if path.name == 'locked':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(pathlib.Path, 'iterdir', refuse)
+    (t1 / 'out').mkdir()
     summary = predict_paths(detector, t1, t2, t1 / 'out')
     told = [text for text in summary.warnings if 'subfolders' in text]
     assert told == [f'{t1 / "below"}: images in subfolders are not predicted: give each folder']
@@ -287,6 +297,17 @@ def test_images_of_every_kind_count(detector, folders):
     }
 
 
+def test_only_the_valid_pixels_of_an_earlier_result_are_removed(detector, folders):
+    t1, t2, out = folders
+    out.mkdir()
+    valid = out / '0_valid.png'
+    valid.write_bytes(b'mine')
+    predict_paths(detector, t1 / '0.png', t2 / '0.png', out)
+    assert valid.read_bytes() == b'mine'
+    predict_paths(detector, t1 / '0.png', t2 / '0.png', out)  # now there is an earlier result
+    assert not valid.exists()
+
+
 def test_inputs_are_never_overwritten(detector, folders):
     t1, _, _ = folders
     target = t1 / 'b_mask.png'
@@ -294,6 +315,10 @@ def test_inputs_are_never_overwritten(detector, folders):
     (t1 / 'b.png').write_bytes((t1 / '0.png').read_bytes())
     before = target.read_bytes()
     with pytest.raises(UserError, match=r'b_mask\.png is an image that the result would overwrite'):
+        predict_paths(detector, target, t1 / 'b.png', t1)
+    assert target.read_bytes() == before
+    target = target.rename(t1 / 'b_valid.png')  # which is not written where all pixels are valid
+    with pytest.raises(UserError, match=r'b_valid\.png is an image that the result would overwrite'):
         predict_paths(detector, target, t1 / 'b.png', t1)
     assert target.read_bytes() == before
     with pytest.raises(UserError, match=r'0\.png is an image: give a folder'):

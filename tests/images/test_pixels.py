@@ -43,6 +43,12 @@ class TestNoData:
             declared = {'nodata': 7} if kind == 'declared' else {}
         assert np.array_equal(self.valid_of(path, **declared), valid)
 
+    def test_transparent_grey_of_16_bits(self, tmp_path):
+        grey = texture()[..., 0].astype(np.uint16) * 200 + 1
+        grey[:20, :30] = 0
+        Image.fromarray(grey).save(tmp_path / 'a.png', transparency=0)
+        assert np.array_equal(self.valid_of(tmp_path / 'a.png'), grey > 0)
+
     def test_one_band_with_a_value_is_data(self, tmp_path):
         image = texture()
         image[0, 0], image[0, 1] = (0, 0, 0), (0, 0, 9)

@@ -208,6 +208,7 @@ def test_other_failures_of_loading_are_not_hidden(tmp_path, monkeypatch):
         ({'threshold': '0.5'}, "invalid threshold '0.5': expected a value"),
         ({'resample': '0.5'}, "invalid resample '0.5': expected metres"),
         ({'resample': 0}, 'invalid resample 0: expected metres'),
+        ({'resample': True}, 'invalid resample True: expected metres'),
         ({'reading': {'bands': '3,2,1'}}, 'invalid reading .*Reading.make'),
         ({'window': (32, 0)}, 'invalid windows of 32 pixels with a step of 0'),
         ({'config': 'none.py'}, 'the config none.py does not exist'),

@@ -206,6 +206,7 @@ class TestRuntimes:
         )
         assert (tiles.threshold, tiles.model.metadata.temperature) == (0.42, 1.7)
         assert tiles.model.ground_resolution == (0.5, 1.0)
+        assert tiles.model.metadata.licence == (PLACE / 'LICENSE.txt').read_text().strip()
 
 
 class TestCommands:

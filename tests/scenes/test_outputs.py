@@ -77,6 +77,20 @@ class TestBadOutputs:
         (tmp_path / 'c.tif').unlink()
         detect_scene(fake(), *pair, tmp_path / other, OPTIONS)
 
+    @pytest.mark.parametrize('name', ['c_mask.tif', 'c.gpkg', 'c.json'])
+    def test_files_of_no_result_stay(self, tmp_path, pair, name):
+        (tmp_path / name).write_text('{"mine": 1}')
+        with pytest.raises(UserError, match=rf'{name} exists and belongs to no result: .*, or delete it$'):
+            detect_scene(fake(), *pair, tmp_path / 'c.tif', OPTIONS)
+        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+        assert (tmp_path / name).read_text() == '{"mine": 1}'
+
+    def test_files_that_an_interrupted_run_moved_out_are_replaced(self, tmp_path, pair):
+        (tmp_path / '.c.tif.part').mkdir()
+        (tmp_path / 'c_mask.tif').touch()
+        files = detect_scene(fake(), *pair, tmp_path / 'c.tif', OPTIONS).files
+        assert files['mask'].stat().st_size > 0
+
     def test_over_an_input(self, pair):
         with pytest.raises(UserError, match='would overwrite'):
             detect_scene(fake(), *pair, pair[1].parent / 'x' / '..' / 'after.tif', OPTIONS)
