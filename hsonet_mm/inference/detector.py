@@ -358,9 +358,11 @@ class ChangeDetector:
         for date in (t1, t2):
             check_nodata(date.path, self.reading.nodata, date.raster.values.dtype)
         if t1.values.shape != t2.values.shape:
+            cure = 'crop both to the same area and size'
+            if t1.raster.place is not None and t2.raster.place is not None:
+                cure = 'give both to hsonet scene, which resamples them onto one grid'
             raise UserError(
-                f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): crop '
-                'both to the same area and size'
+                f'{a} is {size(t1.values)} and {b} is {size(t2.values)} pixels (columns x rows): {cure}'
             )
         check_overlap(t1.raster, t2.raster)
         return t1, t2

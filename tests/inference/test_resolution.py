@@ -240,6 +240,12 @@ class TestImages:
         detector = ChangeDetector(Contrast())
         assert pair_notes(detector, *detector.read(*paths)) == []
 
+    def test_dates_of_other_pixel_sizes(self, tmp_path):
+        t1, _ = dates(80, 120)
+        paths = [write(tmp_path / 'a.tif', t1, 0.5), write(tmp_path / 'b.tif', t1[::2, ::2], 1)]
+        with pytest.raises(UserError, match=r'60 x 40 pixels .*: give both to hsonet scene'):
+            ChangeDetector(Contrast()).predict(*paths)
+
     def test_warning(self, tmp_path):
         t1, t2 = dates(80, 120)
         paths = [write(tmp_path / f'{name}.tif', image, 3) for name, image in (('a', t1), ('b', t2))]
