@@ -343,6 +343,7 @@ def test_command(models, folders, capsys):
     options = ['--threshold', '0.3', '--mode', 'slide', '--crop', '32', '--stride', '16']
     cv2.imwrite(str(t1 / '2.png'), np.zeros((50, 70), np.uint8))
     (t2 / '1.png').write_bytes(b'')
+    second = {name: (t2 / name).read_bytes() for name in ('0.png', '2.png')}
     assert main(command + options) == 1
     output = capsys.readouterr()
     windows, last = output.out.strip().splitlines()
@@ -351,6 +352,12 @@ def test_command(models, folders, capsys):
     assert 'at threshold 0.3 (given), ' in output.out
     assert f'warning: {t1 / "2.png"} is all one colour' in output.err
     assert f'error: {t2 / "1.png"}' in output.err
+    for name in ('0.png', '2.png'):
+        (t2 / name).write_bytes(b'')
+    assert main(command) == 1
+    assert capsys.readouterr().out == '0 pairs predicted, 3 failed\n'
+    for name in ('0.png', '2.png'):
+        (t2 / name).write_bytes(second[name])
     expected = load(*models['hsonet'], threshold=0.3, window=(32, 16)).predict(
         read(t1 / '0.png'), read(t2 / '0.png'), channel_order='bgr'
     )

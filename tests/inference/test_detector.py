@@ -39,6 +39,10 @@ def test_bad_arguments(model, monkeypatch):
         ChangeDetector.from_onnx(model)
 
 
+def test_a_suffix_in_capitals(model):
+    assert open_detector([model.rename(model.with_name('MODEL.ONNX'))]).model.metadata is not None
+
+
 def test_masked_arrays_have_no_data_where_all_bands_are_masked(model, tmp_path):
     t1, t2 = image(1), image(2)
     mask = np.zeros(t1.shape, bool)
