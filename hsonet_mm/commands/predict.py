@@ -92,11 +92,11 @@ def predict_paths(
                         raise UserError(
                             f'{target} is an image that the result would overwrite: give another folder with --out'
                         )
-                replaced = (out / f'{stem}_mask.png').exists()
+                earlier = (out / f'{stem}_mask.png').exists()
                 write_pngs(targets)
                 valid = results.get('valid')
-                if valid is None and replaced:
-                    valid_file.unlink(missing_ok=True)  # of an earlier pair of this name
+                if valid is None and earlier:  # another file of that name is somebody else's
+                    valid_file.unlink(missing_ok=True)
                 changed += int(np.count_nonzero(results['mask']))
                 known = results['mask'].size if valid is None else int(np.count_nonzero(valid))
                 pixels += known

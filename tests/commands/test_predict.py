@@ -248,22 +248,12 @@ def test_nodata_that_no_pixel_can_have(models, folders):
         predict_paths(detector, t1 / '0.png', t2 / '0.png', out)
 
 
-def test_folders_below_are_told(detector, folders, monkeypatch):
+def test_folders_below_are_told(detector, folders):
     t1, t2, out = folders
     for folder in (t1 / 'below', t2 / 'below', t1 / '.hidden', t1 / 'empty', t1 / 'out'):
         folder.mkdir()
     for folder in (t1 / 'below', t1 / '.hidden', t1 / 'out'):
         (folder / '9.png').write_bytes((t1 / '0.png').read_bytes())
-    (t1 / 'out').rename(t1 / 'locked')
-    iterdir = pathlib.Path.iterdir
-
-    def refuse(path):
-        if path.name == 'locked':
-            raise PermissionError(13, 'Permission denied', str(path))
-        return iterdir(path)
-
-    monkeypatch.setattr(pathlib.Path, 'iterdir', refuse)
-    (t1 / 'out').mkdir()
     summary = predict_paths(detector, t1, t2, t1 / 'out')
     told = [text for text in summary.warnings if 'subfolders' in text]
     assert told == [f'{t1 / "below"}: images in subfolders are not predicted: give each folder']
@@ -282,6 +272,21 @@ def test_a_broken_link_is_a_failed_pair(detector, folders):
     assert summary.pairs == count
     assert len(summary.failures) == 1
     assert 'link.png does not exist' in summary.failures[0]
+
+
+def test_a_folder_below_that_cannot_be_read_is_passed_over(detector, folders, monkeypatch):
+    t1, t2, out = folders
+    (t1 / 'locked').mkdir()
+    iterdir = pathlib.Path.iterdir
+
+    def refuse(path):
+        if path.name == 'locked':
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(pathlib.Path, 'iterdir', refuse)
+    summary = predict_paths(detector, t1, t2, out)
+    assert (summary.pairs, summary.warnings) == (3, ())
 
 
 def test_images_of_every_kind_count(detector, folders):
