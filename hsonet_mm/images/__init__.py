@@ -4,7 +4,7 @@ Undeclared, a file is believed: what it calls red, green and blue, its orientati
 :class:`Reading` declares more. Pillow decodes what it reads as it is, GDAL all else.
 """
 
-from hsonet_mm.images.files import IMAGE_SUFFIXES, RASTER_SUFFIXES, image_size, large_images, read_raster
+from hsonet_mm.images.files import IMAGE_SUFFIXES, RASTER_SUFFIXES, image_size, read_raster
 from hsonet_mm.images.options import Reading, Stretch, add_reading_arguments, reading_of
 from hsonet_mm.images.pairs import ImagePair, check_overlap, join, notes_of, pair_of, place_note
 from hsonet_mm.images.pixels import Pixels, first_three, read_pixels, size, to_bgr
@@ -25,7 +25,6 @@ __all__ = [
     'first_three',
     'image_size',
     'join',
-    'large_images',
     'notes_of',
     'pair_of',
     'place_note',

@@ -2,11 +2,11 @@
 
 import io
 import struct
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.files import no_permission
 from hsonet_mm.images.raster import Header, Raster, choose_bands
 
-__all__ = ['IMAGE_SUFFIXES', 'RASTER_SUFFIXES', 'image_size', 'large_images', 'read_raster']
+__all__ = ['IMAGE_SUFFIXES', 'RASTER_SUFFIXES', 'image_size', 'read_raster']
 
 RASTER_SUFFIXES = ('.tif', '.tiff', '.vrt', '.jp2', '.img')
 """The suffixes that count as a georeferenced raster, in small letters."""
@@ -37,6 +37,7 @@ _KINDS = {
 }
 _ORIENTATION = 274
 _MAX_PIXELS = 2**30
+_OPENING = Lock()
 
 Read = Callable[[str], bytes]
 
@@ -68,49 +69,43 @@ def read_raster(
         raise UserError(f'{name} does not exist: put it back or remove the other files of the pair') from None
     except PermissionError:
         raise no_permission('read', name) from None
-    except Image.DecompressionBombError:
-        raise UserError(f'{name} has more than {_limit()} pixels: cut it into parts first') from None
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+    except (
+        *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error),
+        Image.DecompressionBombError,  # a later frame of an animation
+    ) as error:
         said = getattr(error, 'strerror', None) or error
         raise UserError(
             f'{name} cannot be read as an image ({said}): replace it by an intact image (png, jpg, bmp or GeoTIFF)'
         ) from None
     from hsonet_mm.images import gdal
 
-    raster = gdal.read_raster(path, data, bands, every, _limit(), name)
+    raster = gdal.read_raster(path, data, bands, every, _MAX_PIXELS, name)
     return raster if raster.place is not None else _upright(raster, path, data)
 
 
 def image_size(stream: IO[bytes]) -> tuple[int, int]:
     """Height and width of an image by its header, before any rotation; an error means that they are unknown."""
-    with Image.open(stream) as image:
+    with _open(stream) as image:
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _limit() -> int:
-    """Most pixels of an image: Pillow's guard."""
-    return 2 * (Image.MAX_IMAGE_PIXELS or 2**62)
-
-
-@contextmanager
-def large_images() -> Iterator[None]:
-    """Allow images of up to 2^30 pixels; Pillow's own limit is meant for web servers."""
-    previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _MAX_PIXELS // 2  # it raises above twice this
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = previous
+def _open(stream: IO[bytes]) -> Any:
+    """Open an image without the limit of Pillow, which is meant for web servers and applies to the whole process."""
+    with _OPENING:
+        previous, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = previous
 
 
 def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, every: bool) -> Raster | None:
     """Read a file by Pillow, which unlike OpenCV detects truncated JPEGs; None leaves it to GDAL."""
     try:
-        image: Any = Image.open(stream)
+        image = _open(stream)
     except UnidentifiedImageError:
         return None
     # Pillow reduces colours of 16 bits to 8 without a word; before loading, the raw mode still tells.
@@ -120,6 +115,8 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
         return None
     if image.mode in ('I', 'I;16') and 'transparency' in image.info:
         return None  # only GDAL makes a mask of the transparent grey
+    if image.width * image.height > _MAX_PIXELS:
+        raise UserError(f'{path} has more than {_MAX_PIXELS} pixels: cut it into parts first')
     # The others in a JPEG (MPO) are views and thumbnails.
     if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(

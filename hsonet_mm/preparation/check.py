@@ -15,7 +15,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import require_writable, write_bytes, write_json
-from hsonet_mm.images import Reading, add_reading_arguments, large_images, reading_of
+from hsonet_mm.images import Reading, add_reading_arguments, reading_of
 from hsonet_mm.index import SPLITS, SceneFiles, some
 from hsonet_mm.labels import CODING_FILE, LabelSurvey, add_label_arguments, parse_values, write_survey
 from hsonet_mm.preparation.contact_sheet import contact_sheet
@@ -78,7 +78,7 @@ def check_dataset(
         ignore_value: label value that means "not labelled".
         reading: bands, stretch and nodata of the images.
     """
-    with Source(Path(root)) as source, large_images():
+    with Source(Path(root)) as source:
         index = source.scenes()
         survey = find_coding(source, index, parse_values(changed_values), parse_values(ignore_value))
 

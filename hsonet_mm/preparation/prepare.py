@@ -11,7 +11,7 @@ from typing import Any
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import folder_beside, replace_folder, write_json
-from hsonet_mm.images import add_reading_arguments, large_images, reading_of
+from hsonet_mm.images import add_reading_arguments, reading_of
 from hsonet_mm.labels import CODING_FILE, add_label_arguments, write_survey
 from hsonet_mm.preparation.cutting import Cutter
 from hsonet_mm.preparation.options import PrepareOptions
@@ -43,9 +43,8 @@ def prepare_dataset(
     table = read_split_file(Path(split_file)) if split_file else None
     place = out.resolve()  # a link to a folder stays one
     with Source(source) as opened, folder_beside(place) as beside:
-        with large_images():
-            cutter = Cutter(opened, beside / 'new', options, table)
-            manifest = cutter.run()
+        cutter = Cutter(opened, beside / 'new', options, table)
+        manifest = cutter.run()
         write_json(beside / 'new' / MANIFEST, manifest)
         write_json(beside / 'new' / CODING_FILE, write_survey(cutter.tile_survey()))
         replace_folder(beside / 'new', place, beside / 'old')

@@ -13,7 +13,7 @@ from rasters import GRID, save_turned, texture, write_tiff
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.geo.headers import read_info
-from hsonet_mm.images import Reading, read_pixels, read_raster
+from hsonet_mm.images import Reading, image_size, read_pixels, read_raster
 
 pytestmark = pytest.mark.any_host
 
@@ -126,3 +126,26 @@ def test_threads_do_not_show_each_other_the_warnings_of_rasterio(tmp_path):
         warnings.simplefilter('error')
         for raster in pool.map(read_raster, [str(tmp_path / 'a.tif')] * 400):
             assert raster.place is None
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_an_image_beyond_the_limit_is_refused(tmp_path, monkeypatch, suffix):
+    path = str(tmp_path / f'x{suffix}')
+    Image.new('RGB', (64, 64)).save(path)
+    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 - 1)
+    with pytest.raises(UserError, match=rf'x{suffix} has more than 4095 pixels: cut'):
+        read_raster(path)
+    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64)
+    assert read_raster(path).values.shape == (64, 64, 3)
+
+
+def test_the_limit_of_pillow_does_not_matter_and_stays(tmp_path, monkeypatch):
+    path = tmp_path / 'x.png'
+    Image.new('RGB', (64, 64)).save(path)
+    for limit in (100, 3000):  # Pillow refuses above twice this, and warns above it
+        monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
+        with path.open('rb') as stream, warnings.catch_warnings():
+            warnings.simplefilter('error')
+            assert read_raster(str(path)).values.shape == (64, 64, 3)
+            assert image_size(stream) == (64, 64)
+        assert limit == Image.MAX_IMAGE_PIXELS

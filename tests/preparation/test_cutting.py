@@ -118,20 +118,6 @@ def test_truncated_image_leaves_nothing_behind(tmp_path, official, suffix):
     assert list(tmp_path.iterdir()) == [official]
 
 
-def test_raster_beyond_the_limit_is_refused_and_pillows_own_limit_comes_back(tmp_path, scenes, monkeypatch):
-    before = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 - 2)
-    with pytest.raises(UserError, match='has more than 4094 pixels'):
-        prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
-    assert before == Image.MAX_IMAGE_PIXELS
-
-
-def test_large_rasters_give_no_warning(tmp_path, scenes, monkeypatch, recwarn):
-    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 + 2)  # Pillow warns above half of it
-    prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64))
-    assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
-
-
 def test_scene_smaller_than_a_tile(tmp_path, scenes):
     with pytest.raises(UserError, match='64x64 is smaller than a tile of 65'):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(65))
