@@ -132,6 +132,8 @@ def _worker_death(error: BaseException | None) -> str | None:
 
 def _of_a_file(error: BaseException) -> str | None:
     """The sentence for a file or folder that cannot be used: the name is too long, permission is denied ..."""
+    if isinstance(error, RuntimeError) and (loop := re.match("Symlink loop from '(.*)'", str(error))):
+        return f'{loop[1]} is a loop of symbolic links: name another place'  # as pathlib says it before Python 3.13
     if not isinstance(error, OSError) or not isinstance(error.filename, (str, bytes, os.PathLike)):
         return None
     name = os.fsdecode(error.filename)

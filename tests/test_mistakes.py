@@ -69,3 +69,19 @@ def test_process_that_loads_images():
     for sentence in (mistakes.WORKER_ENDED, mistakes.WITHOUT_SHARED_MEMORY):
         assert '--shm-size' in sentence
         assert 'num_workers=0' in sentence
+
+
+def test_loop_of_links(tmp_path):
+    link = tmp_path / 'loop'
+    link.symlink_to(link)
+    for error in (RuntimeError(f"Symlink loop from '{link}'"), _raised_by(link.resolve)):
+        if error is not None:
+            assert mistakes.explain(error) == f'{link} is a loop of symbolic links: name another place'
+
+
+def _raised_by(call):
+    try:
+        call()
+    except RuntimeError as error:
+        return error
+    return None  # Python 3.13 resolves as far as it can

@@ -174,16 +174,16 @@ class Reading:
         What the model was trained with holds for what is not declared here.
 
         Returns:
-            The reading, and a sentence where bands or stretch differ from the model's.
+            The reading, and a sentence where bands or stretch differ from those that the model declares.
         """
         ours, theirs = self.to_dict(), trained.to_dict()
         notes = list[str]()
         for name, value in ours.items():
-            if name == 'nodata' or value in (None, theirs[name]):  # nodata is a property of the files alone
-                continue
-            given = theirs[name]
-            how = 'on images read as their files declare' if given is None else f'with --{name} {given}'
-            notes.append(f'the model was trained {how}; --{name} {value} differs from that')
+            # Nodata is a property of the files alone; so are the others for a model that declares none.
+            if name != 'nodata' and theirs[name] is not None and value not in (None, theirs[name]):
+                notes.append(
+                    f'the model was trained with --{name} {theirs[name]}; --{name} {value} differs from that'
+                )
         merged = {name: theirs[name] if value is None else value for name, value in ours.items()}
         return Reading.from_dict(merged), notes
 

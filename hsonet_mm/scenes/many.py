@@ -112,8 +112,7 @@ def run_here(model: ModelSpec, scenes: Sequence[Scene], options: SceneOptions) -
     detector = model.load()
     for scene in scenes:
         try:
-            with made_folder(Path(scene.output).parent):
-                result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.paths)
+            result = detect_scene(detector, scene.before, scene.after, scene.output, options, model.paths)
             yield Outcome(scene, result.summary, fresh=result.fresh)
         except Exception as error:  # whatever it is, the other scenes go on
             yield Outcome(scene, error=explain(error) or f'{scene.output}: {type(error).__name__}: {error}')

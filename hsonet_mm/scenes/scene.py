@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.files import unwritable
+from hsonet_mm.files import made_folder, unwritable
 from hsonet_mm.geo.areas import PixelAreas
 from hsonet_mm.geo.change_map import PROBS_SCALE
 from hsonet_mm.geo.environment import limited_cache
@@ -151,7 +151,8 @@ def detect_scene(
             return SceneResult(files, found, fresh=False)
         folder = job_folder(output)
         megapixels = pair.height * pair.width / len(grid) / 1e6  # of a tile
-        with SceneJob(folder, key, grid, 'float32' if options.float32 else 'uint8') as job:
+        dtype = 'float32' if options.float32 else 'uint8'
+        with made_folder(output.parent), SceneJob(folder, key, grid, dtype) as job:
             try:
                 give_back_memory()  # what GDAL decoded for the warnings
                 with progress_bar('tiles', len(grid), job.done, megapixels, progress) as advance:
@@ -170,10 +171,12 @@ def detect_scene(
                     if kind in files:
                         path = folder / name.format(options.polygons)
                         path.replace(files[kind])
-            except UserError:
+            except UserError as error:
                 if not job.done:
                     job.discard()
-                raise
+                if not folder.exists():
+                    raise
+                raise UserError(f'{error} (work so far in {folder})') from None
             except OSError as error:
                 raise unwritable(output, error, ', and run the command again') from error
             except KeyboardInterrupt:

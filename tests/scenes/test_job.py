@@ -92,8 +92,11 @@ class TestResuming:
 
         with monkeypatch.context() as patch:
             patch.setattr(ScenePair, 'read', away)
-            with pytest.raises(UserError, match=r'after\.tif cannot be read'):
+            with pytest.raises(UserError) as caught:
                 detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
+        part = tmp_path / '.change.tif.part'
+        assert str(caught.value) == f'after.tif cannot be read (work so far in {part})'
+        assert part.is_dir()
         type(fake).calls = 0
         result = detect_scene(fake, *noisy, tmp_path / 'change.tif', SMALL)
         assert 0 < fake.calls < calls
