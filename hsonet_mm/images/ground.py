@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.env import ensure_env
 from rasterio.transform import Affine
 from rasterio.warp import transform as transform_points
 
@@ -28,6 +29,7 @@ class PixelSize(NamedTuple):
         return float(np.sqrt(self.down * self.across))
 
 
+@ensure_env  # or GDAL prints its errors
 def check_proj() -> None:
     """Check that PROJ uses the database that it was built with."""
     try:
@@ -70,6 +72,7 @@ def pixel_steps(crs: CRS, transform: Affine, x: float, y: float) -> NDArray[np.f
     return points[:, 1:] - points[:, :1]
 
 
+@ensure_env
 def ground_points(crs: CRS, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where places lie in space, in metres from the centre of the earth, (3, N).
 

@@ -262,6 +262,7 @@ def test_proj_of_another_installation(tmp_path, variable, run_tool, monkeypatch)
     assert done.returncode == 1
     assert f'UserError: {variable}={tmp_path} is not the PROJ database that rasterio brings' in done.stderr
     assert f'unset {variable}' in done.stderr
+    assert 'ERROR 1' not in done.stderr  # by GDAL, in words of its own
 
 
 def test_the_size_of_pixels_needs_the_database_of_proj(tmp_path, run_tool, monkeypatch):
@@ -277,6 +278,7 @@ def test_the_size_of_pixels_needs_the_database_of_proj(tmp_path, run_tool, monke
         pixel_size(place.crs, place.transform, 9, 9)
     """
     done = run_tool('-W', 'ignore', '-c', code)
+    assert 'ERROR 1' not in done.stderr
     assert f'UserError: PROJ_DATA={tmp_path} is not the PROJ database that rasterio brings' in done.stderr
 
 
