@@ -15,7 +15,6 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.exported.metadata import STATE, Metadata
 from hsonet_mm.exported.onnx_file import read_props, read_weights
 from hsonet_mm.images import Reading
-from hsonet_mm.logits import times_logit
 from hsonet_mm.pretrained import model_names, model_path
 from hsonet_mm.texts import counted
 
@@ -56,10 +55,10 @@ class Checkpoint:
     def threshold(self) -> tuple[float, str] | None:
         """The validation threshold stored by the training, and its origin in words; None if it has none.
 
-        It counts on the network's own probabilities, before calibration.
+        That of an exported model holds for probabilities at its temperature.
         """
-        if (exported := self.exported) is not None:
-            return times_logit(exported.threshold, exported.temperature), exported.threshold_source
+        if self.exported is not None:
+            return self.exported.threshold, self.exported.threshold_source
         noted = self.meta.get('val_threshold')
         if not isinstance(noted, Mapping):
             return None
@@ -173,7 +172,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(
             f'the checkpoint {path} {reason}: give a .pth file that hsonet train wrote, or a packaged model ({names})'
         )
-    if path.suffix == '.onnx':
+    if path.suffix.lower() == '.onnx':
         return _read_exported(path)
     try:
         content: Any = torch.load(path, map_location='cpu', weights_only=True)

@@ -1,6 +1,5 @@
 """Probabilities: their logits in single precision, and thresholds."""
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 
-__all__ = ['LOGIT_LIMIT', 'check_threshold', 'logits_of', 'times_logit']
+__all__ = ['LOGIT_LIMIT', 'check_threshold', 'logits_of']
 
 LOGIT_LIMIT = 11.5
 """Logits are cut to this size: beyond, probabilities in single precision know nothing."""
@@ -20,12 +19,6 @@ def logits_of(probs: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(divide='ignore'):
         logits = np.log(probs) - np.log1p(-probs)
     return logits.clip(-LOGIT_LIMIT, LOGIT_LIMIT)
-
-
-def times_logit(prob: float, factor: float) -> float:
-    """The probability whose logit is a multiple of that of another; times a temperature, it undoes the calibration."""
-    logit = factor * (math.log(prob) - math.log1p(-prob))
-    return 1 / (1 + math.exp(-logit)) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
 def check_threshold(threshold: float | None, owner: str = '') -> None:

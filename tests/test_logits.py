@@ -1,17 +1,10 @@
-"""Probabilities and their logits."""
+"""Thresholds."""
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.logits import check_threshold, times_logit
-
-
-@pytest.mark.parametrize('prob', [1e-12, 0.2, 0.5, 0.9, 1 - 1e-12])
-@pytest.mark.parametrize('factor', [1e-3, 1.0, 30.0])
-def test_times_logit(prob, factor):
-    assert times_logit(prob, factor) == pytest.approx(expit(factor * logit(prob)), rel=1e-9)
+from hsonet_mm.logits import check_threshold
 
 
 @pytest.mark.parametrize('threshold', [0, 1, -0.1, float('nan'), '0.5'])

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     declare_labels(config, args)
     # Without the calibration that may lie there: what is measured is the model itself.
     device, precision = args.device or 'cpu', args.precision or 'auto'
-    if args.checkpoint.suffix == '.onnx':
+    if args.checkpoint.suffix.lower() == '.onnx':
         model = open_exported(args.checkpoint, args.runtime or 'onnxruntime', device, precision=precision)
     else:
         check_runtime(args.runtime, args.checkpoint)

@@ -114,7 +114,7 @@ def _parse(files: Sequence[str]) -> tuple[list[tuple[Path, Path]], list[Path]]:
     while len(paths) > 1 and paths[0].suffix == '.py':
         models.append((paths[0], paths[1]))
         paths = paths[2:]
-    if exported := next((path for path in paths if path.suffix == '.onnx'), None):
+    if exported := next((path for path in paths if path.suffix.lower() == '.onnx'), None):
         raise UserError(
             f'{exported} is an exported model, whose layers cannot be inspected: give config and checkpoint'
         )

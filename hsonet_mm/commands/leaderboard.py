@@ -238,8 +238,12 @@ def _outcome(event: Event, before: str) -> tuple[bool, str]:
         sentence = f'the process was ended by {signal.Signals(-event.code).name}, perhaps for want of memory'
     else:
         sentence = f'the process ended with code {event.code}'
-    if _last_scoring(folder) == before:
-        records.write_part(folder, records.now(), failure(Job.read(event.job), folder, sentence))
+    job, silent = Job.read(event.job), _last_scoring(folder) == before
+    done = not event.code and job.is_done(
+        records.read_parts(folder, 'results')
+    )  # by another leaderboard meanwhile
+    if silent and not done:
+        records.write_part(folder, records.now(), failure(job, folder, sentence))
     rows = records.newest(records.read_parts(folder, 'results'))
     if rows[0]['status'] != 'ok':
         return False, rows[0]['status']

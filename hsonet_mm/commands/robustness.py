@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.out)
     config = read_config(args.config, args.cfg_options)
     declare_labels(config, args)
-    alone = args.checkpoint.suffix == '.onnx' or str(args.checkpoint) in model_names()
+    alone = args.checkpoint.suffix.lower() == '.onnx' or str(args.checkpoint) in model_names()
     declared, _ = reading_of(args).over(config_reading(config))
     detector = open_detector(
         [args.checkpoint] if alone else [args.config, args.checkpoint],

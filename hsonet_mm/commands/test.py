@@ -9,10 +9,11 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
+from torch import Tensor
 
 from hsonet_mm import components  # noqa: F401
 from hsonet_mm.bands import config_reading, set_reading
-from hsonet_mm.checkpoints import Checkpoint, load_weights, read_checkpoint
+from hsonet_mm.checkpoints import load_weights, read_checkpoint
 from hsonet_mm.commands.options import warn
 from hsonet_mm.config import add_config_arguments, load_config, set_up_loaders
 from hsonet_mm.engine.training import end_workers
@@ -20,7 +21,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation import ChangeMetric, HardCaseMetric
 from hsonet_mm.evaluation.change_metric import change_probs
 from hsonet_mm.files import require_writable, write_json
-from hsonet_mm.inference.calibration import read_calibration, sidecar_of
+from hsonet_mm.inference.calibration import read_calibration
 from hsonet_mm.memory import keep_memory
 
 __all__ = ['add_arguments', 'apply_protocol', 'evaluate', 'run']
@@ -43,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threshold',
         default=None,
-        help='probability above which a pixel is changed, or "val" for the best one on the validation split '
-        '[calibrated, else that of validation stored in the checkpoint, else that of the config]',
+        help='probability above which a pixel is changed, after calibration if there is one, or "val" for the best one '
+        'on the validation split [calibrated, else that of validation stored in the checkpoint, else that of the '
+        'config]',
     )
     parser.add_argument('-o', '--out', type=Path, help='JSON file of the scores')
     parser.add_argument('--show-dir', type=Path, help='folder for a picture of every prediction')
@@ -112,7 +114,7 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
 def evaluate(
     cfg: Config, checkpoint: Path, threshold: float | str | None = None, show_dir: Path | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Score a checkpoint on the config's test split.
+    """Score a checkpoint on the config's test split, by calibrated probabilities as everywhere else.
 
     Returns scores by name, and the threshold with its source in words, empty where it is the config's.
 
@@ -149,6 +151,12 @@ def evaluate(
         )
     model = getattr(runner.model, 'module', runner.model)
     loaded = load_weights(model, checkpoint)
+    calibration = read_calibration(loaded.path)
+    temperature = 1.0 if loaded.exported is None else loaded.exported.temperature
+    if calibration is not None:
+        temperature *= calibration.temperature
+    if temperature != 1:
+        _divide_logits(model, temperature)
     if chosen == 'val':
         value, source = runner.val().get('changed/best_threshold'), 'best on the validation split'
         if value is None:
@@ -161,7 +169,11 @@ def evaluate(
     ours = [one for one in runner.test_evaluator.metrics if isinstance(one, (ChangeMetric, HardCaseMetric))]
     if chosen is None:
         ours = [one for one in ours if one.threshold is None]
-        value, source = _stored_threshold(loaded) if ours else (None, '')
+        value, source = None, ''
+        if ours and calibration is not None:
+            value, source = calibration.threshold, f'calibrated ({calibration.name})'
+        elif ours and loaded.threshold is not None:
+            value, source = loaded.threshold
     elif not ours and model.decode_head.out_channels > 1:
         raise UserError(
             f'--threshold requires hsonet_mm.ChangeMetric as test_evaluator, which {cfg.filename} lacks, '
@@ -182,12 +194,14 @@ def evaluate(
     return scores, '' if value is None else f'{value:.4g} ({source})'
 
 
-def _stored_threshold(checkpoint: Checkpoint) -> tuple[float | None, str]:
-    """The threshold of the calibration beside a checkpoint, or the one in it, and its origin."""
-    if calibration := read_calibration(checkpoint.path):
-        sidecar = sidecar_of(checkpoint.path).name
-        return calibration.uncalibrated_threshold, f'of {sidecar}, for probabilities before calibration'
-    return checkpoint.threshold or (None, '')
+def _divide_logits(model: Any, temperature: float) -> None:
+    """Make a model of MMSegmentation or Open-CD divide its logits before they become probabilities and pictures."""
+    finish = model.postprocess_result
+
+    def calibrated(seg_logits: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return finish(seg_logits / temperature, *args, **kwargs)
+
+    model.postprocess_result = calibrated
 
 
 class _Threshold(Hook):

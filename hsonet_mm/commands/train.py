@@ -12,6 +12,7 @@ from hsonet_mm.checkpoints import read_checkpoint
 from hsonet_mm.config import add_config_arguments, load_config, set_iterations
 from hsonet_mm.engine.mixed_precision import PRECISIONS, set_precision
 from hsonet_mm.engine.snapshot_hook import keep_snapshots
+from hsonet_mm.engine.start import AUTO
 from hsonet_mm.engine.trackers import TRACKERS, add_tracker
 from hsonet_mm.engine.training import chosen_by, train
 from hsonet_mm.labels import value_text
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Run ``hsonet train``; returns the exit code."""
     cfg = load_config(args)
     if args.resume is not None:
-        cfg.resume, cfg.load_from = True, args.resume or None
+        cfg.resume = args.resume or AUTO
     if args.init_from is not None:
         cfg.init_from = str(args.init_from)
     if args.iters is not None or args.validations is not None:

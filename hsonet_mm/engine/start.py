@@ -12,19 +12,23 @@ from mmengine.logging import print_log
 from hsonet_mm.checkpoints import Checkpoint, load_fitting, load_weights, read_checkpoint
 from hsonet_mm.errors import UserError
 
-__all__ = ['StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
+__all__ = ['AUTO', 'StartHook', 'checkpoint_to_resume', 'newest_checkpoint']
+
+AUTO = 'auto'
+"""The value of ``resume`` with which the newest checkpoint of the work dir counts, whatever ``load_from`` names."""
 
 
 def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
-    """The checkpoint from which ``resume=True`` continues; None if the work directory contains none.
+    """The checkpoint from which a training continues; None if the work directory contains none.
 
-    That is ``load_from``, a file or a folder, or the newest checkpoint of the work dir.
+    ``resume`` names it or its folder. With ``True``, as in MMEngine, ``load_from`` does, or without that the newest
+    checkpoint of the work dir counts; with :data:`AUTO` always the newest.
 
     Raises:
         UserError: if it is damaged, contains only weights, or has done more iterations than the config asks for; and if
             the work dir contains checkpoints, but none to go on from.
     """
-    named = cfg.get('load_from')
+    named = {True: cfg.get('load_from'), AUTO: None}.get(cfg.resume, cfg.resume)
     if named is None or Path(named).is_dir():
         checkpoint = newest_checkpoint(Path(named or cfg.work_dir))
         if checkpoint is None and named:

@@ -112,7 +112,7 @@ def _set_start(cfg: Config) -> tuple[Checkpoint | None, StartHook | None]:
     """
     init_from = cfg.pop('init_from', None)
     if cfg.get('resume') and (checkpoint := checkpoint_to_resume(cfg)):
-        cfg.load_from = str(checkpoint.path)
+        cfg.load_from, cfg.resume = str(checkpoint.path), True
         if cfg.setdefault('randomness', {}).get('seed') is None:  # else it would be another at each start
             cfg.randomness['seed'] = checkpoint.meta.get('seed')
         return checkpoint, None

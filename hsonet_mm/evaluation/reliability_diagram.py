@@ -13,7 +13,7 @@ SUFFIXES = ('.png', '.svg')
 
 def check_diagram(path: Path) -> None:
     """Check that the diagram can be drawn."""
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UserError(
             f"invalid diagram file '{path}': expected a name that ends in {' or '.join(SUFFIXES)}"
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
-from hsonet_mm.logits import logits_of, times_logit
+from hsonet_mm.logits import logits_of
 
 __all__ = [
     'Calibration',
@@ -43,11 +43,6 @@ class Calibration:
     temperature: float
     threshold: float
     name: str = 'calibration'
-
-    @property
-    def uncalibrated_threshold(self) -> float:
-        """The probability before calibration that becomes the threshold."""
-        return times_logit(self.threshold, self.temperature)
 
 
 def sidecar_of(model: str | Path) -> Path:

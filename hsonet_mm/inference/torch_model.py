@@ -90,9 +90,7 @@ class TorchModel:
             0.5 if threshold is None else float(threshold),
             "the model's own",
         )
-        if exported is not None:
-            self.threshold, self.threshold_source = exported.threshold, exported.threshold_source
-        elif loaded.threshold is not None and 'model.decode_head.threshold' not in (cfg_options or {}):
+        if loaded.threshold is not None and 'model.decode_head.threshold' not in (cfg_options or {}):
             self.threshold, self.threshold_source = loaded.threshold
         self.name = ' '.join(Path(file).name for file in (config, checkpoint) if file is not None)
         self.versions = {

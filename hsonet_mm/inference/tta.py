@@ -40,8 +40,8 @@ def augmented_probs(
         predict: Gives the probabilities, (N, H, W), of two dates.
         t1: Images of the first date, (N, H, W, bands).
         t2: Images of the second date.
-        kinds: Which of :data:`KINDS`; every combination of those given is a view: 2 or 4 by flips, 4 by rotations,
-            8 by both, twice as many with swap.
+        kinds: Which of :data:`KINDS`; every combination of those given is a view: 4 by flips, 4 by rotations, 8 by
+            both, twice as many with swap.
     """
     views = _views(kinds)
     total = np.zeros(t1.shape[:3], np.float32)

@@ -19,6 +19,7 @@ from hsonet_mm.leaderboard.spec import Spec
 __all__ = ['Cell', 'Records', 'numbers', 'read_configs', 'read_records', 'rows_of']
 
 RUN = list(Run._fields)
+SCORED_RUN = [*RUN, 'scored_at']
 SCORING = [*RUN, 'test_set', 'scored_at']
 
 
@@ -154,7 +155,7 @@ def read_records(out: Path, spec: Spec) -> Records:
         left_out={
             why: gone
             for why, one, rest in reasons
-            if (gone := len(set(_keys(one, SCORING)) - set(_keys(rest, SCORING))))
+            if (gone := len(set(_keys(one, SCORED_RUN)) - set(_keys(rest, SCORED_RUN))))
         },
     )
 

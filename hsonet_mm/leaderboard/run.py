@@ -27,6 +27,7 @@ from mmengine.runner import Runner
 from hsonet_mm import __version__
 from hsonet_mm.checkpoints import load_weights
 from hsonet_mm.config import expand_variables, set_up_loaders
+from hsonet_mm.engine.start import AUTO
 from hsonet_mm.engine.training import train
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import write_json
@@ -81,7 +82,7 @@ def execute(job: Job, folder: Path, started: float, here: Mapping[str, str]) -> 
     """
     cfg = Config.fromfile(str(folder / 'config.py'))
     cfg.work_dir = str(folder / 'work_dir')  # also where the folder was moved
-    cfg.resume = True
+    cfg.resume = AUTO
     set_up_loaders(cfg)
     # One more than asked for: MMEngine deletes before it saves, and a kill may come between.
     cfg.default_hooks.checkpoint.max_keep_ckpts += 1

@@ -161,9 +161,14 @@ class Spec(_Node):
         for name, root in self.also_test.items():
             if self.data.get(name, root) != root:
                 raise ValueError(f'{name} has different roots in data and also_test: rename one')
-        slugs = set(map(slug_of, self.blocks))
-        if len(slugs) < len(self.blocks) or '' in slugs:
-            raise ValueError('the names of two blocks differ only in punctuation: rename one')
+        slugs = [slug_of(name) for name in self.blocks]
+        if '' in slugs:
+            nameless = list(self.blocks)[slugs.index('')]
+            raise ValueError(
+                f'invalid block name {nameless!r}: expected a letter from a to z or a digit in it'
+            )
+        if len(set(slugs)) < len(slugs):
+            raise ValueError('the names of two blocks have the same letters a to z and digits: rename one')
         return self
 
     def test_sets(self, data_set: str) -> Roots:

@@ -113,6 +113,8 @@ def interval(comparison: Comparison | None, kind: str) -> str:
         return ''
     if not comparison.seeds:
         return 'no seed in common'
+    if not comparison.images:
+        return 'no image in common'
     ends: Interval | None = getattr(comparison, f'over_{kind}')
     if ends is None:
         alone = 'one seed' if len(comparison.seeds) == 1 else 'seeds do not differ'

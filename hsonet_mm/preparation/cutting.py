@@ -128,8 +128,8 @@ class Cutter:
             bottom, right = unit.y + height, unit.x + width
             for y, x in corners:
                 top, left = unit.y + y, unit.x + x
-                arrays = (pair.t1, pair.t2, label.classes)
-                parts = (cut(array[:bottom, :right], top, left, tile) for array in arrays)
+                arrays = ((pair.t1, 0), (pair.t2, 0), (label.classes, IGNORED))
+                parts = (cut(array[:bottom, :right], top, left, tile, beyond) for array, beyond in arrays)
                 valid = None if pair.valid is None else cut(pair.valid[:bottom, :right], top, left, tile)
                 stem = scene.stem if whole else f'{scene.stem}_{top:05d}_{left:05d}'
                 self._write(

@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hsonet prepare``."""
     default = PrepareOptions()
     border_help = (
-        'at the border, move the last tile inward (shift), fill with black (pad) or leave the rest out (drop)'
+        'at the border, move the last tile inward (shift), fill with black that does not count (pad) or leave '
+        'the rest out (drop)'
     )
     block_help = (
         'divide scenes with longer sides into blocks of this size and split the blocks (for one huge raster)'

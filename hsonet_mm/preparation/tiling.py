@@ -71,14 +71,14 @@ def offsets(length: int, tile: int, stride: int, border: str) -> list[int]:
     return list(range(0, length - tile + 1, stride))
 
 
-def cut(array: np.ndarray, y: int, x: int, tile: int) -> np.ndarray:
-    """Cut one tile; pixels beyond the lower and right border are 0.
+def cut(array: np.ndarray, y: int, x: int, tile: int, beyond: int = 0) -> np.ndarray:
+    """Cut one tile; pixels beyond the lower and right border have the value ``beyond``.
 
     Shapes: (H, W) or (H, W, C) in, (tile, tile) or (tile, tile, C) out.
     """
     part = array[y : y + tile, x : x + tile]
     rest = [(0, tile - part.shape[0]), (0, tile - part.shape[1])] + [(0, 0)] * (array.ndim - 2)
-    return np.pad(part, rest) if part.shape[:2] != (tile, tile) else part
+    return np.pad(part, rest, constant_values=beyond) if part.shape[:2] != (tile, tile) else part
 
 
 def rank(seed: int, name: str) -> str:
@@ -164,11 +164,11 @@ def read_split_file(path: Path) -> dict[str, str]:
             f'{path}: is not a split file ({error}): write lines scene,split or a json object'
         ) from None
     table: dict[str, str] = {}
-    for name, written in pairs:
-        split = written.lower()
+    for name, written in pairs:  # in JSON either may be a number, or a list
+        split = str(written).lower()
         if split not in SPLITS:
             raise UserError(f'{path}: invalid split {written!r} of {name!r}: expected train, val or test')
-        key = name_key(name)
+        key = name_key(str(name))
         if table.setdefault(key, split) != split:
             raise UserError(f'{path}: gives {name!r} two splits, {table[key]} and {split}: keep one')
     return table

@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 from itertools import combinations
 
 import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from scipy.special import expit, logit
 
 from hsonet_mm.commands.test import apply_protocol
+from hsonet_mm.inference.calibration import Calibration, write_calibration
 
 
 @pytest.fixture(scope='module')
@@ -54,6 +57,27 @@ def test_protocols_differ(trained, checkpoint, hsonet, tmp_path):
         assert f'protocol {protocol}: 2 images' in stdout
     curves = [one['curve'] for one in scores.values()]
     assert all(one != other for one, other in combinations(curves, 2))
+
+
+def test_calibrated_probabilities_are_scored(trained, checkpoint, hsonet, tmp_path):
+    """As ``hsonet predict`` does: the threshold means the same in both commands, stored or given."""
+    calibrated = shutil.copy(checkpoint, tmp_path / 'c.pth')
+    write_calibration(calibrated, Calibration(2.0, 0.4), {})
+    counts = {}
+    for name, file, options in (
+        ('stored', calibrated, ()),
+        ('given', calibrated, ('--threshold', 0.4)),
+        ('before', checkpoint, ('--threshold', float(expit(2 * logit(0.4))))),
+    ):
+        out = tmp_path / f'{name}.json'
+        code, stdout, stderr = hsonet(
+            'test', trained[1], file, *options, '-o', out, '--work-dir', tmp_path / 'w'
+        )
+        assert code == 0, stderr
+        counts[name] = json.loads(out.read_text())['counts']
+        if name == 'stored':
+            assert stdout.endswith('at threshold 0.4 (calibrated (c.pth.calibration.json))\n')
+    assert counts['stored'] == counts['given'] == counts['before']
 
 
 @pytest.mark.parametrize('name', [None, 'whole'])

@@ -75,6 +75,23 @@ def test_folder_without_checkpoints_is_a_start(done, hsonet, tmp_path):
     assert 'Trained 2 iterations' in stdout
 
 
+def test_load_from_counts_at_the_first_start(done, hsonet, tmp_path):
+    """A job that is repeated always has ``--resume``."""
+    config, work = done
+    args = ('--work-dir', tmp_path / 'work', '--resume', '--cfg-options', 'optim_wrapper.optimizer.lr=0.0')
+    weights = ('optim_wrapper.optimizer.weight_decay=0.0', f'load_from={work / "iter_2.pth"}')
+    code, _, stderr = hsonet('train', config, *args, *weights)
+    assert code == 0, stderr
+    trained, given = (
+        torch.load(folder / 'iter_2.pth', weights_only=True)['state_dict']['backbone.conv1.weight']
+        for folder in (tmp_path / 'work', work)
+    )
+    assert torch.equal(trained, given)
+    code, stdout, stderr = hsonet('train', config, *args, *weights, 'train_cfg.max_iters=4')
+    assert code == 0, stderr
+    assert 'resumed epoch: 0, iter: 2' in stdout
+
+
 @pytest.mark.parametrize('named', ['iter_2.pth', ''])
 def test_path(done, named, hsonet, tmp_path):
     """A file or a folder."""

@@ -130,6 +130,10 @@ def test_only_seeds_that_both_have_are_compared():
     assert (strangers.seeds, strangers.images, strangers.verdict) == ((), 0, 'not significant')
     assert math.isnan(strangers.difference)
     assert wording.interval(strangers, 'images') == 'no seed in common'
+    named = {f'other {image}': counts for image, counts in counts_of(good)[0].items()}
+    elsewhere = compare(counts_of(good), {0: named})
+    assert (elsewhere.seeds, elsewhere.images) == ((0,), 0)
+    assert {wording.interval(elsewhere, kind) for kind in ('images', 'seeds')} == {'no image in common'}
 
 
 @pytest.mark.parametrize('seeds', [(2, 2), (3, 3), (2, 5)])

@@ -147,6 +147,23 @@ def test_failed_run_is_done_again(write_spec, hsonet, in_process, tmp_path, monk
 
 
 @pytest.mark.any_host
+@pytest.mark.usefixtures('trained_run')
+def test_run_that_another_leaderboard_ends_meanwhile(write_spec, hsonet, in_process, tmp_path, monkeypatch):
+    """It is neither scored again nor recorded as failed."""
+    out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))
+    assert leaderboard(hsonet, spec, out)[0] == 0
+    there = records.read(out / 'results.csv')
+    monkeypatch.setattr(
+        'hsonet_mm.commands.leaderboard._missing', lambda _out, _spec, runs, _ready: list(runs)
+    )
+    code, stdout, stderr = leaderboard(hsonet, spec, out)
+    assert code == 0, stderr
+    assert '1 run in ' in stdout
+    assert records.read(out / 'results.csv') == there
+    assert len(in_process) == 2
+
+
+@pytest.mark.any_host
 def test_killed_process_is_a_row(write_spec, hsonet, in_process, tmp_path, monkeypatch):
     del in_process
     out, spec = tmp_path / 'out', one_method(write_spec(tmp_path / 'spec.yaml'))

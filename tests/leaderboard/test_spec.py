@@ -128,7 +128,11 @@ def test_a_part_of_a_spec_is_trained_on_one_data_set_and_still_tested_on_all(tmp
         ),
         (
             {'blocks': {'x.': BLOCK, 'X!': BLOCK}},
-            'the names of two blocks differ only in punctuation',
+            'the names of two blocks have the same letters a to z and digits: rename one',
+        ),
+        (
+            {'blocks': {'从零开始': BLOCK}},
+            "invalid block name '从零开始': expected a letter from a to z or a digit in it",
         ),
     ],
 )

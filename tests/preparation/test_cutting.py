@@ -37,7 +37,7 @@ def test_tiles_are_the_pixels_of_the_source(tmp_path):
 def test_tile_that_is_the_scene_keeps_its_name_and_padding_fills_with_black(tmp_path):
     add_scene(tmp_path / 's/train', 'small', 1, size=(40, 50))
     add_scene(tmp_path / 's/train', 'whole', 2, size=(64, 64))
-    prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(tile=64, border='pad'))
+    manifest = prepare_dataset(tmp_path / 's', tmp_path / 'out', PrepareOptions(tile=64, border='pad'))
     assert sorted(p.name for p in (tmp_path / 'out/train/A').iterdir()) == [
         'small_00000_00000.png',
         'whole.png',
@@ -47,6 +47,11 @@ def test_tile_that_is_the_scene_keeps_its_name_and_padding_fills_with_black(tmp_
     assert np.array_equal(padded[:40, :50], picture(1, 40, 50))
     assert not padded[40:].any()
     assert not padded[:, 50:].any()
+    label = read(tmp_path / 'out/train/label/small_00000_00000.png')
+    assert (label[:40, :50] != 127).all()
+    assert (label == 127).sum() == 64 * 64 - 40 * 50
+    (small,) = (tile for tile in manifest['files'] if tile['scene'].endswith('small'))
+    assert small['ignored'] == 64 * 64 - 40 * 50
 
 
 def test_whu_whole_rasters_are_split_by_blocks_that_no_tile_crosses(tmp_path):

@@ -53,6 +53,7 @@ def test_cut_pads_with_zero():
     assert tile.shape == (4, 4, 3)
     assert tile[:2, :3].all()
     assert tile.sum() == 2 * 3 * 3
+    assert cut(np.ones((5, 7), np.uint8), 3, 4, 4, beyond=9).tolist() == [[1, 1, 1, 9]] * 2 + [[9] * 4] * 2
 
 
 def test_blocks_of_a_scene():
@@ -121,6 +122,16 @@ def test_bad_split_files(tmp_path, scenes, text, message):
     (tmp_path / 'splits.csv').write_text(text)
     with pytest.raises(UserError, match=message):
         prepare_dataset(scenes, tmp_path / 'out', PrepareOptions(64), tmp_path / 'splits.csv')
+
+
+def test_split_files_in_json_with_numbers(tmp_path):
+    path = tmp_path / 's.json'
+    path.write_text('{"train": [1, 2], "val": [3]}')
+    assert read_split_file(path) == {'1': 'train', '2': 'train', '3': 'val'}
+    for text in ('{"a": 1}', '{"a": "train", "b": ["c"]}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"invalid split .* of '[ab]': expected train, val or test"):
+            read_split_file(path)
 
 
 def test_split_file_that_is_missing_or_no_table(tmp_path):

@@ -24,6 +24,7 @@ from hsonet_mm.errors import UserError
 from hsonet_mm.evaluation.perturbations import PERTURBATIONS
 from hsonet_mm.export import pipeline
 from hsonet_mm.exported.onnx_file import read_props, read_weights
+from hsonet_mm.inference.calibration import Calibration, write_calibration
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
@@ -323,6 +324,16 @@ class TestScores:
         scores = json.loads(out.read_text())
         for name, value in zip(('precision', 'recall', 'f1'), expected, strict=True):
             assert scores[name] == pytest.approx(value, abs=1e-3), name
+        assert scores['threshold'] == 0.42
+        # A calibration that changes nothing does not take the place of the temperature in the model.
+        sidecar = write_calibration(shipped, Calibration(1.0, 0.42), {})
+        code, _, stderr = hsonet('test', calibrated[0], 'buildings', '-o', tmp_path / 'again.json')
+        assert code == 0, stderr
+        assert json.loads((tmp_path / 'again.json').read_text())['counts'] == scores['counts']
+        sidecar.unlink()
+        capitals = shutil.copy(shipped, tmp_path / 'MODEL.ONNX')
+        code, _, stderr = hsonet('test', calibrated[0], capitals, '-o', tmp_path / 'capitals.json')
+        assert code == 0, stderr
         code, stdout, stderr = hsonet('robustness', calibrated[0], 'buildings', '-o', robust)
         assert code == 0, stderr
         rows = {row['name']: row for row in json.loads(robust.read_text())['rows']}
