@@ -19,7 +19,6 @@ from hsonet_mm.leaderboard.spec import Spec
 __all__ = ['Cell', 'Records', 'numbers', 'read_configs', 'read_records', 'rows_of']
 
 RUN = list(Run._fields)
-SCORED_RUN = [*RUN, 'scored_at']
 SCORING = [*RUN, 'test_set', 'scored_at']
 
 
@@ -152,12 +151,14 @@ def read_records(out: Path, spec: Spec) -> Records:
         training=belonging('training'),
         failures=dict(zip(runs, sentences, strict=True)),
         scorings=_scorings(results),
-        left_out={
-            why: gone
-            for why, one, rest in reasons
-            if (gone := len(set(_keys(one, SCORED_RUN)) - set(_keys(rest, SCORED_RUN))))
-        },
+        left_out={why: gone for why, one, rest in reasons if (gone := _gone(one, rest))},
     )
+
+
+def _gone(table: pd.DataFrame, rest: pd.DataFrame) -> int:
+    """Scorings of runs of which the rest lacks rows, on however many test sets."""
+    gone = set(_keys(table, SCORING)) - set(_keys(rest, SCORING))
+    return len({(*run, scored_at) for *run, _test_set, scored_at in gone})
 
 
 def read_configs(out: Path) -> dict[tuple[str, str], str]:
