@@ -180,7 +180,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='size of the window in pixels; implies --mode slide [that of the training crops]',
     )
     parser.add_argument(
-        '--stride', type=int, help='step of the window in pixels; implies --mode slide [3/4 of the window]'
+        '--stride',
+        type=int,
+        help='step of the window in pixels; implies --mode slide [a quarter overlaps, rounded up to a multiple of 32]',
     )
     add_tta_option(parser)
     add_override_options(parser)

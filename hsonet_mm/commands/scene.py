@@ -65,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help='size of a tile in pixels [that of the training crops, or of the exported model]',
     )
-    model.add_argument('--overlap', type=int, help='overlap of tiles in pixels [a quarter of a tile]')
+    model.add_argument(
+        '--overlap', type=int, help='overlap of tiles in pixels [a quarter, rounded up to a multiple of 32]'
+    )
     model.add_argument('--batch', type=int, default=4, help='tiles per batch [4]')
     model.add_argument(
         '--threads', type=int, help='threads of an exported model [OMP_NUM_THREADS, else all cores]'

@@ -25,7 +25,7 @@ class SceneOptions:
     Attributes:
         tile: Rows and columns that the model sees at once; by default the size of its training crops, or the only one
             that an exported model takes. Multiples of 32 are best.
-        overlap: Rows and columns that neighbouring tiles share; by default a quarter of a tile.
+        overlap: Rows and columns that neighbouring tiles share; by default a quarter, rounded up to a multiple of 32.
         tta: Kinds of test-time augmentation, of ``flips``, ``rotations`` and ``swap``; by default the detector's.
         reading: Bands, stretch and nodata of both dates; what is not declared is as in the model's training.
         float32: Write probabilities as float32 instead of 8 bits, where 250 means 1.

@@ -271,6 +271,9 @@ def sandbox(tmp_path_factory, repo):
         }  # fmt: skip
         with rasterio.open(folder / f'{name}.tif', 'w', **profile) as raster:
             raster.write(image)
+        (folder / name).mkdir()
+        shutil.copy(folder / f'{name}.tif', folder / name / 'site.tif')
+    (folder / 'scenes.csv').write_text('before,after,output\nbefore.tif,after.tif,listed.tif\n')
     return folder
 
 
@@ -420,6 +423,7 @@ def test_options():
         '--help',
         '--no-deps',
         '--force-reinstall',
+        '--index-url',
         '--nproc-per-node',
         '--nproc_per_node',
         '--resolution',

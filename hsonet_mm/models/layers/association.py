@@ -14,7 +14,7 @@ class SceneAssociation(BaseModule):
     r"""Foreground-scene association (FS-relation) of one date.
 
     .. math:: s_i = W^2_i\,\mathrm{ReLU}(W^1_i g + b^1_i) + b^2_i, \quad
-              r_i = \sigma\big(\langle s_i, \psi_i(P_i) \rangle / \sqrt u\big), \quad Z_i = r_i\,\phi_i(P_i)
+              r_i = \sigma\big(\langle s_i, \psi_i(P_i) \rangle / \sqrt u\big), \quad F_i = r_i\,\phi_i(P_i)
 
     for every pyramid level i, with content encoder :math:`\psi` and feature re-encoder :math:`\phi`, each
     ReLU(BN(conv1x1)) of u channels. That a relation to the scene reinforces the features is the paper's [paper]; the
@@ -31,7 +31,7 @@ class SceneAssociation(BaseModule):
         scene_channels: channels of the scene embedding.
         channels: width u of the association, and of its output.
         scale_aware: one scene projection a level [code], or one shared by all levels.
-        residual: FarSeg++'s form, conv1x1 of [Z_i; P_i] instead of Z_i.
+        residual: FarSeg++'s form, conv1x1 of [F_i; P_i] instead of F_i.
         norm_cfg: normalisation of the encoders; None for none.
         scaled: whether the product is divided by :math:`\sqrt u` [choice]; FarSeg does not [code].
 
