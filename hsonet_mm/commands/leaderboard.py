@@ -238,11 +238,10 @@ def _outcome(event: Event, before: str) -> tuple[bool, str]:
         sentence = f'the process was ended by {signal.Signals(-event.code).name}, perhaps for want of memory'
     else:
         sentence = f'the process ended with code {event.code}'
-    job, silent = Job.read(event.job), _last_scoring(folder) == before
-    done = not event.code and job.is_done(
-        records.read_parts(folder, 'results')
-    )  # by another leaderboard meanwhile
-    if silent and not done:
+    job = Job.read(event.job)
+    # A process that finds the run done, by another leaderboard meanwhile, writes nothing either.
+    done = not event.code and job.is_done(records.read_parts(folder, 'results'))
+    if _last_scoring(folder) == before and not done:
         records.write_part(folder, records.now(), failure(job, folder, sentence))
     rows = records.newest(records.read_parts(folder, 'results'))
     if rows[0]['status'] != 'ok':

@@ -88,7 +88,7 @@ class ChangeDetector:
         reading: How to read files, as ``Reading.make(bands='3,2,1', stretch='0,3000', nodata=0)``; by default, and
             where it declares nothing, as in training.
         window: ``'whole'`` to predict images at once; ``'slide'`` to slide a window over them, or ``(crop, stride)`` in
-            pixels, each None for the default: the size of the training crops overlapping by a quarter, or the
+            pixels, each None for the default: the size of the training crops, overlapping by a quarter, or the
             only size that an exported model takes. None slides over images of more than 2 megapixels, of another size
             than the model's only one, and where ``model.test_cfg`` of the config says so.
         resample: Ground resolution in metres to which georeferenced files are resampled, and their probabilities back;

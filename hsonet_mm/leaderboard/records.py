@@ -74,13 +74,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Columns of every table; the file of table ``results`` is ``results.csv``.
 
-A row of val names the data set that the run was trained on as its test set. In
-``images``, ``objects`` is the number of labelled ones, ``found`` and ``alarms`` are the scores in percent of the
-predicted ones that match and of those that do not, see :mod:`hsonet_mm.evaluation.objects`. ``openings``: how often the
-run has opened that test split, this time included; also without a row, where it failed behind. ``timed_on``: the device
-of ``latency_ms`` and ``throughput``, which are measured apart from the run; ``device``: the one of the run.
-``data_hash``: names and sizes of the files of the test set's data set, all its splits, see
-:class:`hsonet_mm.leaderboard.plan.Contender`.
+A row of val names the data set that the run was trained on as its test set. In ``images``, ``objects`` is the number of
+labelled ones, ``found`` and ``alarms`` are the scores in percent of the predicted ones that match and of those that do
+not, see :mod:`hsonet_mm.evaluation.objects`. ``openings``: how often the run has opened that test split, this time
+included; also without a row, where it failed behind. ``timed_on``: the device of ``latency_ms`` and ``throughput``,
+which are measured apart from the run; ``device``: the one of the run. ``data_hash``: names and sizes of the files of
+the test set's data set, all its splits, see :class:`hsonet_mm.leaderboard.plan.Contender`.
 """
 
 
