@@ -183,7 +183,7 @@ def _test(cfg: Config, checkpoint: Path, curve: Curve) -> Report:
         },
         {'type': 'hsonet_mm.HardCaseMetric', 'threshold': 0.5, 'out_file': hard_cases},
     ]
-    evaluate(cfg, checkpoint)
+    evaluate(cfg, checkpoint, calibrated=False)  # one of an earlier demo may lie there
     figures, figures_chosen, cases = (json.loads(file.read_text(encoding='utf-8')) for file in files)
     scores = [('0.5', figures), (f'{curve.val_threshold:.3f}, chosen on validation', figures_chosen)]
     return Report(scores, cases['rows'], curve, [], figures['images'])

@@ -112,9 +112,13 @@ def apply_protocol(cfg: Config, name: str | None) -> None:
 
 
 def evaluate(
-    cfg: Config, checkpoint: Path, threshold: float | str | None = None, show_dir: Path | None = None
+    cfg: Config,
+    checkpoint: Path,
+    threshold: float | str | None = None,
+    show_dir: Path | None = None,
+    calibrated: bool = True,
 ) -> tuple[dict[str, Any], str]:
-    """Score a checkpoint on the config's test split, by calibrated probabilities as everywhere else.
+    """Score a checkpoint on the config's test split.
 
     Returns scores by name, and the threshold with its source in words, empty where it is the config's.
 
@@ -126,6 +130,8 @@ def evaluate(
             that the checkpoint carries, or else keeps the config's. One that an evaluator of the config names stays,
             unless another is given here.
         show_dir: folder for a picture of every prediction of the test split.
+        calibrated: whether a calibration beside the checkpoint counts; all thresholds are then of calibrated
+            probabilities.
 
     Raises:
         UserError: for a threshold outside (0, 1) or that the config has no use for, pictures that it does not draw, or
@@ -151,7 +157,7 @@ def evaluate(
         )
     model = getattr(runner.model, 'module', runner.model)
     loaded = load_weights(model, checkpoint)
-    calibration = read_calibration(loaded.path)
+    calibration = read_calibration(loaded.path) if calibrated else None
     temperature = 1.0 if loaded.exported is None else loaded.exported.temperature
     if calibration is not None:
         temperature *= calibration.temperature
