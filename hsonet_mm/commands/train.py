@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='',
         metavar='PATH',
-        help='resume from this checkpoint; without PATH from the newest in the work directory, or from scratch if '
-        'there is none [from scratch]',
+        help='resume from this checkpoint; without PATH from the newest in the work directory; if there is none, '
+        'start as without this option',
     )
     parser.add_argument(
         '--init-from',

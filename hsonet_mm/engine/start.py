@@ -21,8 +21,8 @@ AUTO = 'auto'
 def checkpoint_to_resume(cfg: Config) -> Checkpoint | None:
     """The checkpoint from which a training continues; None if the work directory contains none.
 
-    ``resume`` names it or its folder. With ``True``, as in MMEngine, ``load_from`` does, or without that the newest
-    checkpoint of the work dir counts; with :data:`AUTO` always the newest.
+    ``resume`` names it or its folder. If it is ``True``, as in MMEngine, ``load_from`` does. If nothing names it, or
+    ``resume`` is :data:`AUTO`, it is the newest checkpoint of the work dir.
 
     Raises:
         UserError: if it is damaged, contains only weights, or has done more iterations than the config asks for; and if

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hsonet_mm.errors import UserError
 from hsonet_mm.files import no_permission
-from hsonet_mm.images.raster import Header, Raster, choose_bands
+from hsonet_mm.images.raster import Header, Raster, check_pixels, choose_bands
 
 __all__ = ['IMAGE_SUFFIXES', 'RASTER_SUFFIXES', 'image_size', 'read_raster']
 
@@ -36,7 +36,6 @@ _KINDS = {
     'RGBA': ('red', 'green', 'blue', 'alpha'),
 }
 _ORIENTATION = 274
-_MAX_PIXELS = 2**30
 _OPENING = Lock()
 
 Read = Callable[[str], bytes]
@@ -81,7 +80,7 @@ def read_raster(
         ) from None
     from hsonet_mm.images import gdal
 
-    raster = gdal.read_raster(path, data, bands, every, _MAX_PIXELS, name)
+    raster = gdal.read_raster(path, data, bands, every, name)
     return raster if raster.place is not None else _upright(raster, path, data)
 
 
@@ -115,8 +114,7 @@ def _by_pillow(path: str, stream: IO[bytes], bands: tuple[int, ...] | None, ever
         return None
     if image.mode in ('I', 'I;16') and 'transparency' in image.info:
         return None  # only GDAL makes a mask of the transparent grey
-    if image.width * image.height > _MAX_PIXELS:
-        raise UserError(f'{path} has more than {_MAX_PIXELS} pixels: cut it into parts first')
+    check_pixels(path, image.width, image.height)
     # The others in a JPEG (MPO) are views and thumbnails.
     if image.format != 'MPO' and getattr(image, 'n_frames', 1) > 1:
         raise UserError(

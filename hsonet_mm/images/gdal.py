@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from hsonet_mm.errors import UserError
-from hsonet_mm.images.raster import Header, Place, Raster, alpha_is_mask, choose_bands
+from hsonet_mm.images.raster import Header, Place, Raster, alpha_is_mask, check_pixels, choose_bands
 from hsonet_mm.texts import require_utf8
 
 __all__ = [
@@ -163,15 +163,15 @@ def encode_tiff(values: NDArray[np.uint8], valid: NDArray[np.bool_] | None) -> b
 
 
 def read_raster(
-    path: str, data: bytes | None, bands: tuple[int, ...] | None, every: bool, limit: int, name: str
+    path: str, data: bytes | None, bands: tuple[int, ...] | None, every: bool, name: str
 ) -> Raster:
-    """Read all bands except alpha, or those that the user declares, of at most a given number of pixels."""
+    """Read all bands except alpha, or those that the user declares."""
     try:
         if data is None:
             with open_dataset(path) as dataset:
-                return _read(dataset, name, bands, every, limit)
+                return _read(dataset, name, bands, every)
         with MemoryFile(data) as memory, open_dataset(memory.name) as dataset:
-            return _read(dataset, name, bands, every, limit)
+            return _read(dataset, name, bands, every)
     except UserError:
         raise
     except (*GDAL_ERRORS, OSError, ValueError, TypeError, MemoryError) as error:
@@ -183,11 +183,10 @@ def read_raster(
         ) from None
 
 
-def _read(dataset: Any, name: str, bands: tuple[int, ...] | None, every: bool, limit: int) -> Raster:
+def _read(dataset: Any, name: str, bands: tuple[int, ...] | None, every: bool) -> Raster:
     header = header_of(dataset, name)
     require_one_raster(dataset, name)
-    if dataset.width * dataset.height > limit:
-        raise UserError(f'{name} has more than {limit} pixels: cut it into parts first')
+    check_pixels(name, dataset.width, dataset.height)
     chosen = (header.colours or (1,)) if every else choose_bands(header, bands)
     alpha, notes = find_alpha(dataset, header, chosen if bands is not None else None)
     values = bands_last(dataset.read(list(chosen)))

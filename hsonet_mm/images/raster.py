@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hsonet_mm.errors import UserError
 
 __all__ = [
+    'MAX_PIXELS',
     'Bounds',
     'Header',
     'Note',
@@ -19,6 +20,7 @@ __all__ = [
     'bands_text',
     'bounds_of',
     'check_nodata',
+    'check_pixels',
     'choose_bands',
     'coordinates',
     'fits',
@@ -27,6 +29,9 @@ __all__ = [
 
 Bounds = tuple[float, float, float, float]
 """Left, bottom, right and top."""
+
+MAX_PIXELS = 2**30
+"""Most pixels of an image that is read as a whole [choice]."""
 
 _BETWEEN = 0.01
 """Largest share of an alpha band between transparent and opaque, as soft edges have it [choice]."""
@@ -127,6 +132,12 @@ def bounds_of(transform: Any, height: int, width: int) -> Bounds:
     columns, rows = np.array([(0, 0), (0, height), (width, 0), (width, height)]).T
     xs, ys = coordinates(transform, columns, rows)
     return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+
+
+def check_pixels(name: str, width: int, height: int) -> None:
+    """Raise an error for an image of more than :data:`MAX_PIXELS` pixels."""
+    if width * height > MAX_PIXELS:
+        raise UserError(f'{name} has more than {MAX_PIXELS} pixels: cut it into parts first')
 
 
 def choose_bands(header: Header, bands: Sequence[int] | None) -> tuple[int, ...]:

@@ -132,10 +132,10 @@ def test_threads_do_not_show_each_other_the_warnings_of_rasterio(tmp_path):
 def test_an_image_beyond_the_limit_is_refused(tmp_path, monkeypatch, suffix):
     path = str(tmp_path / f'x{suffix}')
     Image.new('RGB', (64, 64)).save(path)
-    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64 - 1)
+    monkeypatch.setattr('hsonet_mm.images.raster.MAX_PIXELS', 64 * 64 - 1)
     with pytest.raises(UserError, match=rf'x{suffix} has more than 4095 pixels: cut'):
         read_raster(path)
-    monkeypatch.setattr('hsonet_mm.images.files._MAX_PIXELS', 64 * 64)
+    monkeypatch.setattr('hsonet_mm.images.raster.MAX_PIXELS', 64 * 64)
     assert read_raster(path).values.shape == (64, 64, 3)
 
 
